@@ -1,0 +1,386 @@
+//! One transaction, to be read next to RFC 3507 §4.
+//!
+//! The server may answer while the request is still being sent, and may stop reading until its answer
+//! is read. So whoever writes everything first and reads then, deadlocks as soon as both directions'
+//! buffers are full. Here every write is preceded by a look at what can be read, and every write that
+//! stalls is cut short to look again:
+//!
+//! ```text
+//!            ┌─ readable? ── read, feed the answer ─┐
+//!  request ──┤                                      ├── until written, then read until answered
+//!            └─ else write for a moment ────────────┘
+//! ```
+//!
+//! - An early final answer stops the upload, unless it is a 204: that is believed only after all of the
+//!   content was sent, because it would otherwise call clean what nobody has seen.
+//! - A failed write is followed by a read, because the reason is often already there (`404`, then close).
+//! - The end of the connection never ends an answer.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use super::body::Body;
+use crate::error::{DisconnectedError, Error, Phase, ProtocolError, TimeoutError, Violation};
+use crate::net::connection::{CloseReason, Connection};
+use crate::net::deadline::{Deadline, Timeouts};
+use crate::net::stream::{Readiness, is_stall};
+use crate::proto::response::{Event, Response, ResponseReader};
+use crate::proto::text::displayable;
+
+/// How long a write may stall before what can be read is looked at: at first, and at most.
+const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(128));
+
+/// One request and its answer on one connection.
+pub(crate) struct Exchange<'x> {
+    pub(crate) connection: &'x mut Connection,
+    pub(crate) reader: ResponseReader,
+    /// Where the answer's body goes.
+    pub(crate) output: &'x mut dyn Write,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) deadline: Deadline,
+    /// Names the service in errors.
+    pub(crate) service: &'x str,
+    pub(crate) progress: Progress,
+}
+
+/// How far the exchange has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    request_written: bool,
+    /// A byte of the answer came before the request was completely written.
+    answered_early: bool,
+    content_sent: u64,
+    /// When a byte last moved in either direction.
+    moved: Instant,
+}
+
+impl Progress {
+    pub(crate) fn start() -> Self {
+        Self {
+            request_written: false,
+            answered_early: false,
+            content_sent: 0,
+            moved: Instant::now(),
+        }
+    }
+}
+
+/// A complete answer, and what it was an answer to.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    /// Every byte of the request was written.
+    pub(crate) request_complete: bool,
+    /// Bytes of content that were written.
+    pub(crate) content_sent: u64,
+    /// What came behind the answer, safe to show; none for nothing or only a line end.
+    pub(crate) trailing: Option<String>,
+    /// Why the connection cannot be used again.
+    pub(crate) close_reason: Option<CloseReason>,
+}
+
+/// An exchange that did not come to a complete answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// The part of an answer that was understood: an infection header in it counts.
+    pub(crate) response: Option<Response>,
+    pub(crate) content_sent: u64,
+}
+
+/// What an attempt to send leaves to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Sending {
+    Continues,
+    /// The answer is final and does not need the rest.
+    Stops,
+}
+
+impl Exchange<'_> {
+    /// Sends `head` and `body`, and reads the answer.
+    pub(crate) fn run(mut self, head: Vec<u8>, body: Body<'_>) -> Result<Answer, Box<Failure>> {
+        let result = self.send(head, body).and_then(|()| self.receive());
+        match result.and_then(|()| self.look_behind()) {
+            Ok(trailing) => self.finish(trailing),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Writes the request, head and first chunk together, while reading what comes.
+    fn send(&mut self, head: Vec<u8>, mut body: Body<'_>) -> Result<(), Error> {
+        self.refuse_unsolicited()?;
+        let mut out = head;
+        loop {
+            let next = body.encode_next(&mut out)?;
+            if self.write_out(&out)? == Sending::Stops {
+                return Ok(());
+            }
+            self.progress.content_sent += next.len;
+            if next.is_last {
+                self.progress.request_written = true;
+                return Ok(());
+            }
+            out.clear();
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), Error> {
+        self.progress.moved = Instant::now();
+        while !self.reader.has_ended() {
+            let left = self.left_of(self.timeouts.read);
+            let timeout = left.ok_or_else(|| self.timeout(Phase::Read))?;
+            self.read_once(timeout, Phase::Read)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing was asked on this connection yet, so nothing that arrives can be an answer.
+    fn refuse_unsolicited(&mut self) -> Result<(), Error> {
+        match self.connection.readiness() {
+            Ok(Readiness::Idle) => Ok(()),
+            Ok(Readiness::Readable) => {
+                // Only for the error's sake: it shows who is there.
+                let _ = self.connection.read(self.timeouts.read);
+                Err(self.violation(Violation::Unsolicited))
+            }
+            Ok(Readiness::Closed) => Err(self.disconnected(Phase::Write, closed())),
+            Err(error) => Err(self.disconnected(Phase::Write, error)),
+        }
+    }
+
+    fn write_out(&mut self, mut out: &[u8]) -> Result<Sending, Error> {
+        // The time the caller's reader took is not the server's.
+        self.progress.moved = Instant::now();
+        let mut slice = WRITE_SLICE.0;
+        while !out.is_empty() {
+            if self.read_what_is_there()? == Sending::Stops {
+                return Ok(Sending::Stops);
+            }
+            let left = self.left_of(self.timeouts.write);
+            let timeout = left.ok_or_else(|| self.timeout(Phase::Write))?.min(slice);
+            match self.connection.write(out, timeout) {
+                Ok(len) => {
+                    out = &out[len..];
+                    self.progress.moved = Instant::now();
+                    slice = WRITE_SLICE.0;
+                }
+                Err(error) if is_stall(&error) => slice = (slice * 2).min(WRITE_SLICE.1),
+                Err(error) => return self.read_why(error),
+            }
+        }
+        Ok(Sending::Continues)
+    }
+
+    /// Reads once if that does not wait; says whether the answer makes more sending pointless.
+    fn read_what_is_there(&mut self) -> Result<Sending, Error> {
+        let readiness = match self.connection.readiness() {
+            Ok(Readiness::Idle) => return Ok(Sending::Continues),
+            Ok(readiness) => readiness,
+            Err(error) => return self.read_why(error),
+        };
+        if self.reader.has_ended() {
+            // The answer was an early 204 and the upload goes on; see `read_once`.
+            return Err(self.violation(match readiness {
+                Readiness::Readable => Violation::TrailingBytes,
+                _ => Violation::IncompleteUpload,
+            }));
+        }
+        self.progress.answered_early = true;
+        // It is readable, so this waits for nothing.
+        self.read_once(self.timeouts.read, Phase::Write)?;
+        Ok(self.sending())
+    }
+
+    /// The connection cannot be written to any more: the answer that says why may be there.
+    fn read_why(&mut self, write_error: io::Error) -> Result<Sending, Error> {
+        self.progress.answered_early = true;
+        while !self.reader.has_ended() {
+            let Some(timeout) = self.left_of(self.timeouts.read) else {
+                break;
+            };
+            match self.read_once(timeout, Phase::Write) {
+                Ok(()) => {}
+                Err(Error::Disconnected(_)) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        match self.sending() {
+            Sending::Stops => Ok(Sending::Stops),
+            Sending::Continues if self.reader.has_ended() => {
+                Err(self.violation(Violation::IncompleteUpload))
+            }
+            Sending::Continues => Err(self.disconnected(Phase::Write, write_error)),
+        }
+    }
+
+    /// Whether to go on sending: not for a complete answer, unless it is a 204, which speaks only of
+    /// content that was sent (RFC 3507's erratum on early responses: a client should finish).
+    fn sending(&self) -> Sending {
+        let is_204 = self
+            .reader
+            .response()
+            .is_some_and(|response| response.status() == 204);
+        if self.reader.has_ended() && !is_204 {
+            Sending::Stops
+        } else {
+            Sending::Continues
+        }
+    }
+
+    /// Reads once and feeds the answer; a stall is no error here, because the caller knows the time.
+    fn read_once(&mut self, timeout: Duration, phase: Phase) -> Result<(), Error> {
+        match self.connection.read(timeout) {
+            Ok(0) if self.reader.has_begun() => Err(self.violation(Violation::Truncated)),
+            Ok(0) => Err(self.disconnected(phase, closed())),
+            Ok(_) => {
+                self.progress.moved = Instant::now();
+                self.feed()
+            }
+            Err(error) if is_stall(&error) => Ok(()),
+            Err(error) => Err(self.disconnected(phase, error)),
+        }
+    }
+
+    /// Feeds what was read to the answer, up to the answer's end.
+    fn feed(&mut self) -> Result<(), Error> {
+        loop {
+            let (used, event) = match self.reader.feed(self.connection.unread()) {
+                Ok(step) => step,
+                Err(violation) => return Err(self.violation(violation)),
+            };
+            if let Event::Body(data) = event {
+                self.output.write_all(data).map_err(Error::Output)?;
+            }
+            let is_done = matches!(event, Event::NeedsMore | Event::End);
+            self.connection.consume(used);
+            if is_done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What is behind a complete answer to a complete request? Nothing may be: it would be taken for
+    /// the next answer. A lone line end is odd, but RFC 9112 §9.2 knows it from robust clients.
+    fn look_behind(&mut self) -> Result<Option<Trailing>, Error> {
+        if !self.progress.request_written {
+            return Ok(None);
+        }
+        if let Ok(Readiness::Readable) = self.connection.readiness() {
+            // A failure is the connection's and not the answer's, which is complete.
+            let _ = self.connection.read(self.timeouts.read);
+        }
+        Ok(match self.connection.unread() {
+            b"" => None,
+            b"\r\n" => Some(Trailing::LineEnd),
+            bytes => Some(Trailing::Bytes(displayable(bytes))),
+        })
+    }
+
+    fn finish(mut self, trailing: Option<Trailing>) -> Result<Answer, Box<Failure>> {
+        let close_reason = self.close_reason(trailing.as_ref());
+        let Progress {
+            request_written,
+            content_sent,
+            ..
+        } = self.progress;
+        match self.reader.into_response() {
+            Some(response) => Ok(Answer {
+                response,
+                request_complete: request_written,
+                content_sent,
+                trailing: match trailing {
+                    Some(Trailing::Bytes(shown)) => Some(shown),
+                    _ => None,
+                },
+                close_reason,
+            }),
+            // Not reached: an answer that has ended has a head.
+            None => Err(Box::new(Failure {
+                error: protocol_error(self.service, Violation::Truncated, String::new()),
+                response: None,
+                content_sent,
+            })),
+        }
+    }
+
+    /// The connection is clean again only if none of these applies (rule R3 of the crate).
+    fn close_reason(&mut self, trailing: Option<&Trailing>) -> Option<CloseReason> {
+        let response = self.reader.response()?;
+        if !self.progress.request_written {
+            Some(CloseReason::RequestUnfinished)
+        } else if self.progress.answered_early {
+            Some(CloseReason::EarlyAnswer)
+        } else if trailing.is_some() {
+            Some(CloseReason::StrayBytes)
+        } else if response.asks_to_close() {
+            Some(CloseReason::PeerAsked)
+        } else if let Some(what) = response.oddity() {
+            Some(CloseReason::Odd(what))
+        } else {
+            match self.connection.readiness() {
+                Ok(Readiness::Idle) => None,
+                Ok(Readiness::Readable) => Some(CloseReason::StrayBytes),
+                Ok(Readiness::Closed) => Some(CloseReason::PeerClosed),
+                Err(_) => Some(CloseReason::Failed),
+            }
+        }
+    }
+
+    fn fail(self, error: Error) -> Box<Failure> {
+        let content_sent = self.progress.content_sent;
+        Box::new(Failure {
+            error,
+            response: self.reader.into_response(),
+            content_sent,
+        })
+    }
+
+    /// What is left of a timeout since a byte last moved, within the deadline.
+    fn left_of(&self, timeout: Duration) -> Option<Duration> {
+        self.deadline
+            .cap(timeout.saturating_sub(self.progress.moved.elapsed()))
+    }
+
+    fn timeout(&self, phase: Phase) -> TimeoutError {
+        self.deadline
+            .timeout_error(self.service, phase, &self.timeouts)
+    }
+
+    fn disconnected(&self, phase: Phase, source: io::Error) -> Error {
+        DisconnectedError {
+            service: self.service.to_owned(),
+            phase,
+            source,
+        }
+        .into()
+    }
+
+    fn violation(&self, violation: Violation) -> Error {
+        let in_head = self.reader.seen().map(str::to_owned);
+        let seen = in_head.unwrap_or_else(|| displayable(self.connection.unread()));
+        protocol_error(self.service, violation, seen)
+    }
+}
+
+/// What came behind an answer.
+enum Trailing {
+    LineEnd,
+    Bytes(String),
+}
+
+pub(crate) fn protocol_error(service: &str, violation: Violation, seen: String) -> Error {
+    ProtocolError {
+        service: service.to_owned(),
+        violation,
+        seen,
+    }
+    .into()
+}
+
+fn closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the peer closed it without an answer",
+    )
+}

@@ -1,0 +1,547 @@
+//! What can go wrong, by who is to blame.
+//!
+//! [`Error`] has one variant for each party that can have caused it; what exactly went wrong is a
+//! small `Copy` enum inside ([`Phase`], [`Violation`], [`Limit`], [`InvalidInput`]), to match on.
+//! `Display` is one clause, and `source()` carries the rest: print the chain to see everything.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Why there is no [`Report`](crate::Report).
+///
+/// An error is never a verdict: the content is not known to be clean, and not known to be infected.
+/// The predicates ([`is_timeout`](Error::is_timeout), [`is_unavailable`](Error::is_unavailable), …)
+/// sort errors by what a caller can do about them.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection to the server could be made.
+    #[error(transparent)]
+    Connect(Box<ConnectError>),
+    /// The server did not do its part in time.
+    #[error(transparent)]
+    Timeout(Box<TimeoutError>),
+    /// The connection broke before the answer was complete.
+    #[error(transparent)]
+    Disconnected(Box<DisconnectedError>),
+    /// The service answered with a status that is no verdict.
+    #[error(transparent)]
+    Status(Box<StatusError>),
+    /// The peer's bytes are not an ICAP answer that can be trusted.
+    #[error(transparent)]
+    Protocol(Box<ProtocolError>),
+    /// The caller's content could not be read, or is not as long as declared.
+    #[error(transparent)]
+    Content(Box<ContentError>),
+    /// The caller's writer, to which the answer's body goes, failed.
+    #[error("cannot write the answer's body to where the caller wants it")]
+    Output(#[source] io::Error),
+    /// The caller asked for something that cannot be sent.
+    #[error(transparent)]
+    Input(Box<InputError>),
+}
+
+impl Error {
+    /// Whether time ran out; which time, the [`TimeoutError`] tells.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+
+    /// Whether the service could not be reached or could not serve: no connection, a broken one, a
+    /// timeout, or a 5xx status. Another server, or the same one later, may do better.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Timeout(_) | Self::Disconnected(_) => true,
+            Self::Status(error) => error.code() >= 500,
+            _ => false,
+        }
+    }
+
+    /// Whether the same scan may succeed later without anything being changed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Status(error) => matches!(error.code(), 408 | 500..),
+            _ => self.is_unavailable(),
+        }
+    }
+
+    /// Whether the peer broke the protocol; a retry would most likely see the same.
+    #[must_use]
+    pub fn is_protocol(&self) -> bool {
+        matches!(self, Self::Protocol(_))
+    }
+
+    /// The ICAP status, where the service answered with one that is an error.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status(error) => Some(error.code()),
+            _ => None,
+        }
+    }
+}
+
+/// No connection could be made; [`source`](std::error::Error::source) names each address and its fault.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot connect to {service}")]
+pub struct ConnectError {
+    pub(crate) service: String,
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+/// What was under way when time ran out.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Resolving the name and connecting.
+    Connect,
+    /// Sending the request; the server took no more bytes, and sent none.
+    Write,
+    /// Waiting for the answer, or for more of it.
+    Read,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting to",
+            Self::Write => "sending the request to",
+            Self::Read => "waiting for the answer of",
+        })
+    }
+}
+
+/// Which of the configured times ran out.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TimeLimit {
+    /// `connect_timeout`: all addresses together.
+    ConnectTimeout,
+    /// `write_timeout`: no progress in either direction while sending.
+    WriteTimeout,
+    /// `read_timeout`: nothing arrived while waiting for the answer.
+    ReadTimeout,
+    /// `deadline`: the whole exchange.
+    Deadline,
+}
+
+impl fmt::Display for TimeLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConnectTimeout => "connect timeout",
+            Self::WriteTimeout => "write timeout",
+            Self::ReadTimeout => "read timeout",
+            Self::Deadline => "deadline",
+        })
+    }
+}
+
+/// Time ran out.
+#[derive(Debug, thiserror::Error)]
+#[error("timed out {phase} {service} ({limit} of {} ms)", .after.as_millis())]
+pub struct TimeoutError {
+    pub(crate) service: String,
+    pub(crate) phase: Phase,
+    pub(crate) limit: TimeLimit,
+    pub(crate) after: Duration,
+    #[source]
+    pub(crate) source: Option<io::Error>,
+}
+
+impl TimeoutError {
+    /// What was under way.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Which limit ran out.
+    #[must_use]
+    pub fn limit(&self) -> TimeLimit {
+        self.limit
+    }
+
+    /// How long the limit was.
+    #[must_use]
+    pub fn after(&self) -> Duration {
+        self.after
+    }
+}
+
+/// The connection broke before the answer was complete.
+#[derive(Debug, thiserror::Error)]
+#[error("lost the connection while {phase} {service}")]
+pub struct DisconnectedError {
+    pub(crate) service: String,
+    pub(crate) phase: Phase,
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+impl DisconnectedError {
+    /// What was under way.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+}
+
+/// The service answered with a status that is no verdict, for example `404 Service not found`.
+#[derive(Debug, thiserror::Error)]
+#[error("{service} answered {code}{}{reason}", if .reason.is_empty() { "" } else { " " })]
+pub struct StatusError {
+    pub(crate) service: String,
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+impl StatusError {
+    /// The ICAP status code (RFC 3507 §4.3.3).
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The reason phrase, safe to show.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// The peer broke the protocol.
+#[derive(Debug, thiserror::Error)]
+#[error("{service} sent an answer that cannot be trusted: {violation}{}", Seen(.seen))]
+pub struct ProtocolError {
+    pub(crate) service: String,
+    pub(crate) violation: Violation,
+    /// What stood there, safe to show; empty if nothing did.
+    pub(crate) seen: String,
+}
+
+impl ProtocolError {
+    /// What was wrong.
+    #[must_use]
+    pub fn violation(&self) -> Violation {
+        self.violation
+    }
+
+    /// The bytes at fault, bounded and escaped; empty where there were none.
+    #[must_use]
+    pub fn seen(&self) -> &str {
+        &self.seen
+    }
+}
+
+/// Shows the bytes at fault, and says what they are where that is known.
+struct Seen<'a>(&'a str);
+
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A TLS record: type 21 (alert) or 22 (handshake), then the major version.
+        let is_tls = ["\\u{15}\\u{3}", "\\u{16}\\u{3}"]
+            .iter()
+            .any(|t| self.0.starts_with(t));
+        match self.0 {
+            "" => Ok(()),
+            seen if is_tls => write!(f, ", saw \"{seen}\" (this looks like TLS)"),
+            seen => write!(f, ", saw \"{seen}\""),
+        }
+    }
+}
+
+/// How a peer's answer broke the protocol.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Violation {
+    /// The first line is not `ICAP/1.0 CODE REASON` (RFC 3507 §4.3.3).
+    #[error("it does not begin with an ICAP/1.0 status line")]
+    BadStatusLine,
+    /// A line ended in LF without CR.
+    #[error("a line ends in a bare line feed")]
+    BareLf,
+    /// Something has more bytes, fields or members than this crate takes.
+    #[error("{0}")]
+    LimitExceeded(Limit),
+    /// A line of the ICAP head is no header field (RFC 9110 §5).
+    #[error("its ICAP head has a malformed field")]
+    BadHeader,
+    /// The ICAP head has `Transfer-Encoding`, which RFC 3507 §4.3.1 does not allow.
+    #[error("its ICAP head has a Transfer-Encoding")]
+    TransferEncoding,
+    /// The answer ended before it was complete.
+    #[error("it ends before it is complete")]
+    Truncated,
+    /// An answer that must say what it encapsulates does not.
+    #[error("its Encapsulated field is missing")]
+    MissingEncapsulated,
+    /// There is more than one `Encapsulated` field.
+    #[error("it has more than one Encapsulated field")]
+    DuplicateEncapsulated,
+    /// The `Encapsulated` list is none of the forms of RFC 3507 §4.4.1 for this answer.
+    #[error("its Encapsulated field is malformed")]
+    BadEncapsulated,
+    /// The first encapsulated part does not begin at 0.
+    #[error("its first encapsulated part does not begin at 0")]
+    EncapsulatedGap,
+    /// An encapsulated HTTP head has no bytes.
+    #[error("its encapsulated HTTP head is empty")]
+    EmptyHttpHead,
+    /// An encapsulated HTTP head does not end in a blank line at its offset.
+    #[error("its encapsulated HTTP head does not end where Encapsulated says")]
+    HttpHeadNotTerminated,
+    /// An encapsulated HTTP head has a blank line before its end.
+    #[error("its encapsulated HTTP head goes on behind a blank line")]
+    HttpHeadTrailing,
+    /// An encapsulated HTTP head does not begin with an HTTP/1.x start line.
+    #[error("its encapsulated HTTP head has no HTTP/1.x start line")]
+    BadHttpStartLine,
+    /// A line of an encapsulated HTTP head is no header field.
+    #[error("its encapsulated HTTP head has a malformed field")]
+    BadHttpHeader,
+    /// A 204 came with a body or a head.
+    #[error("a 204 encapsulates something")]
+    BodyOn204,
+    /// An interim (1xx) answer came with a body or a head.
+    #[error("an interim answer encapsulates something")]
+    BodyOn100,
+    /// A chunk does not begin with 1 to 16 hexadecimal digits.
+    #[error("a chunk size is malformed")]
+    ChunkSize,
+    /// The line of a chunk size does not end in CRLF.
+    #[error("the line of a chunk size does not end in CRLF")]
+    ChunkLine,
+    /// A chunk extension is malformed (RFC 9112 §7.1.1).
+    #[error("a chunk extension is malformed")]
+    ChunkExtension,
+    /// The data of a chunk is not followed by CRLF.
+    #[error("a chunk does not end where its size says")]
+    ChunkTerminator,
+    /// A line of the trailer section is no header field.
+    #[error("its trailer section has a malformed field")]
+    BadTrailer,
+    /// `use-original-body` is malformed, or on an answer that cannot have it.
+    #[error("its use-original-body extension is malformed or out of place")]
+    BadUseOriginalBody,
+    /// Bytes follow the end of the answer.
+    #[error("bytes follow its end")]
+    TrailingBytes,
+    /// Bytes came before anything was asked.
+    #[error("it was sent before anything was asked")]
+    Unsolicited,
+    /// A 200 encapsulates nothing, so it says nothing about the content.
+    #[error("a 200 says nothing about the content")]
+    EmptyAnswer,
+    /// A 204 came although the request did not allow it (RFC 3507 §4.6).
+    #[error("a 204 was not allowed")]
+    Unexpected204,
+    /// A 206 came although the request did not allow it.
+    #[error("a 206 was not allowed")]
+    Unexpected206,
+    /// A 204 came early and the rest of the request could not be sent.
+    #[error("it was a 204 before the whole content was sent, and the rest could not be sent")]
+    IncompleteUpload,
+}
+
+/// A limit of [`limits`](crate::limits) that a peer's answer went over.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Limit {
+    /// [`MAX_HEAD`](crate::limits::MAX_HEAD)
+    #[error("its ICAP head is longer than 64 KiB")]
+    Head,
+    /// [`MAX_FIELDS`](crate::limits::MAX_FIELDS)
+    #[error("a head has more than 256 fields")]
+    Fields,
+    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD)
+    #[error("its encapsulated HTTP head is longer than 128 KiB")]
+    HttpHead,
+    /// [`MAX_CHUNK_LINE`](crate::limits::MAX_CHUNK_LINE)
+    #[error("the line of a chunk size is longer than 4 KiB")]
+    ChunkLine,
+    /// [`MAX_CHUNK_EXTENSIONS`](crate::limits::MAX_CHUNK_EXTENSIONS)
+    #[error("its chunk extensions are longer than 16 KiB")]
+    ChunkExtensions,
+    /// [`MAX_TRAILERS`](crate::limits::MAX_TRAILERS)
+    #[error("its trailer section is longer than 16 KiB")]
+    Trailers,
+    /// [`MAX_INTERIM_ANSWERS`](crate::limits::MAX_INTERIM_ANSWERS)
+    #[error("more than 4 interim answers came before it")]
+    InterimAnswers,
+    /// What the caller lets an answer's body have.
+    #[error("its body is longer than what was sent can explain")]
+    AnswerBody,
+}
+
+/// The caller's content is to blame.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// Reading the content failed.
+    #[error("cannot read the content, after {after} bytes")]
+    Read {
+        /// Bytes that were read before.
+        after: u64,
+        /// What the reader said.
+        source: io::Error,
+    },
+    /// The content ended before the length that was declared.
+    #[error("the content ended after {actual} bytes, {declared} were declared")]
+    TooShort {
+        /// The length that was declared.
+        declared: u64,
+        /// The bytes that came.
+        actual: u64,
+    },
+    /// The content goes on behind the length that was declared.
+    #[error("the content goes on after the {declared} bytes that were declared")]
+    TooLong {
+        /// The length that was declared.
+        declared: u64,
+    },
+}
+
+/// What kind of input was refused.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InvalidInput {
+    /// Not an ICAP URI this crate can use.
+    Uri,
+    /// A header name that is no token.
+    HeaderName,
+    /// A header value with control characters, or with white space around it.
+    HeaderValue,
+    /// A header that frames the message.
+    ReservedHeader,
+    /// An HTTP head that is not one complete HTTP/1.x head.
+    HttpHead,
+    /// A timeout of zero.
+    ZeroTimeout,
+}
+
+impl fmt::Display for InvalidInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uri => "not a usable ICAP URI",
+            Self::HeaderName => "not a header name",
+            Self::HeaderValue => {
+                "a control character, or white space around it, in the value of header"
+            }
+            Self::ReservedHeader => "this crate alone writes the header",
+            Self::HttpHead => "not a complete HTTP/1.x head",
+            Self::ZeroTimeout => "a timeout must be longer than zero",
+        })
+    }
+}
+
+/// The caller asked for something that cannot be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}: {what}")]
+pub struct InputError {
+    kind: InvalidInput,
+    what: String,
+}
+
+impl InputError {
+    /// `what` is what was refused, or why; it is made safe to show.
+    pub(crate) fn new(kind: InvalidInput, what: &str) -> Self {
+        let what = crate::proto::text::displayable(what.as_bytes());
+        Self { kind, what }
+    }
+
+    /// What kind of input was refused.
+    #[must_use]
+    pub fn kind(&self) -> InvalidInput {
+        self.kind
+    }
+}
+
+macro_rules! boxed {
+    ($($error:ident => $variant:ident),+ $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )+};
+}
+
+boxed! {
+    ConnectError => Connect,
+    TimeoutError => Timeout,
+    DisconnectedError => Disconnected,
+    StatusError => Status,
+    ProtocolError => Protocol,
+    ContentError => Content,
+    InputError => Input,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_no_larger_than_two_words() {
+        assert!(size_of::<Error>() <= 2 * size_of::<usize>());
+    }
+
+    #[test]
+    fn errors_name_the_server_the_phase_and_the_time() {
+        let error = Error::from(TimeoutError {
+            service: "icap://av.example/scan".into(),
+            phase: Phase::Read,
+            limit: TimeLimit::ReadTimeout,
+            after: Duration::from_secs(10),
+            source: None,
+        });
+        assert_eq!(
+            error.to_string(),
+            "timed out waiting for the answer of icap://av.example/scan (read timeout of 10000 ms)"
+        );
+        assert!(error.is_timeout() && error.is_unavailable() && error.is_retryable());
+    }
+
+    #[test]
+    fn a_tls_port_is_recognised() {
+        let error = ProtocolError {
+            service: "icap://av.example/scan".into(),
+            violation: Violation::BadStatusLine,
+            seen: crate::proto::text::displayable(b"\x15\x03\x01\x00"),
+        };
+        assert!(
+            error.to_string().ends_with("(this looks like TLS)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_predicates_follow_the_status() {
+        let status = |code| {
+            Error::from(StatusError {
+                service: "icap://av.example/scan".into(),
+                code,
+                reason: String::new(),
+            })
+        };
+        assert_eq!(
+            status(404).to_string(),
+            "icap://av.example/scan answered 404"
+        );
+        for (code, unavailable, retryable) in [
+            (404, false, false),
+            (408, false, true),
+            (500, true, true),
+            (503, true, true),
+        ] {
+            let error = status(code);
+            assert_eq!(error.is_unavailable(), unavailable, "{code}");
+            assert_eq!(error.is_retryable(), retryable, "{code}");
+            assert_eq!(error.status(), Some(code));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Decides whether a file may be handed to a person, by asking an ICAP server (RFC 3507) that has an
+//! anti-virus engine: c-icap with ClamAV, or a commercial one.
+//!
+//! It is synchronous, uses `std::net` and is called from as many threads as there are. The default
+//! build depends on `log`, `memchr` and `thiserror` and on nothing else.
+//!
+//! ```no_run
+//! use icap_client::{Content, Scanner, Verdict};
+//!
+//! let scanner = Scanner::new("icap://127.0.0.1:1344/avscan")?;
+//! let report = scanner.scan(Content::file("invoice.pdf")?)?;
+//! match report.verdict() {
+//!     Verdict::Clean => println!("deliver it"),
+//!     Verdict::Infected(threats) => println!("refuse it: {threats}"),
+//!     // Blocked, Modified, NotScanned, and whatever later versions add.
+//!     other => println!("do not deliver it unasked: {other}"),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A scan from beginning to end
+//!
+//! ```text
+//!  Content ──► too large? ── known length over the limit ──────────────► NotScanned(TooLarge)
+//!                 │
+//!              OPTIONS (cached): does the service offer 204?
+//!                 │
+//!              connect ──► send head and content ◄──► read what comes ──► answer complete?
+//!                                                                            │
+//!      the verdict table:  infection evidence, on any status ────────────► Infected
+//!                          204 to everything that was sent ──────────────► Clean
+//!                          the same content back, no 204 offered ────────► Clean
+//!                          the same content back, 204 offered ───────────► NotScanned(Echoed)
+//!                          other content back ───────────────────────────► Modified
+//!                          a page that refuses ──────────────────────────► Blocked
+//!                          anything else ────────────────────────────────► Err
+//! ```
+//!
+//! Some of this surprises, so here is why:
+//!
+//! - **A 200 is not clean.** It says that content follows, not that it was looked at. Servers send
+//!   unscanned files back as 200: too large, of a type they skip, or, with the usual defaults of
+//!   c-icap, an infected file of which they return the first 5% and no infection header.
+//! - **No preview is sent.** Servers answer a preview with 204 from what they saw of it, which is clean
+//!   for a part of the file. All of the content is sent.
+//! - **A read timeout is no bound.** It begins anew with every byte. The
+//!   [deadline](ScannerBuilder::deadline) bounds the whole scan; only the caller's own reader, which
+//!   nobody can interrupt, can outlast it.
+//! - **`OPTIONS` is no health check.** A server whose engine is down may answer it as always, and call
+//!   everything clean. Scan something that must be found, for example EICAR, from time to time.
+//!
+//! # Rules that are never broken
+//!
+//! The sources refer to these by number.
+//!
+//! - **R1** No false clean. [`Verdict::Clean`] comes only from a complete, valid 204 to a completely
+//!   written request or, from a service that does not offer 204, from exactly the content that was
+//!   sent (compared by length and keyed hash) under an HTTP 2xx head. Never from the end of a
+//!   connection, a timeout, an unknown status, an empty answer or a default.
+//! - **R2** Evidence only worsens. Infection headers count on every status, in the ICAP head, in the
+//!   encapsulated HTTP head, in trailers, and in an answer that breaks off behind them.
+//! - **R3** One answer belongs to one request. A connection is dirty from the first byte of an exchange,
+//!   and bytes that nobody asked for are never an answer. (Each exchange has its own connection yet.)
+//! - **R4** Never deadlock. The server may answer while the content is sent; it is read while writing.
+//! - **R5** Bounded. Every wait has a timeout, the whole has a deadline, and every number a peer sends has
+//!   one of the [limits], checked before memory is taken. Memory does not grow with the content.
+//! - **R6** What is sent is what was meant. No CR, LF or NUL gets in through a name, URI or header, and
+//!   content that fails or is not as long as declared never gets a last-chunk.
+//! - **R7** Bytes decide, not their packaging. Every parser gives the same result at every split.
+//! - **R8** Strict where framing is at stake, tolerant where only text is.
+//! - **R9** No `unsafe`, and no panic on any peer's bytes.
+//!
+//! # The house
+//!
+//! Data flows one way, and a lower floor never names a higher one:
+//!
+//! | floor | what it does |
+//! | --- | --- |
+//! | `scan` | decides: [`Scanner`], [`Content`], what servers say about infections, the verdict table |
+//! | `client` | runs one exchange: [`Client`], the transaction itself in `exchange.rs` |
+//! | `net` | moves bytes: URIs, [`Connect`] and [`Stream`], the deadline |
+//! | `proto` | bytes in, values out: heads, chunks, answers; no socket, clock or log |
+//!
+//! # Features
+//!
+//! | feature | adds | for |
+//! | --- | --- | --- |
+//! | `testing` | nothing | `icap_client::testing`, an in-process ICAP server for your own tests |
+//! | `cli` | clap, indicatif, env_logger, serde_json | the program `icap` |
+//!
+//! What a server should not have done is logged at warn, why a connection was closed at debug, through
+//! [`log`]; never content, and never credentials.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod error;
+mod net;
+mod proto;
+mod scan;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use client::body::Body;
+pub use client::{Client, ClientBuilder};
+pub use error::{
+    ConnectError, ContentError, DisconnectedError, Error, InputError, InvalidInput, Limit, Phase,
+    ProtocolError, StatusError, TimeLimit, TimeoutError, Violation,
+};
+pub use net::stream::{Connect, Readiness, Stream};
+pub use net::tcp::TcpConnector;
+pub use net::uri::ServiceUri;
+pub use proto::header::{Field, Headers};
+pub use proto::limits;
+pub use proto::options::ServiceOptions;
+pub use proto::request::{Method, Request};
+pub use proto::response::Response;
+pub use scan::content::Content;
+pub use scan::evidence::{Resolution, Threat, ThreatKind, Threats};
+pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
+pub use scan::{Report, Scanner, ScannerBuilder};
+
+/// The examples of the README are doctests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

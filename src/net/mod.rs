@@ -1,0 +1,9 @@
+//! Moving bytes: where a service is, how to get there, and what is left of the time.
+//!
+//! This floor knows sockets and clocks and nothing of ICAP messages.
+
+pub(crate) mod connection;
+pub(crate) mod deadline;
+pub(crate) mod stream;
+pub(crate) mod tcp;
+pub(crate) mod uri;

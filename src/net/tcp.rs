@@ -1,0 +1,168 @@
+//! Connecting over TCP: every address of the name is tried, all within one timeout.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::stream::{Connect, Stream};
+use super::uri::ServiceUri;
+
+/// Connects over plain TCP, with `TCP_NODELAY`: a request leaves in few writes, and waiting for an
+/// acknowledgement between them costs 40 ms a scan.
+///
+/// The addresses a name resolves to are tried in order; each has an equal share of the time that is
+/// left, so that one that never answers leaves time for the next. The system's resolver takes no
+/// timeout, so a look-up runs in a thread of its own, and is left behind when the time is over.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpConnector;
+
+impl Connect for TcpConnector {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        let begin = Instant::now();
+        let addresses = resolve(service, timeout)?;
+        let mut failed = Vec::new();
+        for (tried, &address) in addresses.iter().enumerate() {
+            let left = timeout.saturating_sub(begin.elapsed());
+            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            // Never zero, which `connect_timeout` refuses as invalid.
+            match connect_one(address, share.max(Duration::from_millis(1))) {
+                Ok(stream) => return Ok(Box::new(stream)),
+                Err(error) => failed.push((address, error)),
+            }
+        }
+        Err(Unreachable { failed }.into())
+    }
+}
+
+fn connect_one(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, timeout)?;
+    // A loopback port nobody listens on can be given to the connecting socket itself, which then
+    // talks to itself.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn resolve(service: &ServiceUri, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
+    if let Some(ip) = service.ip() {
+        return Ok(vec![SocketAddr::new(ip, service.port())]);
+    }
+    let (host, port) = (service.host().to_owned(), service.port());
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let look_up = move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        // Nobody waits any more if this fails.
+        let _ = sender.send(found);
+    };
+    thread::Builder::new()
+        .name("icap-resolve".to_owned())
+        .spawn(look_up)?;
+    let named = |kind, what: &dyn fmt::Display| {
+        io::Error::new(kind, format!("cannot resolve {}: {what}", service.host()))
+    };
+    match receiver.recv_timeout(timeout) {
+        Ok(Ok(addresses)) if addresses.is_empty() => {
+            Err(named(io::ErrorKind::NotFound, &"no address"))
+        }
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(error)) => Err(named(error.kind(), &error)),
+        Err(_) => Err(named(io::ErrorKind::TimedOut, &"no answer in time")),
+    }
+}
+
+/// No address could be reached, and why not each.
+#[derive(Debug)]
+struct Unreachable {
+    failed: Vec<(SocketAddr, io::Error)>,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (tried, (address, error)) in self.failed.iter().enumerate() {
+            let separator = if tried == 0 { "" } else { ", " };
+            write!(f, "{separator}{address}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
+impl From<Unreachable> for io::Error {
+    /// Of the kind of the first failure that is no timeout: only if all timed out did time run out.
+    fn from(unreachable: Unreachable) -> Self {
+        let kinds = unreachable.failed.iter().map(|(_, error)| error.kind());
+        let kind = kinds
+            .into_iter()
+            .find(|&kind| kind != io::ErrorKind::TimedOut);
+        Self::new(kind.unwrap_or(io::ErrorKind::TimedOut), unreachable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn closed_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    }
+
+    fn connect(uri: &str) -> io::Result<Box<dyn Stream>> {
+        let uri = uri.parse().unwrap();
+        TcpConnector.connect(&uri, Duration::from_secs(5))
+    }
+
+    #[test]
+    fn a_refused_connection_names_the_address() {
+        let port = closed_port();
+        let error = connect(&format!("icap://127.0.0.1:{port}/s"))
+            .err()
+            .unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("127.0.0.1:{port}: ")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_second_address_is_tried_when_the_first_refuses() {
+        // `localhost` may be ::1 and 127.0.0.1, in this order; only the latter listens.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(connect(&format!("icap://localhost:{port}/s")).is_ok());
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_named() {
+        let error = connect("icap://no-such-host.invalid/s").err().unwrap();
+        assert!(
+            error.to_string().contains("no-such-host.invalid"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn only_if_every_address_timed_out_did_time_run_out() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let failed = |kinds: &[io::ErrorKind]| {
+            let failed = kinds.iter().map(|&kind| (address, kind.into())).collect();
+            io::Error::from(Unreachable { failed }).kind()
+        };
+        use io::ErrorKind::{ConnectionRefused, TimedOut};
+        assert_eq!(failed(&[TimedOut, ConnectionRefused]), ConnectionRefused);
+        assert_eq!(failed(&[TimedOut, TimedOut]), TimedOut);
+    }
+}

@@ -1,0 +1,274 @@
+//! ICAP URIs (RFC 3507 §4.2): `icap://host[:port]/service[?args]`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use crate::error::{Error, InputError, InvalidInput};
+use crate::proto::number::decimal;
+
+/// The port of `icap` URIs that name none (RFC 3507 §4.1).
+const DEFAULT_PORT: u16 = 1344;
+
+/// Where a service is: a checked `icap://host[:port]/service[?args]`.
+///
+/// IPv6 addresses stand in brackets. User information (`icap://user:secret@host/…`) is accepted,
+/// because RFC 3507 allows it, and dropped at once: it is neither sent nor kept nor shown. `Display`
+/// and `Debug` leave the arguments out as well.
+///
+/// ```
+/// use icap_client::ServiceUri;
+///
+/// let uri: ServiceUri = "icap://av.example/avscan?mode=strict".parse()?;
+/// assert_eq!((uri.host(), uri.port()), ("av.example", 1344));
+/// assert_eq!(uri.to_string(), "icap://av.example/avscan");
+/// assert!("icap://av.example/a b".parse::<ServiceUri>().is_err());
+/// # Ok::<(), icap_client::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ServiceUri {
+    /// Without brackets.
+    host: String,
+    port: u16,
+    /// Begins with a slash.
+    path: String,
+    /// Begins with a question mark, or is empty.
+    query: String,
+}
+
+impl ServiceUri {
+    /// The host name or address, an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, 1344 where the URI names none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URI of a request line.
+    pub(crate) fn request_uri(&self) -> String {
+        format!("icap://{}{}{}", self.authority(), self.path, self.query)
+    }
+
+    /// Host and port as the `Host` field has them: brackets around IPv6, no zone (RFC 6874 §4), no
+    /// default port.
+    pub(crate) fn authority(&self) -> String {
+        let host = self.host.split('%').next().unwrap_or_default();
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        if self.port == DEFAULT_PORT {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+
+    /// The address, where the host is one and needs no look-up.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+}
+
+impl FromStr for ServiceUri {
+    type Err = Error;
+
+    fn from_str(uri: &str) -> Result<Self, Error> {
+        // The URI is not repeated: it may hold a password.
+        parse(uri).map_err(|why| InputError::new(InvalidInput::Uri, why).into())
+    }
+}
+
+fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
+    let (scheme, rest) = uri.split_once("://").ok_or("it must begin with icap://")?;
+    if scheme.eq_ignore_ascii_case("icaps") {
+        return Err("icaps is not supported");
+    }
+    if !scheme.eq_ignore_ascii_case("icap") {
+        return Err("it must begin with icap://");
+    }
+    if !rest.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("it has white space, control or non-ASCII characters; percent-encode them");
+    }
+    if rest.contains('#') {
+        return Err("it has a fragment");
+    }
+    let (authority, path_and_query) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (path, query) =
+        path_and_query.split_at(path_and_query.find('?').unwrap_or(path_and_query.len()));
+    let (host, port) = parse_authority(authority)?;
+    let path = if path.is_empty() { "/" } else { path };
+    Ok(ServiceUri {
+        host,
+        port,
+        path: path.to_owned(),
+        query: query.to_owned(),
+    })
+}
+
+fn parse_authority(authority: &str) -> Result<(String, u16), &'static str> {
+    let host_and_port = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_userinfo, rest)| rest);
+    let (host, port) = if let Some(rest) = host_and_port.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or("a bracket is not closed")?;
+        check_ipv6(host)?;
+        (host, port)
+    } else {
+        let (host, port) =
+            host_and_port.split_at(host_and_port.find(':').unwrap_or(host_and_port.len()));
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        if host.is_empty() || !host.bytes().all(is_name) {
+            return Err("its host is not a name or an address (IPv6 needs brackets)");
+        }
+        (host, port)
+    };
+    Ok((host.to_owned(), parse_port(port)?))
+}
+
+/// What stands behind the host: nothing, or a colon and perhaps digits.
+fn parse_port(port: &str) -> Result<u16, &'static str> {
+    let bad = "its port is not a number from 1 to 65535";
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(DEFAULT_PORT),
+        None => Err(bad),
+        Some("") => Ok(DEFAULT_PORT),
+        Some(digits) => decimal(digits.as_bytes())
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|&port| port != 0)
+            .ok_or(bad),
+    }
+}
+
+/// An address, and perhaps the zone of a link-local one (`fe80::1%eth0`).
+fn check_ipv6(host: &str) -> Result<(), &'static str> {
+    let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
+    let is_zone = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    if address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.bytes().all(is_zone) {
+        Ok(())
+    } else {
+        Err("what stands in brackets is not an IPv6 address")
+    }
+}
+
+impl fmt::Display for ServiceUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "icap://{}{}", self.authority(), self.path)
+    }
+}
+
+impl fmt::Debug for ServiceUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_gives_host_port_and_request_line() {
+        for (uri, host, port, authority, request_uri) in [
+            ("icap://av/s", "av", 1344, "av", "icap://av/s"),
+            ("ICAP://av:1344/s", "av", 1344, "av", "icap://av/s"),
+            ("icap://av:/s", "av", 1344, "av", "icap://av/s"),
+            (
+                "icap://av:11344/a/b?c=d&e",
+                "av",
+                11344,
+                "av:11344",
+                "icap://av:11344/a/b?c=d&e",
+            ),
+            (
+                "icap://127.0.0.1:9",
+                "127.0.0.1",
+                9,
+                "127.0.0.1:9",
+                "icap://127.0.0.1:9/",
+            ),
+            ("icap://av?x", "av", 1344, "av", "icap://av/?x"),
+            ("icap://[::1]/s", "::1", 1344, "[::1]", "icap://[::1]/s"),
+            (
+                "icap://[::1]:99/s",
+                "::1",
+                99,
+                "[::1]:99",
+                "icap://[::1]:99/s",
+            ),
+            (
+                "icap://[fe80::1%eth0]/s",
+                "fe80::1%eth0",
+                1344,
+                "[fe80::1]",
+                "icap://[fe80::1]/s",
+            ),
+            (
+                "icap://u:p@av:99/s@t",
+                "av",
+                99,
+                "av:99",
+                "icap://av:99/s@t",
+            ),
+        ] {
+            let parsed: ServiceUri = uri.parse().expect(uri);
+            assert_eq!((parsed.host(), parsed.port()), (host, port), "{uri}");
+            assert_eq!(parsed.authority(), authority, "{uri}");
+            assert_eq!(parsed.request_uri(), request_uri, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_sent_as_something_else_is_refused() {
+        for uri in [
+            "",
+            "av/s",
+            "http://av/s",
+            "icaps://av/s",
+            "icap:/av/s",
+            "icap:///s",
+            "icap://:1344/s",
+            "icap://av:0/s",
+            "icap://av:65536/s",
+            "icap://av:+80/s",
+            "icap://av:13 44/s",
+            "icap://av1:2:3/s",
+            "icap://::1/s",
+            "icap://[::1/s",
+            "icap://[::1]x/s",
+            "icap://[::g]/s",
+            "icap://[fe80::1%]/s",
+            "icap://a b/s",
+            "icap://a\r\nb/s",
+            "icap://a%0d/s",
+            "icap://av/s t",
+            "icap://av/s\r\nX: y",
+            "icap://av/s\tt",
+            "icap://av/\0",
+            "icap://av/s\u{e9}",
+            "icap://av/s#f",
+        ] {
+            let error = uri.parse::<ServiceUri>().expect_err(uri);
+            let Error::Input(error) = error else {
+                panic!("{uri}: {error:?}")
+            };
+            assert_eq!(error.kind(), InvalidInput::Uri);
+        }
+    }
+
+    #[test]
+    fn no_password_or_argument_is_ever_shown() {
+        let uri: ServiceUri = "icap://joe:hunter2@av:99/s?key=hunter2".parse().unwrap();
+        assert_eq!(format!("{uri} {uri:?}"), "icap://av:99/s icap://av:99/s");
+        let error = "icap://joe:hunter2@av:port/s"
+            .parse::<ServiceUri>()
+            .unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,291 @@
+//! The `Encapsulated` field (RFC 3507 §4.4.1): which parts follow an ICAP head, and where they begin.
+//!
+//! This one field decides how the rest of a message is read, so it is read strictly: offsets are
+//! digits, begin at 0, do not go back, and the parts are those the method allows, in their order.
+
+use std::fmt;
+
+use super::header::trim;
+use super::limits::MAX_HTTP_HEAD;
+use super::number::decimal;
+use super::request::Method;
+use crate::error::Violation;
+
+/// The body that ends every list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    Request,
+    Response,
+    Options,
+    /// `null-body`: no body follows.
+    Null,
+}
+
+/// A checked list: at most one header of each kind, then exactly one body.
+///
+/// Offsets are kept as the lengths of the parts between them: that is what a reader needs, and a
+/// list that goes backwards cannot be written down at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Encapsulated {
+    /// Length of the HTTP request head, if there is one.
+    pub(crate) request_head: Option<usize>,
+    /// Length of the HTTP response head, if there is one.
+    pub(crate) response_head: Option<usize>,
+    pub(crate) body: BodyKind,
+}
+
+impl Encapsulated {
+    pub(crate) const NOTHING: Self = Self {
+        request_head: None,
+        response_head: None,
+        body: BodyKind::Null,
+    };
+
+    /// Parses the list of an answer to `method`.
+    pub(crate) fn parse_answer(value: &[u8], method: Method) -> Result<Self, Violation> {
+        let list = Self::parse(value)?;
+        let Self {
+            request_head,
+            response_head,
+            body,
+        } = list;
+        let fits = match (method, body) {
+            (Method::Options, BodyKind::Options) => true,
+            (Method::Options, _) => body == BodyKind::Null,
+            // A REQMOD answer is a changed request, or a response in its place.
+            (Method::Reqmod, BodyKind::Request) => response_head.is_none(),
+            (Method::Reqmod, BodyKind::Null) => request_head.is_none() || response_head.is_none(),
+            (_, BodyKind::Response | BodyKind::Null) => request_head.is_none(),
+            (_, BodyKind::Request | BodyKind::Options) => false,
+        };
+        let no_heads = request_head.is_none() && response_head.is_none();
+        if fits && (method != Method::Options || no_heads) {
+            Ok(list)
+        } else {
+            Err(Violation::BadEncapsulated)
+        }
+    }
+
+    /// Parses a list of any message.
+    pub(crate) fn parse(value: &[u8]) -> Result<Self, Violation> {
+        let mut parts = Parts::default();
+        for member in value.split(|&b| b == b',') {
+            parts.add(member)?;
+        }
+        parts.finish()
+    }
+
+    /// Bytes of heads before the body.
+    pub(crate) fn heads_len(self) -> usize {
+        self.request_head.unwrap_or(0) + self.response_head.unwrap_or(0)
+    }
+}
+
+/// The list as a request or an answer writes it.
+impl fmt::Display for Encapsulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.request_head.is_some() {
+            write!(f, "req-hdr=0, ")?;
+        }
+        if self.response_head.is_some() {
+            write!(f, "res-hdr={}, ", self.request_head.unwrap_or(0))?;
+        }
+        let body = match self.body {
+            BodyKind::Request => "req-body",
+            BodyKind::Response => "res-body",
+            BodyKind::Options => "opt-body",
+            BodyKind::Null => "null-body",
+        };
+        write!(f, "{body}={}", self.heads_len())
+    }
+}
+
+/// A list while it is read: the begin of each part.
+#[derive(Default)]
+struct Parts {
+    request_head: Option<usize>,
+    response_head: Option<usize>,
+    body: Option<(BodyKind, usize)>,
+    last_offset: Option<usize>,
+}
+
+impl Parts {
+    fn add(&mut self, member: &[u8]) -> Result<(), Violation> {
+        let (name, offset) = split_member(member).ok_or(Violation::BadEncapsulated)?;
+        match self.last_offset {
+            None if offset != 0 => return Err(Violation::EncapsulatedGap),
+            Some(last) if offset < last => return Err(Violation::BadEncapsulated),
+            _ => self.last_offset = Some(offset),
+        }
+        let before_body = self.body.is_none();
+        let body = |kind| Some((kind, offset));
+        match name.to_ascii_lowercase().as_slice() {
+            b"req-hdr" if before_body && self.request_head.or(self.response_head).is_none() => {
+                self.request_head = Some(offset);
+            }
+            b"res-hdr" if before_body && self.response_head.is_none() => {
+                self.response_head = Some(offset);
+            }
+            b"req-body" if before_body => self.body = body(BodyKind::Request),
+            b"res-body" if before_body => self.body = body(BodyKind::Response),
+            b"opt-body" if before_body => self.body = body(BodyKind::Options),
+            b"null-body" if before_body => self.body = body(BodyKind::Null),
+            _ => return Err(Violation::BadEncapsulated),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Encapsulated, Violation> {
+        let (body, body_at) = self.body.ok_or(Violation::BadEncapsulated)?;
+        let request_end = self.response_head.unwrap_or(body_at);
+        let request_head = self.request_head.map(|at| request_end - at);
+        let response_head = self.response_head.map(|at| body_at - at);
+        for len in [request_head, response_head].into_iter().flatten() {
+            match len {
+                0 => return Err(Violation::EmptyHttpHead),
+                1..=MAX_HTTP_HEAD => {}
+                _ => return Err(Violation::LimitExceeded(crate::Limit::HttpHead)),
+            }
+        }
+        Ok(Encapsulated {
+            request_head,
+            response_head,
+            body,
+        })
+    }
+}
+
+/// `name=digits`, with white space around the whole and nowhere else.
+fn split_member(member: &[u8]) -> Option<(&[u8], usize)> {
+    let member = trim(member);
+    let equals = memchr::memchr(b'=', member)?;
+    let offset = decimal(&member[equals + 1..])?;
+    Some((&member[..equals], usize::try_from(offset).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every form of RFC 3507 §4.4.1, with the methods whose answers may have it.
+    const FORMS: &[(&str, &[Method])] = &[
+        (
+            "null-body=0",
+            &[Method::Options, Method::Reqmod, Method::Respmod],
+        ),
+        ("opt-body=0", &[Method::Options]),
+        ("req-body=0", &[Method::Reqmod]),
+        ("res-body=0", &[Method::Reqmod, Method::Respmod]),
+        ("req-hdr=0, req-body=137", &[Method::Reqmod]),
+        ("req-hdr=0, null-body=137", &[Method::Reqmod]),
+        (
+            "res-hdr=0, res-body=137",
+            &[Method::Reqmod, Method::Respmod],
+        ),
+        (
+            "res-hdr=0, null-body=137",
+            &[Method::Reqmod, Method::Respmod],
+        ),
+        ("req-hdr=0, res-hdr=137, res-body=296", &[]),
+        ("req-hdr=0, res-hdr=137, null-body=296", &[]),
+        ("req-hdr=0, res-body=137", &[]),
+    ];
+
+    #[test]
+    fn every_form_is_read_and_written_back_the_same() {
+        for (text, _) in FORMS {
+            let list = Encapsulated::parse(text.as_bytes()).expect(text);
+            assert_eq!(list.to_string(), *text);
+        }
+    }
+
+    #[test]
+    fn an_answer_has_only_the_parts_of_its_method() {
+        for (text, methods) in FORMS {
+            for method in [Method::Options, Method::Reqmod, Method::Respmod] {
+                let parsed = Encapsulated::parse_answer(text.as_bytes(), method);
+                assert_eq!(
+                    parsed.is_ok(),
+                    methods.contains(&method),
+                    "{method:?} {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn white_space_may_stand_around_a_member_and_names_have_no_case() {
+        let list = Encapsulated::parse(b" Res-Hdr=0 ,\tRES-BODY=38 ").unwrap();
+        assert_eq!(list.to_string(), "res-hdr=0, res-body=38");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "",
+            ",",
+            "res-hdr=0",
+            "res-hdr=0, res-body=38,",
+            "res-hdr=0,, res-body=38",
+            "res-hdr=0 res-body=38",
+            "res-hdr=0; res-body=38",
+            "res-hdr=0, res-body= 38",
+            "res-hdr=0, res-body =38",
+            "res-hdr=0, res-body=",
+            "res-hdr=0, res-body",
+            "res-hdr=0, res-body=+38",
+            "res-hdr=0, res-body=-38",
+            "res-hdr=0, res-body=0x26",
+            "res-hdr=0, res-body=38.0",
+            "res-hdr=0, res-body=\"38\"",
+            "res-hdr=0, res-body=18446744073709551616",
+            "res-hdr=0, foo-body=38",
+            "res-hdr=0, =38",
+            "res-hdr=0, res-body=38, req-body=60",
+            "res-hdr=0, res-body=38, null-body=38",
+            "res-hdr=0, res-body=38, res-hdr=40",
+            "res-hdr=0, res-hdr=10, res-body=38",
+            "res-hdr=0, req-hdr=10, res-body=38",
+            "req-hdr=0, res-hdr=50, res-body=38",
+            "null-body=0, null-body=0",
+        ] {
+            let error = Encapsulated::parse(text.as_bytes()).expect_err(text);
+            assert_eq!(error, Violation::BadEncapsulated, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn offsets_begin_at_zero_and_no_head_is_empty() {
+        for (text, violation) in [
+            ("res-hdr=10, res-body=48", Violation::EncapsulatedGap),
+            ("res-body=38, null-body=0", Violation::EncapsulatedGap),
+            ("null-body=1", Violation::EncapsulatedGap),
+            ("res-hdr=0, res-body=0", Violation::EmptyHttpHead),
+            ("res-hdr=0, null-body=0", Violation::EmptyHttpHead),
+            ("req-hdr=0, res-hdr=0, res-body=9", Violation::EmptyHttpHead),
+        ] {
+            assert_eq!(
+                Encapsulated::parse(text.as_bytes()),
+                Err(violation),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_head_longer_than_the_limit_is_refused_before_it_is_read() {
+        for (len, accepted) in [
+            (MAX_HTTP_HEAD - 1, true),
+            (MAX_HTTP_HEAD, true),
+            (MAX_HTTP_HEAD + 1, false),
+            (usize::MAX, false),
+        ] {
+            let text = format!("res-hdr=0, res-body={len}");
+            assert_eq!(
+                Encapsulated::parse(text.as_bytes()).is_ok(),
+                accepted,
+                "{len}"
+            );
+        }
+    }
+}

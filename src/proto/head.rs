@@ -1,0 +1,86 @@
+//! The end of a head: the first blank line.
+//!
+//! A head is looked for first and parsed when it is complete, so no parser needs a state for half a
+//! head, and a head that arrives in many pieces is searched once, not once a piece.
+
+use memchr::memchr;
+
+use crate::error::Violation;
+
+/// Finds the blank line that ends a head in a growing buffer.
+///
+/// Lines end in CRLF and in nothing else: RFC 9112 §2.2 would let a recipient take a bare LF, but two
+/// readers of one message that differ in this see two different messages.
+#[derive(Debug, Default)]
+pub(crate) struct HeadFinder {
+    /// Everything before is known to hold complete lines without a blank one among them.
+    line_start: usize,
+    /// Everything before holds no LF that was not looked at.
+    searched: usize,
+}
+
+impl HeadFinder {
+    /// The length of the head with its blank line, or `None` while it is incomplete.
+    ///
+    /// `buffer` is the same bytes as at the last call, and possibly more behind them.
+    pub(crate) fn find(&mut self, buffer: &[u8]) -> Result<Option<usize>, Violation> {
+        while let Some(found) = memchr(b'\n', &buffer[self.searched..]) {
+            let lf = self.searched + found;
+            if lf == self.line_start || buffer[lf - 1] != b'\r' {
+                return Err(Violation::BareLf);
+            }
+            let blank = lf - 1 == self.line_start;
+            self.searched = lf + 1;
+            self.line_start = lf + 1;
+            if blank {
+                return Ok(Some(lf + 1));
+            }
+        }
+        self.searched = buffer.len();
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::splits::each_split;
+
+    fn find_in(pieces: &[&[u8]]) -> Result<Option<usize>, Violation> {
+        let mut finder = HeadFinder::default();
+        let mut buffer = Vec::new();
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            if let Some(end) = finder.find(&buffer)? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn the_end_is_the_first_blank_line_at_every_split() {
+        let cases: [(&[u8], Result<Option<usize>, Violation>); 9] = [
+            (b"ICAP/1.0 204 OK\r\nA: b\r\n\r\nrest\r\n\r\n", Ok(Some(25))),
+            (b"\r\n", Ok(Some(2))),
+            (b"A: b\r\n", Ok(None)),
+            (b"A: b\r\n\r", Ok(None)),
+            (b"", Ok(None)),
+            (b"A: b\n\n", Err(Violation::BareLf)),
+            (b"A: b\r\n\n", Err(Violation::BareLf)),
+            (b"\n", Err(Violation::BareLf)),
+            (b"A: b\r\r\n\r\n", Ok(Some(9))),
+        ];
+        for (input, expected) in cases {
+            each_split(input, |pieces| {
+                assert_eq!(find_in(pieces), expected, "{pieces:?}")
+            });
+        }
+    }
+
+    #[test]
+    fn an_lf_after_a_line_end_is_bare_even_when_the_cr_before_it_belongs_to_data() {
+        assert_eq!(find_in(&[b"\r\n"]), Ok(Some(2)));
+        assert_eq!(find_in(&[b"a\r\n", b"\n"]), Err(Violation::BareLf));
+    }
+}

@@ -1,0 +1,38 @@
+//! Every number a peer controls, and how far it may go.
+//!
+//! A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, one
+//! more is refused with [`Violation::LimitExceeded`](crate::Violation::LimitExceeded).
+
+/// Bytes of an ICAP head: status line, fields and blank line.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// Fields in one head (ICAP, HTTP or trailer section).
+pub const MAX_FIELDS: usize = 256;
+
+/// Bytes of one encapsulated HTTP head.
+pub const MAX_HTTP_HEAD: usize = 128 * 1024;
+
+/// Digits of a chunk size; sixteen hexadecimal digits are all that fits in 64 bits.
+pub const MAX_CHUNK_SIZE_DIGITS: usize = 16;
+
+/// Bytes of what follows the size on a chunk's line, its line end included.
+pub const MAX_CHUNK_LINE: usize = 4 * 1024;
+
+/// Bytes of chunk extensions in one body, all chunks together.
+pub const MAX_CHUNK_EXTENSIONS: usize = 16 * 1024;
+
+/// Bytes of the trailer section of one body.
+pub const MAX_TRAILERS: usize = 16 * 1024;
+
+/// Interim (1xx) answers before the final one.
+pub const MAX_INTERIM_ANSWERS: usize = 4;
+
+/// Bytes by which an answer's body may be larger than the scanner's size limit: a service may send
+/// back a block page, or a rewritten file that has grown.
+pub const ANSWER_BODY_ALLOWANCE: u64 = 16 * 1024 * 1024;
+
+/// Bytes of an `OPTIONS` answer's body, which is read and dropped.
+pub const MAX_OPTIONS_BODY: u64 = 1024 * 1024;
+
+/// Characters of a text sent by a peer that are kept for display.
+pub const MAX_DISPLAY: usize = 200;

@@ -1,0 +1,20 @@
+//! The protocol: bytes in, values out.
+//!
+//! Nothing in here knows a socket, a clock, a thread or a log, so every decision about bytes can be
+//! tested and fuzzed on its own, and gives the same result however the bytes are split (the tests of
+//! each module try every split). What is wrong with a peer's bytes is a [`Violation`](crate::Violation).
+
+pub(crate) mod chunk;
+pub(crate) mod encapsulated;
+pub(crate) mod head;
+pub(crate) mod header;
+pub mod limits;
+pub(crate) mod number;
+pub(crate) mod options;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod status;
+pub(crate) mod text;
+
+#[cfg(test)]
+pub(crate) mod splits;

@@ -1,0 +1,240 @@
+//! What a service offers: its answer to `OPTIONS` (RFC 3507 §4.10.2).
+//!
+//! These fields advise and frame nothing, so they are read with tolerance: nonsense is as if it were
+//! not there and leaves a [warning](ServiceOptions::warnings), numbers beyond 64 bits saturate.
+
+use std::time::Duration;
+
+use super::header::{Field, Headers};
+use super::number::saturating_decimal;
+use super::request::Method;
+use super::response::Response;
+use super::text::displayable;
+
+/// What an ICAP service says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceOptions {
+    methods: Vec<Method>,
+    service: Option<String>,
+    service_id: Option<String>,
+    istag: Option<String>,
+    allow: Vec<String>,
+    preview: Option<u64>,
+    transfer_preview: Vec<String>,
+    transfer_ignore: Vec<String>,
+    transfer_complete: Vec<String>,
+    max_connections: Option<u64>,
+    options_ttl: Option<Duration>,
+    x_include: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl ServiceOptions {
+    pub(crate) fn from_response(response: &Response) -> Self {
+        let headers = response.headers();
+        let mut warnings = Vec::new();
+        let mut number = |name| number_of(headers, name, &mut warnings);
+        let preview = number("Preview");
+        let max_connections = number("Max-Connections").filter(|&limit| limit > 0);
+        let options_ttl = number("Options-TTL").map(Duration::from_secs);
+        let methods = methods_of(headers);
+        if methods.is_empty() {
+            warnings.push("Methods: names none of RESPMOD and REQMOD".to_owned());
+        }
+        let text = |name| headers.get(name).map(|field| field.text());
+        let list = |name| list_of(headers, name);
+        Self {
+            methods,
+            service: text("Service"),
+            service_id: text("Service-ID"),
+            istag: response.istag(),
+            allow: list("Allow"),
+            preview,
+            transfer_preview: list("Transfer-Preview"),
+            transfer_ignore: list("Transfer-Ignore"),
+            transfer_complete: list("Transfer-Complete"),
+            max_connections,
+            options_ttl,
+            x_include: list("X-Include"),
+            warnings,
+        }
+    }
+
+    /// The methods the service takes; empty where it does not say.
+    #[must_use]
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// What the service calls itself.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        self.service.as_deref()
+    }
+
+    /// The short label of the service.
+    #[must_use]
+    pub fn service_id(&self) -> Option<&str> {
+        self.service_id.as_deref()
+    }
+
+    /// The state tag (RFC 3507 §4.7), see [`Response::istag`].
+    #[must_use]
+    pub fn istag(&self) -> Option<&str> {
+        self.istag.as_deref()
+    }
+
+    /// Whether the service can answer 204 outside a preview. One that cannot sends clean content back.
+    #[must_use]
+    pub fn allows_204(&self) -> bool {
+        self.allow.iter().any(|token| token == "204")
+    }
+
+    /// What `Allow` lists, for example `204`, `206`, `trailers`.
+    #[must_use]
+    pub fn allow(&self) -> &[String] {
+        &self.allow
+    }
+
+    /// Bytes of a preview the service wants to see; `None` if it wants none, or says so twice.
+    #[must_use]
+    pub fn preview(&self) -> Option<u64> {
+        self.preview
+    }
+
+    /// File extensions to send with a preview.
+    #[must_use]
+    pub fn transfer_preview(&self) -> &[String] {
+        &self.transfer_preview
+    }
+
+    /// File extensions the service does not want to see. Not seen is not clean: they are scanned all
+    /// the same.
+    #[must_use]
+    pub fn transfer_ignore(&self) -> &[String] {
+        &self.transfer_ignore
+    }
+
+    /// File extensions to send whole.
+    #[must_use]
+    pub fn transfer_complete(&self) -> &[String] {
+        &self.transfer_complete
+    }
+
+    /// Connections the service takes at once; 0 and nonsense are as if it did not say.
+    #[must_use]
+    pub fn max_connections(&self) -> Option<u64> {
+        self.max_connections
+    }
+
+    /// How long these options hold; `None` is for ever.
+    #[must_use]
+    pub fn options_ttl(&self) -> Option<Duration> {
+        self.options_ttl
+    }
+
+    /// Header fields the service wants to see in requests.
+    #[must_use]
+    pub fn x_include(&self) -> &[String] {
+        &self.x_include
+    }
+
+    /// What in the answer made no sense and was passed over.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+/// The number in the only field of that name; two fields contradict each other even if they agree.
+fn number_of(headers: Headers<'_>, name: &str, warnings: &mut Vec<String>) -> Option<u64> {
+    let mut fields = headers.get_all(name);
+    let field = fields.next()?;
+    if fields.next().is_some() {
+        warnings.push(format!("{name}: given more than once"));
+        return None;
+    }
+    let number = saturating_decimal(&field.value());
+    if number.is_none() {
+        warnings.push(format!("{name}: not a number: {}", field.text()));
+    }
+    number
+}
+
+fn methods_of(headers: Headers<'_>) -> Vec<Method> {
+    let offered = |method: &Method| headers.has_token("Methods", method.as_str());
+    [Method::Respmod, Method::Reqmod]
+        .into_iter()
+        .filter(offered)
+        .collect()
+}
+
+fn list_of(headers: Headers<'_>, name: &str) -> Vec<String> {
+    let tokens = |field: Field<'_>| field.tokens().map(displayable).collect::<Vec<_>>();
+    headers
+        .get_all(name)
+        .map(tokens)
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::response::ResponseReader;
+
+    fn options(fields: &str) -> ServiceOptions {
+        let input = format!("ICAP/1.0 200 OK\r\n{fields}Encapsulated: null-body=0\r\n\r\n");
+        let mut reader = ResponseReader::new(Method::Options, 0);
+        let mut used = 0;
+        while !reader.has_ended() {
+            used += reader.feed(&input.as_bytes()[used..]).unwrap().0;
+        }
+        ServiceOptions::from_response(reader.response().unwrap())
+    }
+
+    #[test]
+    fn everything_a_service_offers_is_read() {
+        let options = options(
+            "Methods: RESPMOD, REQMOD\r\nService: C-ICAP/0.5.10\r\nService-ID: AV\r\n\
+             ISTag: \"CI-1\"\r\nTransfer-Preview: *\r\nTransfer-Ignore: jpg, png\r\n\
+             Transfer-Complete: exe\r\nOptions-TTL: 3600\r\nPreview: 1024\r\nAllow: 204, 206\r\n\
+             Max-Connections: 100\r\nX-Include: X-Client-IP\r\n",
+        );
+        assert_eq!(options.methods(), [Method::Respmod, Method::Reqmod]);
+        assert_eq!(options.service(), Some("C-ICAP/0.5.10"));
+        assert_eq!(options.service_id(), Some("AV"));
+        assert_eq!(options.istag(), Some("CI-1"));
+        assert_eq!(options.transfer_preview(), ["*"]);
+        assert_eq!(options.transfer_ignore(), ["jpg", "png"]);
+        assert_eq!(options.transfer_complete(), ["exe"]);
+        assert_eq!(options.options_ttl(), Some(Duration::from_secs(3600)));
+        assert_eq!(options.preview(), Some(1024));
+        assert!(options.allows_204());
+        assert_eq!(options.allow(), ["204", "206"]);
+        assert_eq!(options.max_connections(), Some(100));
+        assert_eq!(options.x_include(), ["X-Client-IP"]);
+        assert!(options.warnings().is_empty());
+    }
+
+    #[test]
+    fn nonsense_is_passed_over_with_a_warning_and_large_numbers_saturate() {
+        for (field, expected) in [
+            ("Preview: -1", None),
+            ("Preview: +1", None),
+            ("Preview: ten", None),
+            ("Preview: 10\r\nPreview: 20", None),
+            ("Preview: 10\r\nPreview: 10", None),
+        ] {
+            let options = options(&format!("Methods: RESPMOD\r\n{field}\r\n"));
+            assert_eq!(options.preview(), expected, "{field}");
+            assert_eq!(options.warnings().len(), 1, "{field}");
+        }
+        let huge = options(
+            "Methods: RESPMOD\r\nOptions-TTL: 99999999999999999999\r\nMax-Connections: 0\r\n",
+        );
+        assert_eq!(huge.options_ttl(), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(huge.max_connections(), None);
+        assert_eq!(options("").warnings().len(), 1, "Methods is missing");
+    }
+}

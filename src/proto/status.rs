@@ -1,0 +1,128 @@
+//! Status lines, of ICAP answers (RFC 3507 §4.3.3) and of encapsulated HTTP answers (RFC 9112 §4).
+
+use std::ops::RangeInclusive;
+
+/// What an ICAP answer begins with. RFC 3507 knows one version.
+pub(crate) const ICAP_VERSION: &[u8] = b"ICAP/1.0 ";
+
+const STATUS_CODES: RangeInclusive<u16> = 100..=599;
+
+/// A status line, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StatusLine<'b> {
+    pub(crate) code: u16,
+    /// Empty where there is none: the phrase is for people and decides nothing.
+    pub(crate) reason: &'b [u8],
+}
+
+/// Parses the status line of an ICAP answer, without its line end.
+pub(crate) fn parse_icap(line: &[u8]) -> Option<StatusLine<'_>> {
+    parse_after_version(line.strip_prefix(ICAP_VERSION)?)
+}
+
+/// Parses the status line of an HTTP/1.x answer, without its line end.
+pub(crate) fn parse_http(line: &[u8]) -> Option<StatusLine<'_>> {
+    match line.strip_prefix(b"HTTP/1.")? {
+        [minor, b' ', rest @ ..] if minor.is_ascii_digit() => parse_after_version(rest),
+        _ => None,
+    }
+}
+
+/// Whether `start`, the first bytes of an answer, can still become an ICAP status line.
+pub(crate) fn may_begin_icap(start: &[u8]) -> bool {
+    let len = start.len().min(ICAP_VERSION.len());
+    start[..len] == ICAP_VERSION[..len]
+}
+
+/// `204 No Content`, `204 ` or `204`: some servers leave the phrase out, or even its space.
+fn parse_after_version(rest: &[u8]) -> Option<StatusLine<'_>> {
+    let (digits, rest) = rest.split_at_checked(3)?;
+    let code = digits.iter().try_fold(0u16, |code, byte| {
+        byte.is_ascii_digit()
+            .then(|| code * 10 + u16::from(byte - b'0'))
+    })?;
+    let reason = match rest {
+        [] => rest,
+        [b' ', reason @ ..] => reason,
+        _ => return None,
+    };
+    let is_text = reason
+        .iter()
+        .all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f));
+    (STATUS_CODES.contains(&code) && is_text).then_some(StatusLine { code, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_line_is_version_three_digits_and_any_phrase() {
+        for (line, code, reason) in [
+            ("ICAP/1.0 204 No Content", 204, "No Content"),
+            ("ICAP/1.0 204 ", 204, ""),
+            ("ICAP/1.0 204", 204, ""),
+            ("ICAP/1.0 100 Continue", 100, "Continue"),
+            ("ICAP/1.0 599 \tx", 599, "\tx"),
+            ("ICAP/1.0 200 Gel\u{f6}scht", 200, "Gel\u{f6}scht"),
+        ] {
+            let reason = reason.as_bytes();
+            let expected = Some(StatusLine { code, reason });
+            assert_eq!(parse_icap(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for line in [
+            "HTTP/1.1 200 OK",
+            "icap/1.0 204 OK",
+            "ICAP/1.1 204 OK",
+            "ICAP/2.0 204 OK",
+            "ICAP/257.0 204 OK",
+            "ICAP/1.0 20 OK",
+            "ICAP/1.0 2040 OK",
+            "ICAP/1.0 +204 OK",
+            "ICAP/1.0 2O4 OK",
+            "ICAP/1.0 000 OK",
+            "ICAP/1.0 099 OK",
+            "ICAP/1.0 600 OK",
+            "ICAP/1.0204 OK",
+            "ICAP/1.0  204 OK",
+            "ICAP/1.0 204\tOK",
+            "ICAP/1.0 204 O\0K",
+            "ICAP/1.0 204 OK\rISTag: x",
+            "ICAP/1.0 204 O\x7fK",
+            " ICAP/1.0 204 OK",
+            "ICAP/1.0",
+            "",
+        ] {
+            assert_eq!(parse_icap(line.as_bytes()), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn encapsulated_heads_are_http_1_of_any_minor_version() {
+        for (line, code) in [
+            ("HTTP/1.0 403 Forbidden", Some(403)),
+            ("HTTP/1.1 200 OK:  403 Forbidden", Some(200)),
+            ("HTTP/1.9 301", Some(301)),
+            ("HTTP/2 200", None),
+            ("HTTP/2.0 200 OK", None),
+            ("HTTP/1.10 200 OK", None),
+            ("HTTP/1.1200 OK", None),
+            ("GET / HTTP/1.1", None),
+        ] {
+            assert_eq!(parse_http(line.as_bytes()).map(|s| s.code), code, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_protocol_is_seen_at_its_first_different_byte() {
+        assert!(may_begin_icap(b""));
+        assert!(may_begin_icap(b"ICAP"));
+        assert!(may_begin_icap(b"ICAP/1.0 204"));
+        assert!(!may_begin_icap(b"\x15\x03\x01"));
+        assert!(!may_begin_icap(b"ICAP/2"));
+    }
+}

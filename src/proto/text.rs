@@ -1,0 +1,83 @@
+//! What a peer sent, made safe to show.
+//!
+//! Threat names, reason phrases and header values come from a server that may be hostile, and end up
+//! in logs, terminals and web pages. They are decoded leniently, bounded, and every character that
+//! could move a cursor, start a line or reverse a text is escaped.
+
+use super::limits::MAX_DISPLAY;
+
+/// Decodes and escapes at most [`MAX_DISPLAY`] characters of `bytes`.
+///
+/// Bytes that are not UTF-8 are taken for ISO 8859-1, the historical charset of header fields.
+pub(crate) fn displayable(bytes: &[u8]) -> String {
+    // A character takes at most four bytes, so no more than this can be shown.
+    let cut = bytes.len().min(4 * MAX_DISPLAY + 4);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => escape(text.chars()),
+        Err(_) => escape(bytes[..cut].iter().map(|&byte| char::from(byte))),
+    }
+}
+
+fn escape(chars: impl Iterator<Item = char>) -> String {
+    let mut shown = String::new();
+    for (count, c) in chars.enumerate() {
+        if count == MAX_DISPLAY {
+            shown.push('…');
+            break;
+        }
+        if is_plain(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    shown
+}
+
+/// Characters that show as themselves and change nothing around them.
+fn is_plain(c: char) -> bool {
+    let invisible_or_directional = matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !invisible_or_directional
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_shown_as_it_is() {
+        assert_eq!(displayable(b"Eicar-Test-Signature"), "Eicar-Test-Signature");
+        assert_eq!(displayable("Gelöscht".as_bytes()), "Gelöscht");
+        assert_eq!(displayable(b"Gel\xf6scht"), "Gelöscht");
+    }
+
+    #[test]
+    fn what_could_forge_a_line_or_drive_a_terminal_is_escaped() {
+        assert_eq!(displayable(b"a\r\nb\x1b[2J\0"), "a\\r\\nb\\u{1b}[2J\\u{0}");
+        assert_eq!(
+            displayable("exe.\u{202e}fdp".as_bytes()),
+            "exe.\\u{202e}fdp"
+        );
+        assert_eq!(displayable(b"\x9b31m\xff"), "\\u{9b}31mÿ");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_the_limit_and_says_so() {
+        for (len, cut) in [
+            (MAX_DISPLAY - 1, false),
+            (MAX_DISPLAY, false),
+            (MAX_DISPLAY + 1, true),
+        ] {
+            for byte in [b'a', 0xe9] {
+                let shown = displayable(&vec![byte; len]);
+                assert_eq!(shown.ends_with('…'), cut, "{len} of {byte}");
+                assert_eq!(
+                    shown.chars().count(),
+                    len.min(MAX_DISPLAY) + usize::from(cut)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! What an answer says about the content: one table, one function.
+
+use std::fmt;
+
+use super::evidence::{Evidence, Hindrance, Threats};
+use crate::error::Violation;
+use crate::proto::number::decimal;
+use crate::proto::response::Response;
+
+/// What is known about the content.
+///
+/// Only [`Clean`](Verdict::Clean) is clean; whoever matches must treat everything else, also what
+/// later versions add, as not clean.
+#[non_exhaustive]
+#[must_use = "content that is not clean must not be handed on"]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The service has seen all of the content and found nothing.
+    Clean,
+    /// The service found a threat.
+    Infected(Threats),
+    /// The service refused the content and named no threat.
+    Blocked(Blocked),
+    /// The service sent something else back, so it does not vouch for what was sent.
+    Modified(Modified),
+    /// The content was not scanned, or not all of it.
+    NotScanned(NotScanned),
+}
+
+impl Verdict {
+    /// Whether the content may be handed on.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        matches!(self, Self::Clean)
+    }
+
+    /// Whether a threat was found.
+    #[must_use]
+    pub fn is_infected(&self) -> bool {
+        matches!(self, Self::Infected(_))
+    }
+}
+
+/// `clean`, `infected: Eicar-Test-Signature`, `not scanned: larger than 100 MiB`, …
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clean => f.write_str("clean"),
+            Self::Infected(threats) => write!(f, "infected: {threats}"),
+            Self::Blocked(blocked) => write!(f, "blocked: {blocked}"),
+            Self::Modified(modified) => write!(f, "modified: {modified}"),
+            Self::NotScanned(why) => write!(f, "not scanned: {why}"),
+        }
+    }
+}
+
+/// How the service refused the content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    status: u16,
+    reason: String,
+}
+
+impl Blocked {
+    /// The status that says so, of the encapsulated HTTP answer or of the ICAP answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The service's words, safe to show; may be empty.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason.as_str() {
+            "" => write!(f, "the service answered {}", self.status),
+            reason => f.write_str(reason),
+        }
+    }
+}
+
+/// What the service sent back instead of the content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Modified {
+    body_len: Option<u64>,
+}
+
+impl Modified {
+    /// Bytes of the body that came back, if one did.
+    #[must_use]
+    pub fn body_len(&self) -> Option<u64> {
+        self.body_len
+    }
+}
+
+impl fmt::Display for Modified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.body_len {
+            Some(len) => write!(f, "the service sent back other content ({len} bytes)"),
+            None => f.write_str("the service sent back no content"),
+        }
+    }
+}
+
+/// Why content was not scanned.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotScanned {
+    /// It is larger than the scanner's own size limit; at most a part of it was sent.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// It goes over a limit of the service.
+    ServiceLimit {
+        /// The service's words, safe to show.
+        detail: String,
+    },
+    /// The service could not look into it: encrypted, damaged, of a type it does not read.
+    Unscannable {
+        /// The service's words, safe to show.
+        detail: String,
+    },
+    /// The service could answer "unmodified" and sent everything back instead: servers do this with
+    /// what they pass over, too large or of a type they do not scan.
+    Echoed,
+    /// The service answered with an HTTP error of its own.
+    ServiceError {
+        /// The status of the encapsulated HTTP answer.
+        status: u16,
+    },
+    /// The service has not finished (202).
+    Pending,
+}
+
+impl fmt::Display for NotScanned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit } => write!(f, "larger than {}", Bytes(*limit)),
+            Self::ServiceLimit { detail } => write!(f, "over a limit of the service: {detail}"),
+            Self::Unscannable { detail } => write!(f, "the service cannot look into it: {detail}"),
+            Self::Echoed => f.write_str("the service sent it back without an opinion"),
+            Self::ServiceError { status } => write!(f, "the service reported HTTP error {status}"),
+            Self::Pending => f.write_str("the service has not finished"),
+        }
+    }
+}
+
+/// A size in the largest unit that leaves no fraction.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match units
+            .iter()
+            .find(|(size, _)| self.0 >= *size && self.0 % size == 0)
+        {
+            Some((size, unit)) => write!(f, "{} {unit}", self.0 / size),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+/// What an answer is judged against: what was sent, and what was agreed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// Every byte of the request was written.
+    pub(crate) is_complete: bool,
+    /// The request allowed a 204.
+    pub(crate) allowed_204: bool,
+    /// The service says it can answer 204; assumed where it was not asked.
+    pub(crate) offers_204: bool,
+    /// The body that came back is, byte for byte, the content that was sent.
+    pub(crate) is_echoed: bool,
+    /// Bytes came behind the answer.
+    pub(crate) has_trailing: bool,
+}
+
+/// Why an answer is no verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoVerdict {
+    /// Its status says nothing about the content.
+    Status,
+    Violation(Violation),
+}
+
+/// The verdict table. Evidence comes first, on every status; after that only a 204 to everything
+/// that was sent is clean, or the same content back from a service that has no other way to say so.
+pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerdict> {
+    if let Some(evidence) = Evidence::of(response) {
+        return Ok(from_evidence(evidence, response));
+    }
+    if sent.has_trailing {
+        return Err(NoVerdict::Violation(Violation::TrailingBytes));
+    }
+    match response.status() {
+        204 if !sent.allowed_204 => Err(NoVerdict::Violation(Violation::Unexpected204)),
+        204 if !sent.is_complete => Err(NoVerdict::Violation(Violation::IncompleteUpload)),
+        204 => Ok(Verdict::Clean),
+        200 | 201 if !response.encapsulates_something() => {
+            Err(NoVerdict::Violation(Violation::EmptyAnswer))
+        }
+        200 | 201 => Ok(from_http(response, sent)),
+        202 => Ok(Verdict::NotScanned(NotScanned::Pending)),
+        206 => Err(NoVerdict::Violation(Violation::Unexpected206)),
+        403 => Ok(Verdict::Blocked(Blocked {
+            status: 403,
+            reason: response.reason(),
+        })),
+        _ => Err(NoVerdict::Status),
+    }
+}
+
+fn from_evidence(evidence: Evidence, response: &Response) -> Verdict {
+    match evidence {
+        Evidence::Infected(threats) => Verdict::Infected(threats),
+        Evidence::Hindered(Hindrance::Limit, detail) => {
+            Verdict::NotScanned(NotScanned::ServiceLimit { detail })
+        }
+        Evidence::Hindered(Hindrance::Unscannable, detail) => {
+            Verdict::NotScanned(NotScanned::Unscannable { detail })
+        }
+        Evidence::Blocked(reason) => {
+            let status = response.http_status().unwrap_or(response.status());
+            Verdict::Blocked(Blocked { status, reason })
+        }
+    }
+}
+
+/// A 200 or 201 without evidence: the encapsulated HTTP answer decides.
+fn from_http(response: &Response, sent: &Sent) -> Verdict {
+    let modified = Verdict::Modified(Modified {
+        body_len: response.body_len(),
+    });
+    match response.http_status() {
+        Some(200..=299) if is_echo(response, sent) && sent.offers_204 => {
+            Verdict::NotScanned(NotScanned::Echoed)
+        }
+        Some(200..=299) if is_echo(response, sent) => Verdict::Clean,
+        // An interim status, or one that has no body, is no way to refuse something.
+        None | Some(100..=299 | 304) => modified,
+        Some(status @ (400 | 401 | 500..)) => {
+            Verdict::NotScanned(NotScanned::ServiceError { status })
+        }
+        Some(status) => Verdict::Blocked(Blocked {
+            status,
+            reason: response.http_reason(),
+        }),
+    }
+}
+
+/// All of the content came back, and the head that came with it says the same of its length.
+fn is_echo(response: &Response, sent: &Sent) -> bool {
+    let lengths_agree = response.http_headers().is_some_and(|headers| {
+        headers
+            .get_all("Content-Length")
+            .all(|field| decimal(&field.value()) == response.body_len())
+    });
+    sent.is_complete && sent.is_echoed && response.body_len().is_some() && lengths_agree
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::request::Method;
+    use crate::proto::response::ResponseReader;
+
+    const SENT: Sent = Sent {
+        is_complete: true,
+        allowed_204: true,
+        offers_204: true,
+        is_echoed: false,
+        has_trailing: false,
+    };
+
+    fn response(status: &str, fields: &str, http: &str, body: Option<&str>) -> Response {
+        let list = match (http.len(), body) {
+            (0, None) => "null-body=0".to_owned(),
+            (0, Some(_)) => "res-body=0".to_owned(),
+            (len, None) => format!("res-hdr=0, null-body={len}"),
+            (len, Some(_)) => format!("res-hdr=0, res-body={len}"),
+        };
+        let chunk = |body: &str| match body.len() {
+            0 => "0\r\n\r\n".to_owned(),
+            len => format!("{len:x}\r\n{body}\r\n0\r\n\r\n"),
+        };
+        let body = body.map(chunk).unwrap_or_default();
+        let input =
+            format!("ICAP/1.0 {status}\r\n{fields}Encapsulated: {list}\r\n\r\n{http}{body}");
+        let mut reader = ResponseReader::new(Method::Respmod, u64::MAX);
+        let mut used = 0;
+        while !reader.has_ended() {
+            used += reader.feed(&input.as_bytes()[used..]).expect(&input).0;
+        }
+        reader.into_response().unwrap()
+    }
+
+    fn http(status: &str, length: Option<u64>) -> String {
+        let length = length.map_or(String::new(), |len| format!("Content-Length: {len}\r\n"));
+        format!("HTTP/1.1 {status}\r\n{length}\r\n")
+    }
+
+    fn kind(verdict: &Result<Verdict, NoVerdict>) -> String {
+        match verdict {
+            Ok(Verdict::NotScanned(why)) => format!("NotScanned({why:?})"),
+            Ok(verdict) => {
+                let debug = format!("{verdict:?}");
+                debug.split('(').next().unwrap_or_default().to_owned()
+            }
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_204_is_clean_only_if_allowed_to_everything_and_with_nothing_behind_it() {
+        let unmodified = response("204 No Content", "", "", None);
+        for (sent, expected) in [
+            (SENT, "Clean"),
+            (
+                Sent {
+                    offers_204: false,
+                    ..SENT
+                },
+                "Clean",
+            ),
+            (
+                Sent {
+                    is_complete: false,
+                    ..SENT
+                },
+                "Violation(IncompleteUpload)",
+            ),
+            (
+                Sent {
+                    allowed_204: false,
+                    ..SENT
+                },
+                "Violation(Unexpected204)",
+            ),
+            (
+                Sent {
+                    has_trailing: true,
+                    ..SENT
+                },
+                "Violation(TrailingBytes)",
+            ),
+        ] {
+            assert_eq!(kind(&decide(&unmodified, &sent)), expected, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn evidence_counts_on_every_status() {
+        let threat = "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar;\r\n";
+        let sent = Sent {
+            has_trailing: true,
+            is_complete: false,
+            ..SENT
+        };
+        for status in [
+            "200 OK",
+            "201 Created",
+            "202 Accepted",
+            "204 OK",
+            "403 No",
+            "404 No",
+            "500 No",
+            "599 No",
+        ] {
+            let verdict = decide(&response(status, threat, "", None), &sent).unwrap();
+            assert!(verdict.is_infected(), "{status}: {verdict}");
+        }
+        let in_http = "HTTP/1.1 200 OK\r\nX-Virus-ID: Eicar\r\n\r\n";
+        assert!(
+            decide(&response("200 OK", "", in_http, None), &SENT)
+                .unwrap()
+                .is_infected()
+        );
+        let blocked = response("204 OK", "X-Response-Info: blocked\r\n", "", None);
+        assert_eq!(kind(&decide(&blocked, &SENT)), "Blocked");
+        let limit = response("500 No", "X-Error-Code: decode_error\r\n", "", None);
+        assert!(kind(&decide(&limit, &SENT)).starts_with("NotScanned(Unscannable"));
+    }
+
+    #[test]
+    fn the_content_back_is_clean_only_from_a_service_that_cannot_say_204() {
+        let echoed = Sent {
+            is_echoed: true,
+            ..SENT
+        };
+        let no_204 = Sent {
+            offers_204: false,
+            ..echoed
+        };
+        for (sent, http, body, expected) in [
+            (
+                echoed,
+                http("200 OK", Some(5)),
+                Some("hello"),
+                "NotScanned(Echoed)",
+            ),
+            (no_204, http("200 OK", Some(5)), Some("hello"), "Clean"),
+            (no_204, http("206 Partial", None), Some("hello"), "Clean"),
+            (no_204, http("200 OK", Some(0)), Some(""), "Clean"),
+            (no_204, http("200 OK", Some(9)), Some("hello"), "Modified"),
+            (
+                no_204,
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".into(),
+                Some("hello"),
+                "Modified",
+            ),
+            (no_204, http("200 OK", Some(5)), None, "Modified"),
+            (no_204, String::new(), Some("hello"), "Modified"),
+            (
+                no_204,
+                http("304 Not Modified", Some(5)),
+                Some("hello"),
+                "Modified",
+            ),
+            (
+                no_204,
+                http("100 Continue", Some(5)),
+                Some("hello"),
+                "Modified",
+            ),
+            (
+                no_204,
+                http("403 Forbidden", Some(5)),
+                Some("hello"),
+                "Blocked",
+            ),
+            (
+                Sent {
+                    is_complete: false,
+                    ..no_204
+                },
+                http("200 OK", Some(5)),
+                Some("hello"),
+                "Modified",
+            ),
+            (
+                Sent {
+                    is_echoed: false,
+                    ..no_204
+                },
+                http("200 OK", Some(5)),
+                Some("hello"),
+                "Modified",
+            ),
+        ] {
+            let response = response("200 OK", "", &http, body);
+            assert_eq!(kind(&decide(&response, &sent)), expected, "{sent:?} {http}");
+        }
+    }
+
+    #[test]
+    fn an_http_head_that_refuses_is_blocked_and_one_that_fails_is_not_scanned() {
+        for (status, expected) in [
+            ("403 Forbidden", "Blocked"),
+            ("307 Temporary Redirect", "Blocked"),
+            ("302 Found", "Blocked"),
+            ("404 Not Found", "Blocked"),
+            (
+                "400 Bad Request",
+                "NotScanned(ServiceError { status: 400 })",
+            ),
+            (
+                "401 Unauthorized",
+                "NotScanned(ServiceError { status: 401 })",
+            ),
+            ("500 Error", "NotScanned(ServiceError { status: 500 })"),
+            ("599 Error", "NotScanned(ServiceError { status: 599 })"),
+        ] {
+            for icap in ["200 OK", "201 Created"] {
+                let response = response(icap, "", &http(status, None), Some("page"));
+                assert_eq!(kind(&decide(&response, &SENT)), expected, "{status}");
+            }
+        }
+        let response = response("200 OK", "", &http("403 VirusFound", None), None);
+        assert_eq!(
+            decide(&response, &SENT).unwrap().to_string(),
+            "blocked: VirusFound"
+        );
+    }
+
+    #[test]
+    fn every_other_status_is_no_verdict() {
+        for code in 200..=599 {
+            let verdict = decide(&response_without_list(code), &SENT);
+            let expected = match code {
+                200 | 201 => "Violation(EmptyAnswer)",
+                206 => continue, // must have a body, below
+                202 => "NotScanned(Pending)",
+                204 => "Clean",
+                403 => "Blocked",
+                _ => "Status",
+            };
+            assert_eq!(kind(&verdict), expected, "{code}");
+        }
+        let partial = response("206 Partial", "", &http("200 OK", Some(5)), Some("hello"));
+        assert_eq!(kind(&decide(&partial, &SENT)), "Violation(Unexpected206)");
+    }
+
+    fn response_without_list(code: u16) -> Response {
+        if code == 206 {
+            return response("206 x", "", "", Some(""));
+        }
+        response(&format!("{code} x"), "", "", None)
+    }
+
+    #[test]
+    fn a_verdict_is_one_line_for_a_person() {
+        let large = |limit| Verdict::NotScanned(NotScanned::TooLarge { limit }).to_string();
+        assert_eq!(large(104_857_600), "not scanned: larger than 100 MiB");
+        assert_eq!(large(1 << 30), "not scanned: larger than 1 GiB");
+        assert_eq!(large(1000), "not scanned: larger than 1000 bytes");
+        assert_eq!(large(0), "not scanned: larger than 0 bytes");
+        assert_eq!(Verdict::Clean.to_string(), "clean");
+    }
+}

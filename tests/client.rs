@@ -1,0 +1,193 @@
+//! `Client` gives back what the service answered, whatever that means.
+
+use std::io;
+
+use icap_client::testing::{OPTIONS_ANSWER, Script, Server, echo};
+use icap_client::{Body, Client, Error, Method, Request, Violation};
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Made-By: test\r\n\r\n";
+
+fn client(script: Script) -> (Client, Server) {
+    let server = Server::scripted([script]).unwrap();
+    (Client::new(&server.uri()).unwrap(), server)
+}
+
+fn respmod() -> Request {
+    Request::respmod()
+        .http_response(b"HTTP/1.1 200 OK\r\n\r\n")
+        .unwrap()
+}
+
+#[test]
+fn what_comes_back_goes_to_the_callers_writer() {
+    let (client, _server) = client(Script::new().read_request().send(echo(HEAD, b"other")));
+    let mut output = Vec::new();
+    let response = client.send(&respmod(), &b"hello"[..], &mut output).unwrap();
+    assert_eq!(
+        (response.status(), response.http_status()),
+        (200, Some(200))
+    );
+    assert_eq!(response.http_response(), Some(HEAD.as_bytes()));
+    assert_eq!(
+        (output.as_slice(), response.body_len()),
+        (&b"other"[..], Some(5))
+    );
+}
+
+#[test]
+fn every_complete_answer_is_returned_whatever_its_status() {
+    for status in [204, 404, 500, 599] {
+        let (client, _server) = client(
+            Script::new()
+                .read_request()
+                .send(format!("ICAP/1.0 {status}\r\n\r\n")),
+        );
+        let response = client
+            .send(&respmod(), Body::none(), &mut io::sink())
+            .unwrap();
+        assert_eq!((response.status(), response.body_len()), (status, None));
+    }
+}
+
+#[test]
+fn bytes_behind_the_answer_are_an_error() {
+    let (client, _server) = client(
+        Script::new()
+            .read_request()
+            .send("ICAP/1.0 204 OK\r\n\r\nX"),
+    );
+    match client.send(&respmod(), &b"hello"[..], &mut io::sink()) {
+        Err(Error::Protocol(error)) => {
+            assert_eq!(
+                (error.violation(), error.seen()),
+                (Violation::TrailingBytes, "X")
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_writer_that_fails_is_the_callers_own() {
+    struct Full;
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (client, server) = client(
+        Script::new()
+            .read_request()
+            .send(echo(HEAD, b"other"))
+            .read_to_end(),
+    );
+    let error = client
+        .send(&respmod(), &b"hello"[..], &mut Full)
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::Output(e) if e.kind() == io::ErrorKind::StorageFull),
+        "{error:?}"
+    );
+    assert!(!error.is_unavailable());
+    assert!(server.finish()[0].closed_by_client());
+}
+
+#[test]
+fn the_request_goes_out_as_it_was_put_together() {
+    let (client, server) = client(Script::new().read_request().send("ICAP/1.0 204 OK\r\n\r\n"));
+    let request = respmod().header("X-Client-IP", "192.0.2.7").unwrap();
+    client
+        .send(&request, &b"hello"[..], &mut io::sink())
+        .unwrap();
+    let authority = client
+        .uri()
+        .to_string()
+        .replace("icap://", "")
+        .replace("/scan", "");
+    let expected = format!(
+        "RESPMOD icap://{authority}/scan ICAP/1.0\r\nHost: {authority}\r\nUser-Agent: icap-client/{}\r\n\
+         Allow: 204\r\nX-Client-IP: 192.0.2.7\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
+         HTTP/1.1 200 OK\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let conversation = server.finish().remove(0);
+    assert_eq!(String::from_utf8_lossy(conversation.received()), expected);
+}
+
+#[test]
+fn no_body_is_not_an_empty_body() {
+    for (body, list, end) in [
+        (Body::none(), "res-hdr=0, null-body=19", "OK\r\n\r\n"),
+        (
+            Body::from(&b""[..]),
+            "res-hdr=0, res-body=19",
+            "OK\r\n\r\n0\r\n\r\n",
+        ),
+    ] {
+        let (client, server) = client(Script::new().read_request().send("ICAP/1.0 204 OK\r\n\r\n"));
+        client.send(&respmod(), body, &mut io::sink()).unwrap();
+        let conversation = server.finish().remove(0);
+        let sent = String::from_utf8_lossy(conversation.received()).into_owned();
+        assert!(
+            sent.contains(&format!("Encapsulated: {list}\r\n")) && sent.ends_with(end),
+            "{sent}"
+        );
+    }
+}
+
+#[test]
+fn options_are_read_and_a_body_behind_them_is_dropped() {
+    let with_body = OPTIONS_ANSWER.replace(
+        "Encapsulated: null-body=0",
+        "Opt-body-type: Table\r\nEncapsulated: opt-body=0",
+    );
+    let (client, _server) = client(
+        Script::new()
+            .read_request()
+            .send(with_body + "5\r\nhello\r\n0\r\n\r\n"),
+    );
+    let options = client.options().unwrap();
+    assert!(options.allows_204());
+    assert!(options.methods().contains(&Method::Respmod));
+}
+
+#[test]
+fn an_options_body_without_end_is_cut_off() {
+    let head = "ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nEncapsulated: opt-body=0\r\n\r\n";
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
+    let (client, _server) = client(
+        Script::new()
+            .read_request()
+            .send(head)
+            .send(chunk.repeat(17))
+            .read_to_end(),
+    );
+    match client.options() {
+        Err(Error::Protocol(error)) => assert_eq!(
+            error.violation(),
+            Violation::LimitExceeded(icap_client::Limit::AnswerBody)
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn headers_of_the_client_go_into_every_request() {
+    let (_, server) = client(Script::answer_options(Script::new()));
+    let client = Client::builder(&server.uri())
+        .header("User-Agent", "mine/1")
+        .build()
+        .unwrap();
+    client.options().unwrap();
+    let conversation = server.finish().remove(0);
+    let sent = String::from_utf8_lossy(conversation.received()).into_owned();
+    assert_eq!(sent.matches("User-Agent: ").count(), 1, "{sent}");
+    assert!(sent.contains("\r\nUser-Agent: mine/1\r\n"), "{sent}");
+    let reserved = Client::builder("icap://av.example/s")
+        .header("Host", "x")
+        .build();
+    assert!(matches!(reserved, Err(Error::Input(_))));
+}

@@ -1,0 +1,211 @@
+//! The caller's content fails, or is not what was declared: the caller is told, and the service
+//! never takes the part for the whole.
+
+use std::io::{self, Read};
+
+use icap_client::testing::{Conversation, Script, Server};
+use icap_client::{Content, ContentError, Error, NotScanned, Scanner, Verdict};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Scans with a server that only listens; returns why it failed and what the server saw.
+fn failure(content: Content<'_>) -> (ContentError, Conversation) {
+    let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    match scanner.scan(content) {
+        Err(Error::Content(error)) => (*error, server.finish().remove(0)),
+        other => panic!("the content is to blame, but: {other:?}"),
+    }
+}
+
+fn assert_abandoned(conversation: &Conversation) {
+    assert!(conversation.closed_by_client(), "the connection is closed");
+    assert!(
+        !conversation.received().ends_with(b"0\r\n\r\n"),
+        "no last-chunk"
+    );
+    let saw = conversation.received();
+    assert!(
+        !saw.windows(7).any(|w| w == b"\r\n0\r\n\r\n"),
+        "no last-chunk anywhere"
+    );
+}
+
+struct Fails;
+
+impl Read for Fails {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the disk is gone"))
+    }
+}
+
+#[test]
+fn a_reader_that_fails_after_a_mebibyte_is_to_blame_itself() {
+    let reader = io::repeat(7).take(MIB).chain(Fails);
+    let (error, conversation) = failure(Content::reader(reader).len(2 * MIB));
+    assert!(
+        matches!(error, ContentError::Read { after: MIB, .. }),
+        "{error:?}"
+    );
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "the disk is gone");
+    assert_abandoned(&conversation);
+    assert!(
+        conversation.received_len() >= MIB,
+        "what was read before was sent"
+    );
+}
+
+#[test]
+fn a_reader_that_gives_more_than_declared_is_to_blame_itself() {
+    for declared in [10, MIB, 2 * MIB - 1] {
+        let (error, conversation) =
+            failure(Content::reader(io::repeat(7).take(2 * MIB)).len(declared));
+        assert!(
+            matches!(error, ContentError::TooLong { declared: d } if d == declared),
+            "{error:?}"
+        );
+        assert_abandoned(&conversation);
+        assert!(conversation.received_len() < 2 * MIB);
+    }
+}
+
+#[test]
+fn a_reader_that_gives_less_than_declared_is_to_blame_itself() {
+    for actual in [0, 9, 2 * MIB - 1] {
+        let (error, conversation) =
+            failure(Content::reader(io::repeat(7).take(actual)).len(2 * MIB));
+        let expected = (2 * MIB, actual);
+        assert!(
+            matches!(error, ContentError::TooShort { declared, actual } if (declared, actual) == expected),
+            "{error:?}"
+        );
+        assert_abandoned(&conversation);
+    }
+}
+
+#[test]
+fn bytes_and_files_can_be_declared_wrongly_too() {
+    let (error, _) = failure(Content::bytes(b"hello").len(6));
+    assert_eq!(
+        error.to_string(),
+        "the content ended after 5 bytes, 6 were declared"
+    );
+    let (error, _) = failure(Content::bytes(b"hello").len(4));
+    assert_eq!(
+        error.to_string(),
+        "the content goes on after the 4 bytes that were declared"
+    );
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_sent_is_no_verdict() {
+    use std::io::Write;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(MIB).unwrap();
+    let mut grows = Some(file.reopen().unwrap());
+    let content = Content::file(file.path()).unwrap().progress(|sent, _| {
+        if let Some(mut file) = grows.take_if(|_| sent > 0) {
+            use std::io::Seek;
+            file.seek(io::SeekFrom::End(0)).unwrap();
+            file.write_all(b"more").unwrap();
+        }
+    });
+    let (error, conversation) = failure(content);
+    assert!(
+        matches!(error, ContentError::TooLong { declared: MIB }),
+        "{error:?}"
+    );
+    assert_abandoned(&conversation);
+}
+
+#[test]
+fn nothing_is_sent_of_content_that_is_known_to_be_too_large() {
+    let server = Server::start().unwrap();
+    let limit = 1000;
+    let scanner = Scanner::builder(&server.uri())
+        .max_size(limit)
+        .build()
+        .unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(limit + 1).unwrap();
+    let bytes = vec![0; 1001];
+    for content in [
+        Content::bytes(&bytes),
+        Content::file(file.path()).unwrap(),
+        Content::reader(io::empty()).len(limit + 1),
+        Content::seekable(io::Cursor::new(bytes.clone())),
+    ] {
+        let report = scanner.scan(content).unwrap();
+        assert_eq!(
+            *report.verdict(),
+            Verdict::NotScanned(NotScanned::TooLarge { limit })
+        );
+        assert_eq!((report.status(), report.bytes_sent()), (None, 0));
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn content_may_be_exactly_as_large_as_the_limit() {
+    let server = Server::start().unwrap();
+    for (limit, size, scanned) in [
+        (1000, 999, true),
+        (1000, 1000, true),
+        (1000, 1001, false),
+        (0, 0, true),
+    ] {
+        let scanner = Scanner::builder(&server.uri())
+            .max_size(limit)
+            .build()
+            .unwrap();
+        let bytes = vec![0; size];
+        for content in [Content::bytes(&bytes), Content::reader(&bytes[..])] {
+            let report = scanner.scan(content).unwrap();
+            assert_eq!(report.verdict().is_clean(), scanned, "{size} of {limit}");
+        }
+    }
+}
+
+#[test]
+fn the_default_limit_is_a_hundred_mebibytes() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    let sized = |size| {
+        scanner
+            .scan(Content::reader(io::repeat(0).take(size)).len(size))
+            .unwrap()
+    };
+    assert!(sized(104_857_600).verdict().is_clean());
+    assert_eq!(
+        sized(104_857_601).verdict().to_string(),
+        "not scanned: larger than 100 MiB"
+    );
+    let unlimited = Scanner::builder(&server.uri())
+        .max_size(None)
+        .build()
+        .unwrap();
+    let content = Content::reader(io::repeat(0).take(104_857_601));
+    assert!(unlimited.scan(content).unwrap().verdict().is_clean());
+}
+
+#[test]
+fn a_panic_in_the_callers_reader_closes_the_connection_without_a_last_chunk() {
+    struct Panics;
+    impl Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("the reader's own fault")
+        }
+    }
+    let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    let scan = || scanner.scan(Content::reader(io::repeat(7).take(MIB).chain(Panics)));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(scan)).is_err());
+    assert_abandoned(&server.finish()[0]);
+}

@@ -1,0 +1,220 @@
+//! The server answers while the content is still being sent.
+
+use std::io::{self, Read};
+
+use icap_client::testing::{CLEAN, Script, Server, infected};
+use icap_client::{
+    Body, Client, Content, Error, NotScanned, Report, Request, Scanner, Verdict, Violation,
+};
+
+const LARGE: u64 = 50 * 1024 * 1024;
+
+fn large() -> io::Take<io::Repeat> {
+    io::repeat(7).take(LARGE)
+}
+
+fn scan(server: &Server) -> Result<Report, Error> {
+    let scanner = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    scanner.scan(Content::reader(large()).len(LARGE))
+}
+
+fn violation(result: Result<Report, Error>) -> Violation {
+    match result {
+        Err(Error::Protocol(error)) => error.violation(),
+        other => panic!("no protocol error but {other:?}"),
+    }
+}
+
+#[test]
+fn an_early_404_is_reported_not_a_broken_pipe() {
+    let not_found = "ICAP/1.0 404 Service not found\r\nConnection: close\r\n\r\n";
+    for script in [
+        Script::new().read_bytes(64 * 1024).send(not_found).reset(),
+        Script::new().read_bytes(64 * 1024).send(not_found).close(),
+        Script::new().read_bytes(1).send(not_found).reset(),
+        Script::new()
+            .read_bytes(64 * 1024)
+            .send(not_found)
+            .read_to_end(),
+    ] {
+        let server = Server::scripted([script]).unwrap();
+        let error = scan(&server).unwrap_err();
+        assert_eq!(error.status(), Some(404), "{error:?}");
+        assert!(
+            error.to_string().contains("404 Service not found"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_early_infection_stops_the_upload() {
+    let script = Script::new()
+        .read_bytes(64 * 1024)
+        .send(infected("Eicar"))
+        .read_to_end();
+    let server = Server::scripted([script]).unwrap();
+    let report = scan(&server).unwrap();
+    assert_eq!(report.verdict().to_string(), "infected: Eicar");
+    assert!(report.bytes_sent() < LARGE);
+    let conversations = server.finish();
+    assert!(
+        conversations[0].received_len() < LARGE,
+        "the upload went on to its end"
+    );
+    assert!(!conversations[0].received().ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn an_early_204_is_believed_only_after_everything_was_sent() {
+    let script = Script::new()
+        .read_bytes(64 * 1024)
+        .send(CLEAN)
+        .read_to_end();
+    let server = Server::scripted([script]).unwrap();
+    let report = scan(&server).unwrap();
+    assert!(report.verdict().is_clean());
+    assert_eq!(report.bytes_sent(), LARGE);
+    assert!(server.finish()[0].received_len() > LARGE);
+}
+
+#[test]
+fn an_early_204_from_a_server_that_stops_reading_is_not_clean() {
+    let begin = Script::new().read_bytes(64 * 1024).send(CLEAN);
+    for script in [
+        begin.clone().reset(),
+        begin.clone().close(),
+        begin.half_close().read_to_end(),
+    ] {
+        let server = Server::scripted([script]).unwrap();
+        assert_eq!(violation(scan(&server)), Violation::IncompleteUpload);
+    }
+}
+
+#[test]
+fn a_second_answer_behind_an_early_204_is_not_clean() {
+    let script = Script::new()
+        .read_bytes(64 * 1024)
+        .send(CLEAN)
+        .send(CLEAN)
+        .read_to_end();
+    let server = Server::scripted([script]).unwrap();
+    assert_eq!(violation(scan(&server)), Violation::TrailingBytes);
+}
+
+#[test]
+fn a_connection_reset_in_the_middle_of_an_answer_is_no_answer() {
+    let script = Script::new()
+        .read_bytes(64 * 1024)
+        .send(&CLEAN[..20])
+        .reset();
+    let server = Server::scripted([script]).unwrap();
+    let error = scan(&server).unwrap_err();
+    assert!(
+        matches!(error, Error::Disconnected(_) | Error::Protocol(_)),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_server_that_sends_back_while_it_reads_does_not_deadlock() {
+    // The answer is as large as the request and the server reads nothing while it sends, so both
+    // sides' buffers fill up.
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
+    let head =
+        "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+    let step = |script: Script, _| script.read_bytes(0x1_0000).send(&chunk);
+    let script = (0..LARGE / 0x1_0000).fold(Script::new().read_bytes(500).send(head), step);
+    let server = Server::scripted([script.send("0\r\n\r\n").read_to_end()]).unwrap();
+    let report = scan(&server).unwrap();
+    let Verdict::Modified(modified) = report.verdict() else {
+        panic!("{}", report.verdict())
+    };
+    assert_eq!(modified.body_len(), Some(LARGE));
+}
+
+#[test]
+fn the_whole_answer_before_the_request_is_read_does_not_deadlock() {
+    let page = vec![b'x'; 20 * 1024 * 1024];
+    let answer = icap_client::testing::echo("HTTP/1.1 200 OK\r\n\r\n", &page);
+    let server =
+        Server::scripted([Script::new().read_bytes(100).send(answer).read_to_end()]).unwrap();
+    let mut body = Vec::new();
+    let request = Request::respmod()
+        .http_response(b"HTTP/1.1 200 OK\r\n\r\n")
+        .unwrap();
+    let client = Client::new(&server.uri()).unwrap();
+    let response = client
+        .send(&request, Body::reader(large()), &mut body)
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(body == page, "{} bytes came back", body.len());
+}
+
+#[test]
+fn interim_answers_do_not_stop_the_upload() {
+    let interim = "ICAP/1.0 102 Processing\r\n\r\n";
+    let script = Script::new()
+        .read_bytes(64 * 1024)
+        .send(interim)
+        .read_bytes(LARGE)
+        .send(interim);
+    let server = Server::scripted([script.send(CLEAN).read_to_end()]).unwrap();
+    assert!(scan(&server).unwrap().verdict().is_clean());
+}
+
+#[test]
+fn bytes_before_anything_was_asked_are_never_the_answer() {
+    // The server's bytes are there before the client looks: it connects, is told so, and only then
+    // is handed the connection.
+    struct Settled;
+    impl icap_client::Connect for Settled {
+        fn connect(
+            &self,
+            service: &icap_client::ServiceUri,
+            timeout: std::time::Duration,
+        ) -> io::Result<Box<dyn icap_client::Stream>> {
+            let stream = std::net::TcpStream::connect((service.host(), service.port()))?;
+            stream.set_read_timeout(Some(timeout))?;
+            stream.peek(&mut [0])?;
+            Ok(Box::new(stream))
+        }
+    }
+    let server = Server::scripted([Script::new().send(CLEAN).read_to_end()]).unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .connector(Settled)
+        .build()
+        .unwrap();
+    assert_eq!(
+        violation(scanner.scan(Content::bytes(b"hello"))),
+        Violation::Unsolicited
+    );
+    assert_eq!(server.finish()[0].received_len(), 0, "nothing was sent");
+}
+
+#[test]
+fn the_size_limit_shows_while_streaming_and_the_request_is_abandoned() {
+    let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .max_size(1_000_000)
+        .build()
+        .unwrap();
+    let report = scanner.scan(Content::reader(large())).unwrap();
+    let limit = 1_000_000;
+    assert_eq!(
+        *report.verdict(),
+        Verdict::NotScanned(NotScanned::TooLarge { limit })
+    );
+    assert!(report.bytes_sent() <= limit);
+    let conversation = &server.finish()[0];
+    assert!(conversation.closed_by_client());
+    assert!(
+        !conversation.received().ends_with(b"0\r\n\r\n"),
+        "no last-chunk"
+    );
+}

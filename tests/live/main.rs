@@ -1,0 +1,282 @@
+//! Against a real c-icap with a real clamd.
+//!
+//! `tests/run` starts both and says where they are; without it these tests are ignored, and say so.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use icap_client::{Client, Content, Error, Method, NotScanned, Report, Scanner, Verdict};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const URI: &str = "ICAP_LIVE_URI";
+const TESTFILES: &str = "ICAP_LIVE_TESTFILES";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let is_live = std::env::var_os(URI).is_some();
+    if !is_live && !arguments.list {
+        println!("\nno real servers here: `tests/run` starts them and runs everything");
+    }
+    let tests: [(&str, fn()); 9] = [
+        (
+            "every_test_file_gets_the_verdict_of_c_icap_client",
+            every_test_file,
+        ),
+        ("eicar_is_infected_with_its_name", eicar_is_infected),
+        ("a_clean_and_an_empty_file_are_clean", clean_and_empty),
+        (
+            "an_infected_archive_over_the_service_limit_is_never_clean",
+            infected_archives,
+        ),
+        (
+            "an_infected_file_returned_in_part_is_never_clean",
+            percent_mode,
+        ),
+        (
+            "a_type_the_service_does_not_scan_is_not_clean",
+            unscanned_type,
+        ),
+        (
+            "an_unknown_service_is_a_404_also_during_an_upload",
+            unknown_service,
+        ),
+        ("what_is_echoed_during_the_upload_does_not_deadlock", echo),
+        ("options_say_what_the_service_offers", options),
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        let run = move || {
+            test();
+            Ok::<(), Failed>(())
+        };
+        Trial::test(name, run).with_ignored_flag(!is_live)
+    };
+    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code()
+}
+
+fn base() -> String {
+    std::env::var(URI).expect("tests/run sets it")
+}
+
+fn scanner(service: &str) -> Scanner {
+    Scanner::new(&format!("{}/{service}", base())).unwrap()
+}
+
+fn scan(service: &str, content: Content<'_>) -> Report {
+    let began = Instant::now();
+    let report = scanner(service).scan(content).unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "it took {:?}",
+        began.elapsed()
+    );
+    report
+}
+
+/// Made at run time, so that no scanner takes this file for malware.
+fn eicar() -> Vec<u8> {
+    let rotated = "K5B!C%@NC[4\\CMK54(C^)7PP)7}$RVPNE-FGNAQNEQ-NAGVIVEHF-GRFG-SVYR!$U+U*";
+    let rotate = |byte: u8| match byte {
+        b'A'..=b'Z' => (byte - b'A' + 13) % 26 + b'A',
+        other => other,
+    };
+    rotated.bytes().map(rotate).collect()
+}
+
+/// A tar archive of about `size` bytes with noise in front and EICAR as its last member.
+fn archive_with_eicar_at_its_end(size: usize) -> Vec<u8> {
+    let mut noise = vec![0u8; size];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for byte in &mut noise {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        *byte = state.to_be_bytes()[0];
+    }
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, data) in [("noise.bin", &noise), ("eicar.com", &eicar())] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, &data[..]).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+/// What c-icap's own client finds in a file.
+fn c_icap_client_finds(path: &Path) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let uri: icap_client::ServiceUri = base().parse().unwrap();
+    let output = Command::new("c-icap-client")
+        .args([
+            "-i",
+            uri.host(),
+            "-p",
+            &uri.port().to_string(),
+            "-s",
+            "avscan",
+            "-nopreview",
+            "-v",
+        ])
+        .arg("-f")
+        .arg(path)
+        .arg("-o")
+        .arg(folder.path().join("output"))
+        .output()
+        .unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&printed)
+    );
+    String::from_utf8_lossy(&printed).contains("X-Infection-Found")
+}
+
+fn every_test_file() {
+    let folder = std::env::var(TESTFILES).unwrap();
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = entries.filter(|path| path.is_file()).collect();
+    paths.sort();
+    let scanner = scanner("avscan");
+    let mut infected = 0;
+    for path in &paths {
+        let report = scanner.scan(Content::file(path).unwrap()).unwrap();
+        assert_eq!(
+            report.verdict().is_infected(),
+            c_icap_client_finds(path),
+            "{}",
+            path.display()
+        );
+        assert!(
+            !report.verdict().is_clean(),
+            "all of them hold the test program: {}",
+            path.display()
+        );
+        infected += usize::from(report.verdict().is_infected());
+    }
+    println!(
+        "{} test files, {infected} infected, all as c-icap-client finds",
+        paths.len()
+    );
+    assert_eq!((paths.len(), infected), (44, 43), "files, infected");
+}
+
+fn eicar_is_infected() {
+    let report = scan("avscan", Content::bytes(&eicar()).name("eicar.com"));
+    let Verdict::Infected(threats) = report.verdict() else {
+        panic!("{}", report.verdict())
+    };
+    // clamd marks what comes from a private database.
+    assert_eq!(
+        threats.names().collect::<Vec<_>>(),
+        ["Eicar-Test-Signature.UNOFFICIAL"]
+    );
+}
+
+fn clean_and_empty() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    for service in ["avscan", "virus_scan"] {
+        let report = scan(service, Content::file(readme).unwrap());
+        assert!(
+            report.verdict().is_clean(),
+            "{service}: {}",
+            report.verdict()
+        );
+        let report = scan(service, Content::bytes(b""));
+        assert!(
+            report.verdict().is_clean(),
+            "{service}: {}",
+            report.verdict()
+        );
+    }
+}
+
+fn infected_archives() {
+    for megabytes in [6, 20] {
+        let archive = archive_with_eicar_at_its_end(megabytes * 1_000_000);
+        let report = scan("avscan", Content::bytes(&archive));
+        assert!(
+            report.verdict().is_infected(),
+            "avscan {megabytes} MB: {}",
+            report.verdict()
+        );
+        let report = scan("virus_scan", Content::bytes(&archive));
+        let passed_over = Verdict::NotScanned(NotScanned::Echoed);
+        assert_eq!(*report.verdict(), passed_over, "virus_scan {megabytes} MB");
+        assert_eq!(report.bytes_sent(), archive.len() as u64);
+    }
+}
+
+fn percent_mode() {
+    let archive = archive_with_eicar_at_its_end(4_000_000);
+    let report = scan("virus_scan", Content::bytes(&archive));
+    let Verdict::Modified(modified) = report.verdict() else {
+        panic!("{}", report.verdict())
+    };
+    let back = modified.body_len().unwrap();
+    println!(
+        "{back} of {} bytes came back, with status {:?}",
+        archive.len(),
+        report.status()
+    );
+    assert!(back < archive.len() as u64 / 10);
+}
+
+fn unscanned_type() {
+    let pdf = PathBuf::from(std::env::var(TESTFILES).unwrap()).join("clam.pdf");
+    for service in ["avscan", "virus_scan"] {
+        let report = scan(service, Content::file(&pdf).unwrap());
+        assert_eq!(
+            *report.verdict(),
+            Verdict::NotScanned(NotScanned::Echoed),
+            "{service}"
+        );
+    }
+}
+
+fn unknown_service() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&vec![7; 50_000_000]).unwrap();
+    for negotiate in [true, false] {
+        let uri = format!("{}/no-such-service", base());
+        let scanner = Scanner::builder(&uri).negotiate(negotiate).build().unwrap();
+        for _ in 0..20 {
+            let mut content = file.try_clone().unwrap();
+            std::io::Seek::rewind(&mut content).unwrap();
+            let error: Error = scanner.scan(Content::seekable(content)).unwrap_err();
+            assert_eq!(error.status(), Some(404), "{error:?}");
+            assert!(
+                error
+                    .to_string()
+                    .ends_with("answered 404 Service not found"),
+                "{error}"
+            );
+        }
+    }
+}
+
+fn echo() {
+    let content = vec![7; 50_000_000];
+    let report = scan("echo", Content::bytes(&content));
+    // It offers 204 and sends everything back: that is no opinion.
+    assert_eq!(*report.verdict(), Verdict::NotScanned(NotScanned::Echoed));
+    assert_eq!(report.bytes_sent(), 50_000_000);
+}
+
+fn options() {
+    let client = Client::new(&format!("{}/avscan", base())).unwrap();
+    let options = client.options().unwrap();
+    assert_eq!(options.methods(), [Method::Respmod, Method::Reqmod]);
+    assert!(options.allows_204());
+    assert_eq!(options.preview(), Some(1024));
+    assert_eq!(options.transfer_preview(), ["*"]);
+    assert_eq!(options.options_ttl(), Some(Duration::from_secs(3600)));
+    assert!(
+        options.istag().is_some() && options.warnings().is_empty(),
+        "{options:?}"
+    );
+}

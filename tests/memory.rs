@@ -1,0 +1,50 @@
+//! Memory does not grow with the content. A file of its own, because it measures the whole process.
+#![cfg(target_os = "linux")]
+
+use std::io::Read;
+
+use icap_client::testing::Server;
+use icap_client::{Content, Scanner};
+
+const GIB: u64 = 1024 * 1024 * 1024;
+const LIMIT: u64 = 4 * 1024 * 1024;
+
+/// The most memory the process has had so far, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse::<u64>()
+        .unwrap()
+        * 1024
+}
+
+#[test]
+fn scanning_ten_gigabytes_from_a_reader_stays_under_four_mebibytes() {
+    // The server, in this process too, is started before: only the scan is measured.
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .max_size(None)
+        .deadline(None)
+        .build()
+        .unwrap();
+    let size = 10 * GIB;
+    let before = peak();
+    let report = scanner
+        .scan(Content::reader(std::io::repeat(7).take(size)))
+        .unwrap();
+    let grown = peak() - before;
+    assert!(report.verdict().is_clean(), "{}", report.verdict());
+    assert_eq!(report.bytes_sent(), size);
+    println!(
+        "10 GiB in {:?}, {} KiB above the start",
+        report.elapsed(),
+        grown / 1024
+    );
+    assert!(grown < LIMIT, "{grown} bytes");
+}

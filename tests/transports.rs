@@ -1,0 +1,158 @@
+//! Any transport that keeps the promises of `Stream` will do, also one that moves a byte at a time.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use icap_client::testing::{Server, eicar};
+use icap_client::{Connect, Content, Error, Readiness, Scanner, ServiceUri, Stream};
+
+/// A connection that moves one byte a call, and of its calls lets every other one fail first.
+struct Reluctant {
+    stream: TcpStream,
+    calls: usize,
+}
+
+impl Reluctant {
+    fn refuses(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        match self.calls % 6 {
+            1 => Err(io::ErrorKind::Interrupted.into()),
+            3 => Err(io::ErrorKind::WouldBlock.into()),
+            5 => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Read for Reluctant {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.refuses()?;
+        self.stream.read(&mut buf[..1])
+    }
+}
+
+impl Write for Reluctant {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.refuses()?;
+        self.stream.write(&bytes[..1])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Reluctant {
+    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(timeout))
+    }
+
+    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(timeout))
+    }
+
+    fn readiness(&mut self) -> io::Result<Readiness> {
+        self.stream.readiness()
+    }
+}
+
+struct ReluctantConnector;
+
+impl Connect for ReluctantConnector {
+    fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect((service.host(), service.port()))?;
+        stream.set_nodelay(true)?;
+        Ok(Box::new(Reluctant { stream, calls: 0 }))
+    }
+}
+
+#[test]
+fn one_byte_at_a_time_with_interruptions_gives_the_same_verdicts() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .connector(ReluctantConnector)
+        .build()
+        .unwrap();
+    assert!(
+        scanner
+            .scan(Content::bytes(&[7; 10_000]))
+            .unwrap()
+            .verdict()
+            .is_clean()
+    );
+    assert!(
+        scanner
+            .scan(Content::bytes(&eicar()))
+            .unwrap()
+            .verdict()
+            .is_infected()
+    );
+}
+
+#[test]
+fn a_stream_that_is_interrupted_for_ever_meets_its_timeout() {
+    struct Interrupted;
+    impl Read for Interrupted {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::Interrupted.into())
+        }
+    }
+    impl Write for Interrupted {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::Interrupted.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Stream for Interrupted {
+        fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+            assert!(!timeout.is_zero());
+            Ok(())
+        }
+        fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+            assert!(!timeout.is_zero());
+            Ok(())
+        }
+        fn readiness(&mut self) -> io::Result<Readiness> {
+            Ok(Readiness::Idle)
+        }
+    }
+    struct Connector;
+    impl Connect for Connector {
+        fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+            Ok(Box::new(Interrupted))
+        }
+    }
+    let scanner = Scanner::builder("icap://av.invalid/s").connector(Connector);
+    let scanner = scanner
+        .write_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+}
+
+#[test]
+fn a_connector_that_fails_is_the_source_of_the_error() {
+    struct Refuses(io::ErrorKind);
+    impl Connect for Refuses {
+        fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+            Err(io::Error::new(self.0, "the tunnel is closed"))
+        }
+    }
+    for (kind, is_timeout) in [
+        (io::ErrorKind::TimedOut, true),
+        (io::ErrorKind::NotConnected, false),
+    ] {
+        let scanner = Scanner::builder("icap://av.invalid/s")
+            .connector(Refuses(kind))
+            .build()
+            .unwrap();
+        let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+        assert_eq!(error.is_timeout(), is_timeout, "{error:?}");
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "the tunnel is closed");
+    }
+}

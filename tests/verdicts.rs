@@ -1,0 +1,233 @@
+//! What comes over the wire, and what is made of it. The table itself is tested beside its function.
+
+use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server, echo, eicar, infected};
+use icap_client::{Content, Error, NotScanned, Report, Scanner, Verdict, Violation};
+
+const PAGE_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+
+/// Scans `hello` with a server that answers so, and is not asked for its options.
+fn scan(answer: impl AsRef<[u8]>) -> Result<Report, Error> {
+    let server = Server::scripted([Script::new().read_request().send(answer)]).unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    scanner.scan(Content::bytes(b"hello"))
+}
+
+fn violation(result: Result<Report, Error>) -> Violation {
+    match result {
+        Err(Error::Protocol(error)) => error.violation(),
+        other => panic!("no protocol error but {other:?}"),
+    }
+}
+
+#[test]
+fn eicar_is_found_and_hello_is_clean() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    let clean = scanner
+        .scan(Content::bytes(b"hello").name("hello.txt"))
+        .unwrap();
+    assert!(clean.verdict().is_clean());
+    assert_eq!((clean.status(), clean.bytes_sent()), (Some(204), 5));
+    assert_eq!(clean.service(), server.uri());
+    assert!(clean.istag().is_some());
+
+    let infected = scanner.scan(Content::bytes(&eicar())).unwrap();
+    let Verdict::Infected(threats) = infected.verdict() else {
+        panic!("{}", infected.verdict())
+    };
+    assert_eq!(
+        threats.names().collect::<Vec<_>>(),
+        ["Eicar-Test-Signature"]
+    );
+    assert!(
+        scanner
+            .scan(Content::bytes(b""))
+            .unwrap()
+            .verdict()
+            .is_clean()
+    );
+    // One for OPTIONS, asked once, and one for each scan.
+    assert_eq!((server.requests(), server.connections()), (4, 4));
+}
+
+#[test]
+fn a_204_is_clean_whatever_its_reason_and_also_if_the_server_closes() {
+    for answer in [
+        CLEAN,
+        "ICAP/1.0 204 Unmodified\r\n\r\n",
+        "ICAP/1.0 204\r\nConnection: close\r\n\r\n",
+    ] {
+        assert!(scan(answer).unwrap().verdict().is_clean(), "{answer}");
+    }
+}
+
+#[test]
+fn an_answer_that_stops_at_any_byte_is_no_verdict() {
+    let answers = [CLEAN.as_bytes().to_vec(), echo(PAGE_HEAD, b"hello")];
+    for answer in &answers {
+        for len in 0..answer.len() {
+            let error = scan(&answer[..len]).expect_err("a part of an answer");
+            let expected = len == 0 && matches!(error, Error::Disconnected(_))
+                || matches!(&error, Error::Protocol(e) if e.violation() == Violation::Truncated);
+            assert!(expected, "{len}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_an_answer_make_it_untrustworthy() {
+    assert_eq!(
+        violation(scan(format!("{CLEAN}X"))),
+        Violation::TrailingBytes
+    );
+    assert_eq!(
+        violation(scan(format!("{CLEAN}{CLEAN}"))),
+        Violation::TrailingBytes
+    );
+    let hidden_body = "ICAP/1.0 204 No Content\r\nContent-Length: 5\r\n\r\nhello";
+    assert_eq!(violation(scan(hidden_body)), Violation::TrailingBytes);
+    // A lone line end says nothing; the connection is not used again.
+    assert!(scan(format!("{CLEAN}\r\n")).unwrap().verdict().is_clean());
+}
+
+#[test]
+fn an_infection_header_counts_even_if_the_rest_of_the_answer_is_broken() {
+    let whole = infected("Eicar");
+    let head_end = whole.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    for len in head_end..whole.len() {
+        let report = scan(&whole[..len]).unwrap();
+        assert_eq!(report.verdict().to_string(), "infected: Eicar", "{len}");
+    }
+    let headers = "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar;\r\n";
+    for rest in [
+        "\r\n".to_owned(),                                         // no Encapsulated
+        "Encapsulated: res-hdr=0, res-body=19\r\n\r\njunk".into(), // no head
+        "Encapsulated: res-body=0\r\n\r\nzz".into(),               // no chunk
+        format!("Encapsulated: null-body=0\r\n\r\n{CLEAN}"),       // stray bytes
+    ] {
+        let report = scan(format!("ICAP/1.0 200 OK\r\n{headers}{rest}")).unwrap();
+        assert_eq!(report.verdict().to_string(), "infected: Eicar", "{rest}");
+    }
+}
+
+#[test]
+fn content_sent_back_is_clean_only_from_a_service_that_does_not_offer_204() {
+    let no_204 = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
+    assert_ne!(no_204, OPTIONS_ANSWER);
+    let verdict = |options: &str, back: &[u8]| {
+        let answer = Script::new().read_request().send(echo(PAGE_HEAD, back));
+        let scripts = [Script::new().read_request().send(options), answer];
+        let server = Server::scripted(scripts).unwrap();
+        let scanner = Scanner::new(&server.uri()).unwrap();
+        let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+        report.verdict().clone()
+    };
+    assert!(verdict(&no_204, b"hello").is_clean());
+    assert_eq!(
+        verdict(OPTIONS_ANSWER, b"hello"),
+        Verdict::NotScanned(NotScanned::Echoed)
+    );
+    assert!(matches!(verdict(&no_204, b"hellO"), Verdict::Modified(_)));
+    assert!(matches!(verdict(&no_204, b"hell"), Verdict::Modified(_)));
+}
+
+#[test]
+fn a_service_that_was_not_asked_is_taken_to_offer_204() {
+    let report = scan(echo(PAGE_HEAD, b"hello")).unwrap();
+    assert_eq!(*report.verdict(), Verdict::NotScanned(NotScanned::Echoed));
+}
+
+#[test]
+fn a_status_that_is_no_verdict_is_an_error_with_its_reason() {
+    for (line, unavailable) in [
+        ("404 Service not found", false),
+        ("503 Overloaded", true),
+        ("558 No license", true),
+    ] {
+        let error = scan(format!("ICAP/1.0 {line}\r\nConnection: close\r\n\r\n")).unwrap_err();
+        assert!(
+            error.to_string().ends_with(&format!("answered {line}")),
+            "{error}"
+        );
+        assert_eq!(error.is_unavailable(), unavailable);
+    }
+}
+
+#[test]
+fn an_options_answer_that_is_no_200_stops_the_scan() {
+    let script = Script::new()
+        .read_request()
+        .send("ICAP/1.0 404 Service not found\r\n\r\n");
+    let server = Server::scripted([script]).unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    assert_eq!(
+        scanner.scan(Content::bytes(b"hello")).unwrap_err().status(),
+        Some(404)
+    );
+    assert_eq!(server.connections(), 1, "nothing was sent after that");
+}
+
+#[test]
+fn options_that_have_expired_are_asked_for_again() {
+    let expired = OPTIONS_ANSWER.replace("Options-TTL: 3600", "Options-TTL: 0");
+    assert_ne!(expired, OPTIONS_ANSWER);
+    for (options, asked) in [(expired.as_str(), 3), (OPTIONS_ANSWER, 1)] {
+        let options = options.to_owned();
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            _ => Script::new().send(CLEAN),
+        });
+        let server = server.unwrap();
+        let scanner = Scanner::new(&server.uri()).unwrap();
+        for _ in 0..3 {
+            assert!(
+                scanner
+                    .scan(Content::bytes(b"hello"))
+                    .unwrap()
+                    .verdict()
+                    .is_clean()
+            );
+        }
+        assert_eq!(server.requests(), 3 + asked);
+    }
+}
+
+#[test]
+fn a_hostile_threat_name_is_escaped_wherever_it_is_shown() {
+    let report = scan(infected("a\x1b[2J\u{202e}b")).unwrap();
+    let (display, debug) = (report.verdict().to_string(), format!("{report:?}"));
+    for shown in [display, debug] {
+        assert!(
+            !shown.contains('\x1b') && !shown.contains('\u{202e}'),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn one_scanner_serves_many_threads() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    let eicar = eicar();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (scanner, eicar) = (scanner.clone(), &eicar);
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let is_eicar = (thread + round) % 2 == 0;
+                    let content = if is_eicar {
+                        Content::bytes(eicar)
+                    } else {
+                        Content::bytes(b"hello")
+                    };
+                    let report = scanner.scan(content).unwrap();
+                    assert_eq!(report.verdict().is_infected(), is_eicar);
+                    assert_eq!(report.verdict().is_clean(), !is_eicar);
+                }
+            });
+        }
+    });
+}
