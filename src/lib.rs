@@ -92,6 +92,7 @@
 //! [`log`]; never content, and never credentials.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod client;
 mod error;
@@ -115,6 +116,7 @@ pub use proto::limits;
 pub use proto::options::ServiceOptions;
 pub use proto::request::{Method, Request};
 pub use proto::response::Response;
+pub use proto::text::is_displayable;
 pub use scan::content::Content;
 pub use scan::evidence::{Resolution, Threat, ThreatKind, Threats};
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};

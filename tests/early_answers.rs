@@ -160,7 +160,7 @@ fn interim_answers_do_not_stop_the_upload() {
     let script = Script::new()
         .read_bytes(64 * 1024)
         .send(interim)
-        .read_bytes(LARGE)
+        .read_bytes(LARGE - 64 * 1024)
         .send(interim);
     let server = Server::scripted([script.send(CLEAN).read_to_end()]).unwrap();
     assert!(scan(&server).unwrap().verdict().is_clean());

@@ -65,6 +65,12 @@ impl<'a> Body<'a> {
             });
         };
         self.chunk.clear();
+        // One byte more than declared, to see that there is none.
+        let room = self
+            .declared
+            .and_then(|length| usize::try_from(length).ok());
+        self.chunk
+            .reserve_exact(room.map_or(CHUNK, |length| CHUNK.min(length.saturating_add(1))));
         // `take` and `read_to_end` read until the chunk is full or the content ends, across short
         // reads and `Interrupted`; an empty read in between is the end, as `Read` has it.
         let result = reader.take(CHUNK as u64).read_to_end(&mut self.chunk);

@@ -154,8 +154,12 @@ impl Exchange<'_> {
         self.progress.moved = Instant::now();
         let mut slice = WRITE_SLICE.0;
         while !out.is_empty() {
+            let moved = self.progress.moved;
             if self.read_what_is_there()? == Sending::Stops {
                 return Ok(Sending::Stops);
+            }
+            if self.progress.moved != moved {
+                slice = WRITE_SLICE.0;
             }
             let left = self.left_of(self.timeouts.write);
             let timeout = left.ok_or_else(|| self.timeout(Phase::Write))?.min(slice);
@@ -172,24 +176,31 @@ impl Exchange<'_> {
         Ok(Sending::Continues)
     }
 
-    /// Reads once if that does not wait; says whether the answer makes more sending pointless.
+    /// Reads until a read would wait; says whether the answer makes more sending pointless.
     fn read_what_is_there(&mut self) -> Result<Sending, Error> {
-        let readiness = match self.connection.readiness() {
-            Ok(Readiness::Idle) => return Ok(Sending::Continues),
-            Ok(readiness) => readiness,
-            Err(error) => return self.read_why(error),
-        };
-        if self.reader.has_ended() {
-            // The answer was an early 204 and the upload goes on; see `read_once`.
-            return Err(self.violation(match readiness {
-                Readiness::Readable => Violation::TrailingBytes,
-                _ => Violation::IncompleteUpload,
-            }));
+        loop {
+            let readiness = match self.connection.readiness() {
+                Ok(Readiness::Idle) => return Ok(Sending::Continues),
+                Ok(readiness) => readiness,
+                Err(error) => return self.read_why(error),
+            };
+            if self.reader.has_ended() {
+                // The answer was an early 204, and the upload goes on: see `sending`.
+                return Err(self.violation(match readiness {
+                    Readiness::Readable => Violation::TrailingBytes,
+                    _ => Violation::IncompleteUpload,
+                }));
+            }
+            self.progress.answered_early = true;
+            let left = self.left_of(self.timeouts.read);
+            self.read_once(
+                left.ok_or_else(|| self.timeout(Phase::Write))?,
+                Phase::Write,
+            )?;
+            if self.sending() == Sending::Stops {
+                return Ok(Sending::Stops);
+            }
         }
-        self.progress.answered_early = true;
-        // It is readable, so this waits for nothing.
-        self.read_once(self.timeouts.read, Phase::Write)?;
-        Ok(self.sending())
     }
 
     /// The connection cannot be written to any more: the answer that says why may be there.

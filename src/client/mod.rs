@@ -100,16 +100,6 @@ impl Client {
     ///
     /// [`Error::Status`] if the answer is not 200, and everything an exchange can fail with.
     pub fn options(&self) -> Result<ServiceOptions, Error> {
-        self.send_options()
-            .map(|response| ServiceOptions::from_response(&response))
-    }
-
-    /// Asks what the service offers, and returns the answer as it came.
-    ///
-    /// # Errors
-    ///
-    /// As [`options`](Self::options).
-    pub fn send_options(&self) -> Result<Response, Error> {
         self.options_within(self.start())
     }
 
@@ -150,7 +140,7 @@ impl Client {
         Deadline::start(self.shared.deadline)
     }
 
-    pub(crate) fn options_within(&self, deadline: Deadline) -> Result<Response, Error> {
+    pub(crate) fn options_within(&self, deadline: Deadline) -> Result<ServiceOptions, Error> {
         let answer = self
             .exchange(
                 &Request::options(),
@@ -162,7 +152,7 @@ impl Client {
             .map_err(|failure| failure.error)?;
         match (answer.response.status(), answer.trailing) {
             (_, Some(seen)) => Err(protocol_error(self.name(), Violation::TrailingBytes, seen)),
-            (200, None) => Ok(answer.response),
+            (200, None) => Ok(ServiceOptions::from_response(&answer.response)),
             _ => Err(status_error(self.name(), &answer.response)),
         }
     }

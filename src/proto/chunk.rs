@@ -345,7 +345,7 @@ mod tests {
     fn decode(input: &[u8]) -> Outcome {
         let whole = decode_with(u64::MAX, &[input]);
         each_split(input, |pieces| {
-            assert_eq!(decode_with(u64::MAX, pieces), whole, "{pieces:?}")
+            assert_eq!(decode_with(u64::MAX, pieces), whole, "{pieces:?}");
         });
         whole
     }

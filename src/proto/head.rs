@@ -46,7 +46,9 @@ mod tests {
     use super::*;
     use crate::proto::splits::each_split;
 
-    fn find_in(pieces: &[&[u8]]) -> Result<Option<usize>, Violation> {
+    type Found = Result<Option<usize>, Violation>;
+
+    fn find_in(pieces: &[&[u8]]) -> Found {
         let mut finder = HeadFinder::default();
         let mut buffer = Vec::new();
         for piece in pieces {
@@ -60,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_end_is_the_first_blank_line_at_every_split() {
-        let cases: [(&[u8], Result<Option<usize>, Violation>); 9] = [
+        let cases: [(&[u8], Found); 9] = [
             (b"ICAP/1.0 204 OK\r\nA: b\r\n\r\nrest\r\n\r\n", Ok(Some(25))),
             (b"\r\n", Ok(Some(2))),
             (b"A: b\r\n", Ok(None)),
@@ -73,7 +75,7 @@ mod tests {
         ];
         for (input, expected) in cases {
             each_split(input, |pieces| {
-                assert_eq!(find_in(pieces), expected, "{pieces:?}")
+                assert_eq!(find_in(pieces), expected, "{pieces:?}");
             });
         }
     }

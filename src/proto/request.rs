@@ -84,7 +84,9 @@ pub struct Request {
 }
 
 impl Request {
-    pub(crate) fn options() -> Self {
+    /// An `OPTIONS` request, which asks what the service offers (RFC 3507 §4.10).
+    #[must_use]
+    pub fn options() -> Self {
         Self::new(Method::Options)
     }
 

@@ -607,6 +607,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn malformed_answers_are_refused_for_what_is_wrong_with_them() {
         use Violation::*;
         let http_body = format!("{HTTP}{BODY}");

@@ -25,7 +25,7 @@ fn escape(chars: impl Iterator<Item = char>) -> String {
             shown.push('…');
             break;
         }
-        if is_plain(c) {
+        if is_displayable(c) {
             shown.push(c);
         } else {
             shown.extend(c.escape_default());
@@ -34,8 +34,13 @@ fn escape(chars: impl Iterator<Item = char>) -> String {
     shown
 }
 
-/// Characters that show as themselves and change nothing around them.
-fn is_plain(c: char) -> bool {
+/// Whether a character shows as itself and changes nothing around it: neither a control character,
+/// nor an invisible one, nor one that turns the direction of text.
+///
+/// Everything this crate takes from a peer's text is escaped by this rule; use it for names that come
+/// from elsewhere, for example of files.
+#[must_use]
+pub fn is_displayable(c: char) -> bool {
     let invisible_or_directional = matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');

@@ -410,7 +410,7 @@ mod tests {
             "threat=Eicar-Test-Signature;TYPE = 0;resolution=2",
         ] {
             let found = threats(&format!("x-infection-found: {value}\r\n"));
-            assert_eq!(found, [full.clone()], "{value}");
+            assert_eq!(found, std::slice::from_ref(&full), "{value}");
         }
         assert_eq!(threats("X-Infection-Found:\r\n"), [Threat::default()]);
         assert_eq!(

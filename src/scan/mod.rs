@@ -157,8 +157,7 @@ impl Scanner {
     }
 
     fn fetch_options(&self, deadline: Deadline) -> Result<Arc<ServiceOptions>, Error> {
-        let response = self.shared.client.options_within(deadline)?;
-        let options = Arc::new(ServiceOptions::from_response(&response));
+        let options = Arc::new(self.shared.client.options_within(deadline)?);
         for warning in options.warnings() {
             log::warn!(
                 "{}: odd OPTIONS answer: {warning}",

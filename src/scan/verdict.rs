@@ -389,6 +389,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn the_content_back_is_clean_only_from_a_service_that_cannot_say_204() {
         let echoed = Sent {
             is_echoed: true,

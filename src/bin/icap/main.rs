@@ -1,0 +1,91 @@
+//! `icap`: has files scanned by an ICAP service, and shows what a service offers.
+//!
+//! Here the command line is read and a command chosen. [`scan`], [`options`] and [`demo`] are the
+//! commands; [`report`] is what they print about files and how that becomes an exit status.
+
+#![forbid(unsafe_code)]
+#![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod demo;
+mod files;
+mod options;
+mod progress;
+mod report;
+mod scan;
+mod settings;
+mod text;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use report::Status;
+
+const EXAMPLES: &str = "\
+Examples:
+  icap demo README.md
+      shows what a scan looks like; needs no server
+  icap options icap://av.example:1344/avscan
+      shows what a service offers
+  icap scan icap://av.example:1344/avscan invoice.pdf
+      has a file scanned
+
+'icap COMMAND --help' says more about each command.";
+
+/// Has files scanned for malware by an ICAP service (RFC 3507).
+#[derive(Debug, Parser)]
+#[command(name = "icap", version, after_help = EXAMPLES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Tell on standard error what is going on (RUST_LOG chooses more finely)
+    #[arg(short, long, global = true, display_order = 100)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Scan(scan::Arguments),
+    Options(options::Arguments),
+    Demo(demo::Arguments),
+}
+
+fn main() -> ExitCode {
+    let CommandLine { command, verbose } = CommandLine::parse();
+    start_log(verbose);
+    let result = match &command {
+        Command::Scan(arguments) => scan::run(arguments),
+        Command::Options(arguments) => options::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+    };
+    let status = result.unwrap_or_else(|error| {
+        complain(&*error);
+        Status::Unsure
+    });
+    status.into()
+}
+
+fn start_log(verbose: bool) {
+    let filter = if verbose {
+        "warn,icap=debug,icap_client=debug"
+    } else {
+        "warn"
+    };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))
+        .format_timestamp_millis()
+        .init();
+}
+
+/// Says on standard error what went wrong. Whoever closed the pipe wants to hear nothing more.
+fn complain(error: &(dyn Error + 'static)) {
+    let is_broken_pipe = error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if !is_broken_pipe {
+        // If standard error is closed there is no one left to tell.
+        let _ = writeln!(io::stderr(), "error: {}", text::safe(&text::chain(error)));
+    }
+}

@@ -1,0 +1,163 @@
+//! `icap options`: what a service offers.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use clap::Args;
+use icap_client::{Body, Client, Method, Request, ServiceOptions};
+
+use crate::report::Status;
+use crate::settings::{SERVICE, Settings};
+use crate::text::safe;
+
+const MORE: &str = "\
+Times are written as 500ms, 10s, 5m; a number alone is milliseconds.
+
+Exit status:
+  0  the service answered
+  2  it did not, or with an error
+
+Examples:
+  icap options icap://av.example:1344/avscan
+  icap options --raw icap://av.example/avscan";
+
+/// Show what a service offers
+#[derive(Debug, Args)]
+#[command(after_help = MORE)]
+pub(crate) struct Arguments {
+    #[arg(help = SERVICE)]
+    uri: String,
+
+    /// Print the head of the answer as it came, also of one that is an error
+    #[arg(long)]
+    raw: bool,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
+    let client = arguments
+        .settings
+        .of_client(Client::builder(&arguments.uri))
+        .build()?;
+    if arguments.raw {
+        let response = client.send(&Request::options(), Body::none(), &mut io::sink())?;
+        print_raw(response.head())?;
+        return Ok(if response.status() == 200 {
+            Status::Clean
+        } else {
+            Status::Unsure
+        });
+    }
+    print_rows(&rows(&client.uri().to_string(), &client.options()?))?;
+    Ok(Status::Clean)
+}
+
+/// Byte for byte, except that a server does not get to drive a terminal.
+fn print_raw(head: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout();
+    if !out.is_terminal() {
+        out.write_all(head)?;
+        return out.flush();
+    }
+    let head = String::from_utf8_lossy(head);
+    head.lines()
+        .try_for_each(|line| writeln!(out, "{}", safe(line)))
+}
+
+type Row = (&'static str, String);
+
+fn rows(service: &str, options: &ServiceOptions) -> Vec<Row> {
+    let text = |text: Option<&str>| text.unwrap_or("not given").to_owned();
+    let list = |list: &[String]| {
+        if list.is_empty() {
+            "none".to_owned()
+        } else {
+            list.join(", ")
+        }
+    };
+    let mut rows = vec![
+        ("URI", service.to_owned()),
+        ("Service", text(options.service())),
+        ("Service-ID", text(options.service_id())),
+        ("ISTag", text(options.istag())),
+        ("Methods", methods(options.methods())),
+        ("204", allows_204(options)),
+        ("Allow", list(options.allow())),
+        ("Preview", or_else(options.preview().map(bytes), "none")),
+        ("Transfer-Preview", list(options.transfer_preview())),
+        ("Transfer-Ignore", list(options.transfer_ignore())),
+        ("Transfer-Complete", list(options.transfer_complete())),
+        (
+            "Max-Connections",
+            or_else(options.max_connections(), "not given"),
+        ),
+        (
+            "Options-TTL",
+            or_else(
+                options.options_ttl().map(|ttl| ttl.as_secs()).map(seconds),
+                "for ever",
+            ),
+        ),
+        ("X-Include", list(options.x_include())),
+    ];
+    rows.extend(
+        options
+            .warnings()
+            .iter()
+            .map(|warning| ("Warning", warning.clone())),
+    );
+    rows
+}
+
+fn methods(methods: &[Method]) -> String {
+    match methods {
+        [] => "not given".to_owned(),
+        methods => methods
+            .iter()
+            .map(|method| method.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+fn allows_204(options: &ServiceOptions) -> String {
+    let answer = if options.allows_204() {
+        "yes"
+    } else {
+        "no (what is clean comes back whole)"
+    };
+    answer.to_owned()
+}
+
+fn bytes(count: u64) -> String {
+    format!("{count} bytes")
+}
+
+fn seconds(count: u64) -> String {
+    format!("{count} s")
+}
+
+fn or_else(value: Option<impl Display>, otherwise: &str) -> String {
+    value.map_or_else(|| otherwise.to_owned(), |value| value.to_string())
+}
+
+fn print_rows(rows: &[Row]) -> io::Result<()> {
+    let mut out = io::stdout();
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or_default();
+    rows.iter().try_for_each(|(name, value)| {
+        writeln!(
+            out,
+            "{name}:{:pad$} {}",
+            "",
+            safe(value),
+            pad = width - name.len()
+        )
+    })
+}

@@ -1,0 +1,114 @@
+//! The progress bar of a long run.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A run that is over before this shows no bar.
+const LONG: Duration = Duration::from_millis(500);
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// A progress bar on standard error; nothing if that is no terminal.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    stage: Cell<Stage>,
+    /// Dropped with the rest, it ends the thread that waits to show the bar.
+    _shown_later: Option<Sender<()>>,
+}
+
+/// What the service is doing, as far as it is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    /// The content is sent; whether its length is known.
+    Sending(bool),
+    Waiting,
+}
+
+impl Progress {
+    /// Shows itself only when the run takes long.
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::hidden();
+        let shown_later = io::stderr().is_terminal().then(|| show_later(bar.clone()));
+        Self {
+            bar,
+            stage: Cell::new(Stage::Connecting),
+            _shown_later: shown_later,
+        }
+    }
+
+    pub(crate) fn hidden() -> Self {
+        let stage = Cell::new(Stage::Connecting);
+        Self {
+            bar: ProgressBar::hidden(),
+            stage,
+            _shown_later: None,
+        }
+    }
+
+    /// A file's turn has come.
+    pub(crate) fn begin(&self, name: &str) {
+        self.bar.reset();
+        self.bar.set_message(name.to_owned());
+        self.enter(Stage::Connecting);
+    }
+
+    /// As [`Content::progress`](icap_client::Content::progress) calls it.
+    pub(crate) fn update(&self, sent: u64, total: Option<u64>) {
+        match total {
+            Some(total) => self.bar.set_length(total),
+            None => self.bar.unset_length(),
+        }
+        self.bar.set_position(sent);
+        let stage = match total {
+            Some(total) if sent >= total => Stage::Waiting,
+            total => Stage::Sending(total.is_some()),
+        };
+        if stage != self.stage.get() {
+            self.enter(stage);
+        }
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.stage.set(stage);
+        self.bar.reset_elapsed();
+        let template = match stage {
+            Stage::Connecting => "{spinner} {wide_msg}",
+            Stage::Sending(true) => {
+                "{spinner} {bar:24} {binary_bytes} of {binary_total_bytes} {wide_msg}"
+            }
+            Stage::Sending(false) => "{spinner} {binary_bytes} {wide_msg}",
+            Stage::Waiting => "{spinner} waiting for the verdict ({elapsed}) {wide_msg}",
+        };
+        let style = ProgressStyle::with_template(template);
+        self.bar
+            .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    }
+
+    /// Takes the bar away while `print` writes to the same terminal.
+    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn show_later(bar: ProgressBar) -> Sender<()> {
+    let (sender, over) = mpsc::channel();
+    thread::spawn(move || {
+        if over.recv_timeout(LONG) == Err(RecvTimeoutError::Timeout) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(TICK);
+        }
+    });
+    sender
+}

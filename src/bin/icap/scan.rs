@@ -1,0 +1,170 @@
+//! `icap scan`: a verdict on each file.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use icap_client::{Content, Scanner, ServiceUri};
+
+use crate::files::{Files, Found};
+use crate::progress::Progress;
+use crate::report::{Entry, Format, Status, Tally};
+use crate::settings::{Bound, SERVICE, Settings, bound, size};
+
+const MORE: &str = "\
+Times are written as 500ms, 10s, 5m; a number alone is milliseconds.
+Sizes are written as 4096, 500KiB, 100MiB, 2GiB.
+
+Exit status:
+  0  all files are clean
+  1  something is infected or was blocked
+  2  something could not be scanned or came back modified, or an error
+  (1 wins over 2)
+
+Examples:
+  icap scan icap://av.example:1344/avscan invoice.pdf scan.zip
+  icap scan -r --quiet icap://av.example/avscan /srv/uploads
+  curl -s https://www.example/x.zip | icap scan icap://av.example/avscan -
+  icap scan --max-size 2GiB --read-timeout 2m icap://av.example/avscan big.iso";
+
+/// Have files scanned, and print a verdict on each
+#[derive(Debug, Args)]
+#[command(after_help = MORE)]
+pub(crate) struct Arguments {
+    #[arg(help = SERVICE)]
+    uri: String,
+
+    /// The files; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Scan the files in directories; symbolic links there are not followed
+    #[arg(short, long)]
+    recursive: bool,
+
+    /// Print only what is not clean, and no summary
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print a JSON object on a line for each file, and no summary
+    #[arg(long)]
+    json: bool,
+
+    /// Scan nothing larger, or 'none'
+    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = bound(size))]
+    max_size: Bound<u64>,
+
+    /// Do not ask the service what it offers before the first file
+    #[arg(long)]
+    no_options: bool,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
+    let files = Files::of(&arguments.files, arguments.recursive)?;
+    let builder = Scanner::builder(&arguments.uri)
+        .max_size(arguments.max_size.0)
+        .negotiate(!arguments.no_options);
+    let scanner = arguments.settings.of_scanner(builder).build()?;
+    let service = arguments.uri.parse::<ServiceUri>()?.to_string();
+    let format = Format {
+        json: arguments.json,
+        quiet: arguments.quiet,
+    };
+    let mut session = Session::new(scanner, service, format);
+    let printed = match session.scan_all(files) {
+        Ok(()) if format == Format::default() => session.print_summary(),
+        printed => printed,
+    };
+    Ok(session.status(printed))
+}
+
+/// A scanner at work, and what came of it so far.
+pub(crate) struct Session {
+    scanner: Scanner,
+    service: String,
+    format: Format,
+    progress: Progress,
+    tally: Tally,
+}
+
+impl Session {
+    pub(crate) fn new(scanner: Scanner, service: String, format: Format) -> Self {
+        // Log lines and a bar on one terminal overwrite each other.
+        let is_shown = format == Format::default() && !log::log_enabled!(log::Level::Info);
+        let progress = if is_shown {
+            Progress::new()
+        } else {
+            Progress::hidden()
+        };
+        Self {
+            scanner,
+            service,
+            format,
+            progress,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Scans all files; ends early only if the results cannot be printed.
+    pub(crate) fn scan_all(&mut self, files: Files) -> io::Result<()> {
+        for found in files {
+            match found {
+                Found::StandardInput => self.scan("-", Ok(Content::reader(io::stdin().lock()))),
+                Found::File(path) => self.scan(&path.to_string_lossy(), Content::file(&path)),
+                Found::Unreadable(path, error) => self.scan(&path.to_string_lossy(), Err(error)),
+            }?;
+        }
+        Ok(())
+    }
+
+    /// Scans one file and prints what came of it.
+    pub(crate) fn scan(&mut self, name: &str, content: io::Result<Content<'_>>) -> io::Result<()> {
+        let began = Instant::now();
+        self.progress.begin(&crate::text::safe(name));
+        let entry = match content.map(|content| self.scan_content(content)) {
+            Ok(Ok(report)) => Entry::judged(name, &report),
+            Ok(Err(error)) => Entry::failed(name, &error, &self.service, began.elapsed()),
+            Err(error) => Entry::failed(name, &error, &self.service, began.elapsed()),
+        };
+        self.tally.add(entry.outcome());
+        self.format.print(&entry, &self.progress)
+    }
+
+    fn scan_content(
+        &self,
+        content: Content<'_>,
+    ) -> Result<icap_client::Report, icap_client::Error> {
+        let progress = |sent, total| self.progress.update(sent, total);
+        self.scanner.scan(content.progress(progress))
+    }
+
+    fn print_summary(&self) -> io::Result<()> {
+        self.aside(|| writeln!(io::stdout(), "{}", self.tally))
+    }
+
+    /// What the files scanned so far come to, and whether that could be printed.
+    pub(crate) fn status(&self, printed: io::Result<()>) -> Status {
+        match printed {
+            Ok(()) => self.tally.status(),
+            Err(error) => {
+                crate::complain(&error);
+                self.tally.status_if_cut_short()
+            }
+        }
+    }
+
+    /// Counts anew; returns the count so far.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Prints something else, with the progress bar out of the way.
+    pub(crate) fn aside(&self, print: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.progress.aside(print)
+    }
+}

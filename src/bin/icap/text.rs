@@ -1,0 +1,80 @@
+//! Text for a terminal and for JSON, whoever chose it.
+//!
+//! File names are chosen by whoever made the file. None may start a line of its own, move the cursor,
+//! or turn the order of characters around.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use icap_client::is_displayable;
+
+/// The text with everything escaped that is not plainly visible.
+pub(crate) fn safe(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_displayable(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    shown
+}
+
+/// JSON with escapes for what a terminal would act upon. It is the same JSON: outside of strings
+/// there is nothing to escape.
+pub(crate) fn safe_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_displayable(c) {
+            shown.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        }
+    }
+    shown
+}
+
+/// An error and all its causes.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_stays_and_the_rest_is_escaped() {
+        assert_eq!(safe("Rechnung für März.pdf"), "Rechnung für März.pdf");
+        assert_eq!(
+            safe("a\nb: clean\x1b[2K\u{9b}"),
+            "a\\nb: clean\\u{1b}[2K\\u{9b}"
+        );
+        assert_eq!(safe("exe.\u{202e}fdp"), "exe.\\u{202e}fdp");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_json() {
+        let text = "a\n\u{7f}\u{9b}\u{202e}\u{e0041}ü\"\\";
+        let json = safe_json(&serde_json::Value::from(text).to_string());
+        assert!(json.is_ascii() || !json.contains(['\u{7f}', '\u{9b}', '\u{202e}', '\u{e0041}']));
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    #[test]
+    fn a_chain_has_every_cause_once() {
+        let cause = std::io::Error::other("no route");
+        let error = std::io::Error::other(std::io::Error::other(cause));
+        assert_eq!(chain(&error), "no route");
+        let error = icap_client::Client::new("http://x").unwrap_err();
+        assert_eq!(chain(&error), error.to_string());
+    }
+}

@@ -1,0 +1,737 @@
+//! The program `icap`, run as a person or a script would run it.
+#![cfg(feature = "cli")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use icap_client::testing::{self, CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a run of the program came to.
+#[derive(Debug)]
+struct Run {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    fn of(child: Child) -> Self {
+        let output = child.wait_with_output().unwrap();
+        let run = Self {
+            status: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert!(!run.err.contains("panicked"), "{run:?}");
+        run
+    }
+
+    fn lines(&self) -> Vec<&str> {
+        self.out.lines().collect()
+    }
+
+    /// Each line's JSON.
+    fn objects(&self) -> Vec<Value> {
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// The program in a folder of its own, so that files have short names.
+struct Icap {
+    folder: TempDir,
+}
+
+impl Icap {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Each file holds its content and is called so.
+    fn with_files(names: &[&str]) -> Self {
+        let icap = Self::new();
+        names.iter().for_each(|name| icap.write(name, name));
+        icap
+    }
+
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn spawn(&self, arguments: &[impl AsRef<OsStr>]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_icap"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn run(&self, arguments: &[impl AsRef<OsStr>]) -> Run {
+        Run::of(self.spawn(arguments))
+    }
+
+    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Run {
+        let mut child = self.spawn(arguments);
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        Run::of(child)
+    }
+}
+
+/// A service that answers what the content says.
+fn obedient() -> Server {
+    let answer = |method: &str, content: &[u8]| match (method, content) {
+        ("OPTIONS", _) => OPTIONS_ANSWER.as_bytes().to_vec(),
+        (_, b"infected") => infected("Eicar-Test-Signature"),
+        (_, b"blocked") => b"ICAP/1.0 403 Not for you\r\n\r\n".to_vec(),
+        (_, b"modified") => echo("HTTP/1.1 200 OK\r\n\r\n", b"other"),
+        (_, b"pending") => b"ICAP/1.0 202 Accepted\r\n\r\n".to_vec(),
+        (_, b"failing") => b"ICAP/1.0 500 Engine is down\r\n\r\n".to_vec(),
+        _ => CLEAN.as_bytes().to_vec(),
+    };
+    Server::answering(move |request| Script::new().send(answer(request.method(), request.body())))
+        .unwrap()
+}
+
+/// A service that answers everything so.
+fn answering(answer: &[u8]) -> Server {
+    let answer = answer.to_vec();
+    Server::answering(move |_| Script::new().send(&answer)).unwrap()
+}
+
+/// The arguments of a scan of `files`, options included.
+fn scan<'a>(uri: &'a str, files: &[&'a str]) -> Vec<&'a str> {
+    [&["scan", uri], files].concat()
+}
+
+#[test]
+fn each_file_has_a_line_and_a_summary_follows() {
+    let icap = Icap::with_files(&["invoice.pdf", "infected", "large.iso"]);
+    let server = obedient();
+    let run = icap.run(&scan(
+        &server.uri(),
+        &["--max-size", "11", "invoice.pdf", "infected", "large.iso"],
+    ));
+    assert_eq!(
+        run.lines(),
+        [
+            "invoice.pdf: clean",
+            "infected: infected: Eicar-Test-Signature",
+            "large.iso: clean",
+            "3 files: 2 clean, 1 infected",
+        ]
+    );
+    assert_eq!((run.status, run.err.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn the_exit_status_tells_clean_from_found_from_unknown_and_found_wins() {
+    let all = [
+        "clean", "infected", "blocked", "modified", "pending", "failing",
+    ];
+    let icap = Icap::with_files(&all);
+    let server = obedient();
+    for (files, status) in [
+        (&["clean"][..], 0),
+        (&["clean", "clean"], 0),
+        (&["infected"], 1),
+        (&["blocked"], 1),
+        (&["modified"], 2),
+        (&["pending"], 2),
+        (&["failing"], 2),
+        (&["missing"], 2),
+        (&["clean", "pending"], 2),
+        (&["pending", "infected"], 1),
+        (&["blocked", "failing", "clean"], 1),
+        (&["missing", "infected", "modified"], 1),
+    ] {
+        let run = icap.run(&scan(&server.uri(), files));
+        assert_eq!(run.status, Some(status), "{files:?}: {run:?}");
+        assert_eq!(run.lines().len(), files.len() + 1, "{run:?}");
+    }
+}
+
+#[test]
+fn a_summary_counts_every_outcome() {
+    let all = [
+        "clean", "infected", "blocked", "modified", "pending", "failing",
+    ];
+    let icap = Icap::with_files(&all);
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &all));
+    assert_eq!(
+        run.lines()[6],
+        "6 files: 1 clean, 1 infected, 1 blocked, 1 modified, 1 not scanned, 1 error"
+    );
+    assert_eq!(run.lines()[2], "blocked: blocked: Not for you");
+    let uri = server.uri();
+    assert_eq!(
+        run.lines()[5],
+        format!("failing: error: {uri} answered 500 Engine is down")
+    );
+}
+
+#[test]
+fn a_file_over_the_limit_is_not_scanned_and_not_sent() {
+    let icap = Icap::new();
+    let server = obedient();
+    let large = fs::File::create(icap.path("big.iso")).unwrap();
+    large.set_len(100 * 1024 * 1024 + 1).unwrap();
+    let run = icap.run(&scan(&server.uri(), &["big.iso"]));
+    assert_eq!(run.lines()[0], "big.iso: not scanned: larger than 100 MiB");
+    assert_eq!((run.status, server.connections()), (Some(2), 0));
+
+    icap.write("five", "12345");
+    for (limit, line) in [
+        ("5", "five: clean"),
+        ("none", "five: clean"),
+        ("4", "five: not scanned: larger than 4 bytes"),
+    ] {
+        let run = icap.run(&scan(&server.uri(), &["--max-size", limit, "five"]));
+        assert_eq!(run.lines()[0], line, "{limit}");
+    }
+}
+
+#[test]
+fn json_has_the_same_keys_for_every_file_and_no_summary() {
+    let icap = Icap::with_files(&[
+        "clean", "infected", "blocked", "modified", "pending", "failing",
+    ]);
+    let server = obedient();
+    let uri = server.uri();
+    let files = [
+        "clean", "infected", "blocked", "modified", "pending", "failing", "missing",
+    ];
+    let run = icap.run(&[&["scan", "--json", &uri], &files[..]].concat());
+    assert_eq!(run.status, Some(1));
+    let objects = run.objects();
+    assert_eq!(objects.len(), files.len());
+    let keys = [
+        "bytes_sent",
+        "detail",
+        "elapsed_ms",
+        "file",
+        "istag",
+        "service",
+        "status",
+        "threats",
+        "verdict",
+    ];
+    let verdicts = [
+        "clean",
+        "infected",
+        "blocked",
+        "modified",
+        "not_scanned",
+        "error",
+        "error",
+    ];
+    for ((object, file), verdict) in objects.iter().zip(files).zip(verdicts) {
+        let mut found: Vec<_> = object.as_object().unwrap().keys().collect();
+        found.sort();
+        assert_eq!(found, keys);
+        assert_eq!(
+            (&object["file"], &object["verdict"]),
+            (&file.into(), &verdict.into())
+        );
+        assert_eq!(object["service"], uri.as_str());
+        assert!(object["elapsed_ms"].is_u64());
+        assert_eq!(object["detail"].is_null(), verdict == "clean");
+    }
+    assert_eq!(objects[0]["bytes_sent"], 5);
+    assert_eq!(objects[0]["status"], 204);
+    assert_eq!(objects[0]["istag"], "icap-client-testing");
+    assert_eq!(objects[0]["threats"], Value::Array(Vec::new()));
+    assert_eq!(
+        objects[1]["threats"],
+        Value::from(vec!["Eicar-Test-Signature"])
+    );
+    assert_eq!(objects[5]["status"], 500);
+    assert!(objects[6]["status"].is_null() && objects[6]["bytes_sent"].is_null());
+}
+
+#[test]
+fn quiet_prints_only_what_is_not_clean() {
+    let icap = Icap::with_files(&["clean", "infected"]);
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &["-q", "clean", "infected", "clean"]));
+    assert_eq!(run.lines(), ["infected: infected: Eicar-Test-Signature"]);
+    assert_eq!(run.status, Some(1));
+
+    let run = icap.run(&scan(&server.uri(), &["--quiet", "clean"]));
+    assert_eq!(
+        (run.status, run.out.as_str(), run.err.as_str()),
+        (Some(0), "", "")
+    );
+
+    let run = icap.run(&scan(
+        &server.uri(),
+        &["--quiet", "--json", "clean", "infected"],
+    ));
+    assert_eq!(run.objects().len(), 1);
+}
+
+#[test]
+fn standard_input_is_scanned_once() {
+    let icap = Icap::with_files(&["clean"]);
+    let server = obedient();
+    let run = icap.run_with_input(&scan(&server.uri(), &["-"]), b"infected");
+    assert_eq!(
+        run.lines(),
+        ["-: infected: Eicar-Test-Signature", "1 file: 1 infected"]
+    );
+    assert_eq!(run.status, Some(1));
+
+    let run = icap.run_with_input(&scan(&server.uri(), &["clean", "-"]), b"");
+    assert_eq!(
+        run.lines(),
+        ["clean: clean", "-: clean", "2 files: 2 clean"]
+    );
+    assert_eq!(run.status, Some(0));
+
+    let requests = server.requests();
+    let run = icap.run(&scan(&server.uri(), &["-", "-"]));
+    assert_eq!(run.status, Some(2));
+    assert!(run.err.contains("standard input"), "{run:?}");
+    assert_eq!(server.requests(), requests);
+}
+
+#[test]
+fn standard_input_over_the_limit_is_not_scanned() {
+    let server = obedient();
+    let arguments = scan(&server.uri(), &["--max-size", "1k", "-"]).join(" ");
+    let arguments: Vec<_> = arguments.split(' ').collect();
+    let run = Icap::new().run_with_input(&arguments, &[b'x'; 1025]);
+    assert_eq!(run.lines()[0], "-: not scanned: larger than 1 KiB");
+    assert_eq!(run.status, Some(2));
+}
+
+#[test]
+fn a_directory_is_scanned_in_order_with_r_and_an_error_without() {
+    let icap = Icap::with_files(&["in/b", "in/a/z", "in/a/infected", "in/c", "x"]);
+    icap.write("in/a/infected", "infected");
+    fs::create_dir(icap.path("in/empty")).unwrap();
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &["-r", "x", "in"]));
+    assert_eq!(
+        run.lines(),
+        [
+            "x: clean",
+            "in/a/infected: infected: Eicar-Test-Signature",
+            "in/a/z: clean",
+            "in/b: clean",
+            "in/c: clean",
+            "5 files: 4 clean, 1 infected",
+        ]
+    );
+
+    let run = icap.run(&scan(&server.uri(), &["in", "x"]));
+    assert!(
+        run.lines()[0].starts_with("in: error: it is a directory"),
+        "{run:?}"
+    );
+    assert!(run.lines()[0].contains("-r"), "{run:?}");
+    assert_eq!(run.lines()[1..], ["x: clean", "2 files: 1 clean, 1 error"]);
+    assert_eq!(run.status, Some(2));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_special_files_in_a_directory_are_passed_over_and_a_link_given_is_followed() {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    let icap = Icap::with_files(&["in/a", "infected"]);
+    symlink(icap.path("infected"), icap.path("in/link")).unwrap();
+    symlink(icap.path("in"), icap.path("in/loop")).unwrap();
+    symlink("nowhere", icap.path("in/broken")).unwrap();
+    let _socket = UnixListener::bind(icap.path("in/socket")).unwrap();
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &["-r", "in"]));
+    assert_eq!(run.lines(), ["in/a: clean", "1 file: 1 clean"]);
+
+    let run = icap.run(&scan(&server.uri(), &["in/link"]));
+    assert_eq!(run.lines()[0], "in/link: infected: Eicar-Test-Signature");
+}
+
+#[test]
+fn a_missing_file_does_not_keep_the_others_from_being_scanned() {
+    let icap = Icap::with_files(&["a", "b"]);
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &["a", "missing", "b"]));
+    assert_eq!(run.lines()[0], "a: clean");
+    assert!(run.lines()[1].starts_with("missing: error: "), "{run:?}");
+    assert_eq!(run.lines()[2..], ["b: clean", "3 files: 2 clean, 1 error"]);
+    assert_eq!(run.status, Some(2));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hostile_file_name_forges_no_line_and_drives_no_terminal() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let icap = Icap::new();
+    let name = OsStr::from_bytes(b"x\n\rinvoice.pdf: clean\x1b[2K\xe2\x80\xaefdp\xff\xc2\x9b");
+    icap.write(name, "infected");
+    let server = obedient();
+    let uri = server.uri();
+    let run = icap.run(&[OsStr::new("scan"), OsStr::new(&uri), name]);
+    assert_eq!(
+        run.lines(),
+        [
+            "x\\n\\rinvoice.pdf: clean\\u{1b}[2K\\u{202e}fdp\u{fffd}\\u{9b}: infected: Eicar-Test-Signature",
+            "1 file: 1 infected",
+        ]
+    );
+
+    let run = icap.run(&[
+        OsStr::new("scan"),
+        OsStr::new("--json"),
+        OsStr::new(&uri),
+        name,
+    ]);
+    assert_eq!(run.lines().len(), 1);
+    assert!(
+        !run.out.contains(['\u{1b}', '\u{9b}', '\u{202e}']),
+        "{run:?}"
+    );
+    assert_eq!(run.objects()[0]["file"], name.to_string_lossy().as_ref());
+}
+
+#[test]
+fn a_hostile_threat_name_forges_no_line_and_drives_no_terminal() {
+    let icap = Icap::with_files(&["a"]);
+    let server = answering(&infected("X\r\n Y\x1b[2J\u{202e}"));
+    let run = icap.run(&scan(&server.uri(), &["--no-options", "a"]));
+    assert_eq!(run.lines().len(), 2, "{run:?}");
+    assert!(run.lines()[0].starts_with("a: "), "{run:?}");
+    assert!(!run.out.contains(['\u{1b}', '\u{202e}']), "{run:?}");
+    assert_ne!(run.status, Some(0));
+}
+
+#[test]
+fn where_nothing_listens_the_error_names_the_address() {
+    let icap = Icap::with_files(&["a"]);
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let uri = format!("icap://{address}/avscan");
+    let run = icap.run(&scan(&uri, &["a"]));
+    assert!(
+        run.lines()[0].starts_with("a: error: cannot connect to "),
+        "{run:?}"
+    );
+    assert!(run.lines()[0].contains(&address.to_string()), "{run:?}");
+    assert_eq!(run.lines()[1], "1 file: 1 error");
+    assert_eq!(run.status, Some(2));
+
+    let run = icap.run(&["options", &uri]);
+    assert_eq!((run.status, run.out.as_str()), (Some(2), ""));
+    assert!(run.err.starts_with("error: cannot connect to "), "{run:?}");
+    assert!(run.err.contains(&address.to_string()), "{run:?}");
+}
+
+#[test]
+fn an_unknown_service_is_an_error_with_its_status_and_reason() {
+    let icap = Icap::with_files(&["a"]);
+    let server = answering(b"ICAP/1.0 404 ICAP Service not found\r\n\r\n");
+    let uri = server.uri();
+    let why = format!("{uri} answered 404 ICAP Service not found");
+    for arguments in [&["a"][..], &["--no-options", "a"]] {
+        let run = icap.run(&scan(&uri, arguments));
+        assert_eq!(run.lines()[0], format!("a: error: {why}"));
+        assert_eq!(run.status, Some(2));
+    }
+    let run = icap.run(&["options", &uri]);
+    assert_eq!(run.err, format!("error: {why}\n"));
+    assert_eq!((run.status, run.out.as_str()), (Some(2), ""));
+
+    let run = icap.run(&["options", "--raw", &uri]);
+    assert!(
+        run.out
+            .starts_with("ICAP/1.0 404 ICAP Service not found\r\n")
+    );
+    assert_eq!((run.status, run.err.as_str()), (Some(2), ""));
+}
+
+#[test]
+fn a_silent_service_is_given_up_after_the_read_timeout_or_the_deadline() {
+    let icap = Icap::with_files(&["a"]);
+    let server = Server::scripted([Script::new().hold()]).unwrap();
+    for (option, words) in [
+        ("--read-timeout=50ms", "(read timeout of 50 ms)"),
+        ("--read-timeout=50", "(read timeout of 50 ms)"),
+        ("--deadline=60ms", "(deadline of 60 ms)"),
+    ] {
+        let run = icap.run(&scan(&server.uri(), &[option, "a"]));
+        assert!(run.lines()[0].starts_with("a: error: timed out "));
+        assert!(run.lines()[0].ends_with(words), "{run:?}");
+        let run = icap.run(&["options", option, &server.uri()]);
+        assert!(run.err.trim_end().ends_with(words), "{run:?}");
+        assert_eq!(run.status, Some(2));
+    }
+}
+
+#[test]
+fn options_are_asked_for_once_unless_they_are_not_wanted() {
+    let icap = Icap::with_files(&["a", "b"]);
+    let server = obedient();
+    icap.run(&scan(&server.uri(), &["a", "b"]));
+    assert_eq!(server.requests(), 3);
+    icap.run(&scan(&server.uri(), &["--no-options", "a", "b"]));
+    assert_eq!(server.requests(), 5);
+}
+
+#[test]
+fn headers_are_sent_with_every_request() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let headers = ["--header", "X-Key: a:b", "--header=X-Tenant:7"];
+    let run = icap.run(&scan(&server.uri(), &[&headers[..], &["a"]].concat()));
+    assert_eq!(run.status, Some(0));
+    icap.run(&[&["options", &server.uri()], &headers[..]].concat());
+    let conversations = server.finish();
+    assert_eq!(conversations.len(), 3);
+    for conversation in conversations {
+        let received = String::from_utf8_lossy(conversation.received()).into_owned();
+        assert!(received.contains("\r\nX-Key: a:b\r\n"), "{received}");
+        assert!(received.contains("\r\nX-Tenant: 7\r\n"), "{received}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_and_sends_nothing() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let uri = server.uri();
+    for (arguments, word) in [
+        (&["scan", "a"][..], "FILE"),
+        (&["scan", "a", "a"], "icap://"),
+        (&["scan", "http://127.0.0.1/s", "a"], "icap://"),
+        (&["scan", "--max-size", "many", &uri, "a"], "100MiB"),
+        (
+            &["scan", "--read-timeout", "0", &uri, "a"],
+            "longer than zero",
+        ),
+        (&["scan", "--connect-timeout", "none", &uri, "a"], "10s"),
+        (&["scan", "--header", "X-Key", &uri, "a"], "Name: value"),
+        (
+            &["scan", "--header", "Encapsulated: null-body=0", &uri, "a"],
+            "Encapsulated",
+        ),
+        (&["scan", "--header", "X-Key: a\nb", &uri, "a"], "X-Key"),
+        (&["options"], "URI"),
+        (&["options", "icap://"], "host"),
+        (&["frobnicate"], "frobnicate"),
+        (&[], "Usage"),
+    ] {
+        let run = icap.run(arguments);
+        assert_eq!(
+            (run.status, run.out.as_str()),
+            (Some(2), ""),
+            "{arguments:?}"
+        );
+        assert!(run.err.contains(word), "{arguments:?}: {run:?}");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_password_in_the_uri_is_never_shown() {
+    let icap = Icap::with_files(&["clean", "failing"]);
+    let server = obedient();
+    let uri = server.uri().replace("icap://", "icap://me:secret@");
+    for arguments in [
+        &["scan", "-v", &uri, "clean", "failing"][..],
+        &["scan", "--json", &uri, "clean", "failing"],
+        &["options", "-v", &uri],
+        &["options", "-v", &uri.replace("127", "[127")],
+    ] {
+        let run = icap.run(arguments);
+        assert!(
+            !run.out.contains("secret") && !run.err.contains("secret"),
+            "{run:?}"
+        );
+    }
+}
+
+#[test]
+fn verbose_tells_what_goes_on_and_not_on_standard_output() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &["-v", "a"]));
+    assert_eq!(run.lines(), ["a: clean", "1 file: 1 clean"]);
+    assert!(run.err.contains("DEBUG"), "{run:?}");
+}
+
+#[test]
+fn a_reader_that_went_away_ends_it_quietly_and_not_as_clean() {
+    let icap = Icap::with_files(&["clean"]);
+    let server = obedient();
+    for (content, status) in [(&b"clean"[..], 2), (b"infected", 1)] {
+        let mut child = icap.spawn(&scan(&server.uri(), &["-", "clean"]));
+        drop(child.stdout.take());
+        // Only now can there be something to print.
+        child.stdin.take().unwrap().write_all(content).unwrap();
+        let run = Run::of(child);
+        assert_eq!((run.status, run.err.as_str()), (Some(status), ""));
+    }
+}
+
+#[test]
+fn options_show_what_a_service_offers() {
+    let server = answering(
+        b"ICAP/1.0 200 OK\r\nMethods: RESPMOD, REQMOD\r\nService: C-ICAP/0.5.10 \x1b[2J\r\n\
+          ISTag: \"CI-1\"\r\nTransfer-Preview: *\r\nTransfer-Ignore: jpg, png\r\nOptions-TTL: 3600\r\n\
+          Preview: 1024\r\nAllow: 204, 206\r\nMax-Connections: many\r\nX-Include: X-Client-IP\r\n\
+          Encapsulated: null-body=0\r\n\r\n",
+    );
+    let run = Icap::new().run(&["options", &server.uri()]);
+    assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+    let uri = server.uri();
+    assert_eq!(
+        run.lines(),
+        [
+            &format!("URI:               {uri}"),
+            "Service:           C-ICAP/0.5.10 \\u{1b}[2J",
+            "Service-ID:        not given",
+            "ISTag:             CI-1",
+            "Methods:           RESPMOD, REQMOD",
+            "204:               yes",
+            "Allow:             204, 206",
+            "Preview:           1024 bytes",
+            "Transfer-Preview:  *",
+            "Transfer-Ignore:   jpg, png",
+            "Transfer-Complete: none",
+            "Max-Connections:   not given",
+            "Options-TTL:       3600 s",
+            "X-Include:         X-Client-IP",
+            "Warning:           Max-Connections: not a number: many",
+        ]
+    );
+}
+
+#[test]
+fn options_say_so_where_a_service_offers_nothing() {
+    let server = answering(b"ICAP/1.0 200 OK\r\nEncapsulated: null-body=0\r\n\r\n");
+    let run = Icap::new().run(&["options", &server.uri()]);
+    assert_eq!(run.status, Some(0));
+    for line in [
+        "Methods:           not given",
+        "204:               no ",
+        "Options-TTL:       for ever",
+    ] {
+        assert!(run.out.contains(line), "{run:?}");
+    }
+    assert!(run.out.contains("Warning: "), "{run:?}");
+}
+
+#[test]
+fn raw_options_are_the_answer_byte_for_byte() {
+    let answer = "ICAP/1.0 200 Fine\r\nmethods:RESPMOD\r\nX-Odd:  \tfolded\r\n  on\r\nISTag: \"x\"\r\n\
+                  Encapsulated: null-body=0\r\n\r\n";
+    let server = answering(answer.as_bytes());
+    let run = Icap::new().run(&["options", "--raw", &server.uri()]);
+    assert_eq!((run.out.as_str(), run.status), (answer, Some(0)));
+}
+
+#[test]
+fn the_demo_catches_eicar_and_says_what_it_is_worth() {
+    let icap = Icap::new();
+    icap.write(
+        "README.md",
+        "# A project\n\nThis text is about EICAR, and not it.\n",
+    );
+    let run = icap.run(&["demo", "README.md"]);
+    assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+    assert_eq!(
+        run.lines()[..2],
+        [
+            "EICAR test file: infected: Eicar-Test-Signature",
+            "README.md: clean"
+        ]
+    );
+    assert!(run.out.contains("knows nothing but EICAR"), "{run:?}");
+    assert!(
+        run.out
+            .contains("icap scan icap://HOST:1344/SERVICE FILE..."),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn the_demo_needs_no_file_and_its_status_is_about_the_rest() {
+    let icap = Icap::with_files(&["clean"]);
+    icap.write("eicar", [&b"some bytes "[..], &testing::eicar()].concat());
+    for (files, status) in [
+        (&[][..], 0),
+        (&["clean", "eicar"], 1),
+        (&["clean", "missing"], 2),
+        (&["eicar", "missing"], 1),
+        (&["."], 2),
+    ] {
+        let run = icap.run(&[&["demo"], files].concat());
+        assert_eq!(run.status, Some(status), "{files:?}: {run:?}");
+    }
+}
+
+#[test]
+fn help_shows_defaults_exit_statuses_and_examples() {
+    let icap = Icap::new();
+    for (arguments, words) in [
+        (
+            &["--help"][..],
+            &["scan", "options", "demo", "Examples:"][..],
+        ),
+        (
+            &["scan", "--help"],
+            &[
+                "[default: 100MiB]",
+                "[default: 10s]",
+                "[default: 300s]",
+                "Exit status:",
+                "Examples:",
+            ],
+        ),
+        (
+            &["options", "--help"],
+            &["--raw", "[default: 10s]", "Examples:"],
+        ),
+        (&["demo", "--help"], &["EICAR", "Exit status:", "Example:"]),
+        (
+            &["--version"],
+            &[concat!("icap ", env!("CARGO_PKG_VERSION"))],
+        ),
+    ] {
+        let run = icap.run(arguments);
+        assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+        for word in words {
+            assert!(run.out.contains(word), "{arguments:?} lacks {word}");
+        }
+        assert!(
+            run.out.lines().all(|line| line.chars().count() <= 100),
+            "{}",
+            run.out
+        );
+    }
+}

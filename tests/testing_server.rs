@@ -1,0 +1,889 @@
+//! The in-process server of `icap_client::testing` does what its documentation says.
+#![cfg(feature = "testing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use icap_client::testing::{self, CLEAN, Conversation, OPTIONS_ANSWER, Received, Script, Server};
+use icap_client::{Body, Client, Content, Error, Method, Request, Response, Scanner};
+
+const OPTIONS: &str = "OPTIONS icap://h/scan ICAP/1.0\r\nHost: h\r\n\r\n";
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn connect(server: &Server) -> TcpStream {
+    connect_to(server.address()).unwrap()
+}
+
+/// No test waits for longer than 20 seconds.
+fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn send(stream: &TcpStream, bytes: impl AsRef<[u8]>) {
+    (&*stream).write_all(bytes.as_ref()).unwrap();
+}
+
+/// Reads exactly what is expected.
+fn expect(mut stream: &TcpStream, expected: impl AsRef<[u8]>) {
+    let expected = expected.as_ref();
+    let mut read = vec![0; expected.len()];
+    stream.read_exact(&mut read).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&read),
+        String::from_utf8_lossy(expected)
+    );
+}
+
+/// Reads to the end of the stream, which must be an orderly one.
+fn rest(mut stream: &TcpStream) -> String {
+    let mut read = String::new();
+    stream.read_to_string(&mut read).unwrap();
+    read
+}
+
+/// A request with a body in these chunks.
+fn request_with(method: &str, fields: &str, chunks: &[&[u8]]) -> Vec<u8> {
+    let (http, list) = match method {
+        "REQMOD" => ("POST /u HTTP/1.1\r\n\r\n", "req-hdr=0, req-body=20"),
+        _ => ("HTTP/1.1 200 OK\r\n\r\n", "res-hdr=0, res-body=19"),
+    };
+    let head = format!("{method} icap://h/scan ICAP/1.0\r\n{fields}Encapsulated: {list}\r\n\r\n");
+    let mut request = [head, http.to_owned()].concat().into_bytes();
+    for chunk in chunks {
+        request.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        request.extend_from_slice(chunk);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    request
+}
+
+fn respmod(chunks: &[&[u8]]) -> Vec<u8> {
+    request_with("RESPMOD", "Allow: 204\r\n", chunks)
+}
+
+fn infected() -> Vec<u8> {
+    testing::infected("Eicar-Test-Signature")
+}
+
+/// Sends content through [`Client`], which checks the answer's framing strictly.
+fn exchange(server: &Server, allow_204: bool, content: &[u8]) -> (Response, Vec<u8>) {
+    let client = Client::new(&server.uri()).unwrap();
+    let http_head = b"HTTP/1.1 200 OK\r\nX-Mine: yes\r\n\r\n";
+    let request = Request::respmod().http_response(http_head).unwrap();
+    let mut body = Vec::new();
+    let request = request.allow_204(allow_204);
+    let response = client
+        .send(&request, Body::from(content), &mut body)
+        .unwrap();
+    (response, body)
+}
+
+fn only(conversations: Vec<Conversation>) -> Conversation {
+    let [conversation] = <[_; 1]>::try_from(conversations).unwrap();
+    conversation
+}
+
+mod a_healthy_service {
+    use super::*;
+
+    #[test]
+    fn finds_eicar_and_nothing_else() {
+        let server = Server::start().unwrap();
+        let scanner = Scanner::new(&server.uri()).unwrap();
+        let eicar = testing::eicar();
+        let mut almost = eicar.clone();
+        almost[67] = b'+';
+        for clean in [&b""[..], b"hello", &eicar[..67], &eicar[1..], &almost] {
+            let report = scanner.scan(Content::bytes(clean)).unwrap();
+            assert!(report.verdict().is_clean(), "{:?}", report.verdict());
+            assert_eq!(report.istag(), Some("icap-client-testing"));
+        }
+        let report = scanner.scan(Content::bytes(&eicar)).unwrap();
+        assert_eq!(
+            report.verdict().to_string(),
+            "infected: Eicar-Test-Signature"
+        );
+    }
+
+    #[test]
+    fn offers_both_methods_and_204_and_no_preview() {
+        let server = Server::start().unwrap();
+        let options = Client::new(&server.uri()).unwrap().options().unwrap();
+        assert_eq!(options.methods(), [Method::Respmod, Method::Reqmod]);
+        assert!(options.allows_204());
+        assert_eq!(options.preview(), None);
+        assert_eq!(options.istag(), Some("icap-client-testing"));
+        assert_eq!(options.options_ttl(), Some(HOUR));
+        assert_eq!(options.max_connections(), Some(100));
+        assert_eq!(options.warnings(), [""; 0]);
+    }
+
+    #[test]
+    fn finds_eicar_at_every_split_of_chunks_and_packets() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        let eicar = testing::eicar();
+        for at in 1..eicar.len() {
+            let (one, two) = eicar.split_at(at);
+            let request = respmod(&[b"before", one, two, b"after"]);
+            let (head, tail) = request.split_at(request.len() - 2 * at);
+            send(&stream, head);
+            send(&stream, tail);
+            expect(&stream, infected());
+            send(&stream, respmod(&[b"before", one, b"-", two]));
+            expect(&stream, CLEAN);
+        }
+        let bytes: Vec<&[u8]> = eicar.chunks(1).collect();
+        send(&stream, respmod(&bytes));
+        expect(&stream, infected());
+        assert_eq!(server.requests(), 2 * 67 + 1);
+    }
+
+    #[test]
+    fn finds_eicar_anywhere_in_a_body_that_takes_many_reads() {
+        let server = Server::start().unwrap();
+        let scanner = Scanner::new(&server.uri()).unwrap();
+        let eicar = testing::eicar();
+        for behind in [0, 65_500, 262_100, 262_143, 1 << 20, 3_000_001] {
+            let content = [&vec![b'.'; behind], &*eicar, &vec![b'.'; 300_000]].concat();
+            let report = scanner.scan(Content::bytes(&content)).unwrap();
+            assert!(report.verdict().is_infected(), "behind {behind}");
+        }
+    }
+
+    #[test]
+    fn keeps_a_connection_for_the_next_requests_and_takes_them_all_at_once() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        let requests = [
+            OPTIONS.as_bytes(),
+            &respmod(&[b"hello"]),
+            &request_with("REQMOD", "Allow: 204\r\n", &[&testing::eicar()]),
+            &request_with("REQMOD", "allow: 206, 204\r\n", &[]),
+        ];
+        send(&stream, requests.concat());
+        expect(&stream, OPTIONS_ANSWER);
+        expect(&stream, CLEAN);
+        expect(&stream, infected());
+        expect(&stream, CLEAN);
+        assert_eq!((server.connections(), server.requests()), (1, 4));
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(&stream), "");
+    }
+
+    #[test]
+    fn closes_when_asked_to() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        send(
+            &stream,
+            request_with("RESPMOD", "Allow: 204\r\nConnection: close\r\n", &[b"x"]),
+        );
+        assert_eq!(rest(&stream), CLEAN);
+    }
+
+    #[test]
+    fn sends_everything_back_where_204_is_not_allowed() {
+        let server = Server::start().unwrap();
+        for len in [0, 1, 70_000, 1 << 20] {
+            let content = vec![b'x'; len];
+            let (response, body) = exchange(&server, false, &content);
+            assert_eq!(response.status(), 200);
+            let http_head = b"HTTP/1.1 200 OK\r\nX-Mine: yes\r\n\r\n";
+            assert_eq!(response.http_response(), Some(&http_head[..]));
+            assert!(body == content, "{len}");
+        }
+        let (response, _) = exchange(&server, false, &vec![b'x'; (1 << 20) + 1]);
+        assert_eq!(response.status(), 500);
+        let (response, _) = exchange(&server, false, &testing::eicar());
+        assert_eq!(response.http_status(), Some(403));
+    }
+
+    #[test]
+    fn sends_a_request_back_as_a_request() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        send(
+            &stream,
+            request_with("REQMOD", "Connection: close\r\n", &[b"hello"]),
+        );
+        let answer = rest(&stream);
+        assert!(
+            answer.contains("\r\nEncapsulated: req-hdr=0, req-body=20\r\n"),
+            "{answer}"
+        );
+        let message = "\r\n\r\nPOST /u HTTP/1.1\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        assert!(answer.ends_with(message), "{answer}");
+    }
+
+    #[test]
+    fn sends_only_the_response_back_and_no_body_where_there_was_none() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        send(
+            &stream,
+            "RESPMOD icap://h/scan ICAP/1.0\r\nConnection: close\r\n\
+             Encapsulated: req-hdr=0, res-hdr=18, null-body=37\r\n\r\n\
+             GET / HTTP/1.1\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        );
+        let answer = rest(&stream);
+        assert!(
+            answer.contains("\r\nEncapsulated: res-hdr=0, null-body=19\r\n"),
+            "{answer}"
+        );
+        assert!(
+            answer.ends_with("\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+            "{answer}"
+        );
+    }
+
+    #[test]
+    fn refuses_unknown_methods_and_goes_on() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        send(&stream, "LOGMOD icap://h/scan ICAP/1.0\r\n\r\n");
+        let refusal = "ICAP/1.0 405 Method Not Allowed\r\nISTag: \"icap-client-testing\"\r\n\
+                       Encapsulated: null-body=0\r\n\r\n";
+        expect(&stream, refusal);
+        send(&stream, request_with("respmod", "", &[b"x"]));
+        expect(&stream, refusal);
+        send(&stream, OPTIONS);
+        expect(&stream, OPTIONS_ANSWER);
+    }
+
+    #[test]
+    fn refuses_what_is_no_request_and_closes() {
+        for bad in [
+            "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "\r\n",
+            "OPTIONS icap://h/scan ICAP/1.0\n\n",
+            "OPTIONS  ICAP/1.0\r\n\r\n",
+            "OPTIONS icap://h/a b ICAP/1.0\r\n\r\n",
+            "OPTIONS icap://h/scan ICAP/1.0\r\nno field\r\n\r\n",
+            "RESPMOD icap://h/scan ICAP/1.0\r\n\r\n",
+            "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: res-body=7\r\n\r\n",
+            "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: null-body=0\r\n\
+             Encapsulated: null-body=0\r\n\r\n",
+            "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: res-body=0\r\n\r\nxyz\r\n",
+            "RESPMOD icap://h/scan ICAP/1.0\r\nAllow: 204\r\nPreview: 1\r\n\
+             Encapsulated: res-body=0\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+            &"x".repeat(64 * 1024),
+        ] {
+            let server = Server::start().unwrap();
+            let stream = connect(&server);
+            send(&stream, bad);
+            let answer = rest(&stream);
+            assert!(
+                answer.starts_with("ICAP/1.0 400 Bad Request\r\n"),
+                "{bad:?}: {answer:?}"
+            );
+            assert!(answer.contains("\r\nConnection: close\r\n"));
+        }
+    }
+
+    #[test]
+    fn serves_many_clients_at_once() {
+        let server = Server::start().unwrap();
+        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scan = |number: usize| {
+            let content = if number % 2 == 0 {
+                testing::eicar()
+            } else {
+                vec![b'x'; 100_000]
+            };
+            let report = scanner.scan(Content::bytes(&content)).unwrap();
+            assert_eq!(report.verdict().is_infected(), number % 2 == 0);
+        };
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(scan));
+            }
+        });
+        assert!(server.requests() >= 160);
+    }
+
+    #[test]
+    fn counts_what_it_receives_and_does_not_record_it() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        send(&stream, OPTIONS);
+        expect(&stream, OPTIONS_ANSWER);
+        drop(stream);
+        let conversation = only(server.finish());
+        assert_eq!(conversation.received(), b"");
+        assert_eq!(conversation.received_len(), OPTIONS.len() as u64);
+        assert!(conversation.closed_by_client());
+    }
+}
+
+mod answers {
+    use super::*;
+
+    #[test]
+    fn infected_carries_the_threat_and_a_block_page() {
+        let server = Server::answering(|_| Script::new().send(testing::infected("A.B-1"))).unwrap();
+        let (response, body) = exchange(&server, true, b"hello");
+        assert_eq!(
+            (response.status(), response.http_status()),
+            (200, Some(403))
+        );
+        let found = response.headers().get("X-Infection-Found").unwrap().text();
+        assert_eq!(found, "Type=0; Resolution=2; Threat=A.B-1;");
+        let length = response
+            .http_headers()
+            .unwrap()
+            .get("Content-Length")
+            .unwrap()
+            .text();
+        assert_eq!(length, body.len().to_string());
+    }
+
+    #[test]
+    fn echo_carries_what_it_is_given() {
+        let head = "HTTP/1.1 307 Elsewhere\r\nLocation: /a\r\n\r\n";
+        let server = Server::answering(move |request| {
+            Script::new().send(testing::echo(head, request.body()))
+        });
+        let server = server.unwrap();
+        for content in [&b""[..], b"hello"] {
+            let (response, body) = exchange(&server, true, content);
+            assert_eq!(response.http_response(), Some(head.as_bytes()));
+            assert_eq!(
+                (response.body_len(), &*body),
+                (Some(content.len() as u64), content)
+            );
+        }
+    }
+
+    #[test]
+    fn clean_is_a_204() {
+        let server = Server::answering(|_| Script::new().send(CLEAN)).unwrap();
+        let (response, _) = exchange(&server, true, b"hello");
+        assert_eq!(response.status(), 204);
+        assert_eq!(response.istag().as_deref(), Some("icap-client-testing"));
+    }
+
+    #[test]
+    fn eicar_is_neither_in_the_sources_nor_in_this_program() {
+        let sources = ["src/testing.rs", "tests/testing_server.rs"];
+        let sources = sources.map(|path| format!("{}/{path}", env!("CARGO_MANIFEST_DIR")).into());
+        let program = std::env::current_exe().unwrap();
+        let eicar = testing::eicar();
+        assert_eq!(eicar.len(), 68);
+        for file in [&sources[..], &[program]].concat() {
+            let bytes = std::fs::read(&file).unwrap();
+            assert!(
+                memchr::memmem::find(&bytes, &eicar).is_none(),
+                "{}",
+                file.display()
+            );
+            assert!(
+                memchr::memmem::find(&bytes, &eicar[27..62]).is_none(),
+                "{}",
+                file.display()
+            );
+        }
+    }
+}
+
+mod an_answering_server {
+    use super::*;
+
+    fn describe(request: &Received) -> String {
+        format!(
+            "{} {} {:?} {} {} {} {} {}",
+            request.method(),
+            request.uri(),
+            request.headers().get("x-note").map(|field| field.text()),
+            String::from_utf8_lossy(request.http_heads()).escape_debug(),
+            String::from_utf8_lossy(&request.body()[..request.body().len().min(4)]),
+            request.body_len(),
+            request.has_eicar(),
+            request.allows_204(),
+        )
+    }
+
+    #[test]
+    fn shows_each_request_whole() {
+        let server = Server::answering(|request| {
+            assert!(request.head().ends_with(b"\r\n\r\n"));
+            Script::new().send(describe(request)).send("\n")
+        });
+        let server = server.unwrap();
+        let stream = connect(&server);
+        send(&stream, OPTIONS);
+        expect(&stream, "OPTIONS icap://h/scan None   0 false false\n");
+        send(
+            &stream,
+            request_with("REQMOD", "X-Note: a\r\n b\r\n", &[b"he", b"llo"]),
+        );
+        expect(
+            &stream,
+            "REQMOD icap://h/scan Some(\"a b\") POST /u HTTP/1.1\\r\\n\\r\\n hell 5 false false\n",
+        );
+        send(&stream, respmod(&[b"--", &testing::eicar()]));
+        expect(
+            &stream,
+            "RESPMOD icap://h/scan None HTTP/1.1 200 OK\\r\\n\\r\\n --X5 70 true true\n",
+        );
+    }
+
+    #[test]
+    fn keeps_the_begin_of_a_long_body_and_counts_all_of_it() {
+        let server = Server::answering(|request| {
+            let (kept, len) = (request.body().len(), request.body_len());
+            Script::new()
+                .send(format!("{kept} {len} {}\n", request.has_eicar()))
+                .close()
+        });
+        let server = server.unwrap();
+        let stream = connect(&server);
+        send(&stream, respmod(&[&vec![b'x'; 1 << 20], &testing::eicar()]));
+        assert_eq!(rest(&stream), "65536 1048644 true\n");
+    }
+
+    #[test]
+    fn keeps_the_connection_until_a_script_closes_it() {
+        let server = Server::answering(|request| match request.method() {
+            "OPTIONS" => Script::new().send("1"),
+            _ => Script::new().send("2").close().send("never"),
+        });
+        let server = server.unwrap();
+        let stream = connect(&server);
+        send(&stream, [OPTIONS, OPTIONS].concat());
+        expect(&stream, "11");
+        send(&stream, respmod(&[]));
+        assert_eq!(rest(&stream), "2");
+        assert_eq!((server.connections(), server.requests()), (1, 3));
+        assert!(!only(server.finish()).closed_by_client());
+    }
+
+    #[test]
+    fn closes_the_connection_of_an_answer_that_panics_and_only_that() {
+        let server = Server::answering(|request| match request.method() {
+            "OPTIONS" => Script::new().send("fine"),
+            method => panic!("this panic is part of the test: {method}"),
+        });
+        let server = server.unwrap();
+        let (healthy, broken) = (connect(&server), connect(&server));
+        send(&broken, respmod(&[b"x"]));
+        assert_eq!(rest(&broken), "");
+        send(&healthy, OPTIONS);
+        expect(&healthy, "fine");
+        drop((healthy, broken));
+        assert_eq!(server.finish().len(), 2);
+    }
+
+    #[test]
+    fn can_reset_after_a_request_was_read_to_its_end() {
+        let server = Server::answering(|_| Script::new().reset()).unwrap();
+        let client = Client::new(&server.uri()).unwrap();
+        let request = Request::respmod()
+            .http_response(b"HTTP/1.1 200 OK\r\n\r\n")
+            .unwrap();
+        let error = client
+            .send(&request, Body::from(&b"hello"[..]), &mut io::sink())
+            .unwrap_err();
+        let Error::Disconnected(error) = error else {
+            panic!("{error:?}")
+        };
+        let source = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>());
+        assert_eq!(
+            source.map(io::Error::kind),
+            Some(ErrorKind::ConnectionReset)
+        );
+        assert_eq!(server.requests(), 1);
+    }
+}
+
+mod a_script {
+    use super::*;
+
+    fn playing(script: Script) -> (Server, TcpStream) {
+        let server = Server::scripted([script]).unwrap();
+        let stream = connect(&server);
+        (server, stream)
+    }
+
+    fn assert_reset(mut stream: &TcpStream) {
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn is_played_on_its_connection_and_the_last_on_all_others() {
+        let scripts = ["one", "two", "three"].map(|word| Script::new().send(word));
+        let server = Server::scripted(scripts).unwrap();
+        for expected in ["one", "two", "three", "three", "three"] {
+            assert_eq!(rest(&connect(&server)), expected);
+        }
+        assert_eq!(server.connections(), 5);
+    }
+
+    #[test]
+    fn may_be_missing_or_empty() {
+        for server in [Server::scripted([]), Server::scripted([Script::new()])] {
+            assert_eq!(rest(&connect(&server.unwrap())), "");
+        }
+    }
+
+    #[test]
+    fn works_for_a_scanner() {
+        let server = Server::scripted([
+            Script::new().answer_options().read_request().send(CLEAN),
+            Script::new().read_request().send(CLEAN),
+        ]);
+        let server = server.unwrap();
+        let scanner = Scanner::builder(&server.uri())
+            .negotiate(false)
+            .build()
+            .unwrap();
+        assert!(
+            scanner.scan(Content::bytes(b"x")).is_err(),
+            "an OPTIONS answer is no verdict"
+        );
+        assert!(
+            scanner
+                .scan(Content::bytes(b"x"))
+                .unwrap()
+                .verdict()
+                .is_clean()
+        );
+        assert_eq!(server.requests(), 2);
+    }
+
+    #[test]
+    fn reads_requests_one_at_a_time() {
+        let script = Script::new()
+            .read_request()
+            .send("a")
+            .read_request()
+            .send("b");
+        let (server, stream) = playing(script);
+        let (one, two) = (respmod(&[b"hello"]), respmod(&[]));
+        send(&stream, [&one[..], &two].concat());
+        assert_eq!(rest(&stream), "ab");
+        assert_eq!(server.requests(), 2);
+        assert_eq!(only(server.finish()).received(), [&one[..], &two].concat());
+    }
+
+    #[test]
+    fn is_over_when_it_shall_read_a_request_and_there_is_none() {
+        let (server, stream) = playing(Script::new().read_request().send("never"));
+        send(&stream, "what?\r\n\r\n");
+        assert_eq!(rest(&stream), "");
+        assert!(!only(server.finish()).closed_by_client());
+    }
+
+    #[test]
+    fn reads_exactly_the_bytes_it_is_told_to() {
+        let script = Script::new()
+            .read_bytes(3)
+            .send("a")
+            .read_bytes(4)
+            .send("b")
+            .half_close();
+        let (server, stream) = playing(script.read_bytes(1));
+        send(&stream, "0123456789");
+        assert_eq!(rest(&stream), "ab");
+        let conversation = only(server.finish());
+        assert_eq!(
+            (conversation.received(), conversation.received_len()),
+            (&b"01234567"[..], 8)
+        );
+        assert!(!conversation.closed_by_client());
+    }
+
+    #[test]
+    fn is_over_when_the_client_goes_before_it_has_sent_enough() {
+        let (server, stream) = playing(Script::new().read_bytes(3).send("never"));
+        send(&stream, "01");
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(&stream), "");
+        let conversation = only(server.finish());
+        assert_eq!(conversation.received(), b"01");
+        assert!(conversation.closed_by_client());
+    }
+
+    #[test]
+    fn reads_to_the_end_and_goes_on() {
+        let (server, stream) = playing(Script::new().read_to_end().send("thanks"));
+        send(&stream, "0123");
+        send(&stream, "4567");
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(&stream), "thanks");
+        let conversation = only(server.finish());
+        assert_eq!(conversation.received(), b"01234567");
+        assert!(conversation.closed_by_client());
+    }
+
+    #[test]
+    fn sends_bytes_one_by_one_with_pauses() {
+        let (began, pause) = (Instant::now(), Duration::from_millis(5));
+        let (_server, stream) = playing(Script::new().dribble("0123456789", pause));
+        assert_eq!(rest(&stream), "0123456789");
+        assert!(began.elapsed() >= 10 * pause, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn waits() {
+        let pause = Duration::from_millis(30);
+        let (_server, stream) =
+            playing(Script::new().send("a").read_bytes(1).wait(pause).send("b"));
+        expect(&stream, "a");
+        let began = Instant::now();
+        send(&stream, "x");
+        expect(&stream, "b");
+        assert!(began.elapsed() >= pause);
+    }
+
+    #[test]
+    fn holds_without_reading_or_sending_until_the_server_is_finished() {
+        let (server, mut stream) = playing(Script::new().send("a").hold().send("never"));
+        expect(&stream, "a");
+        send(&stream, "held");
+        stream
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert!(matches!(
+            error.kind(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut
+        ));
+        let conversation = only(server.finish());
+        assert_eq!(rest(&stream), "");
+        assert_eq!(conversation.received(), b"held");
+        assert!(!conversation.closed_by_client());
+    }
+
+    #[test]
+    fn that_holds_takes_nothing_from_a_client_that_sends_on_and_on() {
+        let (server, mut stream) = playing(Script::new().hold());
+        stream
+            .set_write_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let stalled = (0..1000).find_map(|_| stream.write(&[0; 1 << 16]).err());
+        assert!(stalled.is_some(), "64 MiB fit into the buffers");
+        drop(stream);
+        let conversation = only(server.finish());
+        assert!(conversation.received_len() > 0);
+    }
+
+    #[test]
+    fn that_holds_tells_in_the_end_whether_the_client_has_gone() {
+        let (server, stream) = playing(Script::new().read_request().send("a").hold());
+        send(&stream, OPTIONS);
+        expect(&stream, "a");
+        drop(stream);
+        assert!(only(server.finish()).closed_by_client());
+    }
+
+    #[test]
+    fn closes_orderly() {
+        let (server, stream) = playing(
+            Script::new()
+                .read_bytes(2)
+                .send("bye")
+                .close()
+                .send("never"),
+        );
+        send(&stream, "hi");
+        assert_eq!(rest(&stream), "bye");
+        assert!(!only(server.finish()).closed_by_client());
+    }
+
+    #[test]
+    fn closes_so_that_the_end_is_read_even_with_bytes_of_the_client_unread() {
+        let (server, stream) = playing(Script::new().read_bytes(1).send("bye").close());
+        send(&stream, "hi, how are you?");
+        assert_eq!(only(server.finish()).received(), b"h");
+        assert_eq!(rest(&stream), "bye");
+    }
+
+    #[test]
+    fn closes_one_direction_and_reads_on() {
+        let (server, stream) = playing(Script::new().send("bye").half_close().read_bytes(4));
+        assert_eq!(rest(&stream), "bye");
+        send(&stream, "but");
+        send(&stream, "!");
+        assert_eq!(only(server.finish()).received(), b"but!");
+    }
+
+    #[test]
+    fn resets_after_whatever_was_read() {
+        let read_all = OPTIONS.len() as u64;
+        for (script, answer) in [
+            (Script::new().read_request(), ""),
+            (Script::new().read_bytes(read_all), ""),
+            (Script::new().read_bytes(1), ""),
+            (Script::new().read_bytes(1).send("ICAP/1.0 2"), "ICAP/1.0 2"),
+            (
+                Script::new()
+                    .read_request()
+                    .send("x")
+                    .wait(Duration::from_millis(1)),
+                "x",
+            ),
+            (Script::new(), ""),
+        ] {
+            let (server, stream) = playing(script.clone().reset());
+            send(&stream, OPTIONS);
+            expect(&stream, answer);
+            assert_reset(&stream);
+            assert!(!only(server.finish()).closed_by_client(), "{script:?}");
+        }
+    }
+
+    #[test]
+    fn notices_a_client_that_is_gone_when_it_sends() {
+        let flood = Script::new()
+            .send("a")
+            .read_bytes(1)
+            .send(vec![b'x'; 64 << 20]);
+        let (server, stream) = playing(flood);
+        expect(&stream, "a");
+        send(&stream, "b");
+        // Unread bytes break the connection and do not only end it.
+        expect(&stream, "x");
+        drop(stream);
+        assert!(only(server.finish()).closed_by_client());
+    }
+}
+
+mod a_server_that_ends {
+    use super::*;
+
+    /// Dropping must take no longer than this, however long its scripts are.
+    fn assert_prompt(ends: impl FnOnce()) {
+        let began = Instant::now();
+        ends();
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+
+    #[test]
+    fn lets_nothing_hang_whatever_it_is_doing() {
+        let begun = || Script::new().send("begun");
+        for (doing, script) in [
+            ("hold", begun().hold()),
+            ("wait", begun().wait(HOUR)),
+            ("dribble", begun().dribble("abc", HOUR)),
+            ("send", begun().send(vec![b'x'; 16 << 20])),
+            ("read_request", begun().read_request()),
+            ("read_bytes", begun().read_bytes(100)),
+            ("read_to_end", begun().read_to_end().wait(HOUR)),
+            ("reset", begun().reset()),
+            ("half_close", begun().half_close().read_to_end()),
+        ] {
+            let server = Server::scripted([script]).unwrap();
+            let stream = connect(&server);
+            expect(&stream, "begun");
+            assert_prompt(|| drop(server));
+            // What was sent before can still be there; then it must end.
+            let ended = io::copy(&mut &stream, &mut io::sink());
+            let is_timeout = |error: io::Error| error.kind() == ErrorKind::WouldBlock;
+            assert!(!ended.is_err_and(is_timeout), "{doing}");
+        }
+    }
+
+    #[test]
+    fn cuts_off_idle_clients_and_half_requests() {
+        for server in [Server::start(), Server::answering(|_| Script::new())] {
+            let server = server.unwrap();
+            let clients = [connect(&server), connect(&server), connect(&server)];
+            send(&clients[1], &OPTIONS[..20]);
+            send(&clients[2], &respmod(&[b"hello"])[..110]);
+            assert_prompt(|| drop(server));
+            for client in &clients {
+                let mut read = Vec::new();
+                // A reset, where the server had not even read what was sent.
+                let _ = (&*client).read_to_end(&mut read);
+                assert_eq!(read, b"");
+            }
+        }
+    }
+
+    #[test]
+    fn listens_no_longer() {
+        let server = Server::start().unwrap();
+        let address = server.address();
+        drop(connect(&server));
+        drop(server);
+        assert_eq!(
+            connect_to(address).unwrap_err().kind(),
+            ErrorKind::ConnectionRefused
+        );
+    }
+
+    #[test]
+    fn reports_conversations_in_the_order_of_their_connections() {
+        let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+        let clients: Vec<TcpStream> = (0..20).map(|_| connect(&server)).collect();
+        for (number, client) in clients.iter().enumerate().rev() {
+            send(client, number.to_string());
+        }
+        drop(clients);
+        let conversations = server.finish();
+        assert_eq!(conversations.len(), 20);
+        for (number, conversation) in conversations.iter().enumerate() {
+            assert_eq!(conversation.received(), number.to_string().as_bytes());
+            assert!(conversation.closed_by_client());
+        }
+    }
+
+    #[test]
+    fn reports_nothing_if_nobody_came() {
+        let server = Server::start().unwrap();
+        assert_eq!((server.connections(), server.requests()), (0, 0));
+        assert!(server.finish().is_empty());
+    }
+
+    #[test]
+    fn records_no_more_than_its_limit_and_counts_on() {
+        let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+        let stream = connect(&server);
+        let piece = vec![b'x'; 1 << 20];
+        (0..17).for_each(|_| send(&stream, &piece));
+        drop(stream);
+        let conversation = only(server.finish());
+        assert_eq!(conversation.received().len(), 16 << 20);
+        assert_eq!(conversation.received_len(), 17 << 20);
+    }
+
+    #[test]
+    fn waits_for_conversations_that_go_on() {
+        let server = Server::scripted([Script::new().send("a").read_to_end()]).unwrap();
+        let address = server.address();
+        let (sender, receiver) = mpsc::channel();
+        let client = thread::spawn(move || {
+            let stream = connect_to(address).unwrap();
+            expect(&stream, "a");
+            sender.send(()).unwrap();
+            // Until it is being finished.
+            while connect_to(address).is_ok() {
+                thread::yield_now();
+            }
+            send(&stream, "the end");
+        });
+        receiver.recv().unwrap();
+        let conversations = server.finish();
+        assert_eq!(conversations[0].received(), b"the end");
+        client.join().unwrap();
+    }
+}
