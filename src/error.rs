@@ -64,7 +64,7 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Status(error) => matches!(error.code(), 408 | 500..),
+            Self::Status(error) => matches!(error.code(), 408 | 500 | 502..=504 | 506),
             _ => self.is_unavailable(),
         }
     }
@@ -374,7 +374,7 @@ pub enum Limit {
     #[error("more than 4 interim answers came before it")]
     InterimAnswers,
     /// What the caller lets an answer's body have.
-    #[error("its body is longer than what was sent can explain")]
+    #[error("its body is longer than is taken")]
     AnswerBody,
 }
 
@@ -536,7 +536,9 @@ mod tests {
             (404, false, false),
             (408, false, true),
             (500, true, true),
+            (501, true, false),
             (503, true, true),
+            (558, true, false),
         ] {
             let error = status(code);
             assert_eq!(error.is_unavailable(), unavailable, "{code}");

@@ -68,6 +68,15 @@ fn bytes_behind_the_answer_are_an_error() {
 }
 
 #[test]
+fn a_204_that_was_not_allowed_is_an_error() {
+    let (client, _server) = client(Script::new().read_request().send("ICAP/1.0 204 OK\r\n\r\n"));
+    match client.send(&respmod().allow_204(false), &b"hello"[..], &mut io::sink()) {
+        Err(Error::Protocol(error)) => assert_eq!(error.violation(), Violation::Unexpected204),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_writer_that_fails_is_the_callers_own() {
     struct Full;
     impl io::Write for Full {

@@ -1,10 +1,14 @@
 //! The server answers while the content is still being sent.
 
 use std::io::{self, Read};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use icap_client::testing::{CLEAN, Script, Server, infected};
 use icap_client::{
-    Body, Client, Content, Error, NotScanned, Report, Request, Scanner, Verdict, Violation,
+    Body, Client, Connect, Content, Error, NotScanned, Report, Request, Scanner, ServiceUri,
+    Stream, Verdict, Violation,
 };
 
 const LARGE: u64 = 50 * 1024 * 1024;
@@ -166,34 +170,94 @@ fn interim_answers_do_not_stop_the_upload() {
     assert!(scan(&server).unwrap().verdict().is_clean());
 }
 
+/// Connects, and keeps a second handle of the connection to wait for what the server sends.
+#[derive(Clone, Default)]
+struct Tap(Arc<Mutex<Option<TcpStream>>>);
+
+impl Tap {
+    /// Returns when bytes of the server have arrived; none are taken.
+    fn await_bytes(&self) {
+        let stream = self.0.lock().unwrap().take().expect("connected");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        stream.peek(&mut [0]).unwrap();
+    }
+}
+
+impl Connect for Tap {
+    fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect((service.host(), service.port()))?;
+        *self.0.lock().unwrap() = Some(stream.try_clone()?);
+        Ok(Box::new(stream))
+    }
+}
+
+/// Waits for the server's bytes at its first read, and then does what it was given to do.
+struct After<R>(Option<Tap>, R);
+
+impl<R: Read> Read for After<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(tap) = self.0.take() {
+            tap.await_bytes();
+        }
+        self.1.read(buf)
+    }
+}
+
 #[test]
 fn bytes_before_anything_was_asked_are_never_the_answer() {
-    // The server's bytes are there before the client looks: it connects, is told so, and only then
-    // is handed the connection.
-    struct Settled;
-    impl icap_client::Connect for Settled {
-        fn connect(
-            &self,
-            service: &icap_client::ServiceUri,
-            timeout: std::time::Duration,
-        ) -> io::Result<Box<dyn icap_client::Stream>> {
-            let stream = std::net::TcpStream::connect((service.host(), service.port()))?;
-            stream.set_read_timeout(Some(timeout))?;
-            stream.peek(&mut [0])?;
-            Ok(Box::new(stream))
+    let server = Server::scripted([Script::new().send(CLEAN).read_to_end()]).unwrap();
+    let tap = Tap::default();
+    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let scanner = builder.connector(tap.clone()).build().unwrap();
+    let result = scanner.scan(Content::reader(After(Some(tap), &b"hello"[..])));
+    assert_eq!(violation(result), Violation::Unsolicited);
+    assert_eq!(server.finish()[0].received_len(), 0, "nothing was sent");
+}
+
+#[test]
+fn a_204_from_a_server_that_threw_content_away_is_not_clean() {
+    // A reset says that the server had not read everything.
+    for size in [60_000, 200_000, 1_000_000] {
+        let server = Server::scripted([Script::new().read_bytes(100).send(CLEAN).reset()]).unwrap();
+        let scanner = Scanner::builder(&server.uri())
+            .negotiate(false)
+            .build()
+            .unwrap();
+        let result = scanner.scan(Content::reader(io::repeat(7).take(size)));
+        assert!(
+            !result.is_ok_and(|report| report.verdict().is_clean()),
+            "{size}"
+        );
+    }
+}
+
+#[test]
+fn what_was_found_before_the_content_failed_counts() {
+    struct Fails;
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
         }
     }
-    let server = Server::scripted([Script::new().send(CLEAN).read_to_end()]).unwrap();
-    let scanner = Scanner::builder(&server.uri())
-        .negotiate(false)
-        .connector(Settled)
-        .build()
-        .unwrap();
-    assert_eq!(
-        violation(scanner.scan(Content::bytes(b"hello"))),
-        Violation::Unsolicited
-    );
-    assert_eq!(server.finish()[0].received_len(), 0, "nothing was sent");
+    let sent = || io::repeat(7).take(100_000);
+    let too_long = || io::repeat(7);
+    for endings in [Box::new(Fails) as Box<dyn Read>, Box::new(too_long())] {
+        let script = Script::new()
+            .read_bytes(64 * 1024)
+            .send(infected("Eicar"))
+            .read_to_end();
+        let server = Server::scripted([script]).unwrap();
+        let tap = Tap::default();
+        let builder = Scanner::builder(&server.uri())
+            .negotiate(false)
+            .max_size(100_000);
+        let scanner = builder.connector(tap.clone()).build().unwrap();
+        let content = sent().chain(After(Some(tap), endings));
+        let report = scanner.scan(Content::reader(content)).unwrap();
+        assert_eq!(report.verdict().to_string(), "infected: Eicar");
+    }
 }
 
 #[test]

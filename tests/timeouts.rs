@@ -116,6 +116,32 @@ fn a_server_that_takes_the_request_slowly_ends_at_the_deadline() {
 }
 
 #[test]
+fn a_slow_reader_does_not_outlast_the_deadline_by_more_than_its_own_reads() {
+    struct Trickles;
+    impl std::io::Read for Trickles {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            std::thread::sleep(Duration::from_millis(20));
+            buf[0] = 7;
+            Ok(1)
+        }
+    }
+    let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+    let deadline = Duration::from_millis(200);
+    let scanner = unasked(&server).deadline(deadline).build().unwrap();
+    let began = Instant::now();
+    let error = scanner.scan(Content::reader(Trickles)).unwrap_err();
+    assert!(
+        matches!(&error, Error::Timeout(e) if e.limit() == TimeLimit::Deadline),
+        "{error:?}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
 fn options_and_scan_share_one_deadline() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
     let builder = Scanner::builder(&server.uri()).deadline(SHORT);

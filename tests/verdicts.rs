@@ -114,6 +114,67 @@ fn an_infection_header_counts_even_if_the_rest_of_the_answer_is_broken() {
 }
 
 #[test]
+fn an_infection_header_counts_wherever_it_stands() {
+    let found = "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar;\r\n";
+    for answer in [
+        // Before the final answer, in a head that goes wrong, in one that is cut off.
+        format!("ICAP/1.0 100 Continue\r\n{found}\r\n{CLEAN}"),
+        format!("ICAP/1.0 100 Continue\r\n{found}\r\n"),
+        format!("ICAP/1.0 204 OK\r\n{found}no colon\r\n\r\n"),
+        format!("ICAP/1.0 204 OK\r\n{found}X: bare\n\r\n"),
+        format!("ICAP/1.0 200 OK\r\n{found}X: cut"),
+        format!(
+            "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=99\r\n\r\nHTTP/1.1 200 OK\r\n{found}"
+        ),
+        // In trailers, also of an answer that is wrong.
+        format!("ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0\r\n{found}\r\n"),
+        format!("ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0\r\n{found}broken\r\n\r\n"),
+        format!(
+            "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0; use-original-body=5\r\n{found}\r\n"
+        ),
+    ] {
+        let report = scan(&answer).unwrap();
+        assert_eq!(report.verdict().to_string(), "infected: Eicar", "{answer}");
+    }
+}
+
+#[test]
+fn a_refusal_in_an_answer_that_breaks_off_is_a_refusal() {
+    let report = scan("ICAP/1.0 200 OK\r\nX-Response-Info: blocked\r\n\r\n").unwrap();
+    assert!(
+        matches!(report.verdict(), Verdict::Blocked(_)),
+        "{}",
+        report.verdict()
+    );
+    let report = scan("ICAP/1.0 200 OK\r\nX-Error-Code: password_protected\r\n").unwrap();
+    assert!(
+        matches!(report.verdict(), Verdict::NotScanned(_)),
+        "{}",
+        report.verdict()
+    );
+}
+
+#[test]
+fn a_204_that_announces_bytes_is_refused_before_they_come() {
+    let head = "ICAP/1.0 204 OK\r\nContent-Length: 5\r\n\r\n";
+    assert_eq!(violation(scan(head)), Violation::TrailingBytes);
+}
+
+#[test]
+fn no_bytes_of_a_body_or_of_a_uri_are_shown_in_an_error() {
+    let content = "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\nthe content itself";
+    let echoed = "RESPMOD icap://av/s?key=hunter2 ICAP/1.0\r\n\r\n";
+    for answer in [content, echoed] {
+        let error = scan(answer).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(
+            !shown.contains("content itself") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn content_sent_back_is_clean_only_from_a_service_that_does_not_offer_204() {
     let no_204 = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
     assert_ne!(no_204, OPTIONS_ANSWER);

@@ -1,13 +1,17 @@
 //! The body of a request: where its bytes come from, and that they are as many as declared.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 use crate::error::ContentError;
 use crate::proto::chunk::{encode_chunk, encode_last_chunk};
 
 /// Bytes of content in one chunk, and so in memory at once.
 const CHUNK: usize = 64 * 1024;
+
+/// How long a chunk is filled before what there is of it is sent.
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// The body of a request.
 ///
@@ -26,7 +30,30 @@ pub struct Body<'a> {
     reader: Option<Box<dyn Read + 'a>>,
     declared: Option<u64>,
     read: u64,
-    chunk: Vec<u8>,
+    /// The reader gave nothing the last time.
+    end_seen: bool,
+    chunk: Chunk,
+}
+
+/// A buffer of the size of a chunk, made when it is first needed.
+#[derive(Default)]
+struct Chunk {
+    buffer: Box<[u8]>,
+    filled: usize,
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; CHUNK].into_boxed_slice();
+        }
+        // Never empty, which would make every read look like the end: a full chunk is not read into.
+        &mut self.buffer[self.filled..]
+    }
 }
 
 impl<'a> Body<'a> {
@@ -56,37 +83,65 @@ impl<'a> Body<'a> {
         self.reader.is_some()
     }
 
-    /// Appends the next chunk to `out`, with the last-chunk if the body ends with it.
+    /// Appends the next chunk to `out`, with the last-chunk if the body ends with it. The chunk may be
+    /// empty, and then nothing is appended: the reader gave nothing for a while.
     pub(crate) fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<Next, ContentError> {
-        let Some(reader) = &mut self.reader else {
+        if self.reader.is_none() {
             return Ok(Next {
                 len: 0,
                 is_last: true,
             });
-        };
-        self.chunk.clear();
-        // One byte more than declared, to see that there is none.
-        let room = self
-            .declared
-            .and_then(|length| usize::try_from(length).ok());
-        self.chunk
-            .reserve_exact(room.map_or(CHUNK, |length| CHUNK.min(length.saturating_add(1))));
-        // `take` and `read_to_end` read until the chunk is full or the content ends, across short
-        // reads and `Interrupted`; an empty read in between is the end, as `Read` has it.
-        let result = reader.take(CHUNK as u64).read_to_end(&mut self.chunk);
-        let after = self.read + self.chunk.len() as u64;
-        result.map_err(|source| ContentError::Read { after, source })?;
-        self.read = after;
-        let is_last = self.chunk.len() < CHUNK;
+        }
+        let is_last = self.gather()?;
+        self.read += self.chunk.filled as u64;
         self.check_length(is_last)?;
-        encode_chunk(out, &self.chunk);
+        encode_chunk(out, self.chunk.bytes());
         if is_last {
             encode_last_chunk(out);
         }
-        Ok(Next {
-            len: self.chunk.len() as u64,
-            is_last,
-        })
+        let len = self.chunk.filled as u64;
+        Ok(Next { len, is_last })
+    }
+
+    /// Fills the chunk across short reads and `Interrupted`; true at the reader's end. A slow reader
+    /// does not get to fill it, so that what it gave is sent and the answer and the deadline are seen.
+    fn gather(&mut self) -> Result<bool, ContentError> {
+        self.chunk.filled = 0;
+        let began = Instant::now();
+        while self.chunk.filled < CHUNK && began.elapsed() < GATHERING {
+            match self.read_once() {
+                Ok(0) if self.end_seen => return Ok(true),
+                // An empty read is the end, unless more comes behind it: then the reader is broken, and
+                // what would be taken for all of the content is only a part.
+                Ok(0) => self.end_seen = true,
+                Ok(_) if self.end_seen => {
+                    return Err(self.failed(io::Error::other("the reader goes on behind its end")));
+                }
+                Ok(len) => self.chunk.filled += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    fn read_once(&mut self) -> io::Result<usize> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(0);
+        };
+        let room = self.chunk.room();
+        let room_len = room.len();
+        match reader.read(room)? {
+            len if len > room_len => Err(io::Error::other(
+                "a reader claims more than it was asked for",
+            )),
+            len => Ok(len),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> ContentError {
+        let after = self.read + self.chunk.filled as u64;
+        ContentError::Read { after, source }
     }
 
     fn check_length(&self, is_last: bool) -> Result<(), ContentError> {
@@ -137,11 +192,9 @@ mod tests {
         let mut len = 0;
         loop {
             match body.encode_next(&mut out) {
+                Ok(next) if next.is_last => return (out, Ok(len + next.len)),
                 Ok(next) => len += next.len,
                 Err(error) => return (out, Err(error)),
-            }
-            if body.read > 0 && out.ends_with(b"0\r\n\r\n") || len == 0 {
-                return (out, Ok(len));
             }
         }
     }
@@ -193,6 +246,51 @@ mod tests {
             let (out, error) = encode(Body::reader(&content[..]).len(declared));
             assert!(error.is_err(), "{declared} {actual}");
             assert_eq!(out, b"", "{declared} {actual}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_on_behind_its_end_gets_no_last_chunk() {
+        let mut pieces = [&b"hel"[..], b"", b"lo"].into_iter();
+        let reader = FromFn(|buf: &mut [u8]| {
+            let piece = pieces.next().unwrap_or_default();
+            buf[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        });
+        let (out, error) = encode(Body::reader(reader));
+        assert!(
+            matches!(error, Err(ContentError::Read { after: 3, .. })),
+            "{error:?}"
+        );
+        assert_eq!(out, b"");
+    }
+
+    #[test]
+    fn a_reader_that_claims_more_than_fits_is_refused() {
+        let (out, error) = encode(Body::reader(FromFn(|buf: &mut [u8]| Ok(buf.len() + 1))));
+        assert!(error.is_err());
+        assert_eq!(out, b"");
+    }
+
+    #[test]
+    fn a_slow_reader_is_sent_in_parts() {
+        let mut left = 3;
+        let reader = FromFn(|buf: &mut [u8]| {
+            // The time is the fault that is injected here.
+            std::thread::sleep(2 * GATHERING);
+            left -= 1;
+            buf[0] = b'x';
+            Ok(usize::from(left > 0))
+        });
+        let (out, _) = encode(Body::reader(reader).len(2));
+        assert_eq!(out, b"1\r\nx\r\n1\r\nx\r\n0\r\n\r\n");
+    }
+
+    struct FromFn<F>(F);
+
+    impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for FromFn<F> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0(buf)
         }
     }
 

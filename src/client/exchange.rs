@@ -20,11 +20,13 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::body::Body;
-use crate::error::{DisconnectedError, Error, Phase, ProtocolError, TimeoutError, Violation};
+use crate::error::{
+    ContentError, DisconnectedError, Error, Phase, ProtocolError, TimeoutError, Violation,
+};
 use crate::net::connection::{CloseReason, Connection};
 use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::stream::{Readiness, is_stall};
-use crate::proto::response::{Event, Response, ResponseReader};
+use crate::proto::response::{Event, Remains, Response, ResponseReader};
 use crate::proto::text::displayable;
 
 /// How long a write may stall before what can be read is looked at: at first, and at most.
@@ -46,6 +48,8 @@ pub(crate) struct Exchange<'x> {
 /// How far the exchange has come.
 #[derive(Debug)]
 pub(crate) struct Progress {
+    /// The first byte of the request was written.
+    begun: bool,
     request_written: bool,
     /// A byte of the answer came before the request was completely written.
     answered_early: bool,
@@ -57,6 +61,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn start() -> Self {
         Self {
+            begun: false,
             request_written: false,
             answered_early: false,
             content_sent: 0,
@@ -84,8 +89,8 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    /// The part of an answer that was understood: an infection header in it counts.
-    pub(crate) response: Option<Response>,
+    /// What came of an answer.
+    pub(crate) remains: Remains,
     pub(crate) content_sent: u64,
 }
 
@@ -109,10 +114,15 @@ impl Exchange<'_> {
 
     /// Writes the request, head and first chunk together, while reading what comes.
     fn send(&mut self, head: Vec<u8>, mut body: Body<'_>) -> Result<(), Error> {
-        self.refuse_unsolicited()?;
         let mut out = head;
         loop {
-            let next = body.encode_next(&mut out)?;
+            let next = match body.encode_next(&mut out) {
+                Ok(next) => next,
+                Err(error) => return Err(self.abandon(error)),
+            };
+            if self.deadline.cap(self.timeouts.write).is_none() {
+                return Err(self.timeout(Phase::Write).into());
+            }
             if self.write_out(&out)? == Sending::Stops {
                 return Ok(());
             }
@@ -135,18 +145,14 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Nothing was asked on this connection yet, so nothing that arrives can be an answer.
-    fn refuse_unsolicited(&mut self) -> Result<(), Error> {
-        match self.connection.readiness() {
-            Ok(Readiness::Idle) => Ok(()),
-            Ok(Readiness::Readable) => {
-                // Only for the error's sake: it shows who is there.
-                let _ = self.connection.read(self.timeouts.read);
-                Err(self.violation(Violation::Unsolicited))
-            }
-            Ok(Readiness::Closed) => Err(self.disconnected(Phase::Write, closed())),
-            Err(error) => Err(self.disconnected(Phase::Write, error)),
+    /// The content failed, so its last chunk is never sent. What the service has already said of the
+    /// part it has seen is read all the same: it may have found something there.
+    fn abandon(&mut self, error: ContentError) -> Error {
+        if self.progress.begun {
+            // How that ends does not matter; what was understood is kept.
+            let _ = self.read_what_is_there();
         }
+        error.into()
     }
 
     fn write_out(&mut self, mut out: &[u8]) -> Result<Sending, Error> {
@@ -166,6 +172,7 @@ impl Exchange<'_> {
             match self.connection.write(out, timeout) {
                 Ok(len) => {
                     out = &out[len..];
+                    self.progress.begun = true;
                     self.progress.moved = Instant::now();
                     slice = WRITE_SLICE.0;
                 }
@@ -184,6 +191,9 @@ impl Exchange<'_> {
                 Ok(readiness) => readiness,
                 Err(error) => return self.read_why(error),
             };
+            if !self.progress.begun {
+                return Err(self.unsolicited(readiness));
+            }
             if self.reader.has_ended() {
                 // The answer was an early 204, and the upload goes on: see `sending`.
                 return Err(self.violation(match readiness {
@@ -201,6 +211,16 @@ impl Exchange<'_> {
                 return Ok(Sending::Stops);
             }
         }
+    }
+
+    /// Nothing was asked on this connection yet, so nothing that arrives can be an answer.
+    fn unsolicited(&mut self, readiness: Readiness) -> Error {
+        if readiness != Readiness::Readable {
+            return self.disconnected(Phase::Write, closed());
+        }
+        // Only for the error's sake: it shows who is there.
+        let _ = self.connection.read(self.timeouts.read);
+        self.violation(Violation::Unsolicited)
     }
 
     /// The connection cannot be written to any more: the answer that says why may be there.
@@ -228,15 +248,16 @@ impl Exchange<'_> {
     /// Whether to go on sending: not for a complete answer, unless it is a 204, which speaks only of
     /// content that was sent (RFC 3507's erratum on early responses: a client should finish).
     fn sending(&self) -> Sending {
-        let is_204 = self
-            .reader
-            .response()
-            .is_some_and(|response| response.status() == 204);
-        if self.reader.has_ended() && !is_204 {
+        if self.reader.has_ended() && !self.is_204() {
             Sending::Stops
         } else {
             Sending::Continues
         }
+    }
+
+    fn is_204(&self) -> bool {
+        let response = self.reader.response();
+        response.is_some_and(|response| response.status() == 204)
     }
 
     /// Reads once and feeds the answer; a stall is no error here, because the caller knows the time.
@@ -277,14 +298,20 @@ impl Exchange<'_> {
         if !self.progress.request_written {
             return Ok(None);
         }
-        if let Ok(Readiness::Readable) = self.connection.readiness() {
+        match self.connection.readiness() {
             // A failure is the connection's and not the answer's, which is complete.
-            let _ = self.connection.read(self.timeouts.read);
+            Ok(Readiness::Readable) => drop(self.connection.read(self.timeouts.read)),
+            // A reset proves that the server threw away what it had not read of the content.
+            Err(_) if self.is_204() => return Err(self.violation(Violation::IncompleteUpload)),
+            Ok(Readiness::Closed) if self.is_204() && self.progress.answered_early => {
+                return Err(self.violation(Violation::IncompleteUpload));
+            }
+            _ => {}
         }
         Ok(match self.connection.unread() {
             b"" => None,
-            b"\r\n" => Some(Trailing::LineEnd),
-            bytes => Some(Trailing::Bytes(displayable(bytes))),
+            b"\r" | b"\r\n" => Some(Trailing::LineEnd),
+            bytes => Some(Trailing::Bytes(glimpse(bytes))),
         })
     }
 
@@ -295,21 +322,23 @@ impl Exchange<'_> {
             content_sent,
             ..
         } = self.progress;
-        match self.reader.into_response() {
+        let Remains { response, .. } = self.reader.into_remains();
+        let shown = match trailing {
+            Some(Trailing::Bytes(shown)) => Some(shown),
+            _ => None,
+        };
+        match response {
             Some(response) => Ok(Answer {
                 response,
                 request_complete: request_written,
                 content_sent,
-                trailing: match trailing {
-                    Some(Trailing::Bytes(shown)) => Some(shown),
-                    _ => None,
-                },
+                trailing: shown,
                 close_reason,
             }),
             // Not reached: an answer that has ended has a head.
             None => Err(Box::new(Failure {
                 error: protocol_error(self.service, Violation::Truncated, String::new()),
-                response: None,
+                remains: Remains::default(),
                 content_sent,
             })),
         }
@@ -342,7 +371,7 @@ impl Exchange<'_> {
         let content_sent = self.progress.content_sent;
         Box::new(Failure {
             error,
-            response: self.reader.into_response(),
+            remains: self.reader.into_remains(),
             content_sent,
         })
     }
@@ -367,11 +396,25 @@ impl Exchange<'_> {
         .into()
     }
 
+    /// Shows what a head had wrong, or how bytes begin that are no answer at all. What is wrong in a
+    /// body is not shown: it may be the content.
     fn violation(&self, violation: Violation) -> Error {
-        let in_head = self.reader.seen().map(str::to_owned);
-        let seen = in_head.unwrap_or_else(|| displayable(self.connection.unread()));
+        let seen = match (self.reader.seen(), violation) {
+            (Some(line), _) => line.to_owned(),
+            (None, Violation::Unsolicited | Violation::TrailingBytes) => {
+                glimpse(self.connection.unread())
+            }
+            (None, _) => String::new(),
+        };
         protocol_error(self.service, violation, seen)
     }
+}
+
+/// How bytes begin that are no answer: enough to tell who is there, too little to disclose much.
+pub(crate) fn glimpse(bytes: &[u8]) -> String {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n' | b'?');
+    let len = bytes.iter().position(is_end).unwrap_or(bytes.len());
+    displayable(&bytes[..len.min(32)])
 }
 
 /// What came behind an answer.

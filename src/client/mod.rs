@@ -19,7 +19,7 @@ use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::{Request, check_header};
-use crate::proto::response::{Response, ResponseReader};
+use crate::proto::response::{Remains, Response, ResponseReader};
 
 /// The default of `connect_timeout`, `read_timeout` and `write_timeout`.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
@@ -118,10 +118,14 @@ impl Client {
         let answer = self
             .exchange(request, body.into(), output, self.start(), u64::MAX)
             .map_err(|failure| failure.error)?;
-        match answer.trailing {
-            None => Ok(answer.response),
-            Some(seen) => Err(protocol_error(self.name(), Violation::TrailingBytes, seen)),
-        }
+        let violation = match (answer.response.status(), &answer.trailing) {
+            (_, Some(_)) => Violation::TrailingBytes,
+            (204, None) if !request.allows_204() => Violation::Unexpected204,
+            (206, None) => Violation::Unexpected206,
+            _ => return Ok(answer.response),
+        };
+        let seen = answer.trailing.unwrap_or_default();
+        Err(protocol_error(self.name(), violation, seen))
     }
 
     /// The service.
@@ -169,7 +173,7 @@ impl Client {
         let failed = |error| {
             Box::new(Failure {
                 error,
-                response: None,
+                remains: Remains::default(),
                 content_sent: 0,
             })
         };

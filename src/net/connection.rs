@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::stream::{Readiness, Stream};
+use super::stream::{Readiness, Stream, is_stall};
 
 /// Bytes that are read at once.
 const INPUT_BUFFER: usize = 64 * 1024;
@@ -75,7 +75,10 @@ impl Connection {
 
     /// What a read would find, without waiting.
     pub(crate) fn readiness(&mut self) -> io::Result<Readiness> {
-        self.stream.readiness()
+        match self.stream.readiness() {
+            Err(error) if is_stall(&error) => Ok(Readiness::Idle),
+            readiness => readiness,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,10 @@ fn resolve(service: &ServiceUri, timeout: Duration) -> io::Result<Vec<SocketAddr
         }
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(error)) => Err(named(error.kind(), &error)),
-        Err(_) => Err(named(io::ErrorKind::TimedOut, &"no answer in time")),
+        Err(RecvTimeoutError::Timeout) => Err(named(io::ErrorKind::TimedOut, &"no answer in time")),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(named(io::ErrorKind::Other, &"the look-up failed"))
+        }
     }
 }
 

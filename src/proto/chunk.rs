@@ -127,6 +127,11 @@ impl ChunkDecoder {
         self.use_original_body
     }
 
+    /// What came of the trailer section so far.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
     /// The fields of the trailer section, once the body has ended.
     pub(crate) fn into_trailers(self) -> Box<[u8]> {
         let blank_line = b"\r\n";
@@ -240,10 +245,13 @@ fn take_line_byte(line: &mut Vec<u8>, byte: u8) -> Result<bool, Violation> {
 fn parse_extensions(line: &[u8], is_last: bool) -> Result<Option<u64>, Violation> {
     let mut rest = trim_start(line);
     let mut offset = None;
+    // What stands right behind the size and is no extension belongs to the size.
+    let mut foreign = Violation::ChunkSize;
     while let [first, after @ ..] = rest {
         if *first != b';' {
-            return Err(Violation::ChunkSize);
+            return Err(foreign);
         }
+        foreign = Violation::ChunkExtension;
         let (extension, behind) =
             take_extension(trim_start(after)).ok_or(Violation::ChunkExtension)?;
         if extension.name.eq_ignore_ascii_case(b"use-original-body") {
@@ -413,7 +421,7 @@ mod tests {
             ("5;\r\nhello\r\n", ChunkExtension),
             ("5;a=\r\nhello\r\n", ChunkExtension),
             ("5;;a\r\nhello\r\n", ChunkExtension),
-            ("5;x\0\r\nhello\r\n", ChunkSize),
+            ("5;x\0\r\nhello\r\n", ChunkExtension),
             ("5;a=\"\0\"\r\nhello\r\n", ChunkExtension),
             ("5\r\nhello\n0\r\n\r\n", ChunkTerminator),
             ("5\r\nhello0\r\n\r\n", ChunkTerminator),

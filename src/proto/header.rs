@@ -165,6 +165,24 @@ impl fmt::Debug for Field<'_> {
     }
 }
 
+/// The fields in lines that need not be a head, let alone a whole one: what is none is passed over,
+/// and a bare LF ends a line too. Only for what can do no harm but to be overlooked.
+pub(crate) fn legible_fields(lines: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let end = field_end(rest, 0);
+        let (field, behind) = rest.split_at(end);
+        rest = behind;
+        (!field.is_empty()).then_some(field)
+    })
+    .filter_map(|field| {
+        let colon = memchr(b':', field)?;
+        let (name, raw) = (&field[..colon], trim(&field[colon + 1..]));
+        let name = std::str::from_utf8(trim(name)).ok()?;
+        field.ends_with(b"\n").then_some(Field { name, raw })
+    })
+}
+
 /// Where the field that begins at `start` ends: behind its last line, folded ones included.
 fn field_end(block: &[u8], start: usize) -> usize {
     let mut at = start;
@@ -346,6 +364,17 @@ mod tests {
             "Connection: keep-alive\r\nconnection: Foo ,  CLOSE,,\r\nX: closed, x-close\r\n";
         assert!(parsed(block).has_token("Connection", "close"));
         assert!(!parsed(block).has_token("X", "close"));
+    }
+
+    #[test]
+    fn what_is_legible_in_a_broken_head_is_found() {
+        let lines =
+            b"ICAP/1.0 200 OK\r\nno colon\r\nX-A: 1\nX-B : 2\r\n\t3\r\n\r\nX-C: 4\r\nX-D: cut";
+        let found: Vec<_> = legible_fields(lines)
+            .map(|f| (f.name(), f.text()))
+            .collect();
+        let expected = [("X-A", "1"), ("X-B", "2 3"), ("X-C", "4")];
+        assert_eq!(found, expected.map(|(name, text)| (name, text.to_owned())));
     }
 
     #[test]

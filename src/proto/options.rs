@@ -34,7 +34,8 @@ impl ServiceOptions {
         let headers = response.headers();
         let mut warnings = Vec::new();
         let mut number = |name| number_of(headers, name, &mut warnings);
-        let preview = number("Preview");
+        // A preview nobody can hold is none; the others only say "very many" or "very long".
+        let preview = number("Preview").filter(|&size| size < u64::MAX);
         let max_connections = number("Max-Connections").filter(|&limit| limit > 0);
         let options_ttl = number("Options-TTL").map(Duration::from_secs);
         let methods = methods_of(headers);
@@ -87,7 +88,8 @@ impl ServiceOptions {
     /// Whether the service can answer 204 outside a preview. One that cannot sends clean content back.
     #[must_use]
     pub fn allows_204(&self) -> bool {
-        self.allow.iter().any(|token| token == "204")
+        // However it is written: taken for "no", an unscanned file that came back would be clean.
+        self.allow.iter().any(|token| token.contains("204"))
     }
 
     /// What `Allow` lists, for example `204`, `206`, `trailers`.
@@ -230,6 +232,12 @@ mod tests {
             assert_eq!(options.preview(), expected, "{field}");
             assert_eq!(options.warnings().len(), 1, "{field}");
         }
+        for allow in ["204", "206, 204", "204 206", "\"204\"", "206\r\n 204"] {
+            let options = options(&format!("Methods: RESPMOD\r\nAllow: {allow}\r\n"));
+            assert!(options.allows_204(), "{allow}");
+        }
+        let endless = options("Methods: RESPMOD\r\nPreview: 99999999999999999999\r\n");
+        assert_eq!(endless.preview(), None);
         let huge = options(
             "Methods: RESPMOD\r\nOptions-TTL: 99999999999999999999\r\nMax-Connections: 0\r\n",
         );

@@ -157,6 +157,11 @@ impl Request {
         Ok(self)
     }
 
+    /// Whether a 204 is a possible answer.
+    pub(crate) fn allows_204(&self) -> bool {
+        self.allow_204
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> Method {
@@ -274,7 +279,7 @@ fn check_http_head(head: &[u8], is_start_line: impl Fn(&[u8]) -> bool) -> Result
         Ok(None) => return Err(refused("its blank line is missing")),
         Err(_) => return Err(refused("a line does not end in CRLF")),
     }
-    let line_end = memchr::memchr(b'\r', head).unwrap_or(0);
+    let line_end = memchr::memchr(b'\n', head).map_or(0, |lf| lf.saturating_sub(1));
     if !is_start_line(&head[..line_end]) {
         return Err(refused("its start line is not one of HTTP/1.x"));
     }
@@ -405,6 +410,7 @@ mod tests {
             b"HTTP/2 200\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
             b"HTTP/1.1 200 OK\rX: y\r\n\r\n",
+            b"HTTP/1.1 200 OK\rXA: b\r\n\r\n",
             GET,
         ] {
             let shown = String::from_utf8_lossy(bad);
@@ -414,6 +420,7 @@ mod tests {
             OK,
             b"GET /\r\n\r\n",
             b"GET / x HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\rXHost: evil\r\n\r\n",
             b"GET / HTTP/2\r\n\r\n",
         ] {
             let shown = String::from_utf8_lossy(bad);

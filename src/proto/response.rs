@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::chunk::{ChunkDecoder, Decoded};
 use super::encapsulated::{BodyKind, Encapsulated};
 use super::head::HeadFinder;
-use super::header::{BadField, Headers};
+use super::header::{BadField, Field, Headers};
 use super::limits::{MAX_DISPLAY, MAX_HEAD, MAX_INTERIM_ANSWERS};
 use super::request::{self, Method};
 use super::status::{self, StatusLine};
@@ -26,7 +26,8 @@ pub struct Response {
     trailers: Box<[u8]>,
     body_len: Option<u64>,
     use_original_body: Option<u64>,
-    interim_answers: usize,
+    /// The interim answers that came before it.
+    interim: Vec<StatusHead>,
 }
 
 impl Response {
@@ -114,6 +115,11 @@ impl Response {
         self.body_len
     }
 
+    /// The fields of the interim answers that came before this one.
+    pub(crate) fn interim_headers(&self) -> impl Iterator<Item = Headers<'_>> {
+        self.interim.iter().map(StatusHead::headers)
+    }
+
     /// Whether a message is encapsulated at all.
     pub(crate) fn encapsulates_something(&self) -> bool {
         self.http_request.is_some() || self.http_response.is_some() || self.body_len.is_some()
@@ -126,7 +132,7 @@ impl Response {
 
     /// What is odd about a valid answer, and a reason not to reuse its connection.
     pub(crate) fn oddity(&self) -> Option<&'static str> {
-        if self.interim_answers > 0 {
+        if !self.interim.is_empty() {
             Some("an interim answer nobody asked for")
         } else if self.headers().get("Content-Length").is_some() {
             Some("a Content-Length in the ICAP head")
@@ -210,9 +216,19 @@ pub(crate) struct ResponseReader {
     body_limit: u64,
     state: State,
     response: Option<Response>,
-    interim_answers: usize,
+    interim: Vec<StatusHead>,
     /// What was wrong, when it was seen in a head.
     seen: Option<String>,
+}
+
+/// What is left of an answer, be it complete or broken off.
+#[derive(Debug, Default)]
+pub(crate) struct Remains {
+    /// As far as its ICAP head was complete.
+    pub(crate) response: Option<Response>,
+    /// The head or trailer section in which it broke off, as far as it came, and interim heads before
+    /// it. Unchecked, but what a line of it says of an infection counts.
+    pub(crate) fragment: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -240,7 +256,7 @@ impl ResponseReader {
             body_limit,
             state: State::start(),
             response: None,
-            interim_answers: 0,
+            interim: Vec::new(),
             seen: None,
         }
     }
@@ -274,7 +290,7 @@ impl ResponseReader {
     /// Whether any byte of an answer was taken.
     pub(crate) fn has_begun(&self) -> bool {
         match &self.state {
-            State::IcapHead { buffer, .. } => !buffer.is_empty() || self.interim_answers > 0,
+            State::IcapHead { buffer, .. } => !buffer.is_empty() || !self.interim.is_empty(),
             _ => true,
         }
     }
@@ -289,9 +305,21 @@ impl ResponseReader {
         self.response.as_ref()
     }
 
-    /// The same, taken out.
-    pub(crate) fn into_response(self) -> Option<Response> {
-        self.response
+    /// What came of the answer.
+    pub(crate) fn into_remains(self) -> Remains {
+        let mut fragment = self.interim.iter().fold(Vec::new(), |mut all, head| {
+            all.extend_from_slice(&head.bytes);
+            all
+        });
+        fragment.extend_from_slice(match &self.state {
+            State::IcapHead { buffer, .. } | State::HttpHeads { buffer, .. } => buffer,
+            State::Body { decoder, .. } => decoder.trailers(),
+            State::Ended => b"",
+        });
+        Remains {
+            response: self.response,
+            fragment,
+        }
     }
 
     /// The line of a head at fault for the last error, safe to show; `None` if it was in a body.
@@ -333,7 +361,7 @@ impl ResponseReader {
             .map_err(|bad| self.saw_line(bad.at, bad.violation))?;
         let code = head.code;
         if code < 200 {
-            return self.take_interim(&head).map(Some);
+            return self.take_interim(head).map(Some);
         }
         // Kept before anything else is checked: an infection header counts even if the rest is bad.
         let response = self.response.insert(Response {
@@ -343,9 +371,13 @@ impl ResponseReader {
             trailers: Box::default(),
             body_len: None,
             use_original_body: None,
-            interim_answers: self.interim_answers,
+            interim: std::mem::take(&mut self.interim),
         });
-        let list = encapsulated(response.headers(), self.method, code)?;
+        let headers = response.headers();
+        let list = encapsulated(headers, self.method, code).inspect_err(|_| {
+            let field = headers.get("Encapsulated");
+            self.seen = field.map(|field| format!("{field:?}"));
+        })?;
         self.state = State::HttpHeads {
             buffer: Vec::new(),
             list,
@@ -353,14 +385,15 @@ impl ResponseReader {
         Ok(None)
     }
 
-    fn take_interim(&mut self, head: &StatusHead) -> Result<Event<'static>, Violation> {
-        self.interim_answers += 1;
-        if self.interim_answers > MAX_INTERIM_ANSWERS {
+    fn take_interim(&mut self, head: StatusHead) -> Result<Event<'static>, Violation> {
+        if self.interim.len() == MAX_INTERIM_ANSWERS {
             return Err(Violation::LimitExceeded(Limit::InterimAnswers));
         }
         encapsulated(head.headers(), self.method, head.code)?;
         self.state = State::start();
-        Ok(Event::Interim(head.code))
+        let code = head.code;
+        self.interim.push(head);
+        Ok(Event::Interim(code))
     }
 
     fn feed_http_heads<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
@@ -373,7 +406,7 @@ impl ResponseReader {
         if buffer.len() < list.heads_len() {
             return Ok((used, Event::NeedsMore));
         }
-        let heads = std::mem::take(buffer);
+        let heads = buffer.clone();
         self.take_http_heads(&heads, list)?;
         Ok((used, Event::Head))
     }
@@ -382,12 +415,11 @@ impl ResponseReader {
         let (request, response) = heads.split_at(list.request_head.unwrap_or(0));
         let http_request = (!request.is_empty()).then(|| check_http_request(request));
         let http_response = (!response.is_empty()).then(|| check_http_response(response));
-        let shown = displayable(heads);
         let kept = (http_request.transpose(), http_response.transpose());
         let (http_request, http_response) = match kept {
             (Ok(request), Ok(response)) => (request, response),
             (Err(violation), _) | (_, Err(violation)) => {
-                self.seen = Some(shown);
+                self.seen = Some(displayable(heads));
                 return Err(violation);
             }
         };
@@ -412,10 +444,10 @@ impl ResponseReader {
         if let Some(answer) = &mut self.response {
             answer.body_len = Some(len);
             answer.use_original_body = decoder.use_original_body();
+            answer.trailers = decoder.into_trailers();
             if answer.use_original_body.is_some() && answer.status() != 206 {
                 return Err(Violation::BadUseOriginalBody);
             }
-            answer.trailers = decoder.into_trailers();
         }
         Ok(())
     }
@@ -454,6 +486,11 @@ fn encapsulated(
     }
     if headers.get("Transfer-Encoding").is_some() {
         return Err(Violation::TransferEncoding);
+    }
+    // Elsewhere a Content-Length is odd and frames nothing; here it announces bytes behind the end.
+    let announces = |field: Field<'_>| !matches!(&*field.value(), b"" | b"0");
+    if code == 204 && headers.get_all("Content-Length").any(announces) {
+        return Err(Violation::TrailingBytes);
     }
     let mut fields = headers.get_all("Encapsulated");
     let list = match (fields.next(), fields.next()) {
@@ -624,6 +661,12 @@ mod tests {
             ),
             ("204 OK", list("res-body=0"), BODY, BodyOn204),
             ("100 Continue", list("res-body=0"), BODY, BodyOn100),
+            (
+                "204 OK",
+                "Content-Length: 5\r\n".into(),
+                "hello",
+                TrailingBytes,
+            ),
             ("200 OK", String::new(), &*http_body, MissingEncapsulated),
             (
                 "200 OK",
@@ -775,7 +818,7 @@ mod tests {
         while !reader.has_ended() {
             used += reader.feed(&input[used..]).unwrap().0;
         }
-        reader.into_response().unwrap()
+        reader.into_remains().response.unwrap()
     }
 
     #[test]
@@ -809,7 +852,7 @@ mod tests {
         let of = |fields: &str| response(&answer("204 OK", fields, ""));
         assert!(of("connection: Foo ,  CLOSE\r\n").asks_to_close());
         assert!(!of("Connection: closed, x-close\r\n").asks_to_close());
-        assert!(of("Content-Length: 3\r\n").oddity().is_some());
+        assert!(of("Content-Length: 0\r\n").oddity().is_some());
         assert!(of("").oddity().is_none());
         let interim = [b"ICAP/1.0 100 Continue\r\n\r\n", &*answer("204 OK", "", "")].concat();
         assert!(response(&interim).oddity().is_some());

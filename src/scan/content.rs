@@ -129,7 +129,7 @@ impl<'a> Content<'a> {
     pub(crate) fn known_length(&mut self) -> Result<Option<u64>, Error> {
         if let (None, Source::Seekable(reader)) = (self.length, &mut self.bytes) {
             let length = length_by_seeking(reader);
-            self.length = Some(length.map_err(|source| ContentError::Read { after: 0, source })?);
+            self.length = length.map_err(|source| ContentError::Read { after: 0, source })?;
         }
         Ok(self.length)
     }
@@ -170,11 +170,12 @@ impl<'a> Content<'a> {
     }
 }
 
-fn length_by_seeking(reader: &mut dyn ReadSeek) -> io::Result<u64> {
+/// `None` for what has a position and no end, such as the files in `/proc`.
+fn length_by_seeking(reader: &mut dyn ReadSeek) -> io::Result<Option<u64>> {
     let position = reader.stream_position()?;
-    let end = reader.seek(SeekFrom::End(0))?;
+    let end = reader.seek(SeekFrom::End(0));
     reader.seek(SeekFrom::Start(position))?;
-    Ok(end.saturating_sub(position))
+    Ok(end.ok().map(|end| end.saturating_sub(position)))
 }
 
 impl fmt::Debug for Content<'_> {
@@ -235,19 +236,31 @@ impl<'a> Observed<'a> {
 impl Read for Observed<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.is_too_large() {
-            // No one is told this: whoever sees the error asks `is_too_large`.
-            return Err(io::Error::other(
-                "the content is larger than the size limit",
-            ));
+            return Err(too_large());
         }
         // What was read before has been sent by now.
         if let Some(progress) = &mut self.progress {
             progress(self.digest.len, self.length);
         }
-        let len = self.reader.read(buf)?;
-        self.digest.update(&buf[..len]);
+        // One byte more than the limit shows that there is more, and is not passed on.
+        let left = self
+            .max_size
+            .map(|max| (max - self.digest.len).saturating_add(1));
+        let left = left.and_then(|left| usize::try_from(left).ok());
+        let room = left.unwrap_or(usize::MAX).min(buf.len());
+        let len = self.reader.read(&mut buf[..room])?;
+        // A reader that claims more than fits is refused by whoever gave the buffer.
+        self.digest.update(buf.get(..len).unwrap_or_default());
+        if self.is_too_large() {
+            return Err(too_large());
+        }
         Ok(len)
     }
+}
+
+/// No one is told this: whoever sees the error asks `is_too_large`.
+fn too_large() -> io::Error {
+    io::Error::other("the content is larger than the size limit")
 }
 
 /// Length and keyed hash of a byte sequence, to tell whether what came back is what was sent.

@@ -7,9 +7,9 @@
 
 use std::fmt;
 
-use crate::proto::header::{Field, Headers};
+use crate::proto::header::{Field, legible_fields};
 use crate::proto::number::decimal;
-use crate::proto::response::Response;
+use crate::proto::response::{Remains, Response};
 use crate::proto::text::displayable;
 
 /// One thing a service found.
@@ -80,9 +80,9 @@ impl Threat {
     }
 }
 
-/// `Type` of `X-Infection-Found` (draft-stecher-icap-subid-00).
+/// `Type` of `X-Infection-Found` (draft-stecher-icap-subid-00), the worst first.
 #[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ThreatKind {
     /// 0: a virus.
     Virus,
@@ -155,19 +155,32 @@ pub(crate) enum Evidence {
 }
 
 impl Evidence {
-    /// Reads all fields of an answer.
+    /// Reads all fields of an answer, also of the interim ones before it.
     pub(crate) fn of(response: &Response) -> Option<Self> {
         let mut found = Findings::default();
-        let http = response.http_headers().unwrap_or_default();
-        for headers in [response.headers(), http, response.trailers()] {
-            found.read(headers);
+        found.read_response(response);
+        found.worst()
+    }
+
+    /// Reads what is legible of an answer that broke off.
+    pub(crate) fn of_remains(remains: &Remains) -> Option<Self> {
+        let mut found = Findings::default();
+        if let Some(response) = &remains.response {
+            found.read_response(response);
         }
+        found.read(legible_fields(&remains.fragment));
         found.worst()
     }
 }
 
 /// Fields whose value names a threat.
 const THREAT_NAMES: &[&str] = &["X-Virus-ID", "X-Virus-Name", "X-FSecure-Infection-Name"];
+
+/// Fields that say there is a threat and do not name it.
+const THREAT_SIGNS: &[&str] = &["X-FSecure-Scan-Result", "X-FSecure-Infected-Filename"];
+
+/// Words in `X-Response-Info` that say the content was refused.
+const REFUSALS: &[&str] = &["block", "denied", "infect", "malware", "reject", "virus"];
 
 /// Fields whose value says why content was refused.
 const BLOCK_REASONS: &[&str] = &[
@@ -201,17 +214,27 @@ struct Findings {
 }
 
 impl Findings {
-    fn read(&mut self, headers: Headers<'_>) {
-        for field in headers.iter() {
+    fn read_response(&mut self, response: &Response) {
+        let http = response.http_headers().unwrap_or_default();
+        for headers in [response.headers(), http, response.trailers()] {
+            self.read(headers.iter());
+        }
+        for headers in response.interim_headers() {
+            self.read(headers.iter());
+        }
+    }
+
+    fn read<'f>(&mut self, fields: impl Iterator<Item = Field<'f>>) {
+        for field in fields {
             let is_one_of = |names: &[&str]| names.iter().any(|name| field.is(name));
             if field.is("X-Infection-Found") {
-                self.add_all(infection(&field));
+                self.threats.extend(infection(&field));
             } else if field.is("X-Violations-Found") {
-                self.add_all(violations(&field));
+                self.threats.extend(violations(&field));
             } else if is_one_of(THREAT_NAMES) && !says_nothing(&field) {
-                self.add(Threat::named(unquote(&field.value())));
-            } else if field.is("X-FSecure-Scan-Result") && !says_nothing(&field) {
-                self.add(Threat::default());
+                self.threats.push(Threat::named(unquote(&field.value())));
+            } else if is_one_of(THREAT_SIGNS) && !says_nothing(&field) {
+                self.threats.push(Threat::default());
             } else if field.is("X-Error-Code") && !says_nothing(&field) {
                 self.hindered
                     .get_or_insert((error_code(&field), field.text()));
@@ -221,35 +244,12 @@ impl Findings {
         }
     }
 
-    fn add_all(&mut self, threats: impl IntoIterator<Item = Threat>) {
-        threats.into_iter().for_each(|threat| self.add(threat));
-    }
-
-    /// Adds what is new about a threat: servers name one threat in several fields.
-    fn add(&mut self, threat: Threat) {
-        let same = |known: &&mut Threat| match (&known.name, &threat.name) {
-            (Some(known), Some(name)) => known == name,
-            // One that has no name can be any real one, but is no mere hindrance.
-            (_, None) => known.hindrance().is_none(),
-            (None, Some(_)) => false,
-        };
-        match self.threats.iter_mut().find(same) {
-            Some(known) => {
-                known.kind = known.kind.or(threat.kind);
-                known.resolution = known.resolution.or(threat.resolution);
-                known.file = known.file.take().or(threat.file);
-                known.problem = known.problem.take().or(threat.problem);
-            }
-            None => self.threats.push(threat),
-        }
-    }
-
-    /// One real threat outweighs what only hindered the scan.
+    /// One real threat outweighs what only hindered the scan, and that outweighs a bare refusal.
     fn worst(self) -> Option<Evidence> {
-        let (hindered, mut real): (Vec<_>, Vec<_>) = self
-            .threats
+        let threats = distinct(self.threats);
+        let (mut real, hindered): (Vec<_>, Vec<_>) = threats
             .into_iter()
-            .partition(|threat| threat.hindrance().is_some());
+            .partition(|threat| threat.hindrance().is_none());
         if real.iter().any(|threat| threat.name.is_some()) {
             real.retain(|threat| threat.name.is_some());
         }
@@ -257,13 +257,9 @@ impl Findings {
             return Some(Evidence::Infected(Threats(real)));
         }
         let named = hindered.into_iter().find_map(|threat| {
-            let hindrance = threat.hindrance()?;
-            Some((
-                hindrance,
-                threat
-                    .name
-                    .unwrap_or_else(|| "container violation".to_owned()),
-            ))
+            let what = threat.name.clone();
+            let what = what.unwrap_or_else(|| "container violation".to_owned());
+            Some((threat.hindrance()?, what))
         });
         match named.or(self.hindered) {
             Some((hindrance, what)) => Some(Evidence::Hindered(hindrance, what)),
@@ -272,35 +268,83 @@ impl Findings {
     }
 }
 
-/// `Type=0; Resolution=2; Threat=Eicar-Test-Signature;` in any order and with any part missing.
-fn infection(field: &Field<'_>) -> Option<Threat> {
-    if says_nothing(field) && !field.value().is_empty() {
-        return None;
+/// Servers name one threat in several fields, and only some say of what type it is. Where two types are
+/// given, the worse one counts.
+fn distinct(threats: Vec<Threat>) -> Vec<Threat> {
+    let mut distinct: Vec<Threat> = Vec::new();
+    for threat in threats {
+        let same = |known: &&mut Threat| known.name.is_some() && known.name == threat.name;
+        let Some(known) = distinct.iter_mut().find(same) else {
+            distinct.push(threat);
+            continue;
+        };
+        known.kind = [known.kind, threat.kind].into_iter().flatten().min();
+        known.resolution = known.resolution.or(threat.resolution);
+        known.file = known.file.take().or(threat.file);
+        known.problem = known.problem.take().or(threat.problem);
     }
-    let mut threat = Threat::default();
-    for part in field.value().split(|&b| b == b';') {
-        let part = part.trim_ascii();
-        let equals = memchr::memchr(b'=', part).unwrap_or(part.len());
-        let key = part[..equals].trim_ascii();
-        let value = part.get(equals + 1..).unwrap_or_default().trim_ascii();
-        if key.eq_ignore_ascii_case(b"Type") {
-            threat.kind = match decimal(value) {
-                Some(0) => Some(ThreatKind::Virus),
-                Some(1) => Some(ThreatKind::MailPolicyViolation),
-                Some(2) => Some(ThreatKind::ContainerViolation),
-                _ => None,
-            };
-        } else if key.eq_ignore_ascii_case(b"Resolution") {
-            threat.resolution = resolution(value);
-        } else if key.eq_ignore_ascii_case(b"Threat") {
-            threat.name = shown(value);
+    distinct
+}
+
+/// `Type=0; Resolution=2; Threat=Eicar-Test-Signature;` in any order and with any part missing. A key
+/// that comes again begins the next threat.
+fn infection(field: &Field<'_>) -> Vec<Threat> {
+    let value = field.value();
+    let parts = value.split(|&b| b == b';').map(split_part);
+    let names_nothing = |(key, value): (&[u8], &[u8])| {
+        key.is_empty() || key.eq_ignore_ascii_case(b"Threat") && is_sentinel(value)
+    };
+    let is_empty = value.is_empty();
+    if !is_empty && (says_nothing(field) || parts.clone().all(names_nothing)) {
+        return Vec::new();
+    }
+    let mut threats = vec![Threat::default()];
+    for (key, value) in parts {
+        if !set_part(threats.last_mut(), key, value) {
+            threats.push(Threat::default());
+            set_part(threats.last_mut(), key, value);
         }
     }
-    let nothing = threat
-        .name
-        .as_deref()
-        .is_some_and(|name| is_sentinel(name.as_bytes()));
-    (!nothing || threat.kind.is_some()).then_some(threat)
+    threats
+}
+
+/// Sets what a part says; false if something else was said before.
+fn set_part(threat: Option<&mut Threat>, key: &[u8], value: &[u8]) -> bool {
+    let Some(threat) = threat else { return false };
+    if key.eq_ignore_ascii_case(b"Type") {
+        set(&mut threat.kind, kind(value))
+    } else if key.eq_ignore_ascii_case(b"Resolution") {
+        set(&mut threat.resolution, resolution(value))
+    } else if key.eq_ignore_ascii_case(b"Threat") {
+        set(&mut threat.name, shown(value))
+    } else {
+        true
+    }
+}
+
+fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let is_free = place.is_none();
+    if is_free {
+        *place = value;
+    }
+    is_free
+}
+
+/// `key=value`, also behind the comma that joins two fields.
+fn split_part(part: &[u8]) -> (&[u8], &[u8]) {
+    let equals = memchr::memchr(b'=', part).unwrap_or(part.len());
+    let key = part[..equals].trim_ascii();
+    let key = key.strip_prefix(b",").unwrap_or(key).trim_ascii();
+    (key, part.get(equals + 1..).unwrap_or_default().trim_ascii())
+}
+
+fn kind(value: &[u8]) -> Option<ThreatKind> {
+    match decimal(value)? {
+        0 => Some(ThreatKind::Virus),
+        1 => Some(ThreatKind::MailPolicyViolation),
+        2 => Some(ThreatKind::ContainerViolation),
+        _ => None,
+    }
 }
 
 /// A count, then four lines for each violation: file, threat, problem, resolution. A count that does
@@ -341,11 +385,9 @@ fn resolution(value: &[u8]) -> Option<Resolution> {
 
 /// `X-Response-Info: blocked`, whatever the status says.
 fn is_block(field: &Field<'_>) -> bool {
-    let value = field.value();
-    field.is("X-Response-Info")
-        && value
-            .get(..7)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"blocked"))
+    let value = field.value().to_ascii_lowercase();
+    let says = |word: &&str| memchr::memmem::find(&value, word.as_bytes()).is_some();
+    field.is("X-Response-Info") && REFUSALS.iter().any(says)
 }
 
 fn error_code(field: &Field<'_>) -> Hindrance {
@@ -382,10 +424,12 @@ fn shown(value: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::header::Headers;
 
     fn evidence(fields: &str) -> Option<Evidence> {
+        let headers = Headers::parse(fields.as_bytes()).expect(fields);
         let mut found = Findings::default();
-        found.read(Headers::parse(fields.as_bytes()).expect(fields));
+        found.read(headers.iter());
         found.worst()
     }
 
@@ -469,6 +513,7 @@ mod tests {
             "X-Response-Info: Allowed\r\n",
             "X-FSecure-Scan-Result: clean\r\n",
             "X-Infection-Found: none\r\n",
+            "X-Infection-Found: Threat=none;\r\n",
             "X-Blocked: false\r\n",
             "Server: X-Infection-Found\r\n",
             "",
@@ -485,6 +530,10 @@ mod tests {
             "X-FSecure-Scan-Result: suspected, maybe\r\n",
             "X-FSecure-Scan-Result: infected\r\n",
             "X-Infection-Found: Type=0; Threat=none\r\n",
+            "X-Infection-Found: Resolution=2; Threat=-;\r\n",
+            "X-Infection-Found: Type=virus; Threat=OK\r\n",
+            "X-Infection-Found: Threat=Eicar; Threat=none\r\n",
+            "X-FSecure-Infected-Filename: x\r\n",
         ] {
             assert!(
                 matches!(evidence(fields), Some(Evidence::Infected(_))),
@@ -547,10 +596,59 @@ mod tests {
     }
 
     #[test]
-    fn a_threat_without_a_name_is_not_taken_for_a_mere_hindrance() {
-        let both =
-            "X-Infection-Found: Type=2; Threat=Locked\r\nX-FSecure-Scan-Result: infected\r\n";
-        assert_eq!(threats(both), [Threat::default()]);
+    fn contradictions_are_read_as_the_worst_in_any_order() {
+        for fields in [
+            [
+                "X-Infection-Found: Type=2; Threat=A\r\n",
+                "X-Infection-Found: Type=0; Threat=A\r\n",
+            ],
+            [
+                "X-Virus-ID: Eicar\r\n",
+                "X-Infection-Found: Type=2; Resolution=0;\r\n",
+            ],
+            [
+                "X-Infection-Found: Type=2; Threat=Locked\r\n",
+                "X-FSecure-Scan-Result: infected\r\n",
+            ],
+            [
+                "X-Infection-Found: Type=0; Threat=Eicar; Type=2;\r\n",
+                "X-Error-Code: x\r\n",
+            ],
+            [
+                "X-Virus-ID: Heuristics.Limits.Exceeded\r\n",
+                "X-Virus-ID: Eicar\r\n",
+            ],
+        ] {
+            let [first, second] = fields;
+            for fields in [format!("{first}{second}"), format!("{second}{first}")] {
+                assert!(
+                    matches!(evidence(&fields), Some(Evidence::Infected(_))),
+                    "{fields}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn two_threats_in_one_field_are_two() {
+        let joined = "X-Infection-Found: Type=0; Resolution=2; Threat=A;, Type=0; Resolution=1; Threat=B;\r\n";
+        let found = threats(joined);
+        assert_eq!((found[0].name(), found[1].name()), (Some("A"), Some("B")));
+        assert_eq!(found[1].resolution(), Some(Resolution::Repaired));
+    }
+
+    #[test]
+    fn a_refusal_is_recognised_by_its_words() {
+        for value in [
+            "Blocked",
+            "\"blocked\"",
+            "Access denied",
+            "virus found",
+            "INFECTED",
+        ] {
+            let evidence = evidence(&format!("X-Response-Info: {value}\r\n"));
+            assert!(matches!(evidence, Some(Evidence::Blocked(_))), "{value}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use content::{Content, Digest, Observed};
 use evidence::Evidence;
-use verdict::{NoVerdict, NotScanned, Sent, Verdict, decide};
+use verdict::{NoVerdict, NotScanned, Sent, Verdict, decide, from_evidence};
 
 use crate::client::exchange::{Answer, Failure, protocol_error};
 use crate::client::{Client, ClientBuilder, status_error};
@@ -19,6 +19,7 @@ use crate::net::deadline::Deadline;
 use crate::net::stream::Connect;
 use crate::proto::limits::ANSWER_BODY_ALLOWANCE;
 use crate::proto::options::ServiceOptions;
+use crate::proto::request::Request;
 use crate::proto::response::Response;
 
 /// The default of `max_size`: 100 MiB.
@@ -128,7 +129,9 @@ impl Scanner {
         );
         let offers_204 = options.is_none_or(|options| options.allows_204());
         match result {
-            Ok(answer) => report.judge(&answer, observed, &returned, offers_204)?,
+            Ok(answer) => {
+                report.judge(&request, &answer, observed.digest() == returned, offers_204)?;
+            }
             Err(failure) => report.salvage(*failure, &observed)?,
         }
         Ok(report.finish(began))
@@ -245,17 +248,17 @@ impl Report {
     /// Judges a complete answer.
     fn judge(
         &mut self,
+        request: &Request,
         answer: &Answer,
-        observed: Observed<'_>,
-        returned: &Digest,
+        is_echoed: bool,
         offers_204: bool,
     ) -> Result<(), Error> {
         let response = &answer.response;
         let sent = Sent {
             is_complete: answer.request_complete,
-            allowed_204: true,
+            allowed_204: request.allows_204(),
             offers_204,
-            is_echoed: observed.digest() == *returned,
+            is_echoed,
             has_trailing: answer.trailing.is_some(),
         };
         self.verdict = decide(response, &sent).map_err(|why| match why {
@@ -265,42 +268,31 @@ impl Report {
                 protocol_error(&self.service, violation, seen)
             }
         })?;
-        self.answered(response, answer.content_sent);
+        self.istag = response.istag();
+        self.status = Some(response.status());
+        self.bytes_sent = answer.content_sent;
         Ok(())
     }
 
-    /// What a broken-off exchange still says: that the content is too large, or, from the part of an
-    /// answer that came, that something was found in it. It can only say the worse.
+    /// What a broken-off exchange still says: that something was found, from the part of an answer that
+    /// came, or that the content is too large. It can only say the worse.
     fn salvage(&mut self, failure: Failure, observed: &Observed<'_>) -> Result<(), Error> {
         let Failure {
             error,
-            response,
+            remains,
             content_sent,
         } = failure;
-        let infected = response.and_then(|response| match Evidence::of(&response) {
-            Some(Evidence::Infected(threats)) => Some((Verdict::Infected(threats), response)),
-            _ => None,
-        });
-        match infected {
-            Some((verdict, response)) => {
-                log::debug!("{}: infected, although: {error}", self.service);
-                self.verdict = verdict;
-                self.answered(&response, content_sent);
-                Ok(())
-            }
-            // The verdict a report begins with.
-            None if observed.is_too_large() => {
-                self.bytes_sent = content_sent;
-                Ok(())
-            }
-            None => Err(error),
-        }
-    }
-
-    fn answered(&mut self, response: &Response, content_sent: u64) {
-        self.istag = response.istag();
-        self.status = Some(response.status());
         self.bytes_sent = content_sent;
+        if let Some(evidence) = Evidence::of_remains(&remains) {
+            let response = remains.response.as_ref();
+            self.verdict = from_evidence(evidence, response);
+            self.istag = response.and_then(Response::istag);
+            self.status = response.map(Response::status);
+        } else if !observed.is_too_large() {
+            return Err(error);
+        }
+        // Otherwise the content is too large: the verdict a report begins with.
+        Ok(())
     }
 
     fn finish(mut self, began: Instant) -> Self {

@@ -62,7 +62,8 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// The status that says so, of the encapsulated HTTP answer or of the ICAP answer.
+    /// The status that says so, of the encapsulated HTTP answer or of the ICAP answer; 0 if the answer
+    /// broke off before it could be read.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
@@ -194,7 +195,7 @@ pub(crate) enum NoVerdict {
 /// that was sent is clean, or the same content back from a service that has no other way to say so.
 pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerdict> {
     if let Some(evidence) = Evidence::of(response) {
-        return Ok(from_evidence(evidence, response));
+        return Ok(from_evidence(evidence, Some(response)));
     }
     if sent.has_trailing {
         return Err(NoVerdict::Violation(Violation::TrailingBytes));
@@ -217,7 +218,8 @@ pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerd
     }
 }
 
-fn from_evidence(evidence: Evidence, response: &Response) -> Verdict {
+/// `response` is missing where an answer broke off in its head.
+pub(crate) fn from_evidence(evidence: Evidence, response: Option<&Response>) -> Verdict {
     match evidence {
         Evidence::Infected(threats) => Verdict::Infected(threats),
         Evidence::Hindered(Hindrance::Limit, detail) => {
@@ -227,7 +229,8 @@ fn from_evidence(evidence: Evidence, response: &Response) -> Verdict {
             Verdict::NotScanned(NotScanned::Unscannable { detail })
         }
         Evidence::Blocked(reason) => {
-            let status = response.http_status().unwrap_or(response.status());
+            let status = |response: &Response| response.http_status().unwrap_or(response.status());
+            let status = response.map_or(0, status);
             Verdict::Blocked(Blocked { status, reason })
         }
     }
@@ -298,7 +301,7 @@ mod tests {
         while !reader.has_ended() {
             used += reader.feed(&input.as_bytes()[used..]).expect(&input).0;
         }
-        reader.into_response().unwrap()
+        reader.into_remains().response.unwrap()
     }
 
     fn http(status: &str, length: Option<u64>) -> String {

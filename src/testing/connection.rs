@@ -1,0 +1,287 @@
+//! The server's end of one connection: it reads, answers and plays scripts.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
+use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::PATIENCE;
+use super::answers::{BAD_REQUEST, MAX_RETURNED_BODY, scan};
+use super::received::{Conversation, EicarSearch, Received};
+use super::script::{Script, Step};
+use super::shared::{Behaviour, Phase, Shared};
+use crate::proto::chunk::{ChunkDecoder, Decoded};
+use crate::proto::encapsulated::BodyKind;
+use crate::proto::head::HeadFinder;
+use crate::proto::limits::MAX_HEAD;
+
+/// Bytes that are read at once.
+const INPUT_BUFFER: usize = 256 * 1024;
+
+/// Bytes that are kept of what a client sent on one connection.
+const MAX_RECORDED: usize = 16 * 1024 * 1024;
+
+/// Bytes that are kept of a request's body.
+const MAX_KEPT_BODY: usize = 64 * 1024;
+
+/// Why a script is not played any further.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It is to be closed, or there is nobody to talk to any more.
+    Closed,
+    /// It is to be reset.
+    Reset,
+    /// The client sent what is no request.
+    NoRequest,
+}
+
+/// The server's end of one connection.
+pub(super) struct Connection<'s> {
+    shared: &'s Shared,
+    number: usize,
+    stream: Arc<TcpStream>,
+    input: Vec<u8>,
+    /// Of `input`: what was read and not used.
+    unused: Range<usize>,
+    /// The last byte that was read is still in the socket.
+    last_byte_is_left: bool,
+    conversation: Conversation,
+}
+
+impl<'s> Connection<'s> {
+    pub(super) fn new(shared: &'s Shared, number: usize, stream: Arc<TcpStream>) -> Self {
+        Self {
+            shared,
+            number,
+            stream,
+            input: vec![0; INPUT_BUFFER],
+            unused: 0..0,
+            last_byte_is_left: false,
+            conversation: Conversation::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        // A panic is one of a test's own code; it was reported, and ends this connection only.
+        let result = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        if !matches!(result, Ok(Err(Over::Reset))) {
+            self.take_last_byte();
+            // The end goes out before a reset, should the client still be sending.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+        self.shared.connection_ended(self.number, self.conversation);
+    }
+
+    fn serve(&mut self) -> Result<(), Over> {
+        let shared = self.shared;
+        match &shared.behaviour {
+            Behaviour::Scan => self.answer_all(&scan),
+            Behaviour::Answer(answer) => self.answer_all(answer),
+            Behaviour::Play(scripts) => match scripts.get(self.number).or(scripts.last()) {
+                Some(script) => self.play(script),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn answer_all(&mut self, answer: &dyn Fn(&Received) -> Script) -> Result<(), Over> {
+        loop {
+            match self.read_request() {
+                Ok(request) => self.play(&answer(&request))?,
+                Err(Over::NoRequest) => return self.send(BAD_REQUEST.as_bytes()),
+                Err(over) => return Err(over),
+            }
+        }
+    }
+
+    fn play(&mut self, script: &Script) -> Result<(), Over> {
+        script
+            .steps
+            .iter()
+            .try_for_each(|step| self.play_step(step))
+    }
+
+    fn play_step(&mut self, step: &Step) -> Result<(), Over> {
+        match step {
+            Step::ReadRequest => self.read_request().map(drop),
+            Step::ReadBytes(n) => self.take(*n, |_| {}),
+            Step::ReadToEnd => {
+                let _ = self.take(u64::MAX, |_| {});
+                Ok(())
+            }
+            Step::Send(bytes) => self.send(bytes),
+            Step::Dribble(bytes, pause) => bytes.chunks(1).try_for_each(|byte| {
+                self.shared.pause(*pause)?;
+                self.send(byte)
+            }),
+            Step::Wait(pause) => self.shared.pause(*pause),
+            Step::Hold => Err(self.hold()),
+            Step::Close => Err(Over::Closed),
+            Step::HalfClose => {
+                let _ = self.stream.shutdown(Shutdown::Write);
+                Ok(())
+            }
+            Step::Reset => Err(self.await_reset()),
+        }
+    }
+
+    /// Waits for the end of the server, then looks at what the client did meanwhile.
+    fn hold(&mut self) -> Over {
+        self.shared.hold();
+        let _ = self.stream.set_nonblocking(true);
+        // Bounded, because a client that sends on and on is not to be waited for.
+        self.take(MAX_RECORDED as u64, |_| {})
+            .err()
+            .unwrap_or(Over::Closed)
+    }
+
+    /// Waits until the client has sent something that will stay unread.
+    fn await_reset(&mut self) -> Over {
+        if self.last_byte_is_left {
+            return Over::Reset;
+        }
+        let _ = self.stream.set_read_timeout(Some(PATIENCE));
+        match self.stream.peek(&mut [0]) {
+            Ok(0) => self.client_is_gone(),
+            Ok(_) => Over::Reset,
+            Err(_) => Over::Closed,
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        let sent = (&*self.stream).write_all(bytes);
+        sent.map_err(|_| self.client_is_gone())
+    }
+
+    fn read_request(&mut self) -> Result<Received, Over> {
+        let head = self.read_head()?;
+        let mut request = Received::parse(head).ok_or(Over::NoRequest)?;
+        let heads_len = request.list.heads_len() as u64;
+        self.take(heads_len, |piece| {
+            request.http_heads.extend_from_slice(piece);
+        })?;
+        if request.list.body != BodyKind::Null {
+            self.read_body(&mut request)?;
+        }
+        self.shared.lock().requests += 1;
+        Ok(request)
+    }
+
+    fn read_head(&mut self) -> Result<Vec<u8>, Over> {
+        let mut head = Vec::new();
+        let mut finder = HeadFinder::default();
+        while head.len() < MAX_HEAD {
+            let before = head.len();
+            let piece = self.unused(MAX_HEAD - before)?;
+            head.extend_from_slice(piece);
+            let end = finder.find(&head).map_err(|_| Over::NoRequest)?;
+            self.consume(end.unwrap_or(head.len()) - before);
+            if let Some(end) = end {
+                head.truncate(end);
+                return Ok(head);
+            }
+        }
+        Err(Over::NoRequest)
+    }
+
+    fn read_body(&mut self, request: &mut Received) -> Result<(), Over> {
+        let is_under_test = self.shared.behaviour.is_under_test();
+        let kept = if is_under_test {
+            MAX_KEPT_BODY
+        } else {
+            MAX_RETURNED_BODY
+        };
+        let mut decoder = ChunkDecoder::new(u64::MAX);
+        let mut search = EicarSearch::new();
+        loop {
+            let input = self.unused(usize::MAX)?;
+            let (used, decoded) = decoder.decode(input).map_err(|_| Over::NoRequest)?;
+            if let Decoded::Data(data) = decoded {
+                request.take_body(data, kept);
+                search.feed(data);
+            }
+            let is_end = decoded == Decoded::End;
+            self.consume(used);
+            if is_end {
+                request.has_eicar = search.found;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the next `count` bytes, in pieces.
+    fn take(&mut self, mut count: u64, mut each: impl FnMut(&[u8])) -> Result<(), Over> {
+        while count > 0 {
+            let piece = self.unused(usize::try_from(count).unwrap_or(usize::MAX))?;
+            each(piece);
+            let len = piece.len();
+            self.consume(len);
+            count -= len as u64;
+        }
+        Ok(())
+    }
+
+    /// The bytes that come next, at most so many; it waits for one.
+    fn unused(&mut self, at_most: usize) -> Result<&[u8], Over> {
+        while self.unused.is_empty() {
+            self.fill(at_most)?;
+        }
+        let len = self.unused.len().min(at_most);
+        Ok(&self.input[self.unused.start..][..len])
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.unused.start += len;
+    }
+
+    /// Reads once, no more than is asked for: what a script does not read stays in the socket.
+    fn fill(&mut self, at_most: usize) -> Result<(), Over> {
+        match self.read(at_most) {
+            Ok(len @ 1..) => {
+                let limit = if self.shared.behaviour.is_under_test() {
+                    MAX_RECORDED
+                } else {
+                    0
+                };
+                self.conversation.record(&self.input[..len], limit);
+                self.unused = 0..len;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(Over::Closed),
+            Ok(0) | Err(_) => Err(self.client_is_gone()),
+        }
+    }
+
+    /// Reads into `input`. Under test, the last byte of it is left in the socket until the next read or
+    /// the end: std cannot ask for a reset, but an unread byte causes one.
+    fn read(&mut self, at_most: usize) -> io::Result<usize> {
+        self.take_last_byte();
+        let mut stream = &*self.stream;
+        let len = at_most.min(INPUT_BUFFER);
+        let room = &mut self.input[..len];
+        if !self.shared.behaviour.is_under_test() {
+            return stream.read(room);
+        }
+        let len = stream.peek(room)?;
+        stream.read_exact(&mut room[..len.saturating_sub(1)])?;
+        self.last_byte_is_left = len > 0;
+        Ok(len)
+    }
+
+    fn take_last_byte(&mut self) {
+        if mem::take(&mut self.last_byte_is_left) {
+            let _ = (&*self.stream).read(&mut [0]);
+        }
+    }
+
+    /// Notes that the client ended the connection, unless the server did.
+    fn client_is_gone(&mut self) -> Over {
+        if self.shared.lock().phase < Phase::Stopped {
+            self.conversation.closed_by_client = true;
+        }
+        Over::Closed
+    }
+}
