@@ -27,7 +27,7 @@ use crate::net::connection::{CloseReason, Connection};
 use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::stream::{Readiness, is_stall};
 use crate::proto::response::{Event, Remains, Response, ResponseReader};
-use crate::proto::text::displayable;
+use crate::proto::text::glimpse;
 
 /// How long a write may stall before what can be read is looked at: at first, and at most.
 const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(128));
@@ -408,13 +408,6 @@ impl Exchange<'_> {
         };
         protocol_error(self.service, violation, seen)
     }
-}
-
-/// How bytes begin that are no answer: enough to tell who is there, too little to disclose much.
-pub(crate) fn glimpse(bytes: &[u8]) -> String {
-    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n' | b'?');
-    let len = bytes.iter().position(is_end).unwrap_or(bytes.len());
-    displayable(&bytes[..len.min(32)])
 }
 
 /// What came behind an answer.

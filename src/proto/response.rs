@@ -13,7 +13,7 @@ use super::header::{BadField, Field, Headers};
 use super::limits::{MAX_DISPLAY, MAX_HEAD, MAX_INTERIM_ANSWERS};
 use super::request::{self, Method};
 use super::status::{self, StatusLine};
-use super::text::displayable;
+use super::text::{displayable, glimpse};
 use crate::error::{Limit, Violation};
 
 /// A complete answer of an ICAP service; its body went to the writer given to
@@ -457,7 +457,11 @@ impl ResponseReader {
         if let State::IcapHead { buffer, .. } = &self.state {
             let rest = buffer.get(at..).unwrap_or_default();
             let len = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
-            self.seen = Some(displayable(&rest[..len]));
+            // Where there is no status line, it need not be an answer at all.
+            self.seen = Some(match at {
+                0 => glimpse(rest),
+                _ => displayable(&rest[..len]),
+            });
         }
         violation
     }

@@ -1,0 +1,220 @@
+//! The connections of one service: idle ones to be used again, and a limit on all of them.
+//!
+//! The pool counts and queues; it never touches a socket while its lock is held. Whoever takes a
+//! [`Permit`] connects, probes and closes on their own time, and gives the place back by dropping it,
+//! also when they panic. Waiting callers are served in the order they came.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+
+/// Limits of a pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolLimits {
+    /// Idle connections that are kept.
+    pub(crate) max_idle: usize,
+    /// Connections at once, idle ones included.
+    pub(crate) max_connections: Option<usize>,
+    /// How long an idle connection is worth trying.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// The connections of one service.
+pub(crate) struct Pool {
+    limits: PoolLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The one used last is the last.
+    idle: Vec<Idle>,
+    /// Connections there are, or will be as soon as a permit's holder has connected.
+    open: usize,
+    /// Callers that wait, the one that came first in front.
+    line: VecDeque<(Ticket, Thread)>,
+    last_ticket: Ticket,
+    /// What the service allows.
+    service_limit: Option<usize>,
+}
+
+type Ticket = u64;
+
+/// A connection nobody uses.
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Pool {
+    pub(crate) fn new(limits: PoolLimits) -> Arc<Self> {
+        let state = Mutex::new(State::default());
+        Arc::new(Self { limits, state })
+    }
+
+    /// What the service says of `Max-Connections`; the smaller limit wins.
+    pub(crate) fn set_service_limit(&self, limit: Option<u64>) {
+        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let mut state = self.lock();
+        state.service_limit = limit;
+        state.wake_first();
+    }
+
+    /// Takes an idle connection, or the right to make one; waits in line while there is neither.
+    /// `left` says how long that may still take; `None` ends it without.
+    ///
+    /// With `fresh`, no idle connection is taken; one is closed if its place is needed.
+    pub(crate) fn acquire(
+        self: &Arc<Self>,
+        fresh: bool,
+        left: impl Fn() -> Option<Duration>,
+    ) -> Option<Permit> {
+        let mut ticket = None;
+        let mut state = self.lock();
+        loop {
+            let is_next = state.line.front().is_none_or(|(first, _)| Some(*first) == ticket);
+            let limit = self.limit(&state);
+            let taken = if is_next { state.take(fresh, limit) } else { None };
+            if let Some(idle) = taken {
+                state.leave(ticket);
+                drop(state);
+                return Some(Permit::new(self, idle, fresh));
+            }
+            let Some(left) = left() else {
+                state.leave(ticket);
+                return None;
+            };
+            ticket.get_or_insert_with(|| state.line_up());
+            drop(state);
+            // It may wake early, and is woken when it is first in line and there is something.
+            thread::park_timeout(left);
+            state = self.lock();
+        }
+    }
+
+    /// Idle connections now.
+    pub(crate) fn idle(&self) -> usize {
+        self.lock().idle.len()
+    }
+
+    fn limit(&self, state: &State) -> usize {
+        let limits = [self.limits.max_connections, state.service_limit];
+        let least = limits.into_iter().flatten().min();
+        // A limit of none would be a service nobody can use.
+        least.unwrap_or(usize::MAX).max(1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No caller's code runs under the lock, and every change of the state is complete.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// An idle connection, or none and a place for one.
+    fn take(&mut self, fresh: bool, limit: usize) -> Option<Option<Idle>> {
+        if !fresh || self.open >= limit {
+            if let Some(idle) = self.idle.pop() {
+                return Some(Some(idle));
+            }
+        }
+        (self.open < limit).then(|| {
+            self.open += 1;
+            None
+        })
+    }
+
+    fn line_up(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        self.line.push_back((self.last_ticket, thread::current()));
+        self.last_ticket
+    }
+
+    /// Whoever is served or gives up leaves the line, and the next may have something too.
+    fn leave(&mut self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            self.line.retain(|(waiting, _)| *waiting != ticket);
+        }
+        self.wake_first();
+    }
+
+    fn wake_first(&self) {
+        if let Some((_, first)) = self.line.front() {
+            first.unpark();
+        }
+    }
+}
+
+/// A place among a service's connections, and perhaps the connection in it.
+pub(crate) struct Permit {
+    pool: Arc<Pool>,
+    /// Dropped before the place is given back.
+    connection: Option<Connection>,
+    idle_since: Option<Instant>,
+}
+
+impl Permit {
+    fn new(pool: &Arc<Pool>, idle: Option<Idle>, fresh: bool) -> Self {
+        let idle_since = idle.as_ref().map(|idle| idle.since);
+        let connection = idle.map(|idle| idle.connection);
+        let mut permit = Self { pool: Arc::clone(pool), connection, idle_since };
+        if fresh {
+            // Its place is needed; it is closed here, outside the lock.
+            permit.connection = None;
+        }
+        permit
+    }
+
+    /// Takes out the connection that was idle, with its age at `now`.
+    pub(crate) fn take_idle(&mut self, now: Instant) -> Option<(Connection, Duration)> {
+        let since = self.idle_since.take()?;
+        let age = now.saturating_duration_since(since);
+        self.connection.take().map(|connection| (connection, age))
+    }
+
+    /// Gives the connection back to be used again. It is the caller's word that it is clean.
+    /// Returns it if there is no room for it.
+    pub(crate) fn check_in(self, connection: Connection, now: Instant) -> Option<Connection> {
+        let mut expired = Vec::new();
+        let mut state = self.pool.lock();
+        let limits = self.pool.limits;
+        let is_surplus = state.open > self.pool.limit(&state);
+        if limits.max_idle == 0 || is_surplus {
+            return Some(connection);
+        }
+        let live = state.idle.iter().position(|idle| {
+            now.saturating_duration_since(idle.since) <= limits.idle_timeout
+        });
+        let live = live.unwrap_or(state.idle.len());
+        // The oldest are the first; room is made by closing them.
+        let surplus = (state.idle.len() + 1).saturating_sub(limits.max_idle);
+        expired.extend(state.idle.drain(..live.max(surplus)));
+        state.idle.push(Idle { connection, since: now });
+        state.open -= expired.len();
+        state.wake_first();
+        drop(state);
+        // Its place is the idle connection's now.
+        std::mem::forget(self);
+        None
+    }
+}
+
+/// Closes the connection and gives the place back.
+impl Drop for Permit {
+    fn drop(&mut self) {
+        drop(self.connection.take());
+        let mut state = self.pool.lock();
+        state.open -= 1;
+        state.wake_first();
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("idle_since", &self.idle_since).finish_non_exhaustive()
+    }
+}
