@@ -40,9 +40,119 @@ pub enum Error {
     /// The caller asked for something that cannot be sent.
     #[error(transparent)]
     Input(Box<InputError>),
+    /// The server failed too often and is left alone for a while; nothing was sent.
+    #[error(transparent)]
+    Suspended(Box<SuspendedError>),
+}
+
+/// The variants of [`Error`], to count by.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "they are those of Error")]
+pub enum ErrorKind {
+    Connect,
+    Timeout,
+    Disconnected,
+    Status,
+    Protocol,
+    Content,
+    Output,
+    Input,
+    Suspended,
+}
+
+impl ErrorKind {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Timeout,
+        Self::Disconnected,
+        Self::Status,
+        Self::Protocol,
+        Self::Content,
+        Self::Output,
+        Self::Input,
+        Self::Suspended,
+    ];
+}
+
+/// One lower-case word, for example as a label.
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Disconnected => "disconnected",
+            Self::Status => "status",
+            Self::Protocol => "protocol",
+            Self::Content => "content",
+            Self::Output => "output",
+            Self::Input => "input",
+            Self::Suspended => "suspended",
+        })
+    }
 }
 
 impl Error {
+    /// Who is to blame, without the details.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Connect(_) => ErrorKind::Connect,
+            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::Disconnected(_) => ErrorKind::Disconnected,
+            Self::Status(_) => ErrorKind::Status,
+            Self::Protocol(_) => ErrorKind::Protocol,
+            Self::Content(_) => ErrorKind::Content,
+            Self::Output(_) => ErrorKind::Output,
+            Self::Input(_) => ErrorKind::Input,
+            Self::Suspended(_) => ErrorKind::Suspended,
+        }
+    }
+
+    /// The same error once more, for others who waited for the same thing. What the system said is
+    /// kept as text.
+    pub(crate) fn repeat(&self) -> Self {
+        let again = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
+        match self {
+            Self::Connect(e) => ConnectError {
+                service: e.service.clone(),
+                source: again(&e.source),
+            }
+            .into(),
+            Self::Timeout(e) => TimeoutError {
+                service: e.service.clone(),
+                source: e.source.as_ref().map(again),
+                ..**e
+            }
+            .into(),
+            Self::Disconnected(e) => DisconnectedError {
+                service: e.service.clone(),
+                source: again(&e.source),
+                ..**e
+            }
+            .into(),
+            Self::Status(e) => StatusError::clone(e).into(),
+            Self::Protocol(e) => ProtocolError::clone(e).into(),
+            Self::Input(e) => InputError::clone(e).into(),
+            Self::Suspended(e) => SuspendedError::clone(e).into(),
+            Self::Output(e) => Self::Output(again(e)),
+            Self::Content(e) => match &**e {
+                ContentError::Read { after, source } => ContentError::Read {
+                    after: *after,
+                    source: again(source),
+                },
+                ContentError::TooShort { declared, actual } => ContentError::TooShort {
+                    declared: *declared,
+                    actual: *actual,
+                },
+                ContentError::TooLong { declared } => ContentError::TooLong {
+                    declared: *declared,
+                },
+            }
+            .into(),
+        }
+    }
+
     /// Whether time ran out; which time, the [`TimeoutError`] tells.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -50,11 +160,13 @@ impl Error {
     }
 
     /// Whether the service could not be reached or could not serve: no connection, a broken one, a
-    /// timeout, or a 5xx status. Another server, or the same one later, may do better.
+    /// timeout, a 5xx status, or a suspension. Another server, or the same one later, may do better.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Timeout(_) | Self::Disconnected(_) => true,
+            Self::Connect(_) | Self::Timeout(_) | Self::Disconnected(_) | Self::Suspended(_) => {
+                true
+            }
             Self::Status(error) => error.code() >= 500,
             _ => false,
         }
@@ -98,6 +210,8 @@ pub struct ConnectError {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
+    /// Waiting in line, because as many connections are in use as may be.
+    Checkout,
     /// Resolving the name and connecting.
     Connect,
     /// Sending the request; the server took no more bytes, and sent none.
@@ -109,6 +223,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Checkout => "waiting for a free connection to",
             Self::Connect => "connecting to",
             Self::Write => "sending the request to",
             Self::Read => "waiting for the answer of",
@@ -191,8 +306,43 @@ impl DisconnectedError {
     }
 }
 
+/// The server failed too often and is left alone for a while, see
+/// [`ScannerBuilder::suspend_after`](crate::ScannerBuilder::suspend_after).
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "{service} is suspended, failing for {} ms, next try in {} ms, last failure: {why}",
+    .failing_for.as_millis(),
+    .retry_in.as_millis()
+)]
+pub struct SuspendedError {
+    pub(crate) service: String,
+    pub(crate) failing_for: Duration,
+    pub(crate) retry_in: Duration,
+    pub(crate) why: String,
+}
+
+impl SuspendedError {
+    /// How long ago the server was first suspended and not heard of since.
+    #[must_use]
+    pub fn failing_for(&self) -> Duration {
+        self.failing_for
+    }
+
+    /// When it is tried again; zero if one caller is just trying it.
+    #[must_use]
+    pub fn retry_in(&self) -> Duration {
+        self.retry_in
+    }
+
+    /// Its last failure.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
+
 /// The service answered with a status that is no verdict, for example `404 Service not found`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{service} answered {code}{}{reason}", if .reason.is_empty() { "" } else { " " })]
 pub struct StatusError {
     pub(crate) service: String,
@@ -215,7 +365,7 @@ impl StatusError {
 }
 
 /// The peer broke the protocol.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{service} sent an answer that cannot be trusted: {violation}{}", Seen(.seen))]
 pub struct ProtocolError {
     pub(crate) service: String,
@@ -331,6 +481,10 @@ pub enum Violation {
     /// Bytes follow the end of the answer.
     #[error("bytes follow its end")]
     TrailingBytes,
+    /// A 204 came before the request was completely written, on a connection that was used before: it
+    /// may be the answer to another request.
+    #[error("it was a 204 before the whole content was sent, on a connection used before")]
+    EarlyAnswer,
     /// Bytes came before anything was asked.
     #[error("it was sent before anything was asked")]
     Unsolicited,
@@ -420,8 +574,8 @@ pub enum InvalidInput {
     ReservedHeader,
     /// An HTTP head that is not one complete HTTP/1.x head.
     HttpHead,
-    /// A timeout of zero.
-    ZeroTimeout,
+    /// A timeout, or another limit, of zero.
+    Zero,
 }
 
 impl fmt::Display for InvalidInput {
@@ -434,13 +588,13 @@ impl fmt::Display for InvalidInput {
             }
             Self::ReservedHeader => "this crate alone writes the header",
             Self::HttpHead => "not a complete HTTP/1.x head",
-            Self::ZeroTimeout => "a timeout must be longer than zero",
+            Self::Zero => "this setting must be more than zero",
         })
     }
 }
 
 /// The caller asked for something that cannot be sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{kind}: {what}")]
 pub struct InputError {
     kind: InvalidInput,
@@ -476,6 +630,7 @@ boxed! {
     TimeoutError => Timeout,
     DisconnectedError => Disconnected,
     StatusError => Status,
+    SuspendedError => Suspended,
     ProtocolError => Protocol,
     ContentError => Content,
     InputError => Input,

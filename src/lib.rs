@@ -102,12 +102,15 @@ mod scan;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use client::Client;
 pub use client::body::Body;
-pub use client::{Client, ClientBuilder};
+pub use client::builder::ClientBuilder;
+pub use client::stats::{Stats, Suspended};
 pub use error::{
-    ConnectError, ContentError, DisconnectedError, Error, InputError, InvalidInput, Limit, Phase,
-    ProtocolError, StatusError, TimeLimit, TimeoutError, Violation,
+    ConnectError, ContentError, DisconnectedError, Error, ErrorKind, InputError, InvalidInput,
+    Limit, Phase, ProtocolError, StatusError, SuspendedError, TimeLimit, TimeoutError, Violation,
 };
+pub use net::clock::Clock;
 pub use net::stream::{Connect, Readiness, Stream};
 pub use net::tcp::TcpConnector;
 pub use net::uri::ServiceUri;
@@ -117,10 +120,11 @@ pub use proto::options::ServiceOptions;
 pub use proto::request::{Method, Request};
 pub use proto::response::Response;
 pub use proto::text::is_displayable;
+pub use scan::builder::ScannerBuilder;
 pub use scan::content::Content;
 pub use scan::evidence::{Resolution, Threat, ThreatKind, Threats};
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
-pub use scan::{Report, Scanner, ScannerBuilder};
+pub use scan::{Report, Scanner};
 
 /// The examples of the README are doctests too.
 #[cfg(doctest)]

@@ -27,12 +27,32 @@ const GATHERING: Duration = Duration::from_millis(100);
 /// ```
 #[derive(Default)]
 pub struct Body<'a> {
-    reader: Option<Box<dyn Read + 'a>>,
+    source: Source<'a>,
     declared: Option<u64>,
     read: u64,
     /// The reader gave nothing the last time.
     end_seen: bool,
     chunk: Chunk,
+}
+
+#[derive(Default)]
+enum Source<'a> {
+    #[default]
+    None,
+    Bytes(&'a [u8]),
+    Reader(Box<dyn Read + 'a>),
+}
+
+/// What can be sent, perhaps more than once.
+pub(crate) trait Outgoing {
+    /// Whether there is a body, be it an empty one.
+    fn is_some(&self) -> bool;
+
+    /// The body from its beginning.
+    fn begin(&mut self) -> Result<Body<'_>, ContentError>;
+
+    /// Whether it can be begun, after it was begun before.
+    fn can_begin_again(&self) -> bool;
 }
 
 /// A buffer of the size of a chunk, made when it is first needed.
@@ -66,7 +86,7 @@ impl<'a> Body<'a> {
     /// A body that is read until the reader's end.
     pub fn reader(reader: impl Read + 'a) -> Self {
         Self {
-            reader: Some(Box::new(reader)),
+            source: Source::Reader(Box::new(reader)),
             ..Self::default()
         }
     }
@@ -78,15 +98,10 @@ impl<'a> Body<'a> {
         self
     }
 
-    /// Whether there is a body, be it an empty one.
-    pub(crate) fn is_some(&self) -> bool {
-        self.reader.is_some()
-    }
-
     /// Appends the next chunk to `out`, with the last-chunk if the body ends with it. The chunk may be
     /// empty, and then nothing is appended: the reader gave nothing for a while.
     pub(crate) fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<Next, ContentError> {
-        if self.reader.is_none() {
+        if !self.is_some() {
             return Ok(Next {
                 len: 0,
                 is_last: true,
@@ -126,12 +141,14 @@ impl<'a> Body<'a> {
     }
 
     fn read_once(&mut self) -> io::Result<usize> {
-        let Some(reader) = &mut self.reader else {
-            return Ok(0);
-        };
         let room = self.chunk.room();
         let room_len = room.len();
-        match reader.read(room)? {
+        let len = match &mut self.source {
+            Source::None => 0,
+            Source::Bytes(bytes) => bytes.read(room)?,
+            Source::Reader(reader) => reader.read(room)?,
+        };
+        match len {
             len if len > room_len => Err(io::Error::other(
                 "a reader claims more than it was asked for",
             )),
@@ -167,7 +184,35 @@ pub(crate) struct Next {
 
 impl<'a> From<&'a [u8]> for Body<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self::reader(bytes).len(bytes.len() as u64)
+        let source = Source::Bytes(bytes);
+        Self {
+            source,
+            ..Self::default()
+        }
+        .len(bytes.len() as u64)
+    }
+}
+
+impl Outgoing for Body<'_> {
+    fn is_some(&self) -> bool {
+        !matches!(self.source, Source::None)
+    }
+
+    fn begin(&mut self) -> Result<Body<'_>, ContentError> {
+        let source = match &mut self.source {
+            Source::None => Source::None,
+            Source::Bytes(bytes) => Source::Bytes(bytes),
+            Source::Reader(reader) => Source::Reader(Box::new(reader)),
+        };
+        Ok(Body {
+            source,
+            ..Body::default()
+        }
+        .len(self.declared))
+    }
+
+    fn can_begin_again(&self) -> bool {
+        !matches!(self.source, Source::Reader(_))
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Exchange<'x> {
     pub(crate) deadline: Deadline,
     /// Names the service in errors.
     pub(crate) service: &'x str,
+    /// The connection was used before, so what comes too early may be another request's answer.
+    pub(crate) is_reused: bool,
     pub(crate) progress: Progress,
 }
 
@@ -72,7 +74,6 @@ impl Progress {
 
 /// A complete answer, and what it was an answer to.
 #[derive(Debug)]
-#[must_use]
 pub(crate) struct Answer {
     pub(crate) response: Response,
     /// Every byte of the request was written.
@@ -92,6 +93,35 @@ pub(crate) struct Failure {
     /// What came of an answer.
     pub(crate) remains: Remains,
     pub(crate) content_sent: u64,
+    /// Bytes of an answer came.
+    pub(crate) is_answered: bool,
+    /// Another exchange had the connection before.
+    pub(crate) is_reused: bool,
+}
+
+impl Failure {
+    /// The connection was used before and turned out to be gone, or not clean, before anything of an
+    /// answer to this request came.
+    pub(crate) fn is_stale(&self) -> bool {
+        let unsolicited = |error: &ProtocolError| error.violation() == Violation::Unsolicited;
+        let is_gone = match &self.error {
+            Error::Disconnected(_) => true,
+            Error::Protocol(error) => unsolicited(error),
+            _ => false,
+        };
+        self.is_reused && !self.is_answered && is_gone
+    }
+
+    /// A failure before anything was sent.
+    pub(crate) fn before(error: Error) -> Box<Self> {
+        Box::new(Self {
+            error,
+            remains: Remains::default(),
+            content_sent: 0,
+            is_answered: false,
+            is_reused: false,
+        })
+    }
 }
 
 /// What an attempt to send leaves to do.
@@ -298,6 +328,11 @@ impl Exchange<'_> {
         if !self.progress.request_written {
             return Ok(None);
         }
+        // On a connection that was used before, what came before the last byte of this request was
+        // written may be the late answer to the one before.
+        if self.is_reused && self.progress.answered_early && self.is_204() {
+            return Err(self.violation(Violation::EarlyAnswer));
+        }
         match self.connection.readiness() {
             // A failure is the connection's and not the answer's, which is complete.
             Ok(Readiness::Readable) => drop(self.connection.read(self.timeouts.read)),
@@ -336,11 +371,11 @@ impl Exchange<'_> {
                 close_reason,
             }),
             // Not reached: an answer that has ended has a head.
-            None => Err(Box::new(Failure {
-                error: protocol_error(self.service, Violation::Truncated, String::new()),
-                remains: Remains::default(),
-                content_sent,
-            })),
+            None => Err(Failure::before(protocol_error(
+                self.service,
+                Violation::Truncated,
+                String::new(),
+            ))),
         }
     }
 
@@ -356,7 +391,8 @@ impl Exchange<'_> {
         } else if response.asks_to_close() {
             Some(CloseReason::PeerAsked)
         } else if let Some(what) = response.oddity() {
-            Some(CloseReason::Odd(what))
+            log::warn!("{}: sent {what}", self.service);
+            Some(CloseReason::Odd)
         } else {
             match self.connection.readiness() {
                 Ok(Readiness::Idle) => None,
@@ -368,11 +404,12 @@ impl Exchange<'_> {
     }
 
     fn fail(self, error: Error) -> Box<Failure> {
-        let content_sent = self.progress.content_sent;
         Box::new(Failure {
             error,
+            content_sent: self.progress.content_sent,
+            is_answered: self.reader.has_begun(),
+            is_reused: self.is_reused,
             remains: self.reader.into_remains(),
-            content_sent,
         })
     }
 

@@ -1,36 +1,41 @@
 //! Exchanges with one service: a request goes out, an answer comes back, and nothing is judged here.
 
 pub(crate) mod body;
+pub(crate) mod builder;
+pub(crate) mod endpoints;
 pub(crate) mod exchange;
+pub(crate) mod health;
+pub(crate) mod lease;
+pub(crate) mod options_cache;
+pub(crate) mod stats;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use body::Body;
+use body::{Body, Outgoing};
+use builder::ClientBuilder;
 use exchange::{Answer, Exchange, Failure, Progress, protocol_error};
+use lease::{Lease, Reply};
+use options_cache::{Known, OptionsCache};
+use stats::{Counters, count};
 
-use crate::error::{ConnectError, Error, InputError, InvalidInput, Phase, StatusError, Violation};
-use crate::net::connection::{CloseReason, Connection};
+use crate::error::{Error, Phase, StatusError, Violation};
+use crate::net::clock::Clock;
 use crate::net::deadline::{Deadline, Timeouts};
+use crate::net::pool::Pool;
 use crate::net::stream::Connect;
-use crate::net::tcp::TcpConnector;
 use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::{Request, check_header};
-use crate::proto::response::{Remains, Response, ResponseReader};
-
-/// The default of `connect_timeout`, `read_timeout` and `write_timeout`.
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
-
-/// The default of `deadline`.
-pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
+use crate::proto::request::Request;
+use crate::proto::response::{Response, ResponseReader};
 
 /// A client of one ICAP service, for the protocol as RFC 3507 has it.
 ///
 /// It gives back what the service answered, whatever that means; a [`Scanner`](crate::Scanner) makes
-/// a verdict of it. Each exchange has a connection of its own.
+/// a verdict of it. It is cheap to clone, and clones share their connections.
 ///
 /// ```no_run
 /// use icap_client::{Body, Client, Request};
@@ -53,20 +58,34 @@ struct Shared {
     uri: ServiceUri,
     /// As errors name it.
     name: String,
-    connector: Box<dyn Connect>,
+    connector: Arc<dyn Connect>,
     timeouts: Timeouts,
     deadline: Option<Duration>,
     headers: Vec<(String, Vec<u8>)>,
+    clock: Arc<dyn Clock>,
+    pool: Arc<Pool>,
+    options: OptionsCache,
+    counters: Arc<Counters>,
 }
 
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service")
             .field("uri", &self.uri)
             .field("timeouts", &self.timeouts)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
+}
+
+/// What is to be sent, and where the answer's body is to go.
+pub(crate) struct Delivery<'d> {
+    pub(crate) request: &'d Request,
+    pub(crate) content: &'d mut dyn Outgoing,
+    pub(crate) output: &'d mut dyn Write,
+    /// Bytes the answer's body may have.
+    pub(crate) answer_limit: u64,
+    pub(crate) deadline: Deadline,
 }
 
 impl Client {
@@ -81,17 +100,7 @@ impl Client {
 
     /// A client to be configured.
     pub fn builder(uri: &str) -> ClientBuilder {
-        ClientBuilder {
-            uri: uri.parse(),
-            connector: Box::new(TcpConnector),
-            timeouts: Timeouts {
-                connect: DEFAULT_TIMEOUT,
-                read: DEFAULT_TIMEOUT,
-                write: DEFAULT_TIMEOUT,
-            },
-            deadline: Some(DEFAULT_DEADLINE),
-            headers: Vec::new(),
-        }
+        ClientBuilder::new(uri)
     }
 
     /// Asks what the service offers (RFC 3507 §4.10).
@@ -100,7 +109,7 @@ impl Client {
     ///
     /// [`Error::Status`] if the answer is not 200, and everything an exchange can fail with.
     pub fn options(&self) -> Result<ServiceOptions, Error> {
-        self.options_within(self.start())
+        self.fetch_options(self.start())
     }
 
     /// Sends a request and reads the answer, whose body goes to `output` while it arrives.
@@ -115,17 +124,24 @@ impl Client {
         body: impl Into<Body<'b>>,
         output: &mut impl Write,
     ) -> Result<Response, Error> {
-        let answer = self
-            .exchange(request, body.into(), output, self.start(), u64::MAX)
+        let mut delivery = Delivery {
+            request,
+            content: &mut body.into(),
+            output,
+            answer_limit: u64::MAX,
+            deadline: self.start(),
+        };
+        let reply = self
+            .exchange(&mut delivery)
             .map_err(|failure| failure.error)?;
-        let violation = match (answer.response.status(), &answer.trailing) {
+        let violation = match (reply.answer.response.status(), &reply.answer.trailing) {
             (_, Some(_)) => Violation::TrailingBytes,
             (204, None) if !request.allows_204() => Violation::Unexpected204,
             (206, None) => Violation::Unexpected206,
-            _ => return Ok(answer.response),
+            _ => return Ok(reply.settle(self).response),
         };
-        let seen = answer.trailing.unwrap_or_default();
-        Err(protocol_error(self.name(), violation, seen))
+        let seen = reply.answer.trailing.as_deref().unwrap_or_default();
+        Err(protocol_error(self.name(), violation, seen.to_owned()))
     }
 
     /// The service.
@@ -144,61 +160,102 @@ impl Client {
         Deadline::start(self.shared.deadline)
     }
 
-    pub(crate) fn options_within(&self, deadline: Deadline) -> Result<ServiceOptions, Error> {
-        let answer = self
-            .exchange(
-                &Request::options(),
-                Body::none(),
-                &mut io::sink(),
-                deadline,
-                MAX_OPTIONS_BODY,
-            )
-            .map_err(|failure| failure.error)?;
-        match (answer.response.status(), answer.trailing) {
-            (_, Some(seen)) => Err(protocol_error(self.name(), Violation::TrailingBytes, seen)),
-            (200, None) => Ok(ServiceOptions::from_response(&answer.response)),
-            _ => Err(status_error(self.name(), &answer.response)),
+    /// Connections that are idle now.
+    pub(crate) fn idle_connections(&self) -> usize {
+        self.shared.pool.idle()
+    }
+
+    /// What the service offers, from the cache while that holds.
+    pub(crate) fn negotiated(&self, deadline: Deadline) -> Result<Known, Error> {
+        let fetch = || self.fetch_options(deadline);
+        let now = self.shared.clock.now();
+        match self.shared.options.get(now, || deadline.left(), fetch) {
+            Some(known) => known.map_err(|error| error.repeat()),
+            None => Err(self.timed_out(Phase::Read, &deadline)),
         }
     }
 
-    /// One exchange on a connection of its own.
-    pub(crate) fn exchange(
-        &self,
-        request: &Request,
-        body: Body<'_>,
-        output: &mut dyn Write,
-        deadline: Deadline,
-        answer_limit: u64,
-    ) -> Result<Answer, Box<Failure>> {
-        let failed = |error| {
-            Box::new(Failure {
-                error,
-                remains: Remains::default(),
-                content_sent: 0,
-            })
-        };
-        let head = self.encode(request, body.is_some()).map_err(failed)?;
-        let mut connection = self.connect(&deadline).map_err(failed)?;
-        let exchange = Exchange {
-            connection: &mut connection,
-            reader: ResponseReader::new(request.method(), answer_limit),
-            output,
-            timeouts: self.shared.timeouts,
+    /// An answer showed this tag; see [`OptionsCache::saw_istag`].
+    pub(crate) fn saw_istag(&self, istag: &str, known: &Known) {
+        self.shared.options.saw_istag(istag, known);
+    }
+
+    fn fetch_options(&self, deadline: Deadline) -> Result<ServiceOptions, Error> {
+        let mut delivery = Delivery {
+            request: &Request::options(),
+            content: &mut Body::none(),
+            output: &mut io::sink(),
+            answer_limit: MAX_OPTIONS_BODY,
             deadline,
+        };
+        count(&self.shared.counters.options_sent);
+        let reply = self
+            .exchange(&mut delivery)
+            .map_err(|failure| failure.error)?;
+        let Answer {
+            response, trailing, ..
+        } = &reply.answer;
+        if let Some(seen) = trailing {
+            return Err(protocol_error(
+                self.name(),
+                Violation::TrailingBytes,
+                seen.clone(),
+            ));
+        }
+        if response.status() != 200 {
+            let error = status_error(self.name(), response);
+            reply.settle(self);
+            return Err(error);
+        }
+        let options = ServiceOptions::from_response(response);
+        reply.settle(self);
+        for warning in options.warnings() {
+            log::warn!("{}: odd OPTIONS answer: {warning}", self.name());
+        }
+        self.shared
+            .pool
+            .set_service_limit(options.max_connections());
+        Ok(options)
+    }
+
+    /// One exchange, on a connection that is idle or on a new one.
+    ///
+    /// A server may close an idle connection at any time, also while a request is on its way to it.
+    /// Then the request is sent once more on a new connection (RFC 9112 §9.3.1): but only if not a
+    /// byte of an answer came, and if the content can be sent again.
+    pub(crate) fn exchange(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
+        match self.attempt(delivery, false) {
+            Err(failure) if failure.is_stale() && delivery.content.can_begin_again() => {
+                let error = &failure.error;
+                log::debug!("{}: once more on a new connection: {error}", self.name());
+                count(&self.shared.counters.retries);
+                self.attempt(delivery, true)
+            }
+            result => result,
+        }
+    }
+
+    fn attempt(&self, delivery: &mut Delivery<'_>, fresh: bool) -> Result<Reply, Box<Failure>> {
+        let head = self.encode(delivery.request, delivery.content.is_some());
+        let head = head.map_err(Failure::before)?;
+        let lease = Lease::take(self, fresh, &delivery.deadline);
+        let mut lease = lease.map_err(Failure::before)?;
+        let body = delivery
+            .content
+            .begin()
+            .map_err(|error| Failure::before(error.into()))?;
+        let exchange = Exchange {
+            reader: ResponseReader::new(delivery.request.method(), delivery.answer_limit),
+            output: &mut *delivery.output,
+            timeouts: self.shared.timeouts,
+            deadline: delivery.deadline,
             service: self.name(),
+            is_reused: lease.is_reused,
+            connection: &mut lease.connection,
             progress: Progress::start(),
         };
-        let result = exchange.run(head, body);
-        let close_reason = match &result {
-            Ok(answer) => answer.close_reason.unwrap_or(CloseReason::NotKept),
-            Err(_) => CloseReason::Failed,
-        };
-        log::debug!(
-            "{}: closed a connection: {}",
-            self.name(),
-            close_reason.explain()
-        );
-        result
+        let answer = exchange.run(head, body)?;
+        Ok(Reply { answer, lease })
     }
 
     fn encode(&self, request: &Request, has_body: bool) -> Result<Vec<u8>, Error> {
@@ -207,28 +264,10 @@ impl Client {
         Ok(request.encode(&uri.request_uri(), &uri.authority(), has_body)?)
     }
 
-    fn connect(&self, deadline: &Deadline) -> Result<Connection, Error> {
-        let Shared {
-            uri,
-            connector,
-            timeouts,
-            ..
-        } = &*self.shared;
-        let timed_out = || deadline.timeout_error(self.name(), Phase::Connect, timeouts);
-        let timeout = deadline.cap(timeouts.connect).ok_or_else(timed_out)?;
-        match connector.connect(uri, timeout) {
-            Ok(stream) => Ok(Connection::new(stream)),
-            Err(source) if source.kind() == io::ErrorKind::TimedOut => {
-                let mut error = timed_out();
-                error.source = Some(source);
-                Err(error.into())
-            }
-            Err(source) => Err(ConnectError {
-                service: self.name().to_owned(),
-                source,
-            }
-            .into()),
-        }
+    fn timed_out(&self, phase: Phase, deadline: &Deadline) -> Error {
+        deadline
+            .timeout_error(self.name(), phase, &self.shared.timeouts)
+            .into()
     }
 }
 
@@ -240,105 +279,4 @@ pub(crate) fn status_error(service: &str, response: &Response) -> Error {
         reason,
     }
     .into()
-}
-
-/// Settings of a [`Client`].
-#[must_use]
-pub struct ClientBuilder {
-    uri: Result<ServiceUri, Error>,
-    connector: Box<dyn Connect>,
-    timeouts: Timeouts,
-    deadline: Option<Duration>,
-    headers: Vec<(String, Vec<u8>)>,
-}
-
-impl ClientBuilder {
-    /// Bounds resolving and connecting, all addresses together. Default: 10,000 ms.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.connect = timeout;
-        self
-    }
-
-    /// Bounds each wait for bytes of the answer; every byte begins it anew. Default: 10,000 ms.
-    pub fn read_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.read = timeout;
-        self
-    }
-
-    /// Bounds each wait while the request is sent; every byte, in either direction, begins it anew.
-    /// Default: 10,000 ms.
-    pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.write = timeout;
-        self
-    }
-
-    /// Bounds the whole exchange, from the look-up of the name to the last byte of the answer;
-    /// `None` is no bound. It cannot interrupt the caller's own reader or writer. Default: 300 s.
-    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
-        self.deadline = deadline.into();
-        self
-    }
-
-    /// Adds a field to every ICAP request, for example a `User-Agent` or a customer's key.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers
-            .push((name.to_owned(), value.as_ref().to_vec()));
-        self
-    }
-
-    /// Makes connections in another way than plain TCP.
-    pub fn connector(mut self, connector: impl Connect + 'static) -> Self {
-        self.connector = Box::new(connector);
-        self
-    }
-
-    /// Checks the settings.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, or a header that
-    /// cannot be sent.
-    pub fn build(self) -> Result<Client, Error> {
-        let Timeouts {
-            connect,
-            read,
-            write,
-        } = self.timeouts;
-        let times = [
-            ("connect_timeout", Some(connect)),
-            ("read_timeout", Some(read)),
-            ("write_timeout", Some(write)),
-            ("deadline", self.deadline),
-        ];
-        for (name, time) in times {
-            if time == Some(Duration::ZERO) {
-                return Err(InputError::new(InvalidInput::ZeroTimeout, name).into());
-            }
-        }
-        for (name, value) in &self.headers {
-            check_header(name, value)?;
-        }
-        let uri = self.uri?;
-        let shared = Shared {
-            name: uri.to_string(),
-            uri,
-            connector: self.connector,
-            timeouts: self.timeouts,
-            deadline: self.deadline,
-            headers: self.headers,
-        };
-        Ok(Client {
-            shared: Arc::new(shared),
-        })
-    }
-}
-
-impl std::fmt::Debug for ClientBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientBuilder")
-            .field("uri", &self.uri)
-            .field("timeouts", &self.timeouts)
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
-    }
 }

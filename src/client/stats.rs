@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
-use crate::net::connection::CloseReason;
+use crate::net::connection::{CloseReason, Ledger};
 
 /// What a [`Scanner`](crate::Scanner) and its clones have done so far; a copy, taken at one moment.
 ///
@@ -61,8 +61,8 @@ pub struct Stats {
 pub struct Suspended {
     /// The service.
     pub service: String,
-    /// For how long it has been.
-    pub since: Duration,
+    /// How long ago it was first suspended and not heard of since.
+    pub failing_for: Duration,
     /// When it is tried again; zero if it is time.
     pub retry_in: Duration,
     /// Its last failure.
@@ -94,10 +94,6 @@ pub(crate) fn count(counter: &AtomicU64) {
 }
 
 impl Counters {
-    pub(crate) fn closed(&self, reason: CloseReason) {
-        count(&self.closed[reason as usize]);
-    }
-
     pub(crate) fn failed(&self, error: &Error) {
         count(&self.errors[error.kind() as usize]);
     }
@@ -105,7 +101,8 @@ impl Counters {
     /// A copy without what the counters do not know: what is idle or suspended now.
     pub(crate) fn snapshot(&self) -> Stats {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
-        let closed = CloseReason::ALL.map(|reason| (reason.explain(), get(&self.closed[reason as usize])));
+        let closed =
+            CloseReason::ALL.map(|reason| (reason.explain(), get(&self.closed[reason as usize])));
         let errors = ErrorKind::ALL.map(|kind| (kind, get(&self.errors[kind as usize])));
         let mut stats = Stats {
             connections_opened: get(&self.opened),
@@ -136,13 +133,14 @@ impl Counters {
     }
 }
 
-impl Suspended {
-    pub(crate) fn new(service: &str, began: Instant, until: Instant, why: &str, now: Instant) -> Self {
-        Self {
-            service: service.to_owned(),
-            since: now.saturating_duration_since(began),
-            retry_in: until.saturating_duration_since(now),
-            why: why.to_owned(),
-        }
+impl Ledger for Counters {
+    fn moved(&self, sent: u64, received: u64) {
+        self.bytes_sent.fetch_add(sent, Relaxed);
+        self.bytes_received.fetch_add(received, Relaxed);
+    }
+
+    fn closed(&self, reason: CloseReason) {
+        count(&self.closed[reason as usize]);
+        log::debug!("closed a connection: {}", reason.explain());
     }
 }

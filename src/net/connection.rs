@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::stream::{Readiness, Stream, is_stall};
@@ -18,16 +19,30 @@ pub(crate) struct Connection {
     /// As they are set on the stream, to set them only when they change.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    ledger: Arc<dyn Ledger>,
+    /// Why it is closed, if it is dropped now.
+    closing: CloseReason,
+}
+
+/// Is told what connections do.
+pub(crate) trait Ledger: fmt::Debug + Send + Sync {
+    /// Bytes moved.
+    fn moved(&self, sent: u64, received: u64);
+
+    /// A connection was closed.
+    fn closed(&self, reason: CloseReason);
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Box<dyn Stream>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Stream>, ledger: Arc<dyn Ledger>) -> Self {
         Self {
             stream,
             input: vec![0; INPUT_BUFFER].into_boxed_slice(),
             unread: 0..0,
             read_timeout: None,
             write_timeout: None,
+            ledger,
+            closing: CloseReason::Failed,
         }
     }
 
@@ -56,6 +71,7 @@ impl Connection {
         }
         let len = self.stream.read(&mut self.input[self.unread.end..])?;
         self.unread.end += len;
+        self.ledger.moved(0, len as u64);
         Ok(len)
     }
 
@@ -69,8 +85,26 @@ impl Connection {
         }
         match self.stream.write(bytes)? {
             0 => Err(io::ErrorKind::WriteZero.into()),
-            len => Ok(len),
+            len => {
+                self.ledger.moved(len as u64, 0);
+                Ok(len)
+            }
         }
+    }
+
+    /// Closes it.
+    pub(crate) fn close(mut self, reason: CloseReason) {
+        self.closing = reason;
+    }
+
+    /// It is put aside to be used again: should it be dropped there, nothing is wrong with it.
+    pub(crate) fn rest(&mut self) {
+        self.closing = CloseReason::PoolDropped;
+    }
+
+    /// It is used again: should it be dropped now, that went wrong.
+    pub(crate) fn wake(&mut self) {
+        self.closing = CloseReason::Failed;
     }
 
     /// What a read would find, without waiting.
@@ -79,6 +113,12 @@ impl Connection {
             Err(error) if is_stall(&error) => Ok(Readiness::Idle),
             readiness => readiness,
         }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.ledger.closed(self.closing);
     }
 }
 
@@ -94,7 +134,7 @@ impl fmt::Debug for Connection {
 /// again only when none of these applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// The exchange ended in an error.
+    /// The exchange ended in an error, or its caller panicked.
     Failed,
     /// The answer was complete before the request was.
     RequestUnfinished,
@@ -104,16 +144,42 @@ pub(crate) enum CloseReason {
     StrayBytes,
     /// The peer said `Connection: close`.
     PeerAsked,
-    /// The peer closed its side.
+    /// The peer closed its side behind the answer.
     PeerClosed,
     /// Something a well-behaved peer does not send.
-    Odd(&'static str),
-    /// Nothing is wrong with it; this crate keeps no connections yet.
-    NotKept,
+    Odd,
+    /// What the answer says is contradictory.
+    Contradiction,
+    /// Bytes came while nothing was asked.
+    IdleBytes,
+    /// The peer closed or reset it while it was idle.
+    IdleClosed,
+    /// It was idle for too long.
+    IdleTimeout,
+    /// There are enough idle ones, or more than the service wants.
+    NoRoom,
+    /// It was idle when the last clone of its scanner was dropped.
+    PoolDropped,
 }
 
 impl CloseReason {
-    /// The reason as a clause, for the log.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Failed,
+        Self::RequestUnfinished,
+        Self::EarlyAnswer,
+        Self::StrayBytes,
+        Self::PeerAsked,
+        Self::PeerClosed,
+        Self::Odd,
+        Self::Contradiction,
+        Self::IdleBytes,
+        Self::IdleClosed,
+        Self::IdleTimeout,
+        Self::NoRoom,
+        Self::PoolDropped,
+    ];
+
+    /// The reason as a clause, for the log and the statistics.
     pub(crate) fn explain(self) -> &'static str {
         match self {
             Self::Failed => "the exchange failed",
@@ -121,9 +187,28 @@ impl CloseReason {
             Self::EarlyAnswer => "the answer began before the request was completely written",
             Self::StrayBytes => "bytes came behind the answer",
             Self::PeerAsked => "the peer asked to close",
-            Self::PeerClosed => "the peer closed its side",
-            Self::Odd(what) => what,
-            Self::NotKept => "the exchange is over",
+            Self::PeerClosed => "the peer closed it behind the answer",
+            Self::Odd => "the peer sent something odd",
+            Self::Contradiction => "the answer contradicts itself",
+            Self::IdleBytes => "bytes came while nothing was asked",
+            Self::IdleClosed => "the peer closed it while it was idle",
+            Self::IdleTimeout => "it was idle for too long",
+            Self::NoRoom => "there are enough idle connections",
+            Self::PoolDropped => "nobody will use it any more",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_place_and_its_words() {
+        for (place, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+            let same = |other: &&CloseReason| other.explain() == reason.explain();
+            assert_eq!(CloseReason::ALL.iter().filter(same).count(), 1);
         }
     }
 }

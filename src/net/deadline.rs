@@ -40,6 +40,11 @@ impl Deadline {
         (!left.is_zero()).then_some(left)
     }
 
+    /// What is left, as far as one wait goes: an hour where there is no bound.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.cap(Duration::from_secs(3600))
+    }
+
     /// Says what ran out in `phase`: the deadline if it is over, else the timeout of that phase.
     pub(crate) fn timeout_error(
         &self,
@@ -50,7 +55,9 @@ impl Deadline {
         let over = self.at.is_some_and(|at| Instant::now() >= at);
         let (limit, after) = match (phase, self.limit.filter(|_| over)) {
             (_, Some(deadline)) => (TimeLimit::Deadline, deadline),
-            (Phase::Connect, None) => (TimeLimit::ConnectTimeout, timeouts.connect),
+            (Phase::Checkout | Phase::Connect, None) => {
+                (TimeLimit::ConnectTimeout, timeouts.connect)
+            }
             (Phase::Write, None) => (TimeLimit::WriteTimeout, timeouts.write),
             (Phase::Read, None) => (TimeLimit::ReadTimeout, timeouts.read),
         };

@@ -2,8 +2,10 @@
 //!
 //! This floor knows sockets and clocks and nothing of ICAP messages.
 
+pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod deadline;
+pub(crate) mod pool;
 pub(crate) mod stream;
 pub(crate) mod tcp;
 pub(crate) mod uri;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
+use super::connection::{CloseReason, Connection};
 
 /// Limits of a pool.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +45,10 @@ struct State {
 type Ticket = u64;
 
 /// A connection nobody uses.
-struct Idle {
-    connection: Connection,
-    since: Instant,
+#[derive(Debug)]
+pub(crate) struct Idle {
+    pub(crate) connection: Connection,
+    pub(crate) since: Instant,
 }
 
 impl Pool {
@@ -67,22 +68,29 @@ impl Pool {
     /// Takes an idle connection, or the right to make one; waits in line while there is neither.
     /// `left` says how long that may still take; `None` ends it without.
     ///
-    /// With `fresh`, no idle connection is taken; one is closed if its place is needed.
+    /// With `fresh`, an idle connection is given only for its place: it is to be closed.
     pub(crate) fn acquire(
         self: &Arc<Self>,
         fresh: bool,
         left: impl Fn() -> Option<Duration>,
-    ) -> Option<Permit> {
+    ) -> Option<(Permit, Option<Idle>)> {
         let mut ticket = None;
         let mut state = self.lock();
         loop {
-            let is_next = state.line.front().is_none_or(|(first, _)| Some(*first) == ticket);
+            let is_next = state
+                .line
+                .front()
+                .is_none_or(|(first, _)| Some(*first) == ticket);
             let limit = self.limit(&state);
-            let taken = if is_next { state.take(fresh, limit) } else { None };
+            let taken = if is_next {
+                state.take(fresh, limit)
+            } else {
+                None
+            };
             if let Some(idle) = taken {
                 state.leave(ticket);
                 drop(state);
-                return Some(Permit::new(self, idle, fresh));
+                return Some((Permit::new(self), idle));
             }
             let Some(left) = left() else {
                 state.leave(ticket);
@@ -94,6 +102,11 @@ impl Pool {
             thread::park_timeout(left);
             state = self.lock();
         }
+    }
+
+    /// How long an idle connection is worth trying.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.limits.idle_timeout
     }
 
     /// Idle connections now.
@@ -149,72 +162,75 @@ impl State {
     }
 }
 
-/// A place among a service's connections, and perhaps the connection in it.
+/// A place among a service's connections.
+#[derive(Debug)]
 pub(crate) struct Permit {
     pool: Arc<Pool>,
-    /// Dropped before the place is given back.
-    connection: Option<Connection>,
-    idle_since: Option<Instant>,
+    is_given_back: bool,
 }
 
 impl Permit {
-    fn new(pool: &Arc<Pool>, idle: Option<Idle>, fresh: bool) -> Self {
-        let idle_since = idle.as_ref().map(|idle| idle.since);
-        let connection = idle.map(|idle| idle.connection);
-        let mut permit = Self { pool: Arc::clone(pool), connection, idle_since };
-        if fresh {
-            // Its place is needed; it is closed here, outside the lock.
-            permit.connection = None;
+    fn new(pool: &Arc<Pool>) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            is_given_back: false,
         }
-        permit
     }
 
-    /// Takes out the connection that was idle, with its age at `now`.
-    pub(crate) fn take_idle(&mut self, now: Instant) -> Option<(Connection, Duration)> {
-        let since = self.idle_since.take()?;
-        let age = now.saturating_duration_since(since);
-        self.connection.take().map(|connection| (connection, age))
-    }
-
-    /// Gives the connection back to be used again. It is the caller's word that it is clean.
-    /// Returns it if there is no room for it.
-    pub(crate) fn check_in(self, connection: Connection, now: Instant) -> Option<Connection> {
-        let mut expired = Vec::new();
-        let mut state = self.pool.lock();
+    /// Puts a connection aside to be used again; that it is clean is the caller's word. What there is
+    /// no room for, and what was idle for too long, is closed.
+    pub(crate) fn check_in(mut self, mut connection: Connection, now: Instant) {
         let limits = self.pool.limits;
+        connection.rest();
+        let mut state = self.pool.lock();
         let is_surplus = state.open > self.pool.limit(&state);
         if limits.max_idle == 0 || is_surplus {
-            return Some(connection);
+            drop(state);
+            return connection.close(CloseReason::NoRoom);
         }
-        let live = state.idle.iter().position(|idle| {
-            now.saturating_duration_since(idle.since) <= limits.idle_timeout
-        });
-        let live = live.unwrap_or(state.idle.len());
-        // The oldest are the first; room is made by closing them.
+        let is_live =
+            |idle: &Idle| now.saturating_duration_since(idle.since) <= limits.idle_timeout;
+        // The oldest are the first.
+        let expired = state.idle.iter().take_while(|idle| !is_live(idle)).count();
         let surplus = (state.idle.len() + 1).saturating_sub(limits.max_idle);
-        expired.extend(state.idle.drain(..live.max(surplus)));
-        state.idle.push(Idle { connection, since: now });
-        state.open -= expired.len();
+        let closed: Vec<Idle> = state.idle.drain(..expired.max(surplus)).collect();
+        state.idle.push(Idle {
+            connection,
+            since: now,
+        });
+        // The place is the idle connection's now.
+        self.is_given_back = true;
         state.wake_first();
         drop(state);
-        // Its place is the idle connection's now.
-        std::mem::forget(self);
-        None
+        for (place, idle) in closed.into_iter().enumerate() {
+            let is_expired = place < expired;
+            idle.connection.close(if is_expired {
+                CloseReason::IdleTimeout
+            } else {
+                CloseReason::NoRoom
+            });
+            // Dropped, this gives back the place of the one that was closed.
+            drop(Self::new(&self.pool));
+        }
     }
 }
 
-/// Closes the connection and gives the place back.
+/// Gives the place back.
 impl Drop for Permit {
     fn drop(&mut self) {
-        drop(self.connection.take());
+        if self.is_given_back {
+            return;
+        }
         let mut state = self.pool.lock();
         state.open -= 1;
         state.wake_first();
     }
 }
 
-impl fmt::Debug for Permit {
+impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("idle_since", &self.idle_since).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

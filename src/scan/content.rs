@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::client::body::Body;
+use crate::client::body::{Body, Outgoing};
 use crate::error::{ContentError, Error};
 use crate::proto::request::Request;
 
@@ -153,15 +153,11 @@ impl<'a> Content<'a> {
             .http_response(ok.as_bytes())
     }
 
-    /// The content's bytes, observed while they are read.
+    /// The content's bytes, observed while they are sent.
     pub(crate) fn observe(self, max_size: Option<u64>, digest: Digest) -> Observed<'a> {
-        let reader: Box<dyn Read + 'a> = match self.bytes {
-            Source::Bytes(bytes) => Box::new(bytes),
-            Source::Reader(reader) => reader,
-            Source::Seekable(reader) => Box::new(reader),
-        };
         Observed {
-            reader,
+            source: self.bytes,
+            start: None,
             length: self.length,
             max_size,
             digest,
@@ -170,7 +166,7 @@ impl<'a> Content<'a> {
     }
 }
 
-/// `None` for what has a position and no end, such as the files in `/proc`.
+/// `None` for what has a position and no end, such as some files in `/proc`.
 fn length_by_seeking(reader: &mut dyn ReadSeek) -> io::Result<Option<u64>> {
     let position = reader.stream_position()?;
     let end = reader.seek(SeekFrom::End(0));
@@ -209,33 +205,55 @@ fn percent_encode(name: &str) -> String {
 
 /// Content on its way: hashed, counted against the limit, reported to the caller.
 pub(crate) struct Observed<'a> {
-    reader: Box<dyn Read + 'a>,
+    source: Source<'a>,
+    /// Where it began, once it was begun: a position to seek.
+    start: Option<u64>,
     length: Option<u64>,
     max_size: Option<u64>,
+    /// Of what was read since it was last begun.
     digest: Digest,
     progress: Option<Progress<'a>>,
 }
 
-impl<'a> Observed<'a> {
-    pub(crate) fn body(&mut self) -> Body<'_> {
+impl Outgoing for Observed<'_> {
+    fn is_some(&self) -> bool {
+        true
+    }
+
+    fn begin(&mut self) -> Result<Body<'_>, ContentError> {
+        let begun = match (&mut self.source, self.start) {
+            (Source::Seekable(reader), None) => reader.stream_position(),
+            (Source::Seekable(reader), Some(start)) => reader.seek(SeekFrom::Start(start)),
+            (Source::Reader(_), Some(_)) => Err(io::Error::other("a reader is read only once")),
+            (Source::Bytes(_) | Source::Reader(_), _) => Ok(0),
+        };
+        let after = self.digest.len;
+        self.start = Some(begun.map_err(|source| ContentError::Read { after, source })?);
+        self.digest.restart();
         let length = self.length;
-        Body::reader(self).len(length)
+        Ok(Body::reader(self).len(length))
     }
 
-    /// Whether more bytes were read than the size limit allows.
-    pub(crate) fn is_too_large(&self) -> bool {
-        self.max_size.is_some_and(|max| self.digest.len > max)
+    fn can_begin_again(&self) -> bool {
+        self.start.is_none() || !matches!(self.source, Source::Reader(_))
+    }
+}
+
+impl Observed<'_> {
+    /// The size limit, if more bytes were read than it allows.
+    pub(crate) fn exceeded_limit(&self) -> Option<u64> {
+        self.max_size.filter(|&max| self.digest.len > max)
     }
 
-    /// What was read.
-    pub(crate) fn digest(self) -> Digest {
-        self.digest
+    /// What was read since it was last begun.
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
     }
 }
 
 impl Read for Observed<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.is_too_large() {
+        if self.exceeded_limit().is_some() {
             return Err(too_large());
         }
         // What was read before has been sent by now.
@@ -248,17 +266,26 @@ impl Read for Observed<'_> {
             .map(|max| (max - self.digest.len).saturating_add(1));
         let left = left.and_then(|left| usize::try_from(left).ok());
         let room = left.unwrap_or(usize::MAX).min(buf.len());
-        let len = self.reader.read(&mut buf[..room])?;
+        let buf = &mut buf[..room];
+        let len = match &mut self.source {
+            Source::Bytes(bytes) => {
+                // What was read of them is what the digest has seen.
+                let read = usize::try_from(self.digest.len).unwrap_or(usize::MAX);
+                bytes.get(read..).unwrap_or_default().read(buf)?
+            }
+            Source::Reader(reader) => reader.read(buf)?,
+            Source::Seekable(reader) => reader.read(buf)?,
+        };
         // A reader that claims more than fits is refused by whoever gave the buffer.
         self.digest.update(buf.get(..len).unwrap_or_default());
-        if self.is_too_large() {
+        if self.exceeded_limit().is_some() {
             return Err(too_large());
         }
         Ok(len)
     }
 }
 
-/// No one is told this: whoever sees the error asks `is_too_large`.
+/// No one is told this: whoever sees the error asks `exceeded_limit`.
 fn too_large() -> io::Error {
     io::Error::other("the content is larger than the size limit")
 }
@@ -270,6 +297,8 @@ fn too_large() -> io::Error {
 /// blocks of one size.
 pub(crate) struct Digest {
     len: u64,
+    /// With the key, and nothing hashed.
+    empty: std::hash::DefaultHasher,
     hasher: std::hash::DefaultHasher,
     block: [u8; Digest::BLOCK],
     filled: usize,
@@ -283,11 +312,19 @@ impl Digest {
         let keys = std::hash::RandomState::new();
         let digest = || Self {
             len: 0,
+            empty: keys.build_hasher(),
             hasher: keys.build_hasher(),
             block: [0; Self::BLOCK],
             filled: 0,
         };
         (digest(), digest())
+    }
+
+    /// Forgets everything but the key.
+    pub(crate) fn restart(&mut self) {
+        self.len = 0;
+        self.filled = 0;
+        self.hasher = self.empty.clone();
     }
 
     pub(crate) fn update(&mut self, mut bytes: &[u8]) {
@@ -406,9 +443,28 @@ mod tests {
         let mut content = Content::seekable(cursor);
         assert_eq!(content.known_length().unwrap(), Some(6));
         let mut observed = content.observe(None, Digest::pair().0);
+        observed.begin().unwrap();
         let mut read = String::new();
         observed.read_to_string(&mut read).unwrap();
         assert_eq!(read, "456789");
+        assert!(observed.can_begin_again());
+        observed.begin().unwrap();
+        assert_eq!(io::read_to_string(&mut observed).unwrap(), "456789");
+    }
+
+    #[test]
+    fn bytes_begin_again_and_a_reader_does_not_once_it_has_begun() {
+        let mut bytes = Content::bytes(b"hello").observe(None, Digest::pair().0);
+        let mut reader = Content::reader(&b"hello"[..]).observe(None, Digest::pair().0);
+        assert!(reader.can_begin_again(), "nothing was read yet");
+        for observed in [&mut bytes, &mut reader] {
+            observed.begin().unwrap();
+            assert_eq!(io::read_to_string(observed).unwrap(), "hello");
+        }
+        assert!(!reader.can_begin_again() && reader.begin().is_err());
+        bytes.begin().unwrap();
+        assert_eq!(io::read_to_string(&mut bytes).unwrap(), "hello");
+        assert_eq!(bytes.digest().len, 5);
     }
 
     #[test]
@@ -430,7 +486,7 @@ mod tests {
             let mut observed = Content::reader(&content[..]).observe(Some(5), Digest::pair().0);
             let read = io::copy(&mut observed, &mut io::sink());
             assert_eq!(
-                (observed.is_too_large(), read.is_err()),
+                (observed.exceeded_limit().is_some(), read.is_err()),
                 (too_large, too_large),
                 "{size}"
             );

@@ -1,0 +1,181 @@
+//! Settings, and their defaults.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::options_cache::OptionsCache;
+use super::stats::Counters;
+use super::{Client, Shared};
+use crate::error::{Error, InputError, InvalidInput};
+use crate::net::clock::{Clock, SystemClock};
+use crate::net::deadline::Timeouts;
+use crate::net::pool::{Pool, PoolLimits};
+use crate::net::stream::Connect;
+use crate::net::tcp::TcpConnector;
+use crate::net::uri::ServiceUri;
+use crate::proto::request::check_header;
+
+/// The default of `connect_timeout`, `read_timeout` and `write_timeout`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
+
+/// The default of `deadline`.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
+
+/// The default of `max_idle`: as many as a thread pool of a usual size can use.
+const DEFAULT_MAX_IDLE: usize = 32;
+
+/// The default of `idle_timeout`: well under what servers and what is between wait before they close.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Settings of a [`Client`].
+#[must_use]
+pub struct ClientBuilder {
+    uri: Result<ServiceUri, Error>,
+    settings: Settings,
+}
+
+/// What the clients of one scanner have in common.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) connector: Arc<dyn Connect>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) limits: PoolLimits,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connector: Arc::new(TcpConnector),
+            timeouts: Timeouts {
+                connect: DEFAULT_TIMEOUT,
+                read: DEFAULT_TIMEOUT,
+                write: DEFAULT_TIMEOUT,
+            },
+            deadline: Some(DEFAULT_DEADLINE),
+            headers: Vec::new(),
+            limits: PoolLimits {
+                max_idle: DEFAULT_MAX_IDLE,
+                max_connections: None,
+                idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            },
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks what was set.
+    pub(crate) fn check(&self) -> Result<(), InputError> {
+        let Timeouts {
+            connect,
+            read,
+            write,
+        } = self.timeouts;
+        let zero = Some(Duration::ZERO);
+        let is_zero = [
+            ("connect_timeout", Some(connect) == zero),
+            ("read_timeout", Some(read) == zero),
+            ("write_timeout", Some(write) == zero),
+            ("deadline", self.deadline == zero),
+            ("max_connections", self.limits.max_connections == Some(0)),
+        ];
+        if let Some((name, _)) = is_zero.iter().find(|(_, is_zero)| *is_zero) {
+            return Err(InputError::new(InvalidInput::Zero, name));
+        }
+        self.headers
+            .iter()
+            .try_for_each(|(name, value)| check_header(name, value))
+    }
+
+    /// A client of the service at `uri` that counts with `counters`.
+    pub(crate) fn client(&self, uri: ServiceUri, counters: Arc<Counters>) -> Client {
+        let shared = Shared {
+            name: uri.to_string(),
+            uri,
+            connector: Arc::clone(&self.connector),
+            timeouts: self.timeouts,
+            deadline: self.deadline,
+            headers: self.headers.clone(),
+            clock: Arc::clone(&self.clock),
+            pool: Pool::new(self.limits),
+            options: OptionsCache::default(),
+            counters,
+        };
+        Client {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(uri: &str) -> Self {
+        Self {
+            uri: uri.parse(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// Bounds resolving and connecting, all addresses together. Default: 10,000 ms.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.connect = timeout;
+        self
+    }
+
+    /// Bounds each wait for bytes of the answer; every byte begins it anew. Default: 10,000 ms.
+    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.read = timeout;
+        self
+    }
+
+    /// Bounds each wait while the request is sent; every byte, in either direction, begins it anew.
+    /// Default: 10,000 ms.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.write = timeout;
+        self
+    }
+
+    /// Bounds the whole exchange, from the look-up of the name to the last byte of the answer;
+    /// `None` is no bound. It cannot interrupt the caller's own reader or writer. Default: 300 s.
+    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.settings.deadline = deadline.into();
+        self
+    }
+
+    /// Adds a field to every ICAP request, for example a `User-Agent` or a customer's key.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.settings
+            .headers
+            .push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Makes connections in another way than plain TCP.
+    pub fn connector(mut self, connector: impl Connect + 'static) -> Self {
+        self.settings.connector = Arc::new(connector);
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, or a header that
+    /// cannot be sent.
+    pub fn build(self) -> Result<Client, Error> {
+        self.settings.check()?;
+        Ok(self.settings.client(self.uri?, Arc::default()))
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("uri", &self.uri)
+            .field("timeouts", &self.settings.timeouts)
+            .field("deadline", &self.settings.deadline)
+            .finish_non_exhaustive()
+    }
+}

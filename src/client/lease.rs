@@ -1,0 +1,133 @@
+//! A connection for one exchange: where it comes from, and what becomes of it afterwards.
+//!
+//! A lease is dirty until it is settled: whatever else happens to it, an error, a panic of the
+//! caller's reader, an early drop, closes the connection.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Client;
+use super::exchange::Answer;
+use super::stats::count;
+use crate::error::{ConnectError, Error, Phase};
+use crate::net::connection::{CloseReason, Connection, Ledger};
+use crate::net::deadline::Deadline;
+use crate::net::pool::{Idle, Permit};
+use crate::net::stream::Readiness;
+
+/// A connection for one exchange. Its fields are dropped in their order: the connection is closed
+/// before its place is free.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) connection: Connection,
+    permit: Permit,
+    /// Another exchange had it before.
+    pub(crate) is_reused: bool,
+}
+
+impl Lease {
+    /// A connection that is idle and proves it, or a new one.
+    pub(crate) fn take(client: &Client, fresh: bool, deadline: &Deadline) -> Result<Self, Error> {
+        let shared = &client.shared;
+        let Some((permit, idle)) = shared.pool.acquire(fresh, || deadline.left()) else {
+            return Err(client.timed_out(Phase::Checkout, deadline));
+        };
+        if let Some(Idle {
+            mut connection,
+            since,
+        }) = idle
+        {
+            let age = shared.clock.now().saturating_duration_since(since);
+            match why_not(&mut connection, age, fresh, shared.pool.idle_timeout()) {
+                None => {
+                    connection.wake();
+                    count(&shared.counters.reused);
+                    return Ok(Self {
+                        connection,
+                        permit,
+                        is_reused: true,
+                    });
+                }
+                Some(reason) => connection.close(reason),
+            }
+        }
+        let connection = connect(client, deadline)?;
+        Ok(Self {
+            connection,
+            permit,
+            is_reused: false,
+        })
+    }
+}
+
+/// Why an idle connection is not used; `None` if it proves to be open and silent.
+fn why_not(
+    idle: &mut Connection,
+    age: Duration,
+    fresh: bool,
+    idle_timeout: Duration,
+) -> Option<CloseReason> {
+    if fresh {
+        return Some(CloseReason::NoRoom);
+    }
+    if age > idle_timeout {
+        return Some(CloseReason::IdleTimeout);
+    }
+    match idle.readiness() {
+        Ok(Readiness::Idle) => None,
+        Ok(Readiness::Readable) => Some(CloseReason::IdleBytes),
+        _ => Some(CloseReason::IdleClosed),
+    }
+}
+
+fn connect(client: &Client, deadline: &Deadline) -> Result<Connection, Error> {
+    let shared = &client.shared;
+    let timed_out = || deadline.timeout_error(client.name(), Phase::Connect, &shared.timeouts);
+    let timeout = deadline
+        .cap(shared.timeouts.connect)
+        .ok_or_else(timed_out)?;
+    match shared.connector.connect(&shared.uri, timeout) {
+        Ok(stream) => {
+            count(&shared.counters.opened);
+            let ledger: Arc<dyn Ledger> = Arc::clone(&shared.counters) as _;
+            Ok(Connection::new(stream, ledger))
+        }
+        Err(source) if source.kind() == io::ErrorKind::TimedOut => {
+            let mut error = timed_out();
+            error.source = Some(source);
+            Err(error.into())
+        }
+        Err(source) => {
+            let service = client.name().to_owned();
+            Err(ConnectError { service, source }.into())
+        }
+    }
+}
+
+/// A complete answer, and the connection it came on, which is closed unless it is settled.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
+    pub(crate) lease: Lease,
+}
+
+impl Reply {
+    /// The answer makes sense: gives the connection back if the exchange left it clean.
+    pub(crate) fn settle(self, client: &Client) -> Answer {
+        let Lease {
+            connection, permit, ..
+        } = self.lease;
+        match self.answer.close_reason {
+            None => permit.check_in(connection, client.shared.clock.now()),
+            Some(reason) => connection.close(reason),
+        }
+        self.answer
+    }
+
+    /// The answer contradicts itself: its connection is not used again.
+    pub(crate) fn distrust(self) {
+        self.lease.connection.close(CloseReason::Contradiction);
+    }
+}

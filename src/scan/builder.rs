@@ -1,0 +1,218 @@
+//! The settings of a scanner.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Scanner, Shared};
+use crate::client::builder::Settings;
+use crate::client::endpoints::Endpoints;
+use crate::client::health::SuspensionRules;
+use crate::client::stats::Counters;
+use crate::error::{Error, InputError, InvalidInput};
+use crate::net::clock::Clock;
+use crate::net::stream::Connect;
+#[cfg(doc)]
+use crate::scan::verdict::NotScanned;
+
+/// The default of `max_size`: 100 MiB.
+const DEFAULT_MAX_SIZE: u64 = 104_857_600;
+
+/// The default of `suspend_after`.
+const DEFAULT_SUSPEND_AFTER: u32 = 10;
+
+/// The defaults of `suspension`.
+const DEFAULT_SUSPENSION: Duration = Duration::from_secs(30);
+const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(180);
+
+/// Settings of a [`Scanner`].
+#[must_use]
+pub struct ScannerBuilder {
+    uris: Vec<String>,
+    settings: Settings,
+    rules: SuspensionRules,
+    max_size: Option<u64>,
+    negotiate: bool,
+}
+
+impl ScannerBuilder {
+    pub(crate) fn new(uri: &str) -> Self {
+        Self {
+            uris: vec![uri.to_owned()],
+            settings: Settings::default(),
+            rules: SuspensionRules {
+                after: DEFAULT_SUSPEND_AFTER,
+                first: DEFAULT_SUSPENSION,
+                longest: DEFAULT_LONGEST_SUSPENSION,
+            },
+            max_size: Some(DEFAULT_MAX_SIZE),
+            negotiate: true,
+        }
+    }
+
+    /// Adds a server that is asked when those before it are unavailable or suspended.
+    ///
+    /// A scan goes on to the next server only if the content can be sent again (bytes, files, what can
+    /// seek), or if nothing of it was read yet.
+    pub fn endpoint(mut self, uri: &str) -> Self {
+        self.uris.push(uri.to_owned());
+        self
+    }
+
+    /// Suspends a server after so many failures in a row, of all threads together: no connection, a
+    /// broken one, a timeout, a 5xx status. Default: 10. At least 1.
+    ///
+    /// While it is suspended, scans go on to the next server, or fail at once with
+    /// [`Error::Suspended`], so that a thread pool is not parked for a timeout a file. Then one scan
+    /// tries it, and the others go on as before until that one has succeeded. A 503, which asks for
+    /// fewer connections, is answered with a pause of half a second at once.
+    pub fn suspend_after(mut self, failures: u32) -> Self {
+        self.rules.after = failures;
+        self
+    }
+
+    /// How long a server is suspended first; each failed try doubles it, up to `longest`.
+    /// Default: 30 s, 180 s.
+    pub fn suspension(mut self, first: Duration, longest: Duration) -> Self {
+        self.rules.first = first;
+        self.rules.longest = longest;
+        self
+    }
+
+    /// Idle connections to keep for each server. Default: 32. With 0, each exchange has a connection of
+    /// its own: no answer can then be taken for another's, whatever a server or what is between does.
+    pub fn max_idle(mut self, connections: usize) -> Self {
+        self.settings.limits.max_idle = connections;
+        self
+    }
+
+    /// How long an idle connection is worth trying. Default: 60 s.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.limits.idle_timeout = timeout;
+        self
+    }
+
+    /// Connections to each server at once, idle ones included; `None` is no limit of this side's.
+    /// Default: `None`. The server's own `Max-Connections` counts as well, and the smaller one wins.
+    ///
+    /// Scans beyond it wait in line, first come, first served, within their deadline.
+    pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.settings.limits.max_connections = connections.into();
+        self
+    }
+
+    /// Takes the time by which options, idle connections and suspensions expire from another clock:
+    /// for tests, so that they need not wait. Timeouts and deadlines go by the system's.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// The size in bytes above which content is [`NotScanned::TooLarge`]; `None` is no limit.
+    /// Default: 104,857,600 (100 MiB).
+    ///
+    /// Nothing is sent of content that is known to be larger. If that shows only while it is sent,
+    /// the request is abandoned before its end.
+    pub fn max_size(mut self, max_size: impl Into<Option<u64>>) -> Self {
+        self.max_size = max_size.into();
+        self
+    }
+
+    /// Whether to ask the service what it offers before the first scan, and again when that expires.
+    /// Default: true.
+    ///
+    /// Unasked, a service is taken to offer 204: content that comes back unchanged is then
+    /// [`NotScanned::Echoed`] and never clean.
+    pub fn negotiate(mut self, negotiate: bool) -> Self {
+        self.negotiate = negotiate;
+        self
+    }
+
+    /// Bounds resolving and connecting, all addresses together. Default: 10,000 ms.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.connect = timeout;
+        self
+    }
+
+    /// Bounds each wait for bytes of the answer; every byte begins it anew. Default: 10,000 ms.
+    ///
+    /// A service says nothing while its engine works, so this must be longer than a scan of the
+    /// largest file takes there.
+    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.read = timeout;
+        self
+    }
+
+    /// Bounds each wait while the content is sent; every byte, in either direction, begins it anew.
+    /// Default: 10,000 ms.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.write = timeout;
+        self
+    }
+
+    /// Bounds the whole scan, `OPTIONS` included; `None` is no bound. Default: 300 s.
+    ///
+    /// A service that sends a byte now and then never reaches a timeout, but it reaches this. It
+    /// cannot interrupt the caller's own reader; it is noticed when that returns.
+    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.settings.deadline = deadline.into();
+        self
+    }
+
+    /// Adds a field to the head of every ICAP request.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let header = (name.to_owned(), value.as_ref().to_vec());
+        self.settings.headers.push(header);
+        self
+    }
+
+    /// Makes connections in another way than plain TCP.
+    pub fn connector(mut self, connector: impl Connect + 'static) -> Self {
+        self.settings.connector = Arc::new(connector);
+        self
+    }
+
+    /// Checks the settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, or a header that
+    /// cannot be sent.
+    pub fn build(self) -> Result<Scanner, Error> {
+        self.settings.check()?;
+        if self.rules.after == 0 {
+            return Err(InputError::new(InvalidInput::Zero, "suspend_after").into());
+        }
+        let Self {
+            uris,
+            settings,
+            rules,
+            max_size,
+            negotiate,
+        } = self;
+        let counters = Arc::new(Counters::default());
+        let client = |uri: &String| Ok(settings.client(uri.parse()?, Arc::clone(&counters)));
+        let clients = uris.iter().map(client).collect::<Result<Vec<_>, Error>>()?;
+        let clock = Arc::clone(&settings.clock);
+        let shared = Shared {
+            endpoints: Endpoints::new(clients, rules, clock, Arc::clone(&counters)),
+            max_size,
+            negotiate,
+            counters,
+        };
+        Ok(Scanner {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+/// No header values, which may be credentials, and no URIs, which may hold passwords.
+impl fmt::Debug for ScannerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScannerBuilder")
+            .field("max_size", &self.max_size)
+            .field("negotiate", &self.negotiate)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
