@@ -23,9 +23,13 @@
 //! ```text
 //!  Content ──► too large? ── known length over the limit ──────────────► NotScanned(TooLarge)
 //!                 │
+//!              a server that is not suspended; if it fails, the next one
+//!                 │
 //!              OPTIONS (cached): does the service offer 204?
 //!                 │
-//!              connect ──► send head and content ◄──► read what comes ──► answer complete?
+//!              a connection: an idle one that proves it, or a new one
+//!                 │
+//!              send head and content ◄──► read what comes ──► answer complete?
 //!                                                                            │
 //!      the verdict table:  infection evidence, on any status ────────────► Infected
 //!                          204 to everything that was sent ──────────────► Clean
@@ -46,6 +50,13 @@
 //! - **A read timeout is no bound.** It begins anew with every byte. The
 //!   [deadline](ScannerBuilder::deadline) bounds the whole scan; only the caller's own reader, which
 //!   nobody can interrupt, can outlast it.
+//! - **A connection is used again only if it is silent.** ICAP answers carry no number, so an answer that
+//!   comes late would be taken for the next file's. What no client can see is a server, or something
+//!   between, that sends an answer of its own after the next request is on its way. Where that cannot be
+//!   ruled out, [`max_idle(0)`](ScannerBuilder::max_idle) gives each exchange a connection of its own.
+//! - **A failing server is left alone.** After ten failures in a row it is suspended, and scans go on to the
+//!   [next server](ScannerBuilder::endpoint) or fail at once: otherwise each file would park a thread for a
+//!   timeout.
 //! - **`OPTIONS` is no health check.** A server whose engine is down may answer it as always, and call
 //!   everything clean. Scan something that must be found, for example EICAR, from time to time.
 //!
@@ -60,7 +71,9 @@
 //! - **R2** Evidence only worsens. Infection headers count on every status, in the ICAP head, in the
 //!   encapsulated HTTP head, in trailers, and in an answer that breaks off behind them.
 //! - **R3** One answer belongs to one request. A connection is dirty from the first byte of an exchange,
-//!   and bytes that nobody asked for are never an answer. (Each exchange has its own connection yet.)
+//!   and clean again only when the whole request was written, the answer was read to its own end, nothing
+//!   is behind it, nobody asked to close and nothing odd was seen. An idle one must prove that it is open
+//!   and silent when it is put aside and when it is taken again. Any error, panic or early drop closes it.
 //! - **R4** Never deadlock. The server may answer while the content is sent; it is read while writing.
 //! - **R5** Bounded. Every wait has a timeout, the whole has a deadline, and every number a peer sends has
 //!   one of the [limits], checked before memory is taken. Memory does not grow with the content.
@@ -77,8 +90,8 @@
 //! | floor | what it does |
 //! | --- | --- |
 //! | `scan` | decides: [`Scanner`], [`Content`], what servers say about infections, the verdict table |
-//! | `client` | runs one exchange: [`Client`], the transaction itself in `exchange.rs` |
-//! | `net` | moves bytes: URIs, [`Connect`] and [`Stream`], the deadline |
+//! | `client` | runs one exchange: [`Client`], the transaction itself in `exchange.rs`; what is cached, retried and counted, and which server is asked |
+//! | `net` | moves bytes: URIs, [`Connect`] and [`Stream`], the deadline, idle connections |
 //! | `proto` | bytes in, values out: heads, chunks, answers; no socket, clock or log |
 //!
 //! # Features

@@ -27,6 +27,7 @@
 //! ```
 
 mod answers;
+mod clock;
 mod connection;
 mod received;
 mod script;
@@ -41,6 +42,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub use answers::{CLEAN, OPTIONS_ANSWER, echo, eicar, infected};
+pub use clock::ManualClock;
 pub use received::{Conversation, Received};
 pub use script::Script;
 use shared::{Behaviour, Phase, Shared, accept_all};

@@ -15,7 +15,7 @@ use crate::proto::response::Response;
 #[must_use = "content that is not clean must not be handed on"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The service has seen all of the content and found nothing.
+    /// All of the content was sent to the service, and the service answered that it found nothing.
     Clean,
     /// The service found a threat.
     Infected(Threats),

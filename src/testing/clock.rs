@@ -1,0 +1,56 @@
+//! A clock that stands still until it is moved.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Clock;
+
+/// A clock that stands still until it is [advanced](ManualClock::advance), for
+/// [`ScannerBuilder::clock`](crate::ScannerBuilder::clock). Clones are the same clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use icap_client::testing::{ManualClock, Server};
+/// use icap_client::{Content, Scanner};
+///
+/// let server = Server::start()?;
+/// let clock = ManualClock::new();
+/// let scanner = Scanner::builder(&server.uri()).clock(clock.clone()).build()?;
+/// scanner.scan(Content::bytes(b"hello"))?;
+/// // The options hold for an hour; a day later they are asked for again.
+/// clock.advance(Duration::from_secs(24 * 3600));
+/// scanner.scan(Content::bytes(b"hello"))?;
+/// assert_eq!(scanner.stats().options_sent, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ManualClock {
+    now: Arc<Mutex<Instant>>,
+}
+
+impl ManualClock {
+    /// A clock that shows the present time.
+    #[must_use]
+    pub fn new() -> Self {
+        let now = Arc::new(Mutex::new(Instant::now()));
+        Self { now }
+    }
+
+    /// Moves the time on; beyond what an [`Instant`] can say, it stands still.
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = now.checked_add(by).unwrap_or(*now);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,237 @@
+//! Servers that fail are left alone for a while, and others are asked meanwhile.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server};
+use icap_client::{Content, Error, Scanner};
+
+fn hello() -> Content<'static> {
+    Content::bytes(b"hello")
+}
+
+/// A URI that nobody listens at.
+fn nobody() -> String {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    format!("icap://127.0.0.1:{port}/scan")
+}
+
+/// A server that answers scans as the switch says: with an error status, or clean.
+fn switched(status: &'static str) -> (Server, Arc<AtomicBool>, Arc<AtomicUsize>) {
+    let (fails, asked) = (
+        Arc::new(AtomicBool::new(true)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let (switch, count) = (Arc::clone(&fails), Arc::clone(&asked));
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ => {
+            count.fetch_add(1, SeqCst);
+            let fails = switch.load(SeqCst);
+            Script::new().send(if fails {
+                format!("ICAP/1.0 {status}\r\n\r\n")
+            } else {
+                CLEAN.into()
+            })
+        }
+    });
+    (server.unwrap(), fails, asked)
+}
+
+#[test]
+fn scans_go_on_to_the_next_server() {
+    let (failing, ..) = switched("500 Server error");
+    let second = Server::start().unwrap();
+    for first in [nobody(), failing.uri()] {
+        let builder = Scanner::builder(&first)
+            .endpoint(&second.uri())
+            .suspend_after(3);
+        let scanner = builder.build().unwrap();
+        for _ in 0..10 {
+            let report = scanner.scan(hello()).unwrap();
+            assert!(report.verdict().is_clean());
+            assert_eq!(report.service(), second.uri());
+        }
+        let stats = scanner.stats();
+        assert_eq!(
+            (stats.failovers, stats.errors),
+            (3, 0),
+            "then the first is suspended"
+        );
+        assert_eq!(stats.suspended[0].service, first);
+    }
+}
+
+#[test]
+fn a_reader_goes_on_only_if_nothing_of_it_was_read() {
+    let second = Server::start().unwrap();
+    let reader = || Content::reader(&b"hello"[..]);
+    let scanner = Scanner::builder(&nobody())
+        .endpoint(&second.uri())
+        .build()
+        .unwrap();
+    assert!(scanner.scan(reader()).unwrap().verdict().is_clean());
+
+    let (failing, ..) = switched("500 Server error");
+    let scanner = Scanner::builder(&failing.uri())
+        .endpoint(&second.uri())
+        .build()
+        .unwrap();
+    assert_eq!(scanner.scan(reader()).unwrap_err().status(), Some(500));
+    assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+}
+
+#[test]
+fn what_is_not_the_servers_fault_stays_with_it() {
+    let second = Server::start().unwrap();
+    let not_found = Script::new()
+        .read_request()
+        .send("ICAP/1.0 404 Service not found\r\n\r\n");
+    let first = Server::scripted([not_found]).unwrap();
+    let builder = Scanner::builder(&first.uri())
+        .endpoint(&second.uri())
+        .suspend_after(1);
+    let scanner = builder.build().unwrap();
+    for _ in 0..3 {
+        assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(404));
+    }
+    let content = Content::reader(std::io::empty()).len(9);
+    assert!(scanner.scan(content).is_err());
+    assert!(scanner.stats().suspended.is_empty());
+    assert_eq!(second.connections(), 0);
+}
+
+#[test]
+fn a_black_hole_is_suspended_and_then_calls_fail_at_once() {
+    let server = Server::scripted([Script::new().hold()]).unwrap();
+    let builder = Scanner::builder(&server.uri()).read_timeout(Duration::from_millis(200));
+    let scanner = builder.build().unwrap();
+    let scan_64_times = || {
+        std::thread::scope(|scope| {
+            let scan = || {
+                let began = Instant::now();
+                (scanner.scan(hello()).unwrap_err(), began.elapsed())
+            };
+            let scans: Vec<_> = (0..64).map(|_| scope.spawn(scan)).collect();
+            scans
+                .into_iter()
+                .map(|scan| scan.join().unwrap())
+                .collect::<Vec<_>>()
+        })
+    };
+    let first = scan_64_times();
+    assert!(first.iter().all(|(error, _)| error.is_unavailable()));
+    let mut then = scan_64_times();
+    then.sort_by_key(|(_, took)| *took);
+    println!(
+        "64 callers, suspended: median {:?}, longest {:?}",
+        then[32].1, then[63].1
+    );
+    for (error, _) in &then {
+        let Error::Suspended(error) = error else {
+            panic!("{error}")
+        };
+        assert!(error.why().contains("timed out"), "{error}");
+        assert!(error.retry_in() <= Duration::from_secs(30));
+        let said = error.to_string();
+        assert!(
+            said.contains(&server.uri()) && said.contains("suspended"),
+            "{said}"
+        );
+    }
+    // One at a time, so that what is measured is the call and not the threads.
+    for _ in 0..64 {
+        let began = Instant::now();
+        assert!(matches!(scanner.scan(hello()), Err(Error::Suspended(_))));
+        assert!(
+            began.elapsed() < Duration::from_millis(10),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+    let stats = scanner.stats();
+    assert_eq!(stats.suspended.len(), 1);
+    assert_eq!(stats.scans, stats.errors);
+}
+
+#[test]
+fn after_a_suspension_one_scan_tries_first() {
+    let (server, fails, asked) = switched("500 Server error");
+    let clock = ManualClock::new();
+    let builder = Scanner::builder(&server.uri())
+        .clock(clock.clone())
+        .suspend_after(2);
+    let first = Duration::from_secs(30);
+    let scanner = builder
+        .suspension(first, Duration::from_secs(180))
+        .build()
+        .unwrap();
+    for _ in 0..5 {
+        assert!(scanner.scan(hello()).is_err());
+    }
+    assert_eq!(asked.load(SeqCst), 2);
+    // Twice as long after each failed try, up to the longest.
+    for length in [30, 60, 120, 180, 180] {
+        clock.advance(Duration::from_secs(length - 1));
+        assert!(
+            matches!(scanner.scan(hello()), Err(Error::Suspended(_))),
+            "{length}"
+        );
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(
+            scanner.scan(hello()).unwrap_err().status(),
+            Some(500),
+            "{length}"
+        );
+    }
+    assert_eq!(asked.load(SeqCst), 7);
+    fails.store(false, SeqCst);
+    clock.advance(Duration::from_secs(180));
+    assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+#[test]
+fn a_503_is_a_short_pause_at_once() {
+    let (server, fails, asked) = switched("503 Service overloaded");
+    let clock = ManualClock::new();
+    let scanner = Scanner::builder(&server.uri())
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(503));
+    assert!(matches!(scanner.scan(hello()), Err(Error::Suspended(_))));
+    assert_eq!(asked.load(SeqCst), 1);
+    fails.store(false, SeqCst);
+    clock.advance(Duration::from_millis(500));
+    assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+}
+
+#[test]
+fn a_slow_reader_of_the_caller_does_not_suspend_the_server() {
+    struct Fails;
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::TimedOut.into())
+        }
+    }
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .suspend_after(1)
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        assert!(matches!(
+            scanner.scan(Content::reader(Fails)),
+            Err(Error::Content(_))
+        ));
+    }
+    assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+}

@@ -1,0 +1,648 @@
+//! Connections are used again, shared by threads, and never give one request the answer of another.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server, eicar, infected};
+use icap_client::{
+    Connect, Content, Error, Phase, Readiness, Scanner, ServiceUri, Stats, Stream, TimeLimit,
+};
+
+fn hello() -> Content<'static> {
+    Content::bytes(b"hello")
+}
+
+fn scan_clean(scanner: &Scanner) {
+    let report = scanner.scan(hello()).unwrap();
+    assert!(report.verdict().is_clean(), "{}", report.verdict());
+}
+
+/// How many connections were closed for that reason.
+fn closed(stats: &Stats, reason: &str) -> u64 {
+    stats
+        .closed_by_reason
+        .get(reason)
+        .copied()
+        .unwrap_or_default()
+}
+
+fn assert_adds_up(stats: &Stats) {
+    let open = stats.connections_opened - stats.connections_closed;
+    assert_eq!(open, stats.connections_idle, "{stats:?}");
+}
+
+/// Connects over TCP, counts what is open, and can wait for bytes or lie about readiness.
+#[derive(Clone, Default)]
+struct Tap(Arc<TapState>);
+
+#[derive(Default)]
+struct TapState {
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+    /// Further handles of the connections, in the order they were made.
+    handles: Mutex<Vec<TcpStream>>,
+    /// Of how many calls of `readiness` the answer is Idle, whatever is there.
+    blind: AtomicUsize,
+}
+
+impl Tap {
+    /// Returns when there is something to read on the connection, be it its end; takes nothing.
+    fn await_bytes(&self, connection: usize) {
+        let handle = self.0.handles.lock().unwrap()[connection]
+            .try_clone()
+            .unwrap();
+        handle
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        handle.peek(&mut [0]).unwrap();
+    }
+}
+
+impl Connect for Tap {
+    fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        let open = self.0.open.fetch_add(1, SeqCst) + 1;
+        self.0.most_open.fetch_max(open, SeqCst);
+        let stream = TcpStream::connect((service.host(), service.port()))?;
+        stream.set_nodelay(true)?;
+        self.0.handles.lock().unwrap().push(stream.try_clone()?);
+        Ok(Box::new(Tapped {
+            stream,
+            tap: self.clone(),
+        }))
+    }
+}
+
+struct Tapped {
+    stream: TcpStream,
+    tap: Tap,
+}
+
+impl Drop for Tapped {
+    fn drop(&mut self) {
+        // The other handle would keep it open.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        self.tap.0.open.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Read for Tapped {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buf)
+    }
+}
+
+impl Write for Tapped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Tapped {
+    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(timeout))
+    }
+    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(timeout))
+    }
+    fn readiness(&mut self) -> io::Result<Readiness> {
+        let see = |blind: usize| blind.checked_sub(1);
+        if self.tap.0.blind.fetch_update(SeqCst, SeqCst, see).is_ok() {
+            return Ok(Readiness::Idle);
+        }
+        self.stream.readiness()
+    }
+}
+
+#[test]
+fn two_thousand_scans_take_one_connection_and_one_options() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    for _ in 0..2000 {
+        scan_clean(&scanner);
+    }
+    let stats = scanner.stats();
+    assert_eq!(
+        (stats.connections_opened, stats.connections_reused),
+        (1, 2000)
+    );
+    assert_eq!(
+        (stats.options_sent, stats.clean, stats.scans),
+        (1, 2000, 2000)
+    );
+    assert!(
+        stats.bytes_sent > 2000 * 100 && stats.bytes_received > 2000 * 50,
+        "{stats:?}"
+    );
+    assert_adds_up(&stats);
+    assert_eq!((server.connections(), server.requests()), (1, 2001));
+}
+
+/// A connection that has answered OPTIONS and one scan, and then does what `then` says.
+fn after_one_scan(then: impl FnOnce(Script) -> Script) -> Script {
+    then(Script::new().answer_options().read_request().send(CLEAN))
+}
+
+#[test]
+fn a_stray_204_on_an_idle_connection_is_nobodys_answer() {
+    for delay in [0, 1, 2, 5, 10, 20, 50] {
+        let stray = |script: Script| {
+            script
+                .wait(Duration::from_millis(delay))
+                .send(CLEAN)
+                .read_to_end()
+        };
+        let own = Script::new().read_request().send(infected("own"));
+        let server = Server::scripted([after_one_scan(stray), own]).unwrap();
+        let tap = Tap::default();
+        let scanner = Scanner::builder(&server.uri())
+            .connector(tap.clone())
+            .build()
+            .unwrap();
+        match scanner.scan(hello()) {
+            Ok(report) => {
+                assert!(report.verdict().is_clean());
+                tap.await_bytes(0);
+            }
+            // The stray came together with the answer.
+            Err(error) => assert!(error.is_protocol(), "{error}"),
+        }
+        let report = scanner.scan(hello()).unwrap();
+        assert_eq!(
+            report.verdict().to_string(),
+            "infected: own",
+            "after {delay} ms"
+        );
+        assert_adds_up(&scanner.stats());
+    }
+}
+
+#[test]
+fn a_stray_204_between_the_probe_and_the_first_byte_is_nobodys_answer() {
+    let stray = |script: Script| script.send(CLEAN).read_to_end();
+    let own = Script::new().read_request().send(infected("own"));
+    // The first scan must not see it behind its answer: it is sent when the content is asked for.
+    let server = Server::scripted([
+        after_one_scan(|s| stray(s.wait(Duration::from_millis(30)))),
+        own,
+    ]);
+    let server = server.unwrap();
+    let tap = Tap::default();
+    let scanner = Scanner::builder(&server.uri())
+        .connector(tap.clone())
+        .build()
+        .unwrap();
+    scan_clean(&scanner);
+    tap.await_bytes(0);
+    // The probe at check-out sees nothing, as if the bytes had come a moment later.
+    tap.0.blind.store(1, SeqCst);
+    let report = scanner.scan(hello()).unwrap();
+    assert_eq!(report.verdict().to_string(), "infected: own");
+    let stats = scanner.stats();
+    assert_eq!((stats.retries, stats.connections_opened), (1, 2));
+    assert_adds_up(&stats);
+}
+
+#[test]
+fn a_204_before_the_end_of_the_upload_is_not_believed_on_a_connection_used_before() {
+    let early = |script: Script| script.read_bytes(70_000).send(CLEAN).read_to_end();
+    let server = Server::scripted([after_one_scan(early)]).unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    scan_clean(&scanner);
+    let error = scanner
+        .scan(Content::bytes(&vec![7; 20_000_000]))
+        .unwrap_err();
+    assert!(error.is_protocol(), "{error}");
+}
+
+#[test]
+fn an_idle_connection_the_server_has_closed_is_replaced() {
+    let server = Server::scripted([
+        after_one_scan(Script::close),
+        Script::new().read_request().send(infected("own")),
+    ]);
+    let server = server.unwrap();
+    let tap = Tap::default();
+    let scanner = Scanner::builder(&server.uri())
+        .connector(tap.clone())
+        .build()
+        .unwrap();
+    scan_clean(&scanner);
+    tap.await_bytes(0);
+    let content = Content::reader(&b"hello"[..]);
+    assert_eq!(
+        scanner.scan(content).unwrap().verdict().to_string(),
+        "infected: own"
+    );
+    assert_eq!(
+        scanner.stats().retries,
+        0,
+        "it was seen before anything was sent"
+    );
+}
+
+/// Two scans; before the second, the server has closed the connection and the client does not see it
+/// until it has sent its request.
+fn second_scan_on_a_dead_connection(
+    then: impl FnOnce(Script) -> Script,
+    content: Content<'_>,
+) -> (Result<String, Error>, Stats) {
+    let own = Script::new().read_request().send(infected("own"));
+    let server = Server::scripted([after_one_scan(then), own]).unwrap();
+    let tap = Tap::default();
+    let scanner = Scanner::builder(&server.uri())
+        .connector(tap.clone())
+        .build()
+        .unwrap();
+    scan_clean(&scanner);
+    tap.0.blind.store(2, SeqCst);
+    let result = scanner
+        .scan(content)
+        .map(|report| report.verdict().to_string());
+    (result, scanner.stats())
+}
+
+#[test]
+fn a_request_lost_with_a_reused_connection_is_sent_once_more_if_it_can_be() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"hello").unwrap();
+    for content in [
+        hello(),
+        Content::file(file.path()).unwrap(),
+        Content::seekable(io::Cursor::new(b"hello")),
+    ] {
+        let closes = |script: Script| script.read_bytes(10).close();
+        let (result, stats) = second_scan_on_a_dead_connection(closes, content);
+        assert_eq!(result.unwrap(), "infected: own");
+        assert_eq!((stats.retries, stats.connections_opened), (1, 2));
+        assert_adds_up(&stats);
+    }
+    let closes = |script: Script| script.read_bytes(10).close();
+    let content = Content::reader(&b"hello"[..]);
+    let (result, stats) = second_scan_on_a_dead_connection(closes, content);
+    let error = result.unwrap_err();
+    assert!(
+        matches!(error, Error::Disconnected(_)) && error.is_retryable(),
+        "{error:?}"
+    );
+    assert_eq!(stats.retries, 0);
+}
+
+#[test]
+fn a_request_that_got_a_byte_of_an_answer_is_not_sent_again() {
+    let half = |script: Script| script.read_request().send("ICAP/1.0 2").close();
+    let (result, stats) = second_scan_on_a_dead_connection(half, hello());
+    assert!(result.unwrap_err().is_protocol());
+    assert_eq!(stats.retries, 0);
+}
+
+#[test]
+fn a_connection_after_anything_odd_is_not_used_again() {
+    let contradictory = format!(
+        "ICAP/1.0 204 OK\r\nX-Infection-Found: Type=0; Threat=x;\r\n{}",
+        "Encapsulated: null-body=0\r\n\r\n"
+    );
+    for (answer, reason) in [
+        (
+            "ICAP/1.0 204 OK\r\nConnection: close\r\n\r\n".to_owned(),
+            "the peer asked to close",
+        ),
+        (format!("{CLEAN}\r\n"), "bytes came behind the answer"),
+        (
+            format!("ICAP/1.0 100 Continue\r\n\r\n{CLEAN}"),
+            "the peer sent something odd",
+        ),
+        (
+            "ICAP/1.0 204 OK\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "the peer sent something odd",
+        ),
+        (contradictory, "the answer contradicts itself"),
+    ] {
+        let script = Script::new().read_request().send(&answer).read_to_end();
+        let server = Server::scripted([script]).unwrap();
+        let scanner = Scanner::builder(&server.uri())
+            .negotiate(false)
+            .build()
+            .unwrap();
+        for _ in 0..2 {
+            let _ = scanner.scan(hello()).unwrap();
+        }
+        let stats = scanner.stats();
+        assert_eq!(
+            (stats.connections_opened, stats.connections_idle),
+            (2, 0),
+            "{answer}"
+        );
+        assert_eq!(closed(&stats, reason), 2, "{answer}: {stats:?}");
+    }
+}
+
+#[test]
+fn a_panic_or_an_error_of_the_callers_reader_costs_one_connection_and_nothing_more() {
+    struct Panics;
+    impl Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("the reader's own fault")
+        }
+    }
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .max_connections(1)
+        .build()
+        .unwrap();
+    scan_clean(&scanner);
+    let scan = || scanner.scan(Content::reader(io::repeat(7).take(100_000).chain(Panics)));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(scan)).is_err());
+    assert!(scanner.scan(Content::reader(&b"hello"[..]).len(9)).is_err());
+    scan_clean(&scanner);
+    let stats = scanner.stats();
+    assert_eq!(
+        (
+            stats.connections_opened,
+            closed(&stats, "the exchange failed")
+        ),
+        (3, 2)
+    );
+    assert_adds_up(&stats);
+}
+
+#[test]
+fn what_the_pool_holds_is_closed_with_the_last_clone_of_its_scanner() {
+    let server = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ => Script::new().send(CLEAN),
+    });
+    let server = server.unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    let clone = scanner.clone();
+    scan_clean(&clone);
+    drop(clone);
+    assert_eq!(scanner.stats().connections_idle, 1);
+    drop(scanner);
+    // It ends by itself only because the client has closed.
+    let began = Instant::now();
+    assert!(server.finish()[0].closed_by_client());
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn idle_connections_are_limited_in_number_and_age() {
+    let server = Server::start().unwrap();
+    let clock = ManualClock::new();
+    let builder = Scanner::builder(&server.uri())
+        .clock(clock.clone())
+        .max_idle(2);
+    let scanner = builder
+        .idle_timeout(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    scan_at_once(&scanner, 5);
+    let stats = scanner.stats();
+    assert!(stats.connections_idle <= 2, "{stats:?}");
+    assert_adds_up(&stats);
+    let idle = stats.connections_idle;
+    clock.advance(Duration::from_secs(61));
+    scan_clean(&scanner);
+    let stats = scanner.stats();
+    assert_eq!(
+        closed(&stats, "it was idle for too long"),
+        idle,
+        "{stats:?}"
+    );
+    assert_adds_up(&stats);
+
+    let none = Scanner::builder(&server.uri()).max_idle(0).build().unwrap();
+    (0..3).for_each(|_| assert!(none.scan(hello()).unwrap().verdict().is_clean()));
+    let stats = none.stats();
+    assert_eq!((stats.connections_opened, stats.connections_idle), (4, 0));
+}
+
+/// Scans on `threads` threads that all hold a connection at the same time.
+fn scan_at_once(scanner: &Scanner, threads: usize) {
+    struct Meets<'b>(Option<&'b std::sync::Barrier>);
+    impl Read for Meets<'_> {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.take().map(std::sync::Barrier::wait);
+            Ok(0)
+        }
+    }
+    scan_clean(scanner);
+    let barrier = std::sync::Barrier::new(threads);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                scanner
+                    .scan(Content::reader(Meets(Some(&barrier))))
+                    .unwrap()
+            });
+        }
+    });
+}
+
+/// 32 threads, 640 scans; returns the longest a scan took, and the median.
+fn scan_with_many_threads(scanner: &Scanner) -> (Duration, Duration) {
+    let took = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let report = scanner.scan(hello()).unwrap();
+                    assert!(report.verdict().is_clean());
+                    took.lock().unwrap().push(report.elapsed());
+                }
+            });
+        }
+    });
+    let mut took = took.into_inner().unwrap();
+    took.sort();
+    (took[took.len() - 1], took[took.len() / 2])
+}
+
+#[test]
+fn never_more_connections_than_the_service_or_the_caller_allows() {
+    let limited = |limit: &'static str| {
+        let options = OPTIONS_ANSWER.replace("Max-Connections: 100", limit);
+        assert_ne!(options, OPTIONS_ANSWER);
+        Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            _ => Script::new().wait(Duration::from_millis(1)).send(CLEAN),
+        })
+        .unwrap()
+    };
+    for (announced, own, expected) in [
+        ("Max-Connections: 2", None, 2),
+        ("Max-Connections: 2", Some(5), 2),
+        ("Max-Connections: 99", Some(2), 2),
+        ("Max-Connections: 0", Some(2), 2),
+        ("Max-Connections: many", Some(2), 2),
+    ] {
+        let server = limited(announced);
+        let tap = Tap::default();
+        let builder = Scanner::builder(&server.uri())
+            .connector(tap.clone())
+            .max_connections(own);
+        let scanner = builder.build().unwrap();
+        // So that the service's limit is known before many ask.
+        scan_clean(&scanner);
+        let (longest, median) = scan_with_many_threads(&scanner);
+        println!("{announced}, own {own:?}: longest {longest:?}, median {median:?}");
+        assert_eq!(
+            tap.0.most_open.load(SeqCst),
+            expected,
+            "{announced} {own:?}"
+        );
+        // First come, first served: nobody waits for many rounds.
+        assert!(
+            longest < 20 * median + Duration::from_secs(1),
+            "{longest:?} against {median:?}"
+        );
+        assert_adds_up(&scanner.stats());
+    }
+}
+
+#[test]
+fn who_waits_in_line_for_too_long_is_told_so() {
+    let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+    let deadline = Duration::from_millis(300);
+    let builder = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .max_connections(1);
+    let scanner = builder.deadline(deadline).build().unwrap();
+    std::thread::scope(|scope| {
+        let scans: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| scanner.scan(hello()).unwrap_err()))
+            .collect();
+        let errors = scans.into_iter().map(|scan| scan.join().unwrap());
+        let phases: Vec<_> = errors
+            .map(|error| match error {
+                Error::Timeout(error) => (error.phase(), error.limit(), error.to_string()),
+                other => panic!("{other}"),
+            })
+            .collect();
+        let in_line = phases
+            .iter()
+            .filter(|(phase, ..)| *phase == Phase::Checkout)
+            .count();
+        assert_eq!(in_line, 2, "{phases:?}");
+        assert!(
+            phases
+                .iter()
+                .all(|(_, limit, _)| *limit == TimeLimit::Deadline),
+            "{phases:?}"
+        );
+        assert!(
+            phases
+                .iter()
+                .any(|(.., said)| said.contains("waiting for a free connection to icap://"))
+        );
+    });
+}
+
+#[test]
+fn one_thread_asks_for_the_options_and_the_others_wait() {
+    let server = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new()
+            .wait(Duration::from_millis(50))
+            .send(OPTIONS_ANSWER),
+        _ => Script::new().send(CLEAN),
+    });
+    let server = server.unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    scan_with_many_threads(&scanner);
+    assert_eq!(scanner.stats().options_sent, 1);
+}
+
+#[test]
+fn those_who_wait_for_options_share_the_failure() {
+    let fails = Script::new()
+        .read_request()
+        .wait(Duration::from_millis(100))
+        .send("ICAP/1.0 404 No\r\n\r\n");
+    let server = Server::scripted([fails]).unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(404)));
+        }
+    });
+    assert!(scanner.stats().options_sent < 8, "{:?}", scanner.stats());
+}
+
+/// A server whose answers carry the tags that `tag` gives for OPTIONS and for scans.
+fn tagged(tag: impl Fn(bool) -> String + Send + Sync + 'static) -> Server {
+    let retag = |answer: &str, tag: &str| answer.replace("icap-client-testing", tag);
+    Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(retag(OPTIONS_ANSWER, &tag(true))),
+        _ => Script::new().send(retag(CLEAN, &tag(false))),
+    })
+    .unwrap()
+}
+
+#[test]
+fn options_are_fetched_again_once_when_the_istag_changes() {
+    let scans = AtomicUsize::new(0);
+    let server = tagged(move |is_options| {
+        let scans = scans.fetch_add(usize::from(!is_options), SeqCst);
+        if scans < 300 {
+            "before".to_owned()
+        } else {
+            "after".to_owned()
+        }
+    });
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    for _ in 0..600 {
+        scan_clean(&scanner);
+    }
+    assert_eq!(scanner.stats().options_sent, 2);
+}
+
+#[test]
+fn an_options_answer_that_always_shows_another_istag_does_not_cost_one_per_scan() {
+    let server = tagged(|is_options| {
+        if is_options {
+            "options".into()
+        } else {
+            "scan".into()
+        }
+    });
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    scan_with_many_threads(&scanner);
+    assert!(scanner.stats().options_sent <= 2, "{:?}", scanner.stats());
+}
+
+#[test]
+fn many_threads_never_get_each_others_verdict() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    let eicar = eicar();
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let (scanner, eicar) = (&scanner, &eicar);
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let is_eicar = (thread + round) % 2 == 0;
+                    let content = if is_eicar {
+                        Content::bytes(eicar)
+                    } else {
+                        hello()
+                    };
+                    let report = scanner.scan(content).unwrap();
+                    assert_eq!(report.verdict().is_infected(), is_eicar);
+                    assert_eq!(report.verdict().is_clean(), !is_eicar);
+                }
+            });
+        }
+    });
+    let stats = scanner.stats();
+    assert_eq!(
+        (stats.scans, stats.clean, stats.infected),
+        (3200, 1600, 1600)
+    );
+    assert_eq!(server.connections() as u64, stats.connections_opened);
+    assert_adds_up(&stats);
+}
