@@ -26,7 +26,8 @@ use crate::error::{
 use crate::net::connection::{CloseReason, Connection};
 use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::stream::{Readiness, is_stall};
-use crate::proto::response::{Event, Remains, Response, ResponseReader};
+use crate::proto::reader::{Event, Remains, ResponseReader};
+use crate::proto::response::Response;
 use crate::proto::text::glimpse;
 
 /// How long a write may stall before what can be read is looked at: at first, and at most.

@@ -29,8 +29,9 @@ use crate::net::stream::Connect;
 use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::options::ServiceOptions;
+use crate::proto::reader::ResponseReader;
 use crate::proto::request::Request;
-use crate::proto::response::{Response, ResponseReader};
+use crate::proto::response::Response;
 
 /// A client of one ICAP service, for the protocol as RFC 3507 has it.
 ///

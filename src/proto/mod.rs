@@ -11,6 +11,7 @@ pub(crate) mod header;
 pub mod limits;
 pub(crate) mod number;
 pub(crate) mod options;
+pub(crate) mod reader;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod status;

@@ -183,7 +183,7 @@ fn list_of(headers: Headers<'_>, name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::response::ResponseReader;
+    use crate::proto::reader::ResponseReader;
 
     fn options(fields: &str) -> ServiceOptions {
         let input = format!("ICAP/1.0 200 OK\r\n{fields}Encapsulated: null-body=0\r\n\r\n");

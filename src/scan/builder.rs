@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Scanner, Shared};
-use crate::client::builder::Settings;
+use crate::client::builder::{Settings, connection_settings};
 use crate::client::endpoints::Endpoints;
 use crate::client::health::SuspensionRules;
 use crate::client::stats::Counters;
@@ -79,35 +79,6 @@ impl ScannerBuilder {
         self
     }
 
-    /// Idle connections to keep for each server. Default: 32. With 0, each exchange has a connection of
-    /// its own: no answer can then be taken for another's, whatever a server or what is between does.
-    pub fn max_idle(mut self, connections: usize) -> Self {
-        self.settings.limits.max_idle = connections;
-        self
-    }
-
-    /// How long an idle connection is worth trying. Default: 60 s.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.limits.idle_timeout = timeout;
-        self
-    }
-
-    /// Connections to each server at once, idle ones included; `None` is no limit of this side's.
-    /// Default: `None`. The server's own `Max-Connections` counts as well, and the smaller one wins.
-    ///
-    /// Scans beyond it wait in line, first come, first served, within their deadline.
-    pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
-        self.settings.limits.max_connections = connections.into();
-        self
-    }
-
-    /// Takes the time by which options, idle connections and suspensions expire from another clock:
-    /// for tests, so that they need not wait. Timeouts and deadlines go by the system's.
-    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.settings.clock = Arc::new(clock);
-        self
-    }
-
     /// The size in bytes above which content is [`NotScanned::TooLarge`]; `None` is no limit.
     /// Default: 104,857,600 (100 MiB).
     ///
@@ -128,49 +99,7 @@ impl ScannerBuilder {
         self
     }
 
-    /// Bounds resolving and connecting, all addresses together. Default: 10,000 ms.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeouts.connect = timeout;
-        self
-    }
-
-    /// Bounds each wait for bytes of the answer; every byte begins it anew. Default: 10,000 ms.
-    ///
-    /// A service says nothing while its engine works, so this must be longer than a scan of the
-    /// largest file takes there.
-    pub fn read_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeouts.read = timeout;
-        self
-    }
-
-    /// Bounds each wait while the content is sent; every byte, in either direction, begins it anew.
-    /// Default: 10,000 ms.
-    pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeouts.write = timeout;
-        self
-    }
-
-    /// Bounds the whole scan, `OPTIONS` included; `None` is no bound. Default: 300 s.
-    ///
-    /// A service that sends a byte now and then never reaches a timeout, but it reaches this. It
-    /// cannot interrupt the caller's own reader; it is noticed when that returns.
-    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
-        self.settings.deadline = deadline.into();
-        self
-    }
-
-    /// Adds a field to the head of every ICAP request.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let header = (name.to_owned(), value.as_ref().to_vec());
-        self.settings.headers.push(header);
-        self
-    }
-
-    /// Makes connections in another way than plain TCP.
-    pub fn connector(mut self, connector: impl Connect + 'static) -> Self {
-        self.settings.connector = Arc::new(connector);
-        self
-    }
+    connection_settings!();
 
     /// Checks the settings. Nothing is sent yet.
     ///

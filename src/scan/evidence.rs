@@ -9,7 +9,8 @@ use std::fmt;
 
 use crate::proto::header::{Field, legible_fields};
 use crate::proto::number::decimal;
-use crate::proto::response::{Remains, Response};
+use crate::proto::reader::Remains;
+use crate::proto::response::Response;
 use crate::proto::text::displayable;
 
 /// One thing a service found.

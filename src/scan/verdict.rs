@@ -271,8 +271,8 @@ fn is_echo(response: &Response, sent: &Sent) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::reader::ResponseReader;
     use crate::proto::request::Method;
-    use crate::proto::response::ResponseReader;
 
     const SENT: Sent = Sent {
         is_complete: true,

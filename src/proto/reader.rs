@@ -1,0 +1,711 @@
+//! The incremental reader of a whole answer (RFC 3507 §4.3.3, §4.4).
+//!
+//! [`ResponseReader`] is fed whatever arrives and says what it means: an interim answer, the final
+//! head, a piece of body, the end. It reads to the answer's own end and no byte further, because that
+//! is where the next answer would begin. An end of the connection is never the end of an answer.
+
+use super::chunk::{ChunkDecoder, Decoded};
+use super::encapsulated::{BodyKind, Encapsulated};
+use super::head::HeadFinder;
+use super::header::{Field, Headers};
+use super::limits::{MAX_HEAD, MAX_INTERIM_ANSWERS};
+use super::request::{self, Method};
+use super::response::{Response, StatusHead};
+use super::status;
+use super::text::{displayable, glimpse};
+use crate::error::{Limit, Violation};
+
+/// What the bytes fed so far mean.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event<'i> {
+    /// All of the input is used up; more is needed.
+    NeedsMore,
+    /// A 1xx answer; the final one is still to come.
+    Interim(u16),
+    /// The final answer's heads are complete.
+    Head,
+    /// A piece of the decoded body.
+    Body(&'i [u8]),
+    /// The answer is complete; what was not used does not belong to it.
+    End,
+}
+
+/// Reads one final answer, and the interim ones before it, from input that arrives in any pieces.
+#[derive(Debug)]
+pub(crate) struct ResponseReader {
+    method: Method,
+    body_limit: u64,
+    state: State,
+    response: Option<Response>,
+    interim: Vec<StatusHead>,
+    /// What was wrong, when it was seen in a head.
+    seen: Option<String>,
+}
+
+/// What is left of an answer, be it complete or broken off.
+#[derive(Debug, Default)]
+pub(crate) struct Remains {
+    /// As far as its ICAP head was complete.
+    pub(crate) response: Option<Response>,
+    /// The head or trailer section in which it broke off, as far as it came, and interim heads before
+    /// it. Unchecked, but what a line of it says of an infection counts.
+    pub(crate) fragment: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum State {
+    IcapHead { buffer: Vec<u8>, finder: HeadFinder },
+    HttpHeads { buffer: Vec<u8>, list: Encapsulated },
+    Body { decoder: ChunkDecoder, len: u64 },
+    Ended,
+}
+
+impl State {
+    fn start() -> Self {
+        Self::IcapHead {
+            buffer: Vec::new(),
+            finder: HeadFinder::default(),
+        }
+    }
+}
+
+impl ResponseReader {
+    /// A reader of the answer to a request with `method`, whose body may have `body_limit` bytes.
+    pub(crate) fn new(method: Method, body_limit: u64) -> Self {
+        Self {
+            method,
+            body_limit,
+            state: State::start(),
+            response: None,
+            interim: Vec::new(),
+            seen: None,
+        }
+    }
+
+    /// Takes what it can of `input`; returns how much that was, and what it means.
+    ///
+    /// The heads may be complete without any more input, so call it until it needs more.
+    pub(crate) fn feed<'i>(&mut self, input: &'i [u8]) -> Result<(usize, Event<'i>), Violation> {
+        match &mut self.state {
+            State::IcapHead { .. } => self.feed_icap_head(input),
+            State::HttpHeads { .. } => self.feed_http_heads(input),
+            State::Body { decoder, len } => {
+                let (used, decoded) = decoder.decode(input)?;
+                let event = match decoded {
+                    Decoded::NeedsMore => Event::NeedsMore,
+                    Decoded::Data(data) => {
+                        *len += data.len() as u64;
+                        Event::Body(data)
+                    }
+                    Decoded::End => {
+                        self.end_body()?;
+                        Event::End
+                    }
+                };
+                Ok((used, event))
+            }
+            State::Ended => Ok((0, Event::End)),
+        }
+    }
+
+    /// Whether any byte of an answer was taken.
+    pub(crate) fn has_begun(&self) -> bool {
+        match &self.state {
+            State::IcapHead { buffer, .. } => !buffer.is_empty() || !self.interim.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Whether the answer is complete.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// The answer, as far as its ICAP head was complete: also of one that broke off.
+    pub(crate) fn response(&self) -> Option<&Response> {
+        self.response.as_ref()
+    }
+
+    /// What came of the answer.
+    pub(crate) fn into_remains(self) -> Remains {
+        let mut fragment = self.interim.iter().fold(Vec::new(), |mut all, head| {
+            all.extend_from_slice(&head.bytes);
+            all
+        });
+        fragment.extend_from_slice(match &self.state {
+            State::IcapHead { buffer, .. } | State::HttpHeads { buffer, .. } => buffer,
+            State::Body { decoder, .. } => decoder.trailers(),
+            State::Ended => b"",
+        });
+        Remains {
+            response: self.response,
+            fragment,
+        }
+    }
+
+    /// The line of a head at fault for the last error, safe to show; `None` if it was in a body.
+    pub(crate) fn seen(&self) -> Option<&str> {
+        self.seen.as_deref()
+    }
+
+    fn feed_icap_head<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
+        let State::IcapHead { buffer, finder } = &mut self.state else {
+            return Ok((0, Event::NeedsMore));
+        };
+        let before = buffer.len();
+        buffer.extend_from_slice(&input[..input.len().min(MAX_HEAD - before)]);
+        let found = if status::may_begin_icap(buffer) {
+            finder.find(buffer)
+        } else {
+            Err(Violation::BadStatusLine)
+        };
+        let at_limit = buffer.len() == MAX_HEAD;
+        match found {
+            Ok(Some(end)) => {
+                let head = buffer[..end].to_vec();
+                let used = end - before;
+                if let Some(interim) = self.take_icap_head(&head)? {
+                    return Ok((used, interim));
+                }
+                let (more, event) = self.feed_http_heads(&input[used..])?;
+                Ok((used + more, event))
+            }
+            Ok(None) if !at_limit => Ok((buffer.len() - before, Event::NeedsMore)),
+            Ok(None) => Err(self.saw_line(0, Violation::LimitExceeded(Limit::Head))),
+            Err(violation) => Err(self.saw_line(0, violation)),
+        }
+    }
+
+    /// An ICAP head is complete: it is an interim answer, or encapsulated heads are read next.
+    fn take_icap_head(&mut self, bytes: &[u8]) -> Result<Option<Event<'static>>, Violation> {
+        let head = StatusHead::parse(bytes, status::parse_icap, Violation::BadStatusLine)
+            .map_err(|bad| self.saw_line(bad.at, bad.violation))?;
+        let code = head.code;
+        if code < 200 {
+            return self.take_interim(head).map(Some);
+        }
+        // Kept before anything else is checked: an infection header counts even if the rest is bad.
+        let response = self.response.insert(Response {
+            head,
+            http_request: None,
+            http_response: None,
+            trailers: Box::default(),
+            body_len: None,
+            use_original_body: None,
+            interim: std::mem::take(&mut self.interim),
+        });
+        let headers = response.headers();
+        let list = encapsulated(headers, self.method, code).inspect_err(|_| {
+            let field = headers.get("Encapsulated");
+            self.seen = field.map(|field| format!("{field:?}"));
+        })?;
+        self.state = State::HttpHeads {
+            buffer: Vec::new(),
+            list,
+        };
+        Ok(None)
+    }
+
+    fn take_interim(&mut self, head: StatusHead) -> Result<Event<'static>, Violation> {
+        if self.interim.len() == MAX_INTERIM_ANSWERS {
+            return Err(Violation::LimitExceeded(Limit::InterimAnswers));
+        }
+        encapsulated(head.headers(), self.method, head.code)?;
+        self.state = State::start();
+        let code = head.code;
+        self.interim.push(head);
+        Ok(Event::Interim(code))
+    }
+
+    fn feed_http_heads<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
+        let State::HttpHeads { buffer, list } = &mut self.state else {
+            return Ok((0, Event::NeedsMore));
+        };
+        let list = *list;
+        let used = input.len().min(list.heads_len() - buffer.len());
+        buffer.extend_from_slice(&input[..used]);
+        if buffer.len() < list.heads_len() {
+            return Ok((used, Event::NeedsMore));
+        }
+        let heads = buffer.clone();
+        self.take_http_heads(&heads, list)?;
+        Ok((used, Event::Head))
+    }
+
+    fn take_http_heads(&mut self, heads: &[u8], list: Encapsulated) -> Result<(), Violation> {
+        let (request, response) = heads.split_at(list.request_head.unwrap_or(0));
+        let http_request = (!request.is_empty()).then(|| check_http_request(request));
+        let http_response = (!response.is_empty()).then(|| check_http_response(response));
+        let kept = (http_request.transpose(), http_response.transpose());
+        let (http_request, http_response) = match kept {
+            (Ok(request), Ok(response)) => (request, response),
+            (Err(violation), _) | (_, Err(violation)) => {
+                self.seen = Some(displayable(heads));
+                return Err(violation);
+            }
+        };
+        if let Some(answer) = &mut self.response {
+            answer.http_request = http_request;
+            answer.http_response = http_response;
+        }
+        self.state = match list.body {
+            BodyKind::Null => State::Ended,
+            _ => State::Body {
+                decoder: ChunkDecoder::new(self.body_limit),
+                len: 0,
+            },
+        };
+        Ok(())
+    }
+
+    fn end_body(&mut self) -> Result<(), Violation> {
+        let State::Body { decoder, len } = std::mem::replace(&mut self.state, State::Ended) else {
+            return Ok(());
+        };
+        if let Some(answer) = &mut self.response {
+            answer.body_len = Some(len);
+            answer.use_original_body = decoder.use_original_body();
+            answer.trailers = decoder.into_trailers();
+            if answer.use_original_body.is_some() && answer.status() != 206 {
+                return Err(Violation::BadUseOriginalBody);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the line of the ICAP head that begins at `at`, for the error.
+    fn saw_line(&mut self, at: usize, violation: Violation) -> Violation {
+        if let State::IcapHead { buffer, .. } = &self.state {
+            let rest = buffer.get(at..).unwrap_or_default();
+            let len = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
+            // Where there is no status line, it need not be an answer at all.
+            self.seen = Some(match at {
+                0 => glimpse(rest),
+                _ => displayable(&rest[..len]),
+            });
+        }
+        violation
+    }
+}
+
+/// What follows a head with these fields and this status (RFC 3507 §4.4.1 and its errata: this field
+/// alone decides whether there is a body).
+fn encapsulated(
+    headers: Headers<'_>,
+    method: Method,
+    code: u16,
+) -> Result<Encapsulated, Violation> {
+    // A fold in a field that frames the message is read differently by different readers.
+    let framing = [
+        "Encapsulated",
+        "Transfer-Encoding",
+        "Content-Length",
+        "Connection",
+    ];
+    let is_framing = |name: &str| framing.iter().any(|f| f.eq_ignore_ascii_case(name));
+    if headers
+        .iter()
+        .any(|field| field.is_folded() && is_framing(field.name()))
+    {
+        return Err(Violation::BadHeader);
+    }
+    if headers.get("Transfer-Encoding").is_some() {
+        return Err(Violation::TransferEncoding);
+    }
+    // Elsewhere a Content-Length is odd and frames nothing; here it announces bytes behind the end.
+    let announces = |field: Field<'_>| !matches!(&*field.value(), b"" | b"0");
+    if code == 204 && headers.get_all("Content-Length").any(announces) {
+        return Err(Violation::TrailingBytes);
+    }
+    let mut fields = headers.get_all("Encapsulated");
+    let list = match (fields.next(), fields.next()) {
+        (Some(_), Some(_)) => return Err(Violation::DuplicateEncapsulated),
+        (Some(field), None) => Encapsulated::parse_answer(&field.value(), method)?,
+        (None, _) if matches!(code, 200 | 201 | 206) => return Err(Violation::MissingEncapsulated),
+        (None, _) => Encapsulated::NOTHING,
+    };
+    match code {
+        204 if list != Encapsulated::NOTHING => Err(Violation::BodyOn204),
+        100..=199 if list != Encapsulated::NOTHING => Err(Violation::BodyOn100),
+        // It has no chunk that could carry the offset.
+        206 if list.body == BodyKind::Null => Err(Violation::BadEncapsulated),
+        _ => Ok(list),
+    }
+}
+
+fn check_http_response(bytes: &[u8]) -> Result<StatusHead, Violation> {
+    check_extent(bytes)?;
+    StatusHead::parse(bytes, status::parse_http, Violation::BadHttpStartLine).map_err(|bad| {
+        match bad.violation {
+            Violation::BadHeader => Violation::BadHttpHeader,
+            other => other,
+        }
+    })
+}
+
+fn check_http_request(bytes: &[u8]) -> Result<Box<[u8]>, Violation> {
+    check_extent(bytes)?;
+    match request::check_http_request(bytes) {
+        Ok(()) => Ok(bytes.into()),
+        Err(_) => Err(Violation::BadHttpHeader),
+    }
+}
+
+/// The first blank line is at the end (RFC 3507 §4.4.2): a head that ends elsewhere than its offset
+/// says would be taken for data, or data for a head.
+fn check_extent(bytes: &[u8]) -> Result<(), Violation> {
+    match HeadFinder::default().find(bytes)? {
+        Some(end) if end == bytes.len() => Ok(()),
+        Some(_) if bytes.ends_with(b"\r\n\r\n") => Err(Violation::HttpHeadTrailing),
+        _ => Err(Violation::HttpHeadNotTerminated),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::limits::MAX_DISPLAY;
+    use crate::proto::splits::each_split;
+
+    /// An answer read to its end: what it says, its body, and how many bytes were left over.
+    type Outcome = Result<Option<(u16, Vec<u8>, usize)>, Violation>;
+
+    fn read_pieces(method: Method, pieces: &[&[u8]]) -> (Outcome, Option<u16>) {
+        let mut reader = ResponseReader::new(method, 1 << 20);
+        let mut body = Vec::new();
+        let mut left: usize = pieces.iter().map(|p| p.len()).sum();
+        for piece in pieces {
+            let mut piece = *piece;
+            loop {
+                let (used, event) = match reader.feed(piece) {
+                    Ok(step) => step,
+                    Err(v) => return (Err(v), reader.response().map(Response::status)),
+                };
+                left -= used;
+                piece = &piece[used..];
+                match event {
+                    Event::NeedsMore => break,
+                    Event::Interim(_) | Event::Head => {}
+                    Event::Body(data) => body.extend_from_slice(data),
+                    Event::End => {
+                        let status = reader.response().map_or(0, Response::status);
+                        return (Ok(Some((status, body, left))), Some(status));
+                    }
+                }
+            }
+        }
+        (Ok(None), reader.response().map(Response::status))
+    }
+
+    /// Reads at every split; all must agree, also on how much was understood.
+    fn read(method: Method, input: &[u8]) -> Outcome {
+        let whole = read_pieces(method, &[input]);
+        each_split(input, |pieces| {
+            assert_eq!(read_pieces(method, pieces), whole, "{pieces:?}");
+        });
+        whole.0
+    }
+
+    const HTTP: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    const BODY: &str = "5\r\nhello\r\n0\r\n\r\n";
+
+    fn answer(status: &str, fields: &str, rest: &str) -> Vec<u8> {
+        format!("ICAP/1.0 {status}\r\nISTag: \"T-1\"\r\n{fields}\r\n{rest}").into_bytes()
+    }
+
+    fn ok(status: u16, body: &str, left: usize) -> Outcome {
+        Ok(Some((status, body.as_bytes().to_vec(), left)))
+    }
+
+    #[test]
+    fn valid_answers_are_read_to_their_own_end() {
+        let with_http = "Encapsulated: res-hdr=0, res-body=38\r\n";
+        let http_body = format!("{HTTP}{BODY}");
+        for (input, expected) in [
+            (answer("204 No Content", "", ""), ok(204, "", 0)),
+            (answer("204 No Content", "", "X"), ok(204, "", 1)),
+            (
+                answer("204", "Encapsulated: null-body=0\r\n", ""),
+                ok(204, "", 0),
+            ),
+            (answer("200 OK", with_http, &http_body), ok(200, "hello", 0)),
+            (
+                answer("200 OK", with_http, &format!("{http_body}\r\n")),
+                ok(200, "hello", 2),
+            ),
+            (
+                answer("201 Created", with_http, &http_body),
+                ok(201, "hello", 0),
+            ),
+            (
+                answer("200 OK", "Encapsulated: res-hdr=0, null-body=38\r\n", HTTP),
+                ok(200, "", 0),
+            ),
+            (
+                answer("200 OK", "Encapsulated: res-body=0\r\n", BODY),
+                ok(200, "hello", 0),
+            ),
+            (
+                answer("200 OK", "Encapsulated: null-body=0\r\n", ""),
+                ok(200, "", 0),
+            ),
+            (
+                b"ICAP/1.0 404 Service not found\r\n\r\n".to_vec(),
+                ok(404, "", 0),
+            ),
+            (b"ICAP/1.0 403 Forbidden\r\n\r\n".to_vec(), ok(403, "", 0)),
+            (
+                [b"ICAP/1.0 100 Continue\r\n\r\n", &*answer("204 OK", "", "")].concat(),
+                ok(204, "", 0),
+            ),
+            (answer("202 Accepted", "", ""), ok(202, "", 0)),
+        ] {
+            let shown = String::from_utf8_lossy(&input).into_owned();
+            assert_eq!(read(Method::Respmod, &input), expected, "{shown}");
+            for len in 0..input.len() - expected.as_ref().map_or(0, |o| o.as_ref().unwrap().2) {
+                let cut = read_pieces(Method::Respmod, &[&input[..len]]).0;
+                assert_eq!(cut, Ok(None), "cut at {len}: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
+    fn malformed_answers_are_refused_for_what_is_wrong_with_them() {
+        use Violation::*;
+        let http_body = format!("{HTTP}{BODY}");
+        let two_heads = format!("{HTTP}HTTP/1.1 403 Forbidden\r\n\r\n{BODY}");
+        let list = |list: &str| format!("Encapsulated: {list}\r\n");
+        for (status, fields, rest, violation) in [
+            ("+204 OK", String::new(), "", BadStatusLine),
+            ("204 OK", "NoColonHere\r\n".into(), "", BadHeader),
+            (
+                "204 OK",
+                "Transfer-Encoding: chunked\r\n".into(),
+                "",
+                TransferEncoding,
+            ),
+            ("204 OK", list("res-body=0"), BODY, BodyOn204),
+            ("100 Continue", list("res-body=0"), BODY, BodyOn100),
+            (
+                "204 OK",
+                "Content-Length: 5\r\n".into(),
+                "hello",
+                TrailingBytes,
+            ),
+            ("200 OK", String::new(), &*http_body, MissingEncapsulated),
+            (
+                "200 OK",
+                list("null-body=0") + &list("null-body=0"),
+                "",
+                DuplicateEncapsulated,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0,\r\n res-body=38"),
+                &http_body,
+                BadHeader,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0, opt-body=38"),
+                &http_body,
+                BadEncapsulated,
+            ),
+            ("200 OK", list("res-hdr=0, null-body=0"), "", EmptyHttpHead),
+            (
+                "200 OK",
+                list("res-hdr=0, res-body=37"),
+                &http_body,
+                HttpHeadNotTerminated,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0, res-body=39"),
+                &http_body,
+                HttpHeadNotTerminated,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0, res-body=64"),
+                &two_heads,
+                HttpHeadTrailing,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0, res-body=14"),
+                "HTTP/2 200\r\n\r\n",
+                BadHttpStartLine,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0, res-body=13"),
+                "nocolon:\r\n\r\n ",
+                HttpHeadNotTerminated,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0, res-body=22"),
+                "HTTP/1.1 200 OK\nA: b\n\n",
+                BareLf,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0, res-body=25"),
+                "HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
+                BadHttpHeader,
+            ),
+            (
+                "206 Partial",
+                list("res-hdr=0, null-body=38"),
+                HTTP,
+                BadEncapsulated,
+            ),
+            (
+                "200 OK",
+                list("res-body=0"),
+                "0; use-original-body=0\r\n\r\n",
+                BadUseOriginalBody,
+            ),
+        ] {
+            let input = answer(status, &fields, rest);
+            let shown = String::from_utf8_lossy(&input).into_owned();
+            assert_eq!(read(Method::Respmod, &input), Err(violation), "{shown}");
+        }
+        for foreign in [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "\r\nICAP/1.0 204 OK\r\n\r\n",
+            "\x15\x03\x01",
+        ] {
+            assert_eq!(
+                read(Method::Respmod, foreign.as_bytes()),
+                Err(BadStatusLine)
+            );
+        }
+        assert_eq!(read(Method::Respmod, b"ICAP/1.0 204 OK\n\n"), Err(BareLf));
+    }
+
+    #[test]
+    fn an_answer_to_reqmod_may_be_a_request_or_a_response() {
+        let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let request = answer("200 OK", "Encapsulated: req-hdr=0, null-body=27\r\n", get);
+        assert_eq!(read(Method::Reqmod, &request), ok(200, "", 0));
+        assert_eq!(
+            read(Method::Respmod, &request),
+            Err(Violation::BadEncapsulated)
+        );
+        let bad = request
+            .iter()
+            .map(|b| if *b == b'G' { b' ' } else { *b })
+            .collect::<Vec<_>>();
+        assert_eq!(read(Method::Reqmod, &bad), Err(Violation::BadHttpHeader));
+    }
+
+    #[test]
+    fn a_head_may_be_as_long_as_the_limit() {
+        for (len, accepted) in [
+            (MAX_HEAD - 1, true),
+            (MAX_HEAD, true),
+            (MAX_HEAD + 1, false),
+        ] {
+            let filler = "x".repeat(len - 32);
+            let head = format!("ICAP/1.0 204 No Content\r\nX: {filler}\r\n\r\n");
+            assert_eq!(head.len(), len);
+            let outcome = read_pieces(Method::Respmod, &[head.as_bytes()]).0;
+            let too_long = Violation::LimitExceeded(Limit::Head);
+            assert_eq!(
+                outcome,
+                if accepted {
+                    ok(204, "", 0)
+                } else {
+                    Err(too_long)
+                },
+                "{len}"
+            );
+        }
+    }
+
+    #[test]
+    fn interim_answers_are_limited() {
+        for (count, accepted) in [
+            (MAX_INTERIM_ANSWERS - 1, true),
+            (MAX_INTERIM_ANSWERS, true),
+            (MAX_INTERIM_ANSWERS + 1, false),
+        ] {
+            let input = "ICAP/1.0 102 Processing\r\n\r\n".repeat(count) + "ICAP/1.0 204 OK\r\n\r\n";
+            let outcome = read_pieces(Method::Respmod, &[input.as_bytes()]).0;
+            assert_eq!(outcome.is_ok(), accepted, "{count}");
+        }
+    }
+
+    fn response(input: &[u8]) -> Response {
+        let mut reader = ResponseReader::new(Method::Respmod, u64::MAX);
+        let mut used = 0;
+        while !reader.has_ended() {
+            used += reader.feed(&input[used..]).unwrap().0;
+        }
+        reader.into_remains().response.unwrap()
+    }
+
+    #[test]
+    fn an_istag_may_be_missing_unquoted_or_long() {
+        for (field, expected) in [
+            ("ISTag: \"T-1\"\r\n", Some("T-1".to_owned())),
+            (
+                "ISTag: 5BDEEEA9-12E4-2\r\n",
+                Some("5BDEEEA9-12E4-2".to_owned()),
+            ),
+            ("istag: \"\"\r\n", Some(String::new())),
+            ("ISTag: \"a\r\n", None),
+            ("ISTag:\r\n", None),
+            ("", None),
+        ] {
+            let input = format!("ICAP/1.0 204 OK\r\n{field}\r\n");
+            assert_eq!(response(input.as_bytes()).istag(), expected, "{field}");
+        }
+        for (len, kept) in [
+            (MAX_DISPLAY - 1, true),
+            (MAX_DISPLAY, true),
+            (MAX_DISPLAY + 1, false),
+        ] {
+            let input = format!("ICAP/1.0 204 OK\r\nISTag: \"{}\"\r\n\r\n", "A".repeat(len));
+            assert_eq!(response(input.as_bytes()).istag().is_some(), kept, "{len}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_or_wants_to_close_is_known() {
+        let of = |fields: &str| response(&answer("204 OK", fields, ""));
+        assert!(of("connection: Foo ,  CLOSE\r\n").asks_to_close());
+        assert!(!of("Connection: closed, x-close\r\n").asks_to_close());
+        assert!(of("Content-Length: 0\r\n").oddity().is_some());
+        assert!(of("").oddity().is_none());
+        let interim = [b"ICAP/1.0 100 Continue\r\n\r\n", &*answer("204 OK", "", "")].concat();
+        assert!(response(&interim).oddity().is_some());
+    }
+
+    #[test]
+    fn heads_body_and_trailers_are_kept_apart() {
+        let input = answer(
+            "200 O\tK",
+            "Encapsulated: res-hdr=0, res-body=38\r\n",
+            &format!("{HTTP}5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"),
+        );
+        let response = response(&input);
+        assert_eq!(response.reason(), "O\\tK");
+        assert_eq!(response.http_status(), Some(200));
+        assert_eq!(response.http_response(), Some(HTTP.as_bytes()));
+        assert_eq!(response.http_headers().unwrap().iter().count(), 1);
+        assert_eq!(response.trailers().get("x-t").unwrap().text(), "1");
+        assert!(response.headers().get("x-t").is_none());
+        assert_eq!(response.body_len(), Some(5));
+    }
+
+    #[test]
+    fn the_line_at_fault_is_shown() {
+        let mut reader = ResponseReader::new(Method::Respmod, 0);
+        let input = b"ICAP/1.0 204 OK\r\nISTag: x\r\nbroken\x1b line\r\n\r\n";
+        assert_eq!(reader.feed(input), Err(Violation::BadHeader));
+        assert_eq!(reader.seen(), Some("broken\\u{1b} line"));
+    }
+}
