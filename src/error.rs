@@ -171,6 +171,8 @@ pub struct TimeoutError {
     pub(crate) phase: Phase,
     pub(crate) limit: TimeLimit,
     pub(crate) after: Duration,
+    /// How long the server was waited for; the rest of the time others took.
+    pub(crate) waited: Duration,
     #[source]
     pub(crate) source: Option<io::Error>,
 }
@@ -186,6 +188,12 @@ impl TimeoutError {
     #[must_use]
     pub fn limit(&self) -> TimeLimit {
         self.limit
+    }
+
+    /// Whether it was the server that took the time, and not the caller's reader, a line of other
+    /// callers, or another server before.
+    pub(crate) fn is_the_servers(&self) -> bool {
+        self.limit != TimeLimit::Deadline || self.waited >= self.after / 2
     }
 
     /// How long the limit was.
@@ -399,6 +407,7 @@ mod tests {
             phase: Phase::Read,
             limit: TimeLimit::ReadTimeout,
             after: Duration::from_secs(10),
+            waited: Duration::from_secs(10),
             source: None,
         });
         assert_eq!(

@@ -207,12 +207,22 @@ impl<R: Read> Read for After<R> {
 
 #[test]
 fn bytes_before_anything_was_asked_are_never_the_answer() {
+    // The connection is handed out when the server's bytes are there.
+    struct Late(Tap);
+    impl Connect for Late {
+        fn connect(&self, service: &ServiceUri, time: Duration) -> io::Result<Box<dyn Stream>> {
+            let stream = self.0.connect(service, time)?;
+            self.0.await_bytes();
+            Ok(stream)
+        }
+    }
     let server = Server::scripted([Script::new().send(CLEAN).read_to_end()]).unwrap();
-    let tap = Tap::default();
     let builder = Scanner::builder(&server.uri()).negotiate(false);
-    let scanner = builder.connector(tap.clone()).build().unwrap();
-    let result = scanner.scan(Content::reader(After(Some(tap), &b"hello"[..])));
-    assert_eq!(violation(result), Violation::Unsolicited);
+    let scanner = builder.connector(Late(Tap::default())).build().unwrap();
+    assert_eq!(
+        violation(scanner.scan(Content::bytes(b"hello"))),
+        Violation::Unsolicited
+    );
     assert_eq!(server.finish()[0].received_len(), 0, "nothing was sent");
 }
 

@@ -235,3 +235,143 @@ fn a_slow_reader_of_the_caller_does_not_suspend_the_server() {
     }
     assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
 }
+
+#[test]
+fn a_server_that_had_no_time_left_is_not_blamed_for_the_one_before() {
+    let black_hole = Server::scripted([Script::new().hold()]).unwrap();
+    let second = Server::start().unwrap();
+    let builder = Scanner::builder(&black_hole.uri()).endpoint(&second.uri());
+    let builder = builder
+        .deadline(Duration::from_millis(100))
+        .suspend_after(2);
+    let scanner = builder.build().unwrap();
+    for _ in 0..2 {
+        assert!(scanner.scan(hello()).unwrap_err().is_timeout());
+    }
+    let suspended = scanner.stats().suspended;
+    assert_eq!(suspended.len(), 1, "{suspended:?}");
+    assert_eq!(suspended[0].service, black_hole.uri());
+    assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+}
+
+/// Gives a byte now and then.
+struct Trickles(Duration);
+
+impl Read for Trickles {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        std::thread::sleep(self.0);
+        buf[0] = 7;
+        Ok(1)
+    }
+}
+
+#[test]
+fn a_caller_that_uses_up_its_own_deadline_suspends_nobody() {
+    let server = Server::start().unwrap();
+    let builder = Scanner::builder(&server.uri()).deadline(Duration::from_millis(200));
+    let scanner = builder.suspend_after(1).build().unwrap();
+    for _ in 0..2 {
+        let slow = Content::reader(Trickles(Duration::from_millis(50)));
+        assert!(scanner.scan(slow).unwrap_err().is_timeout());
+    }
+    assert!(
+        scanner.stats().suspended.is_empty(),
+        "{:?}",
+        scanner.stats()
+    );
+    assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_the_servers_failure() {
+    let half = Script::new().read_request().send("ICAP/1.0 20").close();
+    let first = Server::scripted([half]).unwrap();
+    let second = Server::start().unwrap();
+    let builder = Scanner::builder(&first.uri())
+        .endpoint(&second.uri())
+        .suspend_after(2);
+    let scanner = builder.build().unwrap();
+    for _ in 0..4 {
+        assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+    }
+    assert_eq!((scanner.stats().failovers, first.connections()), (2, 2));
+}
+
+#[test]
+fn one_failed_options_is_counted_once_however_many_wait_for_it() {
+    let fails = Script::new()
+        .read_request()
+        .wait(Duration::from_millis(200));
+    let fails = fails.send("ICAP/1.0 500 Server error\r\n\r\n");
+    let well = Script::new()
+        .answer_options()
+        .read_request()
+        .send(CLEAN)
+        .close();
+    let server = Server::scripted([fails, well]).unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .suspend_after(3)
+        .build()
+        .unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| drop(scanner.scan(hello())));
+        }
+    });
+    assert!(
+        scanner.stats().suspended.is_empty(),
+        "{:?}",
+        scanner.stats()
+    );
+}
+
+#[test]
+fn those_who_stand_in_line_are_told_of_the_suspension() {
+    let server = Server::scripted([Script::new().hold()]).unwrap();
+    let builder = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .max_connections(1);
+    let builder = builder
+        .read_timeout(Duration::from_millis(200))
+        .suspend_after(2);
+    let scanner = builder.build().unwrap();
+    let began = Instant::now();
+    let errors: Vec<Error> = std::thread::scope(|scope| {
+        let scans: Vec<_> = (0..32)
+            .map(|_| scope.spawn(|| scanner.scan(hello())))
+            .collect();
+        scans
+            .into_iter()
+            .map(|scan| scan.join().unwrap().unwrap_err())
+            .collect()
+    });
+    let told = errors
+        .iter()
+        .filter(|error| matches!(error, Error::Suspended(_)))
+        .count();
+    // Who is next in line may be let in just before the suspension begins.
+    assert!(told >= 28, "{told}: {errors:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn content_that_is_too_large_says_nothing_about_the_server() {
+    let server = Server::scripted([Script::new().hold()]).unwrap();
+    let clock = ManualClock::new();
+    let builder = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .max_size(100_000);
+    let builder = builder
+        .read_timeout(Duration::from_millis(50))
+        .suspend_after(1);
+    let scanner = builder.clock(clock.clone()).build().unwrap();
+    assert!(scanner.scan(hello()).unwrap_err().is_timeout());
+    clock.advance(Duration::from_secs(30));
+    let too_large = Content::reader(std::io::repeat(7));
+    assert!(!scanner.scan(too_large).unwrap().verdict().is_clean());
+    assert_eq!(scanner.stats().suspended.len(), 1);
+}

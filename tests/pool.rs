@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server, eicar, infected};
+use icap_client::testing::{
+    CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server, echo, eicar, infected,
+};
 use icap_client::{
-    Connect, Content, Error, Phase, Readiness, Scanner, ServiceUri, Stats, Stream, TimeLimit,
+    Connect, Content, Error, NotScanned, Phase, Readiness, Scanner, ServiceUri, Stats, Stream,
+    TimeLimit, Verdict, Violation,
 };
 
 fn hello() -> Content<'static> {
@@ -210,14 +213,98 @@ fn a_stray_204_between_the_probe_and_the_first_byte_is_nobodys_answer() {
 
 #[test]
 fn a_204_before_the_end_of_the_upload_is_not_believed_on_a_connection_used_before() {
-    let early = |script: Script| script.read_bytes(70_000).send(CLEAN).read_to_end();
-    let server = Server::scripted([after_one_scan(early)]).unwrap();
+    let large = vec![7; 20_000_000];
+    for (content, expected) in [
+        (Content::bytes(&large), Ok("infected: own".to_owned())),
+        (Content::reader(&large[..]), Err(Violation::EarlyAnswer)),
+    ] {
+        let early = |script: Script| script.read_bytes(500).send(CLEAN).read_to_end();
+        let own = Script::new().read_request().send(infected("own"));
+        let server = Server::scripted([after_one_scan(early), own]).unwrap();
+        let scanner = Scanner::new(&server.uri()).unwrap();
+        scan_clean(&scanner);
+        let result = scanner
+            .scan(content)
+            .map(|report| report.verdict().to_string());
+        let result = result.map_err(|error| match error {
+            Error::Protocol(error) => error.violation(),
+            other => panic!("{other}"),
+        });
+        assert_eq!(result, expected);
+    }
+}
+
+#[test]
+fn content_sent_back_is_not_clean_by_options_that_hold_no_longer() {
+    let scans = AtomicUsize::new(0);
+    let no_204 = |tag: &str| {
+        let options = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
+        options.replace("icap-client-testing", tag)
+    };
+    let back = |tag: &str| {
+        let echoed = echo("HTTP/1.1 200 OK\r\n\r\n", b"hello");
+        String::from_utf8(echoed)
+            .unwrap()
+            .replace("icap-client-testing", tag)
+    };
+    let server = Server::answering(move |request| {
+        let is_options = request.method() == "OPTIONS";
+        let scan = scans.fetch_add(usize::from(!is_options), SeqCst);
+        Script::new().send(match (is_options, scan) {
+            (true, 0) => no_204("old"),
+            // From now on it offers 204, and what it sends back it has passed over.
+            (true, _) => OPTIONS_ANSWER.replace("icap-client-testing", "new"),
+            (false, 0) => back("old"),
+            (false, _) => back("new"),
+        })
+    });
+    let server = server.unwrap();
     let scanner = Scanner::new(&server.uri()).unwrap();
     scan_clean(&scanner);
-    let error = scanner
-        .scan(Content::bytes(&vec![7; 20_000_000]))
-        .unwrap_err();
-    assert!(error.is_protocol(), "{error}");
+    for _ in 0..2 {
+        let report = scanner.scan(hello()).unwrap();
+        assert_eq!(*report.verdict(), Verdict::NotScanned(NotScanned::Echoed));
+    }
+}
+
+#[test]
+fn servers_that_show_their_own_tags_in_turn_do_not_cost_an_options_per_scan() {
+    let answers = AtomicUsize::new(0);
+    let server = tagged(move |_| format!("server {}", answers.fetch_add(1, SeqCst) % 3));
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    for _ in 0..200 {
+        scan_clean(&scanner);
+    }
+    assert!(scanner.stats().options_sent <= 4, "{:?}", scanner.stats());
+}
+
+#[test]
+fn a_lowered_limit_of_the_service_closes_what_is_above_it() {
+    let fetched = AtomicUsize::new(0);
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(match fetched.fetch_add(1, SeqCst) {
+            0 => OPTIONS_ANSWER.to_owned(),
+            _ => OPTIONS_ANSWER.replace("Max-Connections: 100", "Max-Connections: 2"),
+        }),
+        _ => Script::new().wait(Duration::from_millis(1)).send(CLEAN),
+    });
+    let server = server.unwrap();
+    let (clock, tap) = (ManualClock::new(), Tap::default());
+    let builder = Scanner::builder(&server.uri())
+        .clock(clock.clone())
+        .connector(tap.clone());
+    let scanner = builder
+        .idle_timeout(Duration::from_secs(24 * 3600))
+        .build()
+        .unwrap();
+    scan_with_many_threads(&scanner);
+    clock.advance(Duration::from_secs(4000));
+    scan_clean(&scanner);
+    assert!(tap.0.open.load(SeqCst) <= 2, "the surplus is closed");
+    tap.0.most_open.store(0, SeqCst);
+    scan_with_many_threads(&scanner);
+    assert!(tap.0.most_open.load(SeqCst) <= 2);
+    assert_adds_up(&scanner.stats());
 }
 
 #[test]
@@ -358,7 +445,11 @@ fn a_panic_or_an_error_of_the_callers_reader_costs_one_connection_and_nothing_mo
     scan_clean(&scanner);
     let scan = || scanner.scan(Content::reader(io::repeat(7).take(100_000).chain(Panics)));
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(scan)).is_err());
-    assert!(scanner.scan(Content::reader(&b"hello"[..]).len(9)).is_err());
+    assert!(
+        scanner
+            .scan(Content::reader(io::repeat(7).take(100_000)).len(100_001))
+            .is_err()
+    );
     scan_clean(&scanner);
     let stats = scanner.stats();
     assert_eq!(

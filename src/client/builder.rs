@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::{Health, SuspensionRules};
 use super::options_cache::OptionsCache;
 use super::stats::Counters;
 use super::{Client, Shared};
@@ -109,6 +110,13 @@ macro_rules! connection_settings {
 }
 pub(crate) use connection_settings;
 
+/// The default of `suspend_after`.
+const DEFAULT_SUSPEND_AFTER: u32 = 10;
+
+/// The defaults of `suspension`.
+const DEFAULT_SUSPENSION: Duration = Duration::from_secs(30);
+const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(180);
+
 /// Settings of a [`Client`].
 #[must_use]
 pub struct ClientBuilder {
@@ -124,6 +132,7 @@ pub(crate) struct Settings {
     pub(crate) deadline: Option<Duration>,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) limits: PoolLimits,
+    pub(crate) rules: SuspensionRules,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -142,6 +151,11 @@ impl Default for Settings {
                 max_idle: DEFAULT_MAX_IDLE,
                 max_connections: None,
                 idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            },
+            rules: SuspensionRules {
+                after: DEFAULT_SUSPEND_AFTER,
+                first: DEFAULT_SUSPENSION,
+                longest: DEFAULT_LONGEST_SUSPENSION,
             },
             clock: Arc::new(SystemClock),
         }
@@ -162,6 +176,7 @@ impl Settings {
             ("read_timeout", Some(read) == zero),
             ("write_timeout", Some(write) == zero),
             ("deadline", self.deadline == zero),
+            ("suspend_after", self.rules.after == 0),
             ("max_connections", self.limits.max_connections == Some(0)),
         ];
         if let Some((name, _)) = is_zero.iter().find(|(_, is_zero)| *is_zero) {
@@ -184,6 +199,7 @@ impl Settings {
             clock: Arc::clone(&self.clock),
             pool: Pool::new(self.limits),
             options: OptionsCache::default(),
+            health: Health::new(self.rules),
             counters,
         };
         Client {

@@ -3,40 +3,46 @@
 use std::sync::Arc;
 
 use super::Client;
-use super::health::{Admission, Health, Suspension, SuspensionRules};
+use super::health::Admission;
 use super::stats::{Counters, Suspended, count};
-use crate::error::{Error, InputError, InvalidInput, Phase, SuspendedError};
+use crate::error::{Error, InputError, InvalidInput, Phase, Violation};
 use crate::net::clock::Clock;
 
 /// The servers, the first being the preferred one.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
-    /// At least one.
-    endpoints: Vec<Endpoint>,
+    first: Client,
+    others: Vec<Client>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
 }
 
-#[derive(Debug)]
-struct Endpoint {
-    client: Client,
-    health: Health,
+/// What an attempt came to.
+pub(crate) struct Done<T> {
+    pub(crate) value: T,
+    /// The server answered, so it is well.
+    pub(crate) is_answered: bool,
+}
+
+/// An attempt that failed.
+pub(crate) struct Unsuccessful {
+    pub(crate) error: Error,
+    /// There can be another: there is time, and the content can be sent again.
+    pub(crate) can_repeat: bool,
+    /// The failure is another caller's, who was waited for, and is counted there.
+    pub(crate) is_shared: bool,
 }
 
 impl Endpoints {
     pub(crate) fn new(
-        clients: Vec<Client>,
-        rules: SuspensionRules,
+        first: Client,
+        others: Vec<Client>,
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
-        let endpoint = |client| Endpoint {
-            client,
-            health: Health::new(rules),
-        };
-        let endpoints = clients.into_iter().map(endpoint).collect();
         Self {
-            endpoints,
+            first,
+            others,
             clock,
             counters,
         }
@@ -47,105 +53,112 @@ impl Endpoints {
     /// are, that is the error.
     pub(crate) fn try_each<T>(
         &self,
-        mut attempt: impl FnMut(&Client) -> Result<T, Unsuccessful>,
+        mut attempt: impl FnMut(&Client, &Admission<'_>) -> Result<Done<T>, Unsuccessful>,
     ) -> Result<T, Error> {
         let mut failed = None;
         let mut suspended = None;
-        for endpoint in &self.endpoints {
-            let admission = match endpoint.health.admit(self.clock.now()) {
+        for client in self.iter() {
+            let admission = match client.health().admit(self.clock.now()) {
                 Ok(admission) => admission,
                 Err(suspension) => {
-                    suspended.get_or_insert((endpoint, suspension));
+                    suspended.get_or_insert_with(|| client.suspended(&suspension));
                     continue;
                 }
             };
             if failed.is_some() {
                 count(&self.counters.failovers);
             }
-            match attempt(&endpoint.client) {
+            match attempt(client, &admission) {
                 Ok(done) => {
-                    admission.succeeded();
-                    return Ok(done);
+                    if done.is_answered {
+                        admission.succeeded(self.clock.now());
+                    }
+                    return Ok(done.value);
                 }
-                Err(Unsuccessful { error, can_repeat }) => {
-                    if !self.blame(endpoint, admission, &error) || !can_repeat {
+                Err(unsuccessful) => {
+                    let can_repeat = unsuccessful.can_repeat;
+                    let error = self.blame(client, admission, unsuccessful);
+                    if !can_repeat || !is_the_servers(&error) {
                         return Err(error);
                     }
                     failed.get_or_insert(error);
                 }
             }
         }
-        match (failed, suspended) {
-            (Some(error), _) => Err(error),
-            (None, Some((endpoint, suspension))) => {
-                Err(self.suspended_error(endpoint, &suspension))
-            }
-            // Not reached: there is at least one, and it is asked or suspended.
-            (None, None) => Err(InputError::new(InvalidInput::Uri, "no server").into()),
-        }
+        // One of the two is there, because there is a server, and it is asked or suspended.
+        let nobody = || InputError::new(InvalidInput::Uri, "no server").into();
+        Err(failed.or(suspended).unwrap_or_else(nobody))
     }
 
     /// The preferred server.
     pub(crate) fn first(&self) -> &Client {
-        // A scanner is built with one.
-        &self.endpoints[0].client
+        &self.first
     }
 
     pub(crate) fn idle_connections(&self) -> u64 {
-        let idle = |endpoint: &Endpoint| endpoint.client.idle_connections() as u64;
-        self.endpoints.iter().map(idle).sum()
+        self.iter()
+            .map(|client| client.idle_connections() as u64)
+            .sum()
     }
 
     /// The servers that are suspended now.
     pub(crate) fn suspended(&self) -> Vec<Suspended> {
         let now = self.clock.now();
-        let suspended = |endpoint: &Endpoint| {
-            let suspension = endpoint.health.suspension()?;
+        let suspended = |client: &Client| {
+            let suspension = client.health().suspension()?;
             Some(Suspended {
-                service: endpoint.client.name().to_owned(),
+                service: client.name().to_owned(),
                 failing_for: now.saturating_duration_since(suspension.began),
                 retry_in: suspension.until.saturating_duration_since(now),
                 why: suspension.why,
             })
         };
-        self.endpoints.iter().filter_map(suspended).collect()
+        self.iter().filter_map(suspended).collect()
     }
 
-    /// Whether the server is to blame, which is remembered.
-    fn blame(&self, endpoint: &Endpoint, admission: Admission<'_>, error: &Error) -> bool {
-        let waited_in_line = matches!(error, Error::Timeout(e) if e.phase() == Phase::Checkout);
-        if !error.is_unavailable() || waited_in_line {
-            // It answered, or was not asked.
+    fn iter(&self) -> impl Iterator<Item = &Client> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Remembers what an attempt says about its server; returns the error.
+    fn blame(&self, client: &Client, admission: Admission<'_>, failed: Unsuccessful) -> Error {
+        let Unsuccessful {
+            error, is_shared, ..
+        } = failed;
+        // Those who waited for another's timeout have waited too: each is a thread that was parked.
+        let is_counted = !is_shared || error.is_timeout();
+        if matches!(error, Error::Suspended(_)) {
+            // Overtaken in line; nothing was asked.
+        } else if !is_the_servers(&error) {
             if error.status().is_some() {
-                admission.succeeded();
+                admission.succeeded(self.clock.now());
             }
-            return false;
+        } else if is_counted {
+            let now = self.clock.now();
+            if let Some(suspension) = admission.failed(&error, now) {
+                client.forget_options();
+                let length = suspension.until.saturating_duration_since(now).as_millis();
+                log::warn!(
+                    "{}: suspended for {length} ms, because: {error}",
+                    client.name()
+                );
+            }
         }
-        if let Some(suspension) = admission.failed(error, self.clock.now()) {
-            let length = suspension.until.saturating_duration_since(self.clock.now());
-            let service = endpoint.client.name();
-            log::warn!(
-                "{service}: suspended for {} ms, because: {error}",
-                length.as_millis()
-            );
-        }
-        true
-    }
-
-    fn suspended_error(&self, endpoint: &Endpoint, suspension: &Suspension) -> Error {
-        let now = self.clock.now();
-        SuspendedError {
-            service: endpoint.client.name().to_owned(),
-            failing_for: now.saturating_duration_since(suspension.began),
-            retry_in: suspension.until.saturating_duration_since(now),
-            why: suspension.why.clone(),
-        }
-        .into()
+        error
     }
 }
 
-/// An attempt that failed, and whether there can be another.
-pub(crate) struct Unsuccessful {
-    pub(crate) error: Error,
-    pub(crate) can_repeat: bool,
+/// Whether another server may do better: this one is not there, does not answer in time, breaks off,
+/// or reports a failure of its own. What the caller, its deadline or other callers took is not.
+fn is_the_servers(error: &Error) -> bool {
+    match error {
+        Error::Timeout(error) => error.phase() != Phase::Checkout && error.is_the_servers(),
+        Error::Protocol(error) => {
+            matches!(
+                error.violation(),
+                Violation::Truncated | Violation::IncompleteUpload
+            )
+        }
+        error => error.is_unavailable(),
+    }
 }

@@ -19,7 +19,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::body::Body;
+use super::body::{Body, Next};
 use crate::error::{
     ContentError, DisconnectedError, Error, Phase, ProtocolError, TimeoutError, Violation,
 };
@@ -104,13 +104,18 @@ impl Failure {
     /// The connection was used before and turned out to be gone, or not clean, before anything of an
     /// answer to this request came.
     pub(crate) fn is_stale(&self) -> bool {
-        let unsolicited = |error: &ProtocolError| error.violation() == Violation::Unsolicited;
-        let is_gone = match &self.error {
-            Error::Disconnected(_) => true,
-            Error::Protocol(error) => unsolicited(error),
+        let is_stale = match &self.error {
+            Error::Disconnected(_) => !self.is_answered,
+            // What came was no answer to this request, or cannot be known to be one.
+            Error::Protocol(error) => {
+                matches!(
+                    error.violation(),
+                    Violation::Unsolicited | Violation::EarlyAnswer
+                )
+            }
             _ => false,
         };
-        self.is_reused && !self.is_answered && is_gone
+        self.is_reused && is_stale
     }
 
     /// A failure before anything was sent.
@@ -134,9 +139,15 @@ enum Sending {
 }
 
 impl Exchange<'_> {
-    /// Sends `head` and `body`, and reads the answer.
-    pub(crate) fn run(mut self, head: Vec<u8>, body: Body<'_>) -> Result<Answer, Box<Failure>> {
-        let result = self.send(head, body).and_then(|()| self.receive());
+    /// Sends `out`, which is the head and the first piece of the content, and the rest of `body`, and
+    /// reads the answer.
+    pub(crate) fn run(
+        mut self,
+        out: Vec<u8>,
+        first: Next,
+        body: Body<'_>,
+    ) -> Result<Answer, Box<Failure>> {
+        let result = self.send(out, first, body).and_then(|()| self.receive());
         match result.and_then(|()| self.look_behind()) {
             Ok(trailing) => self.finish(trailing),
             Err(error) => Err(self.fail(error)),
@@ -144,15 +155,11 @@ impl Exchange<'_> {
     }
 
     /// Writes the request, head and first chunk together, while reading what comes.
-    fn send(&mut self, head: Vec<u8>, mut body: Body<'_>) -> Result<(), Error> {
-        let mut out = head;
+    fn send(&mut self, mut out: Vec<u8>, mut next: Next, mut body: Body<'_>) -> Result<(), Error> {
         loop {
-            let next = match body.encode_next(&mut out) {
-                Ok(next) => next,
-                Err(error) => return Err(self.abandon(error)),
-            };
-            if self.deadline.cap(self.timeouts.write).is_none() {
-                return Err(self.timeout(Phase::Write).into());
+            if self.deadline.left().is_none() {
+                // The caller's reader took the time, not the server.
+                return Err(self.timeout(Phase::Write, Duration::ZERO).into());
             }
             if self.write_out(&out)? == Sending::Stops {
                 return Ok(());
@@ -163,6 +170,10 @@ impl Exchange<'_> {
                 return Ok(());
             }
             out.clear();
+            next = match body.encode_next(&mut out) {
+                Ok(next) => next,
+                Err(error) => return Err(self.abandon(error)),
+            };
         }
     }
 
@@ -170,7 +181,7 @@ impl Exchange<'_> {
         self.progress.moved = Instant::now();
         while !self.reader.has_ended() {
             let left = self.left_of(self.timeouts.read);
-            let timeout = left.ok_or_else(|| self.timeout(Phase::Read))?;
+            let timeout = left.ok_or_else(|| self.waited_too_long(Phase::Read))?;
             self.read_once(timeout, Phase::Read)?;
         }
         Ok(())
@@ -199,7 +210,9 @@ impl Exchange<'_> {
                 slice = WRITE_SLICE.0;
             }
             let left = self.left_of(self.timeouts.write);
-            let timeout = left.ok_or_else(|| self.timeout(Phase::Write))?.min(slice);
+            let timeout = left
+                .ok_or_else(|| self.waited_too_long(Phase::Write))?
+                .min(slice);
             match self.connection.write(out, timeout) {
                 Ok(len) => {
                     out = &out[len..];
@@ -235,7 +248,7 @@ impl Exchange<'_> {
             self.progress.answered_early = true;
             let left = self.left_of(self.timeouts.read);
             self.read_once(
-                left.ok_or_else(|| self.timeout(Phase::Write))?,
+                left.ok_or_else(|| self.waited_too_long(Phase::Write))?,
                 Phase::Write,
             )?;
             if self.sending() == Sending::Stops {
@@ -420,9 +433,14 @@ impl Exchange<'_> {
             .cap(timeout.saturating_sub(self.progress.moved.elapsed()))
     }
 
-    fn timeout(&self, phase: Phase) -> TimeoutError {
+    fn timeout(&self, phase: Phase, waited: Duration) -> TimeoutError {
         self.deadline
-            .timeout_error(self.service, phase, &self.timeouts)
+            .timeout_error(self.service, phase, &self.timeouts, waited)
+    }
+
+    /// The server let a byte be waited for since the last one moved.
+    fn waited_too_long(&self, phase: Phase) -> TimeoutError {
+        self.timeout(phase, self.progress.moved.elapsed())
     }
 
     fn disconnected(&self, phase: Phase, source: io::Error) -> Error {

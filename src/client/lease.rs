@@ -5,10 +5,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Client;
 use super::exchange::Answer;
+use super::health::Admission;
 use super::stats::count;
 use crate::error::{ConnectError, Error, Phase};
 use crate::net::connection::{CloseReason, Connection, Ledger};
@@ -28,11 +29,23 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// A connection that is idle and proves it, or a new one.
-    pub(crate) fn take(client: &Client, fresh: bool, deadline: &Deadline) -> Result<Self, Error> {
+    pub(crate) fn take(
+        client: &Client,
+        fresh: bool,
+        deadline: &Deadline,
+        admission: Option<&Admission<'_>>,
+    ) -> Result<Self, Error> {
         let shared = &client.shared;
         let Some((permit, idle)) = shared.pool.acquire(fresh, || deadline.left()) else {
             return Err(client.timed_out(Phase::Checkout, deadline));
         };
+        // While this one waited in line, others may have found out that the server is gone.
+        if let Some(suspension) = admission.and_then(Admission::overtaken) {
+            if let Some(idle) = idle {
+                permit.check_in(idle.connection, idle.since);
+            }
+            return Err(client.suspended(&suspension));
+        }
         if let Some(Idle {
             mut connection,
             since,
@@ -83,10 +96,13 @@ fn why_not(
 
 fn connect(client: &Client, deadline: &Deadline) -> Result<Connection, Error> {
     let shared = &client.shared;
-    let timed_out = || deadline.timeout_error(client.name(), Phase::Connect, &shared.timeouts);
-    let timeout = deadline
-        .cap(shared.timeouts.connect)
-        .ok_or_else(timed_out)?;
+    let began = Instant::now();
+    let timed_out = || {
+        let waited = began.elapsed();
+        deadline.timeout_error(client.name(), Phase::Connect, &shared.timeouts, waited)
+    };
+    let timeout = deadline.cap(shared.timeouts.connect);
+    let timeout = timeout.ok_or_else(timed_out)?;
     match shared.connector.connect(&shared.uri, timeout) {
         Ok(stream) => {
             count(&shared.counters.opened);

@@ -17,11 +17,12 @@ use std::time::Duration;
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
 use exchange::{Answer, Exchange, Failure, Progress, protocol_error};
+use health::{Admission, Health, Suspension};
 use lease::{Lease, Reply};
-use options_cache::{Known, OptionsCache};
+use options_cache::{Known, OptionsCache, Unnegotiated};
 use stats::{Counters, count};
 
-use crate::error::{Error, Phase, StatusError, Violation};
+use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, Violation};
 use crate::net::clock::Clock;
 use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::pool::Pool;
@@ -30,7 +31,7 @@ use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::options::ServiceOptions;
 use crate::proto::reader::ResponseReader;
-use crate::proto::request::Request;
+use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
 
 /// A client of one ICAP service, for the protocol as RFC 3507 has it.
@@ -66,6 +67,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     pool: Arc<Pool>,
     options: OptionsCache,
+    health: Health,
     counters: Arc<Counters>,
 }
 
@@ -87,6 +89,8 @@ pub(crate) struct Delivery<'d> {
     /// Bytes the answer's body may have.
     pub(crate) answer_limit: u64,
     pub(crate) deadline: Deadline,
+    /// Whoever waits for a connection is told if the server is suspended meanwhile.
+    pub(crate) admission: Option<&'d Admission<'d>>,
 }
 
 impl Client {
@@ -110,7 +114,7 @@ impl Client {
     ///
     /// [`Error::Status`] if the answer is not 200, and everything an exchange can fail with.
     pub fn options(&self) -> Result<ServiceOptions, Error> {
-        self.fetch_options(self.start())
+        self.fetch_options(self.start(), None)
     }
 
     /// Sends a request and reads the answer, whose body goes to `output` while it arrives.
@@ -131,6 +135,7 @@ impl Client {
             output,
             answer_limit: u64::MAX,
             deadline: self.start(),
+            admission: None,
         };
         let reply = self
             .exchange(&mut delivery)
@@ -167,13 +172,29 @@ impl Client {
     }
 
     /// What the service offers, from the cache while that holds.
-    pub(crate) fn negotiated(&self, deadline: Deadline) -> Result<Known, Error> {
-        let fetch = || self.fetch_options(deadline);
+    pub(crate) fn negotiated(
+        &self,
+        deadline: Deadline,
+        admission: &Admission<'_>,
+    ) -> Result<Known, Unnegotiated> {
+        let fetch = || self.fetch_options(deadline, Some(admission));
         let now = self.shared.clock.now();
         match self.shared.options.get(now, || deadline.left(), fetch) {
-            Some(known) => known.map_err(|error| error.repeat()),
-            None => Err(self.timed_out(Phase::Read, &deadline)),
+            Some(known) => known,
+            None => Err(Unnegotiated {
+                error: self.timed_out(Phase::Read, &deadline),
+                is_shared: true,
+            }),
         }
+    }
+
+    /// What the server offered before it failed need not hold any more.
+    pub(crate) fn forget_options(&self) {
+        self.shared.options.clear();
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.shared.health
     }
 
     /// An answer showed this tag; see [`OptionsCache::saw_istag`].
@@ -181,15 +202,19 @@ impl Client {
         self.shared.options.saw_istag(istag, known);
     }
 
-    fn fetch_options(&self, deadline: Deadline) -> Result<ServiceOptions, Error> {
+    fn fetch_options(
+        &self,
+        deadline: Deadline,
+        admission: Option<&Admission<'_>>,
+    ) -> Result<ServiceOptions, Error> {
         let mut delivery = Delivery {
             request: &Request::options(),
             content: &mut Body::none(),
             output: &mut io::sink(),
             answer_limit: MAX_OPTIONS_BODY,
             deadline,
+            admission,
         };
-        count(&self.shared.counters.options_sent);
         let reply = self
             .exchange(&mut delivery)
             .map_err(|failure| failure.error)?;
@@ -204,9 +229,8 @@ impl Client {
             ));
         }
         if response.status() != 200 {
-            let error = status_error(self.name(), response);
-            reply.settle(self);
-            return Err(error);
+            // The connection is closed: a 204, for example, is another request's answer.
+            return Err(status_error(self.name(), response));
         }
         let options = ServiceOptions::from_response(response);
         reply.settle(self);
@@ -223,7 +247,7 @@ impl Client {
     ///
     /// A server may close an idle connection at any time, also while a request is on its way to it.
     /// Then the request is sent once more on a new connection (RFC 9112 §9.3.1): but only if not a
-    /// byte of an answer came, and if the content can be sent again.
+    /// byte of an answer to it came, and if the content can be sent again.
     pub(crate) fn exchange(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
         match self.attempt(delivery, false) {
             Err(failure) if failure.is_stale() && delivery.content.can_begin_again() => {
@@ -236,15 +260,19 @@ impl Client {
         }
     }
 
+    /// The first piece of the content is read before a connection is taken: one whose content is slow
+    /// to come, or does not come at all, costs nobody a connection.
     fn attempt(&self, delivery: &mut Delivery<'_>, fresh: bool) -> Result<Reply, Box<Failure>> {
         let head = self.encode(delivery.request, delivery.content.is_some());
-        let head = head.map_err(Failure::before)?;
-        let lease = Lease::take(self, fresh, &delivery.deadline);
+        let mut out = head.map_err(Failure::before)?;
+        let content_failed = |error: ContentError| Failure::before(error.into());
+        let mut body = delivery.content.begin().map_err(content_failed)?;
+        let first = body.encode_next(&mut out).map_err(content_failed)?;
+        let lease = Lease::take(self, fresh, &delivery.deadline, delivery.admission);
         let mut lease = lease.map_err(Failure::before)?;
-        let body = delivery
-            .content
-            .begin()
-            .map_err(|error| Failure::before(error.into()))?;
+        if delivery.request.method() == Method::Options {
+            count(&self.shared.counters.options_sent);
+        }
         let exchange = Exchange {
             reader: ResponseReader::new(delivery.request.method(), delivery.answer_limit),
             output: &mut *delivery.output,
@@ -255,7 +283,7 @@ impl Client {
             connection: &mut lease.connection,
             progress: Progress::start(),
         };
-        let answer = exchange.run(head, body)?;
+        let answer = exchange.run(out, first, body)?;
         Ok(Reply { answer, lease })
     }
 
@@ -265,10 +293,23 @@ impl Client {
         Ok(request.encode(&uri.request_uri(), &uri.authority(), has_body)?)
     }
 
+    /// Time ran out and it was not the server's doing.
     fn timed_out(&self, phase: Phase, deadline: &Deadline) -> Error {
+        let waited = Duration::ZERO;
         deadline
-            .timeout_error(self.name(), phase, &self.shared.timeouts)
+            .timeout_error(self.name(), phase, &self.shared.timeouts, waited)
             .into()
+    }
+
+    fn suspended(&self, suspension: &Suspension) -> Error {
+        let now = self.shared.clock.now();
+        SuspendedError {
+            service: self.name().to_owned(),
+            failing_for: now.saturating_duration_since(suspension.began),
+            retry_in: suspension.until.saturating_duration_since(now),
+            why: suspension.why.clone(),
+        }
+        .into()
     }
 }
 

@@ -1,10 +1,14 @@
 //! What a service offers, asked once for all threads and kept for as long as it holds.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::{Error, Phase, TimeLimit};
 use crate::proto::options::ServiceOptions;
+
+/// Tags that are remembered: a few servers behind one address have one each.
+const REMEMBERED_TAGS: usize = 8;
 
 /// The last answer to `OPTIONS`.
 #[derive(Debug, Default)]
@@ -16,8 +20,8 @@ pub(crate) struct OptionsCache {
 #[derive(Debug, Default)]
 struct State {
     cached: Option<Cached>,
-    /// The tag last seen, in an answer to `OPTIONS` or in any other.
-    istag: Option<String>,
+    /// The tags last seen, in answers to `OPTIONS` and in others, the newest last.
+    istags: VecDeque<String>,
     is_fetching: bool,
     /// How many fetches have ended.
     fetches: u64,
@@ -30,6 +34,14 @@ struct Cached {
     options: Arc<ServiceOptions>,
     /// `None` is for ever.
     expires: Option<Instant>,
+}
+
+/// Why there are no options.
+#[derive(Debug)]
+pub(crate) struct Unnegotiated {
+    pub(crate) error: Error,
+    /// It happened to another caller, who was waited for.
+    pub(crate) is_shared: bool,
 }
 
 /// Options, and which fetch they came from.
@@ -47,20 +59,24 @@ impl OptionsCache {
         now: Instant,
         left: impl Fn() -> Option<Duration>,
         fetch: impl FnOnce() -> Result<ServiceOptions, Error>,
-    ) -> Option<Result<Known, Arc<Error>>> {
+    ) -> Option<Result<Known, Unnegotiated>> {
         let mut state = self.lock();
-        let fetches = state.fetches;
-        while !state.holds(now) && state.is_fetching {
+        let mut fetches = state.fetches;
+        loop {
+            if let Some(known) = state.known(now) {
+                return Some(Ok(known));
+            }
+            if !state.is_fetching {
+                break;
+            }
             let waited = self.changed.wait_timeout(state, left()?);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             if state.fetches != fetches {
-                if let Some(failure) = &state.failure {
-                    return Some(Err(Arc::clone(failure)));
+                if let Some(outcome) = state.outcome() {
+                    return Some(outcome);
                 }
+                fetches = state.fetches;
             }
-        }
-        if let Some(known) = state.known(now) {
-            return Some(Ok(known));
         }
         state.is_fetching = true;
         drop(state);
@@ -68,19 +84,28 @@ impl OptionsCache {
             cache: self,
             outcome: None,
         };
-        Some(fetching.end(fetch().map_err(Arc::new), now))
+        let fetched = fetching.end(fetch().map_err(Arc::new), now);
+        Some(fetched.map_err(|error| Unnegotiated {
+            error: error.repeat(),
+            is_shared: false,
+        }))
     }
 
-    /// An answer showed this tag (RFC 3507 §4.7). If it is another than before, the service may offer
-    /// something else by now, so what came of the fetch that `known` came from holds no longer.
+    /// Forgets the options: the server may be another by now.
+    pub(crate) fn clear(&self) {
+        self.lock().cached = None;
+    }
+
+    /// An answer showed this tag (RFC 3507 §4.7). If it is a new one, the service may offer something
+    /// else by now, so what came of the fetch that `known` came from holds no longer.
     ///
-    /// It is compared with the tag seen last and not with that of the options: there are services
-    /// whose `OPTIONS` show another tag than their scans, always.
+    /// Some tags that were seen before are remembered: there are services whose `OPTIONS` always show
+    /// another tag than their scans, and several servers behind one address show their own in turn.
+    /// Neither must cost an `OPTIONS` a scan.
     pub(crate) fn saw_istag(&self, istag: &str, known: &Known) {
         let mut state = self.lock();
         let is_current = state.fetches == known.fetch;
-        if is_current && state.istag.as_deref() != Some(istag) {
-            state.istag = Some(istag.to_owned());
+        if is_current && state.is_new(istag) {
             state.cached = None;
         }
     }
@@ -97,11 +122,48 @@ impl State {
     }
 
     fn known(&self, now: Instant) -> Option<Known> {
-        let cached = self.cached.as_ref().filter(|_| self.holds(now))?;
-        Some(Known {
-            options: Arc::clone(&cached.options),
-            fetch: self.fetches,
-        })
+        self.newest().filter(|_| self.holds(now))
+    }
+
+    /// What came of the fetch that was waited for, for those who waited: also options that hold no
+    /// longer, because they were fetched after this caller came. `None` if it says nothing to them.
+    fn outcome(&self) -> Option<Result<Known, Unnegotiated>> {
+        match &self.failure {
+            None => self.newest().map(Ok),
+            Some(failure) if is_shareable(failure) => Some(Err(Unnegotiated {
+                error: failure.repeat(),
+                is_shared: true,
+            })),
+            Some(_) => None,
+        }
+    }
+
+    fn newest(&self) -> Option<Known> {
+        let options = Arc::clone(&self.cached.as_ref()?.options);
+        let fetch = self.fetches;
+        Some(Known { options, fetch })
+    }
+
+    /// Remembers a tag; says whether it was not known.
+    fn is_new(&mut self, istag: &str) -> bool {
+        let is_new = !self.istags.iter().any(|known| known == istag);
+        if is_new {
+            self.istags.push_back(istag.to_owned());
+            let surplus = self.istags.len().saturating_sub(REMEMBERED_TAGS);
+            self.istags.drain(..surplus);
+        }
+        is_new
+    }
+}
+
+/// Whether a failure is one for all who waited. That one caller's own time was over, or that it stood
+/// in line for too long, is not: then the next one fetches.
+fn is_shareable(failure: &Error) -> bool {
+    match failure {
+        Error::Timeout(error) => {
+            error.limit() != TimeLimit::Deadline && error.phase() != Phase::Checkout
+        }
+        _ => true,
     }
 }
 
@@ -141,8 +203,9 @@ impl Drop for Fetching<'_> {
         state.failure = None;
         match self.outcome.take() {
             Some(Ok(cached)) => {
-                let istag = cached.options.istag().map(str::to_owned);
-                state.istag = state.istag.take().or(istag);
+                if let Some(istag) = cached.options.istag() {
+                    state.is_new(istag);
+                }
                 state.cached = Some(cached);
             }
             Some(Err(failure)) => state.failure = Some(failure),

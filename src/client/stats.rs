@@ -43,7 +43,8 @@ pub struct Stats {
     pub errors_by_kind: BTreeMap<ErrorKind, u64>,
     /// Exchanges repeated on a fresh connection, because the one used before was gone.
     pub retries: u64,
-    /// Scans that went on to another server.
+    /// Times a scan went on to another server after one had failed; passing over a suspended one is not
+    /// counted.
     pub failovers: u64,
     /// `OPTIONS` requests sent.
     pub options_sent: u64,
@@ -141,6 +142,13 @@ impl Ledger for Counters {
 
     fn closed(&self, reason: CloseReason) {
         count(&self.closed[reason as usize]);
-        log::debug!("closed a connection: {}", reason.explain());
+        // Bytes nobody asked for may be the late answer to an earlier scan, or the early one to a later.
+        let is_alarming = matches!(reason, CloseReason::IdleBytes | CloseReason::StrayBytes);
+        let level = if is_alarming {
+            log::Level::Warn
+        } else {
+            log::Level::Debug
+        };
+        log::log!(level, "closed a connection: {}", reason.explain());
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stream::{Readiness, Stream, is_stall};
+use super::stream::{Readiness, Stream, is_nothing_yet};
 
 /// Bytes that are read at once.
 const INPUT_BUFFER: usize = 64 * 1024;
@@ -110,7 +110,7 @@ impl Connection {
     /// What a read would find, without waiting.
     pub(crate) fn readiness(&mut self) -> io::Result<Readiness> {
         match self.stream.readiness() {
-            Err(error) if is_stall(&error) => Ok(Readiness::Idle),
+            Err(error) if is_nothing_yet(&error) => Ok(Readiness::Idle),
             readiness => readiness,
         }
     }

@@ -46,11 +46,13 @@ impl Deadline {
     }
 
     /// Says what ran out in `phase`: the deadline if it is over, else the timeout of that phase.
+    /// `waited` is how long the server had been waited for.
     pub(crate) fn timeout_error(
         &self,
         service: &str,
         phase: Phase,
         timeouts: &Timeouts,
+        waited: Duration,
     ) -> TimeoutError {
         let over = self.at.is_some_and(|at| Instant::now() >= at);
         let (limit, after) = match (phase, self.limit.filter(|_| over)) {
@@ -66,6 +68,7 @@ impl Deadline {
             phase,
             limit,
             after,
+            waited,
             source: None,
         }
     }
@@ -107,12 +110,18 @@ mod tests {
             (Phase::Read, TimeLimit::ReadTimeout, TIMEOUTS.read),
             (Phase::Write, TimeLimit::WriteTimeout, TIMEOUTS.write),
         ] {
-            let error = Deadline::start(Some(HOUR)).timeout_error("s", phase, &TIMEOUTS);
+            let error =
+                Deadline::start(Some(HOUR)).timeout_error("s", phase, &TIMEOUTS, Duration::ZERO);
             assert_eq!(
                 (error.limit, error.after, error.phase),
                 (limit, after, phase)
             );
-            let error = Deadline::start(Some(Duration::ZERO)).timeout_error("s", phase, &TIMEOUTS);
+            let error = Deadline::start(Some(Duration::ZERO)).timeout_error(
+                "s",
+                phase,
+                &TIMEOUTS,
+                Duration::ZERO,
+            );
             assert_eq!(
                 (error.limit, error.after),
                 (TimeLimit::Deadline, Duration::ZERO)

@@ -57,12 +57,25 @@ impl Pool {
         Arc::new(Self { limits, state })
     }
 
-    /// What the service says of `Max-Connections`; the smaller limit wins.
-    pub(crate) fn set_service_limit(&self, limit: Option<u64>) {
+    /// What the service says of `Max-Connections`; the smaller limit wins. Idle connections above it are
+    /// closed.
+    pub(crate) fn set_service_limit(self: &Arc<Self>, limit: Option<u64>) {
         let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut state = self.lock();
         state.service_limit = limit;
+        let surplus = state.open.saturating_sub(self.limit(&state));
+        let surplus = surplus.min(state.idle.len());
+        let closed = self.places(state.idle.drain(..surplus));
         state.wake_first();
+        drop(state);
+        for (idle, _place) in closed {
+            idle.connection.close(CloseReason::NoRoom);
+        }
+    }
+
+    /// Idle connections with their places, which are given back when they are dropped behind them.
+    fn places(self: &Arc<Self>, idle: impl Iterator<Item = Idle>) -> Vec<(Idle, Permit)> {
+        idle.map(|idle| (idle, Permit::new(self))).collect()
     }
 
     /// Takes an idle connection, or the right to make one; waits in line while there is neither.
@@ -130,7 +143,8 @@ impl Pool {
 impl State {
     /// An idle connection, or none and a place for one.
     fn take(&mut self, fresh: bool, limit: usize) -> Option<Option<Idle>> {
-        if !fresh || self.open >= limit {
+        let in_use = self.open - self.idle.len();
+        if in_use < limit && (!fresh || self.open >= limit) {
             if let Some(idle) = self.idle.pop() {
                 return Some(Some(idle));
             }
@@ -193,7 +207,7 @@ impl Permit {
         // The oldest are the first.
         let expired = state.idle.iter().take_while(|idle| !is_live(idle)).count();
         let surplus = (state.idle.len() + 1).saturating_sub(limits.max_idle);
-        let closed: Vec<Idle> = state.idle.drain(..expired.max(surplus)).collect();
+        let closed = self.pool.places(state.idle.drain(..expired.max(surplus)));
         state.idle.push(Idle {
             connection,
             since: now,
@@ -202,15 +216,12 @@ impl Permit {
         self.is_given_back = true;
         state.wake_first();
         drop(state);
-        for (place, idle) in closed.into_iter().enumerate() {
-            let is_expired = place < expired;
-            idle.connection.close(if is_expired {
+        for (at, (idle, _place)) in closed.into_iter().enumerate() {
+            idle.connection.close(if at < expired {
                 CloseReason::IdleTimeout
             } else {
                 CloseReason::NoRoom
             });
-            // Dropped, this gives back the place of the one that was closed.
-            drop(Self::new(&self.pool));
         }
     }
 }

@@ -81,10 +81,18 @@ impl Stream for TcpStream {
         match peeked {
             Ok(0) => Ok(Readiness::Closed),
             Ok(_) => Ok(Readiness::Readable),
-            Err(error) if is_stall(&error) => Ok(Readiness::Idle),
+            Err(error) if is_nothing_yet(&error) => Ok(Readiness::Idle),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a look that does not wait found nothing. A `TimedOut` there is a dead connection.
+pub(crate) fn is_nothing_yet(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+    )
 }
 
 /// Whether an error only says that nothing happened so far. `Interrupted` is among them, so that a

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Scanner, Shared};
+use crate::client::Client;
 use crate::client::builder::{Settings, connection_settings};
 use crate::client::endpoints::Endpoints;
-use crate::client::health::SuspensionRules;
 use crate::client::stats::Counters;
-use crate::error::{Error, InputError, InvalidInput};
+use crate::error::Error;
 use crate::net::clock::Clock;
 use crate::net::stream::Connect;
 #[cfg(doc)]
@@ -18,19 +18,13 @@ use crate::scan::verdict::NotScanned;
 /// The default of `max_size`: 100 MiB.
 const DEFAULT_MAX_SIZE: u64 = 104_857_600;
 
-/// The default of `suspend_after`.
-const DEFAULT_SUSPEND_AFTER: u32 = 10;
-
-/// The defaults of `suspension`.
-const DEFAULT_SUSPENSION: Duration = Duration::from_secs(30);
-const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(180);
-
 /// Settings of a [`Scanner`].
 #[must_use]
 pub struct ScannerBuilder {
-    uris: Vec<String>,
+    uri: String,
+    /// To be asked when that one fails.
+    others: Vec<String>,
     settings: Settings,
-    rules: SuspensionRules,
     max_size: Option<u64>,
     negotiate: bool,
 }
@@ -38,13 +32,9 @@ pub struct ScannerBuilder {
 impl ScannerBuilder {
     pub(crate) fn new(uri: &str) -> Self {
         Self {
-            uris: vec![uri.to_owned()],
+            uri: uri.to_owned(),
+            others: Vec::new(),
             settings: Settings::default(),
-            rules: SuspensionRules {
-                after: DEFAULT_SUSPEND_AFTER,
-                first: DEFAULT_SUSPENSION,
-                longest: DEFAULT_LONGEST_SUSPENSION,
-            },
             max_size: Some(DEFAULT_MAX_SIZE),
             negotiate: true,
         }
@@ -55,7 +45,7 @@ impl ScannerBuilder {
     /// A scan goes on to the next server only if the content can be sent again (bytes, files, what can
     /// seek), or if nothing of it was read yet.
     pub fn endpoint(mut self, uri: &str) -> Self {
-        self.uris.push(uri.to_owned());
+        self.others.push(uri.to_owned());
         self
     }
 
@@ -67,15 +57,15 @@ impl ScannerBuilder {
     /// tries it, and the others go on as before until that one has succeeded. A 503, which asks for
     /// fewer connections, is answered with a pause of half a second at once.
     pub fn suspend_after(mut self, failures: u32) -> Self {
-        self.rules.after = failures;
+        self.settings.rules.after = failures;
         self
     }
 
     /// How long a server is suspended first; each failed try doubles it, up to `longest`.
     /// Default: 30 s, 180 s.
     pub fn suspension(mut self, first: Duration, longest: Duration) -> Self {
-        self.rules.first = first;
-        self.rules.longest = longest;
+        self.settings.rules.first = first;
+        self.settings.rules.longest = longest;
         self
     }
 
@@ -109,22 +99,22 @@ impl ScannerBuilder {
     /// cannot be sent.
     pub fn build(self) -> Result<Scanner, Error> {
         self.settings.check()?;
-        if self.rules.after == 0 {
-            return Err(InputError::new(InvalidInput::Zero, "suspend_after").into());
-        }
         let Self {
-            uris,
+            uri,
+            others,
             settings,
-            rules,
             max_size,
             negotiate,
         } = self;
         let counters = Arc::new(Counters::default());
-        let client = |uri: &String| Ok(settings.client(uri.parse()?, Arc::clone(&counters)));
-        let clients = uris.iter().map(client).collect::<Result<Vec<_>, Error>>()?;
+        let client = |uri: &String| -> Result<Client, Error> {
+            Ok(settings.client(uri.parse()?, Arc::clone(&counters)))
+        };
+        let first = client(&uri)?;
+        let others = others.iter().map(client).collect::<Result<_, Error>>()?;
         let clock = Arc::clone(&settings.clock);
         let shared = Shared {
-            endpoints: Endpoints::new(clients, rules, clock, Arc::clone(&counters)),
+            endpoints: Endpoints::new(first, others, clock, Arc::clone(&counters)),
             max_size,
             negotiate,
             counters,
@@ -141,7 +131,6 @@ impl fmt::Debug for ScannerBuilder {
         f.debug_struct("ScannerBuilder")
             .field("max_size", &self.max_size)
             .field("negotiate", &self.negotiate)
-            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }

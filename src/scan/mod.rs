@@ -15,8 +15,9 @@ use evidence::Evidence;
 use verdict::{NoVerdict, NotScanned, Sent, Verdict, decide, from_evidence};
 
 use crate::client::body::Outgoing;
-use crate::client::endpoints::{Endpoints, Unsuccessful};
+use crate::client::endpoints::{Done, Endpoints, Unsuccessful};
 use crate::client::exchange::{Answer, Failure, protocol_error};
+use crate::client::health::Admission;
 use crate::client::stats::{Counters, Stats, count};
 use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
@@ -133,55 +134,75 @@ impl Scanner {
             returned,
             deadline,
         };
-        let report = endpoints.try_each(|client| {
-            self.scan_on(client, &mut scan)
-                .map_err(|error| Unsuccessful {
-                    error,
-                    can_repeat: scan.content.can_begin_again(),
-                })
+        let report = endpoints.try_each(|client, admission| {
+            let mut is_shared = false;
+            let result = self.scan_on(client, admission, &mut scan, &mut is_shared);
+            result.map_err(|error| Unsuccessful {
+                error,
+                can_repeat: scan.content.can_begin_again() && deadline.left().is_some(),
+                is_shared,
+            })
         })?;
         Ok(report.finish(began))
     }
 
-    /// Scans with one server.
-    fn scan_on(&self, client: &Client, scan: &mut Scan<'_>) -> Result<Report, Error> {
+    /// Scans with one server. `is_shared` is set if the error is one that another caller came upon.
+    fn scan_on(
+        &self,
+        client: &Client,
+        admission: &Admission<'_>,
+        scan: &mut Scan<'_>,
+        is_shared: &mut bool,
+    ) -> Result<Done<Report>, Error> {
         let Shared {
             max_size,
             negotiate,
             ..
         } = &*self.shared;
-        let known = negotiate
-            .then(|| client.negotiated(scan.deadline))
-            .transpose()?;
+        let known = negotiate.then(|| client.negotiated(scan.deadline, admission));
+        let known = known.transpose().map_err(|failed| {
+            *is_shared = failed.is_shared;
+            failed.error
+        })?;
         scan.returned.restart();
+        let answer_limit = max_size.map(|max| max.saturating_add(ANSWER_BODY_ALLOWANCE));
         let mut delivery = Delivery {
             request: &scan.request,
             content: &mut scan.content,
             output: &mut scan.returned,
-            answer_limit: max_size
-                .map_or(u64::MAX, |max| max.saturating_add(ANSWER_BODY_ALLOWANCE)),
+            answer_limit: answer_limit.unwrap_or(u64::MAX),
             deadline: scan.deadline,
+            admission: Some(admission),
         };
         let reply = match client.exchange(&mut delivery) {
             Ok(reply) => reply,
             Err(failure) => return scan.salvage(*failure, client.name()),
         };
+        let response = &reply.answer.response;
         let offers_204 = known
             .as_ref()
-            .is_none_or(|known| known.options.allows_204());
-        let report = scan.judge(&reply.answer, offers_204, client.name())?;
-        if let (Some(known), Some(istag)) = (&known, report.istag()) {
-            client.saw_istag(istag, known);
+            .is_none_or(|known| offers_204(&known.options, response));
+        if let (Some(known), Some(istag)) = (&known, response.istag()) {
+            client.saw_istag(&istag, known);
         }
+        let value = scan.judge(&reply.answer, offers_204, client.name())?;
         // Nothing was found in what the service calls unmodified, or one of the two is not true.
-        let is_contradictory = report.status == Some(204) && !report.verdict.is_clean();
-        if is_contradictory {
+        if value.status == Some(204) && !value.verdict.is_clean() {
             reply.distrust();
         } else {
             reply.settle(client);
         }
-        Ok(report)
+        let is_answered = true;
+        Ok(Done { value, is_answered })
     }
+}
+
+/// Whether the service can answer 204, so that content it sends back is content it passed over.
+///
+/// Only options with the very tag of the answer can say no: under another tag the service, or another
+/// server behind the same address, may offer something else by now.
+fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
+    options.allows_204() || options.istag() != response.istag().as_deref()
 }
 
 /// One scan on its way, perhaps to more than one server.
@@ -221,7 +242,7 @@ impl Scan<'_> {
 
     /// What a broken-off exchange still says: that something was found, from the part of an answer that
     /// came, or that the content is too large. It can only say the worse.
-    fn salvage(&self, failure: Failure, service: &str) -> Result<Report, Error> {
+    fn salvage(&self, failure: Failure, service: &str) -> Result<Done<Report>, Error> {
         let Failure {
             error,
             remains,
@@ -231,12 +252,15 @@ impl Scan<'_> {
         if let Some(evidence) = Evidence::of_remains(&remains) {
             let response = remains.response.as_ref();
             let verdict = from_evidence(evidence, response);
-            return Ok(Report::new(verdict, response, content_sent, service));
+            let value = Report::new(verdict, response, content_sent, service);
+            let is_answered = false;
+            return Ok(Done { value, is_answered });
         }
-        let too_large = self.content.exceeded_limit().ok_or(error)?;
-        let mut report = Report::too_large(too_large, service);
-        report.bytes_sent = content_sent;
-        Ok(report)
+        let limit = self.content.exceeded_limit().ok_or(error)?;
+        let mut value = Report::too_large(limit, service);
+        value.bytes_sent = content_sent;
+        let is_answered = false;
+        Ok(Done { value, is_answered })
     }
 }
 
