@@ -187,28 +187,31 @@ fn a_stray_204_on_an_idle_connection_is_nobodys_answer() {
 
 #[test]
 fn a_stray_204_between_the_probe_and_the_first_byte_is_nobodys_answer() {
-    let stray = |script: Script| script.send(CLEAN).read_to_end();
-    let own = Script::new().read_request().send(infected("own"));
-    // The first scan must not see it behind its answer: it is sent when the content is asked for.
-    let server = Server::scripted([
-        after_one_scan(|s| stray(s.wait(Duration::from_millis(30)))),
-        own,
-    ]);
-    let server = server.unwrap();
-    let tap = Tap::default();
-    let scanner = Scanner::builder(&server.uri())
-        .connector(tap.clone())
-        .build()
-        .unwrap();
-    scan_clean(&scanner);
-    tap.await_bytes(0);
-    // The probe at check-out sees nothing, as if the bytes had come a moment later.
-    tap.0.blind.store(1, SeqCst);
-    let report = scanner.scan(hello()).unwrap();
-    assert_eq!(report.verdict().to_string(), "infected: own");
-    let stats = scanner.stats();
-    assert_eq!((stats.retries, stats.connections_opened), (1, 2));
-    assert_adds_up(&stats);
+    // As many looks as are blind see nothing, as if the bytes had come a moment later: at check-out,
+    // and when the content was read. The last one is right before the first byte is written.
+    for (blind, retries) in [(0, 0), (1, 0), (2, 1)] {
+        let stray = |script: Script| {
+            let script = script.wait(Duration::from_millis(30));
+            script.send(CLEAN).read_to_end()
+        };
+        let own = Script::new().read_request().send(infected("own"));
+        let server = Server::scripted([after_one_scan(stray), own]).unwrap();
+        let tap = Tap::default();
+        let builder = Scanner::builder(&server.uri()).connector(tap.clone());
+        let scanner = builder.build().unwrap();
+        scan_clean(&scanner);
+        tap.await_bytes(0);
+        tap.0.blind.store(blind, SeqCst);
+        let report = scanner.scan(hello()).unwrap();
+        assert_eq!(report.verdict().to_string(), "infected: own", "{blind}");
+        let stats = scanner.stats();
+        assert_eq!(
+            (stats.retries, stats.connections_opened),
+            (retries, 2),
+            "{blind}"
+        );
+        assert_adds_up(&stats);
+    }
 }
 
 #[test]
@@ -232,6 +235,33 @@ fn a_204_before_the_end_of_the_upload_is_not_believed_on_a_connection_used_befor
         });
         assert_eq!(result, expected);
     }
+}
+
+#[test]
+fn a_connection_the_server_closes_while_the_content_is_awaited_is_replaced() {
+    /// Gives its content when the server has closed the connection.
+    struct Late<'t>(&'t Tap, Option<&'static [u8]>);
+    impl Read for Late<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let Some(mut content) = self.1.take() else {
+                return Ok(0);
+            };
+            self.0.await_bytes(0);
+            content.read(buf)
+        }
+    }
+    let own = Script::new().read_request().send(infected("own"));
+    let closes = |script: Script| script.wait(Duration::from_millis(100)).close();
+    let server = Server::scripted([after_one_scan(closes), own]).unwrap();
+    let tap = Tap::default();
+    let builder = Scanner::builder(&server.uri()).connector(tap.clone());
+    let scanner = builder.build().unwrap();
+    scan_clean(&scanner);
+    let report = scanner
+        .scan(Content::reader(Late(&tap, Some(b"hello"))))
+        .unwrap();
+    assert_eq!(report.verdict().to_string(), "infected: own");
+    assert_adds_up(&scanner.stats());
 }
 
 #[test]

@@ -74,6 +74,29 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Looks once more, after the caller's reader took its time: what happened to an idle connection
+    /// meanwhile is no reason to lose content that cannot be read again.
+    pub(crate) fn renew(
+        mut self,
+        client: &Client,
+        deadline: &Deadline,
+        admission: Option<&Admission<'_>>,
+    ) -> Result<Self, Error> {
+        if !self.is_reused {
+            return Ok(self);
+        }
+        match why_not(&mut self.connection, Duration::ZERO, false, Duration::MAX) {
+            None => Ok(self),
+            Some(reason) => {
+                self.connection.close(reason);
+                drop(self.permit);
+                Self::take(client, true, deadline, admission)
+            }
+        }
+    }
+}
+
 /// Why an idle connection is not used; `None` if it proves to be open and silent.
 fn why_not(
     idle: &mut Connection,

@@ -260,15 +260,16 @@ impl Client {
         }
     }
 
-    /// The first piece of the content is read before a connection is taken: one whose content is slow
-    /// to come, or does not come at all, costs nobody a connection.
     fn attempt(&self, delivery: &mut Delivery<'_>, fresh: bool) -> Result<Reply, Box<Failure>> {
         let head = self.encode(delivery.request, delivery.content.is_some());
         let mut out = head.map_err(Failure::before)?;
+        // Before the content is begun: a reader can go on to another server if this one is not there.
+        let lease = Lease::take(self, fresh, &delivery.deadline, delivery.admission);
+        let lease = lease.map_err(Failure::before)?;
         let content_failed = |error: ContentError| Failure::before(error.into());
         let mut body = delivery.content.begin().map_err(content_failed)?;
         let first = body.encode_next(&mut out).map_err(content_failed)?;
-        let lease = Lease::take(self, fresh, &delivery.deadline, delivery.admission);
+        let lease = lease.renew(self, &delivery.deadline, delivery.admission);
         let mut lease = lease.map_err(Failure::before)?;
         if delivery.request.method() == Method::Options {
             count(&self.shared.counters.options_sent);

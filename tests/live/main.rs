@@ -2,6 +2,8 @@
 //!
 //! `tests/run` starts both and says where they are; without it these tests are ignored, and say so.
 
+mod failover;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
     if !is_live && !arguments.list {
         println!("\nno real servers here: `tests/run` starts them and runs everything");
     }
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 11] = [
         (
             "every_test_file_gets_the_verdict_of_c_icap_client",
             every_test_file,
@@ -44,6 +46,14 @@ fn main() -> ExitCode {
         ),
         ("what_is_echoed_during_the_upload_does_not_deadlock", echo),
         ("options_say_what_the_service_offers", options),
+        (
+            "a_c_icap_behind_haproxy_is_killed_and_comes_back",
+            failover::behind_haproxy,
+        ),
+        (
+            "one_of_two_endpoints_is_killed_and_comes_back",
+            failover::two_endpoints,
+        ),
     ];
     let trial = |(name, test): (&str, fn())| {
         let run = move || {
@@ -52,7 +62,21 @@ fn main() -> ExitCode {
         };
         Trial::test(name, run).with_ignored_flag(!is_live)
     };
-    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code()
+    let mut trials: Vec<Trial> = tests.into_iter().map(trial).collect();
+    trials.push(Trial::test(
+        "the_readme_shows_the_haproxy_configuration_of_these_tests",
+        readme_shows_haproxy_configuration,
+    ));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// This one needs no server.
+fn readme_shows_haproxy_configuration() -> Result<(), Failed> {
+    let shown = format!("```haproxy\n{}```\n", include_str!("haproxy.cfg"));
+    if !include_str!("../../README.md").contains(&shown) {
+        return Err("README.md does not show tests/live/haproxy.cfg as it is".into());
+    }
+    Ok(())
 }
 
 fn base() -> String {

@@ -1,18 +1,21 @@
 # shellcheck shell=bash
-# The real servers of the live tests: clamd with a private signature database, and c-icap.
+# The real servers of the live tests: clamd with a private signature database, c-icap, HAProxy.
 #
 # Sourced by tests/run, which calls, in this order:
 #   live_folder            makes the private folder $LIVE_DIR
 #   start_clamd            sets ICAP_LIVE_CLAMD_SOCKET
 #   start_c_icap NAME      sets C_ICAP_PORT; may be called again with another NAME
+#   start_haproxy A B      sets HAPROXY_PORT, in front of these two ports
 #   stop_all               on every way out
+# and by tests/live/c-icap, with which a test kills a c-icap and starts it again:
+#   kill_c_icap NAME       with SIGKILL, children included
+#   restart_c_icap NAME    on the same port
 # On a failure to start they print the server's log and exit.
 
 LIVE_TEMPLATES=$(dirname -- "${BASH_SOURCE[0]}")
 ICAP_LIVE_TESTFILES=/usr/share/clamav-testfiles
 LIVE_DIR=
-LIVE_LEFTOVERS=() # files outside $LIVE_DIR that a killed server leaves behind
-STARTED=()        # the process groups that spawn started and that may still be there
+STARTED=() # the process groups that spawn started and that may still be there
 
 # Not below $TMPDIR: Debian's AppArmor profile lets clamd work in /tmp but not everywhere,
 # and the path of a Unix socket must stay under 108 bytes.
@@ -36,32 +39,81 @@ start_c_icap() {
     local name=$1 attempt
     for ((attempt = 0; attempt < 20; attempt++)); do
         C_ICAP_PORT=$(free_port)
-        rm -f "$LIVE_DIR/$name".{log,pid,ctl}
         fill_in c-icap.conf.in "$LIVE_DIR/$name.conf" "$name" "$C_ICAP_PORT"
-        # -D: without it, an error in the configuration is not printed anywhere.
-        spawn c-icap -N -D -f "$LIVE_DIR/$name.conf" >"$LIVE_DIR/$name.out" 2>&1
-        disown "$SPAWNED"
-        if within 30 ended_or "$SPAWNED" c_icap_finds_eicar "$name" && running "$SPAWNED"; then
-            remember_lock_files "$SPAWNED"
-            return
-        fi
-        grep -qs 'Error binding' "$LIVE_DIR/$name.log" || break
+        ! launch_c_icap "$name" "$C_ICAP_PORT" || return 0
         forget "$SPAWNED"
+        grep -qs 'Error binding' "$LIVE_DIR/$name.log" || break
     done
     give_up c-icap "$LIVE_DIR/$name.log" "$LIVE_DIR/$name.out"
 }
 
-# Ends what spawn started, children included, and removes the private folder.
+# What another process needs to end it is in files: its process group, and the files outside
+# $LIVE_DIR that it leaves behind when it is killed.
+launch_c_icap() {
+    local name=$1 port=$2
+    rm -f "$LIVE_DIR/$name".{log,pid,ctl}
+    # -D: without it, an error in the configuration is not printed anywhere.
+    # shellcheck disable=SC2016 # expanded by the shell that is started
+    spawn sh -c 'echo $$ >"$0" && exec "$@"' "$LIVE_DIR/$name.group" \
+        c-icap -N -D -f "$LIVE_DIR/$name.conf" >"$LIVE_DIR/$name.out" 2>&1
+    disown "$SPAWNED"
+    within 30 ended_or "$SPAWNED" c_icap_finds_eicar "$name" "$port" && running "$SPAWNED" ||
+        return 1
+    lock_files "$SPAWNED" >>"$LIVE_DIR/leftovers"
+    forget "$SPAWNED" # the file knows better whether it is still there
+}
+
+# Killing the first process would leave its children, who go on serving. The port tells when all
+# of them are gone: a process can be a zombie before the last of its threads is.
+kill_c_icap() {
+    local name=$1 group
+    group=$(<"$LIVE_DIR/$name.group")
+    kill -KILL -- "-$group"
+    within 15 group_ended "$group"
+    within 15 refuses "$(port_of "$name")"
+    rm -f -- "$LIVE_DIR/$name.group"
+}
+
+restart_c_icap() {
+    local name=$1
+    [[ ! -e $LIVE_DIR/$name.group ]] || kill_c_icap "$name"
+    launch_c_icap "$name" "$(port_of "$name")" ||
+        give_up c-icap "$LIVE_DIR/$name.log" "$LIVE_DIR/$name.out"
+}
+
+# The very file that README.md shows: HAProxy puts the variables in.
+start_haproxy() {
+    local attempt log=$LIVE_DIR/haproxy.log
+    export ICAP_BIND ICAP_SERVER_A=127.0.0.1:$1 ICAP_SERVER_B=127.0.0.1:$2
+    for ((attempt = 0; attempt < 20; attempt++)); do
+        HAPROXY_PORT=$(free_port)
+        ICAP_BIND=127.0.0.1:$HAPROXY_PORT
+        spawn haproxy -db -f "$LIVE_TEMPLATES/haproxy.cfg" >"$log" 2>&1
+        disown "$SPAWNED"
+        if within 30 ended_or "$SPAWNED" answer_finds_eicar haproxy "$HAPROXY_PORT" &&
+            running "$SPAWNED"; then
+            return
+        fi
+        forget "$SPAWNED"
+        grep -qs 'cannot bind' "$log" || break
+    done
+    give_up HAProxy "$log"
+}
+
+# Ends what spawn started, children included, and removes the private folder. The c-icaps come
+# last, because a test that is still running may start one again.
 stop_all() {
-    local group
-    for group in "${STARTED[@]}"; do
-        kill -TERM -- "-$group" 2>/dev/null || true
-    done
-    for group in "${STARTED[@]}"; do
-        within 15 group_ended "$group" || kill -KILL -- "-$group" 2>/dev/null || true
-    done
+    local file
+    end_groups "${STARTED[@]}"
     STARTED=()
-    [[ -z $LIVE_DIR ]] || rm -rf -- "$LIVE_DIR" "${LIVE_LEFTOVERS[@]}"
+    [[ -n $LIVE_DIR ]] || return 0
+    for file in "$LIVE_DIR"/*.group; do
+        [[ ! -e $file ]] || STARTED+=("$(<"$file")")
+    done
+    end_groups "${STARTED[@]}"
+    STARTED=()
+    [[ ! -e $LIVE_DIR/leftovers ]] || xargs -r rm -f -- <"$LIVE_DIR/leftovers"
+    rm -rf -- "$LIVE_DIR"
     LIVE_DIR=
 }
 
@@ -117,20 +169,30 @@ clamd_answers() {
 # A c-icap that answers OPTIONS may still let everything pass (it does when clamd is away),
 # so EICAR decides. Its own log proves that it was this c-icap that answered on the port.
 c_icap_finds_eicar() {
-    local name=$1 copy=$LIVE_DIR/$1-answer
+    local name=$1 port=$2
+    answer_finds_eicar "$name" "$port" && grep -qs 'VIRUS DETECTED' "$LIVE_DIR/$name.log"
+}
+
+answer_finds_eicar() {
+    local copy=$LIVE_DIR/$1-answer port=$2
     rm -f "$copy"
-    timeout 10 c-icap-client -i 127.0.0.1 -p "$C_ICAP_PORT" -s avscan -nopreview -v \
-        -f "$LIVE_DIR/eicar.com" -o "$copy" 2>&1 | grep -aq 'X-Infection-Found' &&
-        grep -qs 'VIRUS DETECTED' "$LIVE_DIR/$name.log"
+    timeout 10 c-icap-client -i 127.0.0.1 -p "$port" -s avscan -nopreview -v \
+        -f "$LIVE_DIR/eicar.com" -o "$copy" 2>&1 | grep -aq 'X-Infection-Found'
 }
 
 # Below 32768, where Linux does not hand out ports to outgoing connections.
 free_port() {
     local port
-    while port=$((20000 + RANDOM % 12768)); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-    done
+    until port=$((20000 + RANDOM % 12768)) && refuses "$port"; do :; done
     echo "$port"
+}
+
+refuses() {
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+port_of() {
+    sed -n 's/^Port .*://p' "$LIVE_DIR/$1.conf"
 }
 
 give_up() {
@@ -152,6 +214,16 @@ spawn() {
     env --default-signal=INT,QUIT setsid "$@" </dev/null &
     SPAWNED=$!
     STARTED+=("$SPAWNED")
+}
+
+end_groups() {
+    local group
+    for group; do
+        kill -TERM -- "-$group" 2>/dev/null || true
+    done
+    for group; do
+        within 15 group_ended "$group" || kill -KILL -- "-$group" 2>/dev/null || true
+    done
 }
 
 # An ended process's number may be given to another: it must not be signalled any more.
@@ -190,11 +262,11 @@ group_ended() {
         awk -v group="$1" '{ sub(/^.*\) /, "") } $3 == group && $1 != "Z" { n++ } END { exit !n }'
 }
 
-remember_lock_files() {
+lock_files() {
     local file
     for file in /proc/"$1"/fd/*; do
         file=$(readlink "$file") || continue
-        [[ $file != */icap_lock_* ]] || LIVE_LEFTOVERS+=("$file")
+        [[ $file != */icap_lock_* ]] || echo "$file"
     done
 }
 
