@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The variants of [`Error`], to count by.
+/// The variants of [`Error`](crate::Error), to count by.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "they are those of Error")]
