@@ -177,7 +177,13 @@ impl Client {
         deadline: Deadline,
         admission: &Admission<'_>,
     ) -> Result<Known, Unnegotiated> {
-        let fetch = || self.fetch_options(deadline, Some(admission));
+        let fetch = || {
+            let options = self.fetch_options(deadline, Some(admission))?;
+            for warning in options.warnings() {
+                log::warn!("{}: odd OPTIONS answer: {warning}", self.name());
+            }
+            Ok(options)
+        };
         let now = self.shared.clock.now();
         match self.shared.options.get(now, || deadline.left(), fetch) {
             Some(known) => known,
@@ -234,9 +240,6 @@ impl Client {
         }
         let options = ServiceOptions::from_response(response);
         reply.settle(self);
-        for warning in options.warnings() {
-            log::warn!("{}: odd OPTIONS answer: {warning}", self.name());
-        }
         self.shared
             .pool
             .set_service_limit(options.max_connections());
