@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::health::{Health, SuspensionRules};
 use super::options_cache::OptionsCache;
-use super::stats::Counters;
+use super::stats::{Counters, ServiceLedger};
 use super::{Client, Shared};
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::clock::{Clock, SystemClock};
@@ -189,8 +189,13 @@ impl Settings {
 
     /// A client of the service at `uri` that counts with `counters`.
     pub(crate) fn client(&self, uri: ServiceUri, counters: Arc<Counters>) -> Client {
+        let name = uri.to_string();
+        let ledger = ServiceLedger {
+            service: name.clone(),
+            counters: Arc::clone(&counters),
+        };
         let shared = Shared {
-            name: uri.to_string(),
+            name,
             uri,
             connector: Arc::clone(&self.connector),
             timeouts: self.timeouts,
@@ -201,6 +206,7 @@ impl Settings {
             options: OptionsCache::default(),
             health: Health::new(self.rules),
             counters,
+            ledger: Arc::new(ledger),
         };
         Client {
             shared: Arc::new(shared),

@@ -12,7 +12,7 @@ use super::exchange::Answer;
 use super::health::Admission;
 use super::stats::count;
 use crate::error::{ConnectError, Error, Phase};
-use crate::net::connection::{CloseReason, Connection, Ledger};
+use crate::net::connection::{CloseReason, Connection};
 use crate::net::deadline::Deadline;
 use crate::net::pool::{Idle, Permit};
 use crate::net::stream::Readiness;
@@ -129,8 +129,7 @@ fn connect(client: &Client, deadline: &Deadline) -> Result<Connection, Error> {
     match shared.connector.connect(&shared.uri, timeout) {
         Ok(stream) => {
             count(&shared.counters.opened);
-            let ledger: Arc<dyn Ledger> = Arc::clone(&shared.counters) as _;
-            Ok(Connection::new(stream, ledger))
+            Ok(Connection::new(stream, Arc::clone(&shared.ledger)))
         }
         Err(source) if source.kind() == io::ErrorKind::TimedOut => {
             let mut error = timed_out();

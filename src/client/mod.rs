@@ -24,6 +24,7 @@ use stats::{Counters, count};
 
 use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, Violation};
 use crate::net::clock::Clock;
+use crate::net::connection::Ledger;
 use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::pool::Pool;
 use crate::net::stream::Connect;
@@ -69,6 +70,7 @@ struct Shared {
     options: OptionsCache,
     health: Health,
     counters: Arc<Counters>,
+    ledger: Arc<dyn Ledger>,
 }
 
 impl fmt::Debug for Shared {

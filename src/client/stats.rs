@@ -1,6 +1,7 @@
 //! What a scanner has done so far, in numbers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -134,14 +135,21 @@ impl Counters {
     }
 }
 
-impl Ledger for Counters {
+/// Counts and logs what the connections to one service do.
+#[derive(Debug)]
+pub(crate) struct ServiceLedger {
+    pub(crate) service: String,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Ledger for ServiceLedger {
     fn moved(&self, sent: u64, received: u64) {
-        self.bytes_sent.fetch_add(sent, Relaxed);
-        self.bytes_received.fetch_add(received, Relaxed);
+        self.counters.bytes_sent.fetch_add(sent, Relaxed);
+        self.counters.bytes_received.fetch_add(received, Relaxed);
     }
 
     fn closed(&self, reason: CloseReason) {
-        count(&self.closed[reason as usize]);
+        count(&self.counters.closed[reason as usize]);
         // Bytes nobody asked for may be the late answer to an earlier scan, or the early one to a later.
         let is_alarming = matches!(reason, CloseReason::IdleBytes | CloseReason::StrayBytes);
         let level = if is_alarming {
@@ -149,6 +157,11 @@ impl Ledger for Counters {
         } else {
             log::Level::Debug
         };
-        log::log!(level, "closed a connection: {}", reason.explain());
+        log::log!(
+            level,
+            "{}: closed a connection: {}",
+            self.service,
+            reason.explain()
+        );
     }
 }

@@ -119,7 +119,7 @@ impl<'a> Content<'a> {
     }
 
     /// Calls `progress(sent, total)` now and then while the content is sent, in bytes; `total` is
-    /// `None` while it is not known.
+    /// `None` while it is not known. It begins at 0 anew when the content is sent again.
     pub fn progress(mut self, progress: impl FnMut(u64, Option<u64>) + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
