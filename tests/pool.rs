@@ -238,6 +238,21 @@ fn a_204_before_the_end_of_the_upload_is_not_believed_on_a_connection_used_befor
 }
 
 #[test]
+fn an_early_204_with_an_infection_header_is_not_thrown_away_for_another_attempt() {
+    let found = "ICAP/1.0 204 OK\r\nX-Infection-Found: Type=0; Threat=early;\r\n\r\n";
+    let large = vec![7; 20_000_000];
+    for content in [Content::bytes(&large), Content::reader(&large[..])] {
+        let early = |script: Script| script.read_bytes(500).send(found).read_to_end();
+        let clean = Script::new().read_request().send(CLEAN);
+        let server = Server::scripted([after_one_scan(early), clean]).unwrap();
+        let scanner = Scanner::new(&server.uri()).unwrap();
+        scan_clean(&scanner);
+        let report = scanner.scan(content).unwrap();
+        assert_eq!(report.verdict().to_string(), "infected: early");
+    }
+}
+
+#[test]
 fn a_connection_the_server_closes_while_the_content_is_awaited_is_replaced() {
     /// Gives its content when the server has closed the connection.
     struct Late<'t>(&'t Tap, Option<&'static [u8]>);

@@ -31,7 +31,7 @@ use crate::net::stream::Connect;
 use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::options::ServiceOptions;
-use crate::proto::reader::ResponseReader;
+use crate::proto::reader::{Remains, ResponseReader};
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
 
@@ -93,6 +93,8 @@ pub(crate) struct Delivery<'d> {
     pub(crate) deadline: Deadline,
     /// Whoever waits for a connection is told if the server is suspended meanwhile.
     pub(crate) admission: Option<&'d Admission<'d>>,
+    /// Whether what came of an answer must not be thrown away for another attempt (rule R2).
+    pub(crate) must_keep: fn(&Remains) -> bool,
 }
 
 impl Client {
@@ -138,6 +140,7 @@ impl Client {
             answer_limit: u64::MAX,
             deadline: self.start(),
             admission: None,
+            must_keep: |_| false,
         };
         let reply = self
             .exchange(&mut delivery)
@@ -222,6 +225,7 @@ impl Client {
             answer_limit: MAX_OPTIONS_BODY,
             deadline,
             admission,
+            must_keep: |_| false,
         };
         let reply = self
             .exchange(&mut delivery)
@@ -255,7 +259,11 @@ impl Client {
     /// byte of an answer to it came, and if the content can be sent again.
     pub(crate) fn exchange(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
         match self.attempt(delivery, false) {
-            Err(failure) if failure.is_stale() && delivery.content.can_begin_again() => {
+            Err(failure)
+                if failure.is_stale()
+                    && !(delivery.must_keep)(&failure.remains)
+                    && delivery.content.can_begin_again() =>
+            {
                 let error = &failure.error;
                 log::debug!("{}: once more on a new connection: {error}", self.name());
                 count(&self.shared.counters.retries);

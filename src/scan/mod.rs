@@ -173,6 +173,7 @@ impl Scanner {
             answer_limit: answer_limit.unwrap_or(u64::MAX),
             deadline: scan.deadline,
             admission: Some(admission),
+            must_keep: |remains| Evidence::of_remains(remains).is_some(),
         };
         let reply = match client.exchange(&mut delivery) {
             Ok(reply) => reply,
