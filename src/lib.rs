@@ -133,11 +133,13 @@ pub use proto::options::ServiceOptions;
 pub use proto::request::{Method, Request};
 pub use proto::response::Response;
 pub use proto::text::is_displayable;
+pub use scan::Scanner;
 pub use scan::builder::ScannerBuilder;
 pub use scan::content::Content;
 pub use scan::evidence::{Resolution, Threat, ThreatKind, Threats};
+pub use scan::preview::Preview;
+pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
-pub use scan::{Report, Scanner};
 
 /// The examples of the README are doctests too.
 #[cfg(doctest)]

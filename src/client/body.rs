@@ -1,11 +1,12 @@
 //! The body of a request: where its bytes come from, and that they are as many as declared.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::error::ContentError;
-use crate::proto::chunk::{encode_chunk, encode_last_chunk};
+use crate::proto::chunk::{encode_chunk, encode_end, encode_last_chunk};
+use crate::proto::request::check_header;
 
 /// Bytes of content in one chunk, and so in memory at once.
 const CHUNK: usize = 64 * 1024;
@@ -33,6 +34,10 @@ pub struct Body<'a> {
     /// The reader gave nothing the last time.
     end_seen: bool,
     chunk: Chunk,
+    /// Bytes of the preview that are still to be sent; `None` without one, and behind it.
+    preview: Option<usize>,
+    /// Fields behind the last chunk.
+    trailers: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Default)]
@@ -53,6 +58,11 @@ pub(crate) trait Outgoing {
 
     /// Whether it can be begun, after it was begun before.
     fn can_begin_again(&self) -> bool;
+
+    /// Names of the fields that follow it.
+    fn trailer_names(&self) -> Vec<&str> {
+        Vec::new()
+    }
 }
 
 /// A buffer of the size of a chunk, made when it is first needed.
@@ -67,12 +77,19 @@ impl Chunk {
         &self.buffer[..self.filled]
     }
 
-    fn room(&mut self) -> &mut [u8] {
+    /// Room for more, up to `limit` bytes in all.
+    fn room(&mut self, limit: usize) -> &mut [u8] {
         if self.buffer.is_empty() {
             self.buffer = vec![0; CHUNK].into_boxed_slice();
         }
         // Never empty, which would make every read look like the end: a full chunk is not read into.
-        &mut self.buffer[self.filled..]
+        &mut self.buffer[self.filled..limit]
+    }
+
+    /// Drops the first `len` bytes.
+    fn consume(&mut self, len: usize) {
+        self.buffer.copy_within(len..self.filled, 0);
+        self.filled -= len;
     }
 }
 
@@ -98,33 +115,98 @@ impl<'a> Body<'a> {
         self
     }
 
-    /// Appends the next chunk to `out`, with the last-chunk if the body ends with it. The chunk may be
-    /// empty, and then nothing is appended: the reader gave nothing for a while.
+    /// Adds a field that follows the body (RFC 9112 §7.1.2), for a service that said `Allow:
+    /// trailers`. The ICAP head announces its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`](crate::Error::Input) as [`Request::header`](crate::Request::header).
+    pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, crate::Error> {
+        check_header(name, value.as_ref())?;
+        let field = (name.to_owned(), value.as_ref().to_vec());
+        self.trailers.push(field);
+        Ok(self)
+    }
+
+    /// The declared length in bytes, if there is one.
+    pub(crate) fn declared_len(&self) -> Option<u64> {
+        self.declared
+    }
+
+    /// Writes all but the first `offset` bytes to `output`, as they are.
+    pub(crate) fn copy_from(
+        mut self,
+        offset: u64,
+        output: &mut dyn Write,
+    ) -> Result<(), crate::Error> {
+        let mut left_out = offset;
+        loop {
+            let has_ended = self.gather()?;
+            self.check_length(has_ended)?;
+            let bytes = self.chunk.bytes();
+            let skipped = usize::try_from(left_out).map_or(bytes.len(), |n| n.min(bytes.len()));
+            left_out -= skipped as u64;
+            let wanted = &bytes[skipped..];
+            output.write_all(wanted).map_err(crate::Error::Output)?;
+            self.chunk.consume(self.chunk.filled);
+            if has_ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stops behind the first `size` bytes, for the service to decide (RFC 3507 §4.5).
+    pub(crate) fn preview(mut self, size: impl Into<Option<usize>>) -> Self {
+        self.preview = size.into().filter(|_| self.is_some());
+        self
+    }
+
+    /// Appends the next chunk to `out`, with the last-chunk if the body, or its preview, ends with it.
+    /// The chunk may be empty, and then nothing is appended: the reader gave nothing for a while.
     pub(crate) fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<Next, ContentError> {
         if !self.is_some() {
-            return Ok(Next {
-                len: 0,
-                is_last: true,
-            });
+            let then = Then::Done;
+            return Ok(Next { len: 0, then });
         }
-        let is_last = self.gather()?;
-        self.read += self.chunk.filled as u64;
-        self.check_length(is_last)?;
-        encode_chunk(out, self.chunk.bytes());
-        if is_last {
-            encode_last_chunk(out);
+        let has_ended = self.gather()?;
+        self.check_length(has_ended)?;
+        let len = self.preview.unwrap_or(CHUNK).min(self.chunk.filled);
+        encode_chunk(out, &self.chunk.bytes()[..len]);
+        self.chunk.consume(len);
+        let then = self.encode_end(out, len, has_ended);
+        let len = len as u64;
+        Ok(Next { len, then })
+    }
+
+    /// Appends what ends the body or the preview, if it ends behind the `len` bytes just appended.
+    fn encode_end(&mut self, out: &mut Vec<u8>, len: usize, has_ended: bool) -> Then {
+        match self.preview {
+            preview if has_ended => {
+                encode_end(out, preview.is_some(), &self.trailers);
+                Then::Done
+            }
+            // More of it is there than the preview may have.
+            Some(_) if self.chunk.filled > 0 => {
+                self.preview = None;
+                encode_last_chunk(out);
+                Then::Decides
+            }
+            left => {
+                self.preview = left.map(|left| left - len);
+                Then::Continues
+            }
         }
-        let len = self.chunk.filled as u64;
-        Ok(Next { len, is_last })
     }
 
     /// Fills the chunk across short reads and `Interrupted`; true at the reader's end. A slow reader
     /// does not get to fill it, so that what it gave is sent and the answer and the deadline are seen.
+    ///
+    /// Of a preview, one byte more is read than it has: only so can it be known whether it is all.
     fn gather(&mut self) -> Result<bool, ContentError> {
-        self.chunk.filled = 0;
+        let limit = self.preview.map_or(CHUNK, |left| CHUNK.min(left + 1));
         let began = Instant::now();
-        while self.chunk.filled < CHUNK && began.elapsed() < GATHERING {
-            match self.read_once() {
+        while self.chunk.filled < limit && began.elapsed() < GATHERING {
+            match self.read_once(limit) {
                 Ok(0) if self.end_seen => return Ok(true),
                 // An empty read is the end, unless more comes behind it: then the reader is broken, and
                 // what would be taken for all of the content is only a part.
@@ -132,7 +214,10 @@ impl<'a> Body<'a> {
                 Ok(_) if self.end_seen => {
                     return Err(self.failed(io::Error::other("the reader goes on behind its end")));
                 }
-                Ok(len) => self.chunk.filled += len,
+                Ok(len) => {
+                    self.chunk.filled += len;
+                    self.read += len as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed(error)),
             }
@@ -140,8 +225,8 @@ impl<'a> Body<'a> {
         Ok(false)
     }
 
-    fn read_once(&mut self) -> io::Result<usize> {
-        let room = self.chunk.room();
+    fn read_once(&mut self, limit: usize) -> io::Result<usize> {
+        let room = self.chunk.room(limit);
         let room_len = room.len();
         let len = match &mut self.source {
             Source::None => 0,
@@ -157,7 +242,7 @@ impl<'a> Body<'a> {
     }
 
     fn failed(&self, source: io::Error) -> ContentError {
-        let after = self.read + self.chunk.filled as u64;
+        let after = self.read;
         ContentError::Read { after, source }
     }
 
@@ -178,8 +263,18 @@ impl<'a> Body<'a> {
 pub(crate) struct Next {
     /// Bytes of content.
     pub(crate) len: u64,
-    /// The last-chunk is among it.
-    pub(crate) is_last: bool,
+    pub(crate) then: Then,
+}
+
+/// What follows an appended chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// More of the body.
+    Continues,
+    /// The preview has ended and the body has not: the service decides.
+    Decides,
+    /// The body has ended.
+    Done,
 }
 
 impl<'a> From<&'a [u8]> for Body<'a> {
@@ -206,6 +301,7 @@ impl Outgoing for Body<'_> {
         };
         Ok(Body {
             source,
+            trailers: self.trailers.clone(),
             ..Body::default()
         }
         .len(self.declared))
@@ -213,6 +309,13 @@ impl Outgoing for Body<'_> {
 
     fn can_begin_again(&self) -> bool {
         !matches!(self.source, Source::Reader(_))
+    }
+
+    fn trailer_names(&self) -> Vec<&str> {
+        self.trailers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 }
 
@@ -237,7 +340,7 @@ mod tests {
         let mut len = 0;
         loop {
             match body.encode_next(&mut out) {
-                Ok(next) if next.is_last => return (out, Ok(len + next.len)),
+                Ok(next) if next.then == Then::Done => return (out, Ok(len + next.len)),
                 Ok(next) => len += next.len,
                 Err(error) => return (out, Err(error)),
             }
@@ -252,6 +355,69 @@ mod tests {
         );
         assert_eq!(encode(Body::from(&b""[..])).0, b"0\r\n\r\n");
         assert_eq!(encode(Body::none()).0, b"");
+    }
+
+    /// The preview and what comes behind it, of content of `len` bytes.
+    fn encode_previewed(len: usize, size: usize) -> (String, Option<String>) {
+        let content = "x".repeat(len);
+        let mut body = Body::from(content.as_bytes()).preview(size);
+        let mut parts = Vec::new();
+        let mut out = Vec::new();
+        loop {
+            let then = body.encode_next(&mut out).unwrap().then;
+            if then != Then::Continues {
+                parts.push(String::from_utf8(std::mem::take(&mut out)).unwrap());
+            }
+            if then == Then::Done {
+                let rest = (parts.len() > 1).then(|| parts.remove(1));
+                return (parts.remove(0), rest);
+            }
+        }
+    }
+
+    #[test]
+    fn a_preview_says_ieof_exactly_when_it_is_all() {
+        let rest = |rest: &str| Some(rest.to_owned());
+        for (len, size, preview, behind) in [
+            (0, 0, "0; ieof\r\n\r\n", None),
+            (0, 4, "0; ieof\r\n\r\n", None),
+            (3, 0, "0\r\n\r\n", rest("3\r\nxxx\r\n0\r\n\r\n")),
+            (3, 2, "2\r\nxx\r\n0\r\n\r\n", rest("1\r\nx\r\n0\r\n\r\n")),
+            (3, 3, "3\r\nxxx\r\n0; ieof\r\n\r\n", None),
+            (3, 4, "3\r\nxxx\r\n0; ieof\r\n\r\n", None),
+        ] {
+            let expected = (preview.to_owned(), behind);
+            assert_eq!(encode_previewed(len, size), expected, "{len} {size}");
+        }
+    }
+
+    #[test]
+    fn a_preview_may_be_longer_than_a_chunk() {
+        for (len, size) in [
+            (CHUNK - 1, CHUNK - 1),
+            (CHUNK, CHUNK),
+            (CHUNK + 1, CHUNK + 1),
+            (2 * CHUNK, CHUNK - 1),
+            (2 * CHUNK, CHUNK),
+            (2 * CHUNK, CHUNK + 1),
+            (3 * CHUNK, 2 * CHUNK),
+        ] {
+            let (preview, rest) = encode_previewed(len, size);
+            let content = |part: &str| part.bytes().filter(|&b| b == b'x').count();
+            assert_eq!(content(&preview), size.min(len), "{len} {size}");
+            assert_eq!(rest.as_deref().map_or(0, content), len - size.min(len));
+            assert_eq!(preview.ends_with("0; ieof\r\n\r\n"), len <= size);
+            assert_eq!(rest.is_none(), len <= size);
+        }
+    }
+
+    #[test]
+    fn trailers_follow_the_last_chunk_and_cannot_add_a_line() {
+        let body = Body::from(&b"x"[..]).trailer("X-Sum", "1").unwrap();
+        assert_eq!(encode(body).0, b"1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n");
+        for (name, value) in [("X\r\nA", "1"), ("X", "1\r\n"), ("Host", "h")] {
+            assert!(Body::none().trailer(name, value).is_err(), "{name}");
+        }
     }
 
     #[test]

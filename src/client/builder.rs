@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::credentials::Credentials;
 use super::health::{Health, SuspensionRules};
 use super::options_cache::OptionsCache;
 use super::stats::{Counters, ServiceLedger};
@@ -121,6 +122,7 @@ const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(180);
 #[must_use]
 pub struct ClientBuilder {
     uri: Result<ServiceUri, Error>,
+    credentials: Option<(String, String)>,
     settings: Settings,
 }
 
@@ -131,6 +133,7 @@ pub(crate) struct Settings {
     pub(crate) timeouts: Timeouts,
     pub(crate) deadline: Option<Duration>,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) answer_limit: u64,
     pub(crate) limits: PoolLimits,
     pub(crate) rules: SuspensionRules,
     pub(crate) clock: Arc<dyn Clock>,
@@ -147,6 +150,7 @@ impl Default for Settings {
             },
             deadline: Some(DEFAULT_DEADLINE),
             headers: Vec::new(),
+            answer_limit: u64::MAX,
             limits: PoolLimits {
                 max_idle: DEFAULT_MAX_IDLE,
                 max_connections: None,
@@ -188,7 +192,12 @@ impl Settings {
     }
 
     /// A client of the service at `uri` that counts with `counters`.
-    pub(crate) fn client(&self, uri: ServiceUri, counters: Arc<Counters>) -> Client {
+    pub(crate) fn client(
+        &self,
+        uri: ServiceUri,
+        credentials: Option<Credentials>,
+        counters: Arc<Counters>,
+    ) -> Client {
         let name = uri.to_string();
         let ledger = ServiceLedger {
             service: name.clone(),
@@ -201,6 +210,8 @@ impl Settings {
             timeouts: self.timeouts,
             deadline: self.deadline,
             headers: self.headers.clone(),
+            credentials,
+            answer_limit: self.answer_limit,
             clock: Arc::clone(&self.clock),
             pool: Pool::new(self.limits),
             options: OptionsCache::default(),
@@ -218,8 +229,24 @@ impl ClientBuilder {
     pub(crate) fn new(uri: &str) -> Self {
         Self {
             uri: uri.parse(),
+            credentials: None,
             settings: Settings::default(),
         }
+    }
+
+    /// A user and password for a service that asks for them with `407` and `Basic` (RFC 3507 §7.1).
+    ///
+    /// They go out only after it has asked. Over `icap` whoever is on the way can read them.
+    pub fn credentials(mut self, user: &str, password: &str) -> Self {
+        self.credentials = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Bytes that the body of an answer may have; `None` is no limit. Default: `None`, because a body
+    /// goes to the caller's writer and not into memory.
+    pub fn max_answer(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.settings.answer_limit = bytes.into().unwrap_or(u64::MAX);
+        self
     }
 
     connection_settings!();
@@ -228,11 +255,12 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, or a header that
-    /// cannot be sent.
+    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, or a header or
+    /// credentials that cannot be sent.
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;
-        Ok(self.settings.client(self.uri?, Arc::default()))
+        let credentials = Credentials::of(self.credentials.as_ref())?;
+        Ok(self.settings.client(self.uri?, credentials, Arc::default()))
     }
 }
 

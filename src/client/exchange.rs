@@ -11,6 +11,8 @@
 //!            └─ else write for a moment ────────────┘
 //! ```
 //!
+//! - A preview (§4.5) stops the upload behind its last byte until the service has decided: `100 Continue`
+//!   asks for the rest, a final answer makes it unnecessary, and is then the answer to a complete request.
 //! - An early final answer stops the upload, unless it is a 204: that is believed only after all of the
 //!   content was sent, because it would otherwise call clean what nobody has seen.
 //! - A failed write is followed by a read, because the reason is often already there (`404`, then close).
@@ -19,7 +21,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::body::{Body, Next};
+use super::body::{Body, Next, Then};
 use crate::error::{
     ContentError, DisconnectedError, Error, Phase, ProtocolError, TimeoutError, Violation,
 };
@@ -53,20 +55,46 @@ pub(crate) struct Exchange<'x> {
 pub(crate) struct Progress {
     /// The first byte of the request was written.
     begun: bool,
+    /// Every byte of the request was written; where a final answer came to the preview, that is all.
     request_written: bool,
-    /// A byte of the answer came before the request was completely written.
+    stage: Stage,
+    /// A `100 Continue` came that asks for what is behind the preview.
+    continued: bool,
+    /// A byte of an answer came before the request was completely written.
     answered_early: bool,
+    /// And it was one of the final answer.
+    final_early: bool,
     content_sent: u64,
     /// When a byte last moved in either direction.
     moved: Instant,
 }
 
+/// Which part of the request is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// All of it: there is no preview.
+    Whole,
+    /// The preview, which may turn out to be all.
+    Preview,
+    /// None: the service is to decide on the preview.
+    Decision,
+    /// What is behind the preview.
+    Rest,
+}
+
 impl Progress {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(has_preview: bool) -> Self {
         Self {
             begun: false,
             request_written: false,
+            stage: if has_preview {
+                Stage::Preview
+            } else {
+                Stage::Whole
+            },
+            continued: false,
             answered_early: false,
+            final_early: false,
             content_sent: 0,
             moved: Instant::now(),
         }
@@ -77,8 +105,10 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) response: Response,
-    /// Every byte of the request was written.
+    /// Every byte of the content was sent.
     pub(crate) request_complete: bool,
+    /// It is the answer to a preview, of all of the content or of a part.
+    pub(crate) answers_preview: bool,
     /// Bytes of content that were written.
     pub(crate) content_sent: u64,
     /// What came behind the answer, safe to show; none for nothing or only a line end.
@@ -165,9 +195,17 @@ impl Exchange<'_> {
                 return Ok(());
             }
             self.progress.content_sent += next.len;
-            if next.is_last {
-                self.progress.request_written = true;
-                return Ok(());
+            match next.then {
+                Then::Continues => {}
+                Then::Decides => {
+                    if self.await_decision()? == Sending::Stops {
+                        return Ok(());
+                    }
+                }
+                Then::Done => {
+                    self.progress.request_written = true;
+                    return Ok(());
+                }
             }
             out.clear();
             next = match body.encode_next(&mut out) {
@@ -177,9 +215,26 @@ impl Exchange<'_> {
         }
     }
 
+    /// The preview is written: the service asks for the rest, or answers.
+    fn await_decision(&mut self) -> Result<Sending, Error> {
+        self.progress.stage = Stage::Decision;
+        self.receive_until(|exchange| exchange.progress.continued || exchange.reader.has_ended())?;
+        if self.progress.continued {
+            self.progress.stage = Stage::Rest;
+            return Ok(self.sending());
+        }
+        // §4.5: what was sent is then a complete request.
+        self.progress.request_written = true;
+        Ok(Sending::Stops)
+    }
+
     fn receive(&mut self) -> Result<(), Error> {
+        self.receive_until(|exchange| exchange.reader.has_ended())
+    }
+
+    fn receive_until(&mut self, is_enough: impl Fn(&Self) -> bool) -> Result<(), Error> {
         self.progress.moved = Instant::now();
-        while !self.reader.has_ended() {
+        while !is_enough(self) {
             let left = self.left_of(self.timeouts.read);
             let timeout = left.ok_or_else(|| self.waited_too_long(Phase::Read))?;
             self.read_once(timeout, Phase::Read)?;
@@ -325,15 +380,47 @@ impl Exchange<'_> {
                 Ok(step) => step,
                 Err(violation) => return Err(self.violation(violation)),
             };
-            if let Event::Body(data) = event {
+            let is_done = matches!(event, Event::NeedsMore | Event::End);
+            let is_continue = event == Event::Interim(100);
+            // The page that asks for credentials is not the caller's, who may yet get an answer.
+            let response = self.reader.response();
+            let is_wanted = response.is_some_and(|response| response.status() != 407);
+            if let (Event::Body(data), true) = (event, is_wanted) {
                 self.output.write_all(data).map_err(Error::Output)?;
             }
-            let is_done = matches!(event, Event::NeedsMore | Event::End);
             self.connection.consume(used);
+            if is_continue {
+                self.take_continue()?;
+            }
             if is_done {
+                self.progress.final_early |= !self.is_due() && self.reader.has_begun_final();
                 return Ok(());
             }
         }
+    }
+
+    /// Whether a final answer is to be expected: the request is written, or the preview is.
+    fn is_due(&self) -> bool {
+        let is_deciding = self.progress.stage == Stage::Decision && !self.progress.continued;
+        self.progress.request_written || is_deciding
+    }
+
+    /// A `100 Continue` came. It asks for what is behind the preview, once; after `ieof`, and without a
+    /// preview, it means nothing (erratum 5893).
+    fn take_continue(&mut self) -> Result<(), Error> {
+        let is_open = matches!(self.progress.stage, Stage::Preview | Stage::Decision);
+        if self.progress.continued {
+            return Err(self.violation(Violation::Unexpected100));
+        }
+        if !is_open || self.progress.request_written {
+            return Ok(());
+        }
+        // Held until the preview is out, unless it may be meant for the request before.
+        if self.is_reused && self.progress.stage == Stage::Preview {
+            return Err(self.violation(Violation::EarlyAnswer));
+        }
+        self.progress.continued = true;
+        Ok(())
     }
 
     /// What is behind a complete answer to a complete request? Nothing may be: it would be taken for
@@ -343,8 +430,10 @@ impl Exchange<'_> {
             return Ok(None);
         }
         // On a connection that was used before, what came before the last byte of this request was
-        // written may be the late answer to the one before.
-        if self.is_reused && self.progress.answered_early && self.is_204() {
+        // written may be the late answer to the one before; and where a preview was sent, it may be
+        // the decision on that, which crossed the rest.
+        let is_ambiguous = self.is_reused || self.progress.stage == Stage::Rest;
+        if is_ambiguous && self.progress.final_early && self.is_204() {
             return Err(self.violation(Violation::EarlyAnswer));
         }
         match self.connection.readiness() {
@@ -368,6 +457,7 @@ impl Exchange<'_> {
         let close_reason = self.close_reason(trailing.as_ref());
         let Progress {
             request_written,
+            stage,
             content_sent,
             ..
         } = self.progress;
@@ -379,7 +469,8 @@ impl Exchange<'_> {
         match response {
             Some(response) => Ok(Answer {
                 response,
-                request_complete: request_written,
+                request_complete: request_written && stage != Stage::Decision,
+                answers_preview: matches!(stage, Stage::Preview | Stage::Decision),
                 content_sent,
                 trailing: shown,
                 close_reason,
@@ -396,6 +487,7 @@ impl Exchange<'_> {
     /// The connection is clean again only if none of these applies (rule R3 of the crate).
     fn close_reason(&mut self, trailing: Option<&Trailing>) -> Option<CloseReason> {
         let response = self.reader.response()?;
+        let asked_for = usize::from(self.progress.stage == Stage::Rest);
         if !self.progress.request_written {
             Some(CloseReason::RequestUnfinished)
         } else if self.progress.answered_early {
@@ -404,7 +496,7 @@ impl Exchange<'_> {
             Some(CloseReason::StrayBytes)
         } else if response.asks_to_close() {
             Some(CloseReason::PeerAsked)
-        } else if let Some(what) = response.oddity() {
+        } else if let Some(what) = response.oddity(asked_for) {
             log::warn!("{}: sent {what}", self.service);
             Some(CloseReason::Odd)
         } else {

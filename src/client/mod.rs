@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod builder;
+pub(crate) mod credentials;
 pub(crate) mod endpoints;
 pub(crate) mod exchange;
 pub(crate) mod health;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
+use credentials::Credentials;
 use exchange::{Answer, Exchange, Failure, Progress, protocol_error};
 use health::{Admission, Health, Suspension};
 use lease::{Lease, Reply};
@@ -31,7 +33,7 @@ use crate::net::stream::Connect;
 use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::options::ServiceOptions;
-use crate::proto::reader::{Remains, ResponseReader};
+use crate::proto::reader::ResponseReader;
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
 
@@ -65,6 +67,8 @@ struct Shared {
     timeouts: Timeouts,
     deadline: Option<Duration>,
     headers: Vec<(String, Vec<u8>)>,
+    credentials: Option<Credentials>,
+    answer_limit: u64,
     clock: Arc<dyn Clock>,
     pool: Arc<Pool>,
     options: OptionsCache,
@@ -94,7 +98,7 @@ pub(crate) struct Delivery<'d> {
     /// Whoever waits for a connection is told if the server is suspended meanwhile.
     pub(crate) admission: Option<&'d Admission<'d>>,
     /// Whether what came of an answer must not be thrown away for another attempt (rule R2).
-    pub(crate) must_keep: fn(&Remains) -> bool,
+    pub(crate) must_keep: fn(Option<&Response>, &[u8]) -> bool,
 }
 
 impl Client {
@@ -121,38 +125,71 @@ impl Client {
         self.fetch_options(self.start(), None)
     }
 
-    /// Sends a request and reads the answer, whose body goes to `output` while it arrives.
+    /// Sends a request and reads the answer, whose body goes to `output` while it arrives, even while
+    /// the request is still being sent. If a 206 says that the original goes on behind it, that part of
+    /// `body` is put there too, so that `output` holds the whole.
     ///
     /// # Errors
     ///
     /// Any [`Error`] but [`Status`](Error::Status): every complete and valid answer is returned,
-    /// whatever its status.
+    /// whatever its status. [`Error::Content`] also if a 206 refers to a `body` that cannot be read
+    /// again. What was written to `output` before an error is a part of something, and worth nothing.
     pub fn send<'b>(
         &self,
         request: &Request,
         body: impl Into<Body<'b>>,
         output: &mut impl Write,
     ) -> Result<Response, Error> {
+        let mut body = body.into();
         let mut delivery = Delivery {
             request,
-            content: &mut body.into(),
+            content: &mut body,
             output,
-            answer_limit: u64::MAX,
+            answer_limit: self.shared.answer_limit,
             deadline: self.start(),
             admission: None,
-            must_keep: |_| false,
+            must_keep: |_, _| false,
         };
         let reply = self
             .exchange(&mut delivery)
             .map_err(|failure| failure.error)?;
-        let violation = match (reply.answer.response.status(), &reply.answer.trailing) {
-            (_, Some(_)) => Violation::TrailingBytes,
-            (204, None) if !request.allows_204() => Violation::Unexpected204,
-            (206, None) => Violation::Unexpected206,
-            _ => return Ok(reply.settle(self).response),
+        if let Some(violation) = unexpected(&reply.answer, request) {
+            let seen = reply.answer.trailing.unwrap_or_default();
+            return Err(protocol_error(self.name(), violation, seen));
+        }
+        let sent = reply.answer.content_sent;
+        let response = reply.settle(self).response;
+        self.complete(&response, sent, &mut body, output)?;
+        Ok(response)
+    }
+
+    /// Puts the part of the original that a 206 refers to behind what came.
+    pub(crate) fn complete(
+        &self,
+        response: &Response,
+        sent: u64,
+        content: &mut dyn Outgoing,
+        output: &mut dyn Write,
+    ) -> Result<(), Error> {
+        let Some(offset) = response.use_original_body() else {
+            return Ok(());
         };
-        let seen = reply.answer.trailing.as_deref().unwrap_or_default();
-        Err(protocol_error(self.name(), violation, seen.to_owned()))
+        if !content.can_begin_again() {
+            let why = "a 206 refers to the original, which can be read only once";
+            let source = io::Error::other(why);
+            return Err(ContentError::Read {
+                after: sent,
+                source,
+            }
+            .into());
+        }
+        let original = content.begin()?;
+        let length = original.declared_len().unwrap_or(sent);
+        if offset > length {
+            let violation = Violation::BadUseOriginalBody;
+            return Err(protocol_error(self.name(), violation, String::new()));
+        }
+        original.copy_from(offset, output)
     }
 
     /// The service.
@@ -225,7 +262,7 @@ impl Client {
             answer_limit: MAX_OPTIONS_BODY,
             deadline,
             admission,
-            must_keep: |_| false,
+            must_keep: |_, _| false,
         };
         let reply = self
             .exchange(&mut delivery)
@@ -252,16 +289,45 @@ impl Client {
         Ok(options)
     }
 
+    /// One exchange; a second one with the credentials, if the first was refused for want of them and
+    /// there are any (RFC 3507 §7.1). From then on they are sent unasked, so that content which can be
+    /// read only once does not meet another refusal.
+    pub(crate) fn exchange(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
+        let knows = self.credentials_wanted();
+        let reply = self.exchange_once(delivery)?;
+        let response = &reply.answer.response;
+        if knows || !self.wants_credentials(response) || reply.answer.trailing.is_some() {
+            return Ok(reply);
+        }
+        if !delivery.content.can_begin_again() || (delivery.must_keep)(Some(response), &[]) {
+            return Ok(reply);
+        }
+        reply.settle(self);
+        self.exchange_once(delivery)
+    }
+
+    /// Whether this service is known to want the credentials there are.
+    fn credentials_wanted(&self) -> bool {
+        let credentials = self.shared.credentials.as_ref();
+        credentials.is_some_and(Credentials::are_wanted)
+    }
+
+    /// Whether the answer asks for credentials of the kind there are; they are sent from now on.
+    fn wants_credentials(&self, response: &Response) -> bool {
+        let credentials = self.shared.credentials.as_ref();
+        credentials.is_some_and(|credentials| credentials.answer(response))
+    }
+
     /// One exchange, on a connection that is idle or on a new one.
     ///
     /// A server may close an idle connection at any time, also while a request is on its way to it.
     /// Then the request is sent once more on a new connection (RFC 9112 §9.3.1): but only if not a
     /// byte of an answer to it came, and if the content can be sent again.
-    pub(crate) fn exchange(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
+    fn exchange_once(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
         match self.attempt(delivery, false) {
             Err(failure)
                 if failure.is_stale()
-                    && !(delivery.must_keep)(&failure.remains)
+                    && !failure.remains.any(delivery.must_keep)
                     && delivery.content.can_begin_again() =>
             {
                 let error = &failure.error;
@@ -274,13 +340,15 @@ impl Client {
     }
 
     fn attempt(&self, delivery: &mut Delivery<'_>, fresh: bool) -> Result<Reply, Box<Failure>> {
-        let head = self.encode(delivery.request, delivery.content.is_some());
+        let head = self.encode(delivery.request, delivery.content);
         let mut out = head.map_err(Failure::before)?;
         // Before the content is begun: a reader can go on to another server if this one is not there.
         let lease = Lease::take(self, fresh, &delivery.deadline, delivery.admission);
         let lease = lease.map_err(Failure::before)?;
         let content_failed = |error: ContentError| Failure::before(error.into());
-        let mut body = delivery.content.begin().map_err(content_failed)?;
+        let body = delivery.content.begin().map_err(content_failed)?;
+        let preview = delivery.request.preview_size().filter(|_| body.is_some());
+        let mut body = body.preview(preview);
         let first = body.encode_next(&mut out).map_err(content_failed)?;
         let lease = lease.renew(self, &delivery.deadline, delivery.admission);
         let mut lease = lease.map_err(Failure::before)?;
@@ -295,16 +363,28 @@ impl Client {
             service: self.name(),
             is_reused: lease.is_reused,
             connection: &mut lease.connection,
-            progress: Progress::start(),
+            progress: Progress::start(preview.is_some()),
         };
         let answer = exchange.run(out, first, body)?;
         Ok(Reply { answer, lease })
     }
 
-    fn encode(&self, request: &Request, has_body: bool) -> Result<Vec<u8>, Error> {
-        let uri = &self.shared.uri;
-        let request = request.clone().add_headers(&self.shared.headers);
-        Ok(request.encode(&uri.request_uri(), &uri.authority(), has_body)?)
+    fn encode(&self, request: &Request, content: &dyn Outgoing) -> Result<Vec<u8>, Error> {
+        let Shared {
+            uri,
+            headers,
+            credentials,
+            ..
+        } = &*self.shared;
+        let mut request = request.clone().add_headers(headers);
+        if let Some(field) = credentials.as_ref().and_then(Credentials::field) {
+            request = request.add_headers(&[field]);
+        }
+        let trailers = content.trailer_names().join(", ");
+        if !trailers.is_empty() {
+            request = request.add_headers(&[("Trailer".to_owned(), trailers.into_bytes())]);
+        }
+        Ok(request.encode(&uri.request_uri(), &uri.authority(), content.is_some())?)
     }
 
     /// Time ran out and it was not the server's doing.
@@ -324,6 +404,17 @@ impl Client {
             why: suspension.why.clone(),
         }
         .into()
+    }
+}
+
+/// Why a complete answer is none to this request.
+fn unexpected(answer: &Answer, request: &Request) -> Option<Violation> {
+    let allowed_204 = request.allows_204() || answer.answers_preview;
+    match answer.response.status() {
+        _ if answer.trailing.is_some() => Some(Violation::TrailingBytes),
+        204 if !allowed_204 => Some(Violation::Unexpected204),
+        206 if !request.allows_206() => Some(Violation::Unexpected206),
+        _ => None,
     }
 }
 

@@ -175,9 +175,9 @@ pub enum Violation {
     /// Bytes follow the end of the answer.
     #[error("bytes follow its end")]
     TrailingBytes,
-    /// A 204 came before the request was completely written, on a connection that was used before: it
-    /// may be the answer to another request.
-    #[error("it was a 204 before the whole content was sent, on a connection used before")]
+    /// A 204, or a 100, came before what it answers was completely written, and it may answer something
+    /// else: on a connection that was used before, the request before; behind a preview, the preview.
+    #[error("it came before the whole content was sent, and may speak of something else")]
     EarlyAnswer,
     /// Bytes came before anything was asked.
     #[error("it was sent before anything was asked")]
@@ -185,6 +185,9 @@ pub enum Violation {
     /// A 200 encapsulates nothing, so it says nothing about the content.
     #[error("a 200 says nothing about the content")]
     EmptyAnswer,
+    /// A second `100 Continue` came (RFC 3507 §4.5 knows one).
+    #[error("a second 100 Continue came before it")]
+    Unexpected100,
     /// A 204 came although the request did not allow it (RFC 3507 §4.6).
     #[error("a 204 was not allowed")]
     Unexpected204,
@@ -240,6 +243,10 @@ pub enum InvalidInput {
     ReservedHeader,
     /// An HTTP head that is not one complete HTTP/1.x head.
     HttpHead,
+    /// A method that scans nothing.
+    Method,
+    /// A user or group without a name, or credentials that cannot be sent.
+    User,
     /// A timeout, or another limit, of zero.
     Zero,
 }
@@ -254,6 +261,8 @@ impl fmt::Display for InvalidInput {
             }
             Self::ReservedHeader => "this crate alone writes the header",
             Self::HttpHead => "not a complete HTTP/1.x head",
+            Self::Method => "this method scans nothing",
+            Self::User => "not a usable user, group or password",
             Self::Zero => "this setting must be more than zero",
         })
     }

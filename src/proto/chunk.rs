@@ -6,7 +6,7 @@
 //! send and which `0; ieof` made legal before an extension.
 
 use super::head::HeadFinder;
-use super::header::{Headers, is_token_byte};
+use super::header::{Headers, encode_field, is_token_byte};
 use super::limits::{MAX_CHUNK_EXTENSIONS, MAX_CHUNK_LINE, MAX_CHUNK_SIZE_DIGITS, MAX_TRAILERS};
 use super::number::{decimal, hex_digit};
 use crate::error::{Limit, Violation};
@@ -20,9 +20,21 @@ pub(crate) fn encode_chunk(out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
-/// Appends the chunk that ends a body.
+/// Appends the chunk that ends a body, or that stops behind a part of it, its preview.
 pub(crate) fn encode_last_chunk(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"0\r\n\r\n");
+    encode_end(out, false, &[]);
+}
+
+/// Appends the chunk that ends a body, in a preview or not (RFC 3507 §4.5), and behind it a trailer
+/// section of fields that were checked.
+pub(crate) fn encode_end(out: &mut Vec<u8>, is_in_preview: bool, trailers: &[(String, Vec<u8>)]) {
+    let line = if is_in_preview { "0; ieof" } else { "0" };
+    out.extend_from_slice(line.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in trailers {
+        encode_field(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What came out of a call to [`ChunkDecoder::decode`].

@@ -150,6 +150,11 @@ impl<'b> Field<'b> {
         memchr(b'\n', self.raw).is_some()
     }
 
+    /// Appends the field as one line, folds replaced.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        encode_field(out, self.name, &self.value());
+    }
+
     /// The members of a comma-separated list, empty ones left out.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         self.raw
@@ -162,6 +167,13 @@ impl<'b> Field<'b> {
 impl fmt::Debug for Field<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.text())
+    }
+}
+
+/// Appends a field that was checked.
+pub(crate) fn encode_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
     }
 }
 

@@ -31,6 +31,9 @@ pub const MAX_INTERIM_ANSWERS: usize = 4;
 /// back a block page, or a rewritten file that has grown.
 pub const ANSWER_BODY_ALLOWANCE: u64 = 16 * 1024 * 1024;
 
+/// Bytes of a preview, whatever a service asks for. RFC 3507 §4.5 wants clients to manage 4,096.
+pub const MAX_PREVIEW: usize = 64 * 1024;
+
 /// Bytes of an `OPTIONS` answer's body, which is read and dropped.
 pub const MAX_OPTIONS_BODY: u64 = 1024 * 1024;
 

@@ -4,10 +4,12 @@
 //! tested and fuzzed on its own, and gives the same result however the bytes are split (the tests of
 //! each module try every split). What is wrong with a peer's bytes is a [`Violation`](crate::Violation).
 
+pub(crate) mod base64;
 pub(crate) mod chunk;
 pub(crate) mod encapsulated;
 pub(crate) mod head;
 pub(crate) mod header;
+pub(crate) mod http_head;
 pub mod limits;
 pub(crate) mod number;
 pub(crate) mod options;

@@ -23,10 +23,19 @@ pub struct ServiceOptions {
     transfer_preview: Vec<String>,
     transfer_ignore: Vec<String>,
     transfer_complete: Vec<String>,
+    opt_body_type: Option<String>,
     max_connections: Option<u64>,
     options_ttl: Option<Duration>,
     x_include: Vec<String>,
     warnings: Vec<String>,
+}
+
+/// How a service wants files of an extension sent (RFC 3507 §4.10.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transfer {
+    Preview,
+    Ignore,
+    Complete,
 }
 
 impl ServiceOptions {
@@ -54,6 +63,7 @@ impl ServiceOptions {
             transfer_preview: list("Transfer-Preview"),
             transfer_ignore: list("Transfer-Ignore"),
             transfer_complete: list("Transfer-Complete"),
+            opt_body_type: text("Opt-body-type"),
             max_connections,
             options_ttl,
             x_include: list("X-Include"),
@@ -92,6 +102,19 @@ impl ServiceOptions {
         self.allow.iter().any(|token| token.contains("204"))
     }
 
+    /// Whether the service can answer 206 (draft-icap-ext-partial-content).
+    #[must_use]
+    pub fn allows_206(&self) -> bool {
+        self.allow.iter().any(|token| token == "206")
+    }
+
+    /// Whether the service can send and take trailers (draft-rousskov-icap-trailers).
+    #[must_use]
+    pub fn allows_trailers(&self) -> bool {
+        let is_it = |token: &String| token.eq_ignore_ascii_case("trailers");
+        self.allow.iter().any(is_it)
+    }
+
     /// What `Allow` lists, for example `204`, `206`, `trailers`.
     #[must_use]
     pub fn allow(&self) -> &[String] {
@@ -121,6 +144,31 @@ impl ServiceOptions {
     #[must_use]
     pub fn transfer_complete(&self) -> &[String] {
         &self.transfer_complete
+    }
+
+    /// How the service wants files with that extension sent, if it says so: what is listed comes
+    /// before what `*` says of all others. Listed twice, a file is sent whole.
+    pub(crate) fn transfer(&self, extension: &str) -> Option<Transfer> {
+        let lists = [
+            (Transfer::Complete, &self.transfer_complete),
+            (Transfer::Preview, &self.transfer_preview),
+            (Transfer::Ignore, &self.transfer_ignore),
+        ];
+        let listing = |extension: &str| {
+            let lists_it = |list: &&Vec<String>| {
+                list.iter()
+                    .any(|listed| listed.eq_ignore_ascii_case(extension))
+            };
+            let mut found = lists.iter().filter(|(_, list)| lists_it(list));
+            found.next().map(|(transfer, _)| *transfer)
+        };
+        listing(extension).or_else(|| listing("*"))
+    }
+
+    /// What kind of body the answer had, if it had one, which is read and dropped (`Opt-body-type`).
+    #[must_use]
+    pub fn opt_body_type(&self) -> Option<&str> {
+        self.opt_body_type.as_deref()
     }
 
     /// Connections the service takes at once; 0 and nonsense are as if it did not say.
@@ -181,11 +229,11 @@ fn list_of(headers: Headers<'_>, name: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::proto::reader::ResponseReader;
 
-    fn options(fields: &str) -> ServiceOptions {
+    pub(crate) fn options(fields: &str) -> ServiceOptions {
         let input = format!("ICAP/1.0 200 OK\r\n{fields}Encapsulated: null-body=0\r\n\r\n");
         let mut reader = ResponseReader::new(Method::Options, 0);
         let mut used = 0;
@@ -199,21 +247,22 @@ mod tests {
     fn everything_a_service_offers_is_read() {
         let options = options(
             "Methods: RESPMOD, REQMOD\r\nService: C-ICAP/0.5.10\r\nService-ID: AV\r\n\
-             ISTag: \"CI-1\"\r\nTransfer-Preview: *\r\nTransfer-Ignore: jpg, png\r\n\
-             Transfer-Complete: exe\r\nOptions-TTL: 3600\r\nPreview: 1024\r\nAllow: 204, 206\r\n\
+             Opt-body-type: XML\r\nISTag: \"CI-1\"\r\nTransfer-Preview: *\r\nTransfer-Ignore: jpg, png\r\n\
+             Transfer-Complete: exe\r\nOptions-TTL: 3600\r\nPreview: 1024\r\nAllow: 204, 206, Trailers\r\n\
              Max-Connections: 100\r\nX-Include: X-Client-IP\r\n",
         );
         assert_eq!(options.methods(), [Method::Respmod, Method::Reqmod]);
         assert_eq!(options.service(), Some("C-ICAP/0.5.10"));
         assert_eq!(options.service_id(), Some("AV"));
         assert_eq!(options.istag(), Some("CI-1"));
+        assert_eq!(options.opt_body_type(), Some("XML"));
         assert_eq!(options.transfer_preview(), ["*"]);
         assert_eq!(options.transfer_ignore(), ["jpg", "png"]);
         assert_eq!(options.transfer_complete(), ["exe"]);
         assert_eq!(options.options_ttl(), Some(Duration::from_secs(3600)));
         assert_eq!(options.preview(), Some(1024));
-        assert!(options.allows_204());
-        assert_eq!(options.allow(), ["204", "206"]);
+        assert!(options.allows_204() && options.allows_206() && options.allows_trailers());
+        assert_eq!(options.allow(), ["204", "206", "Trailers"]);
         assert_eq!(options.max_connections(), Some(100));
         assert_eq!(options.x_include(), ["X-Client-IP"]);
         assert!(options.warnings().is_empty());

@@ -8,8 +8,9 @@ use super::chunk::{ChunkDecoder, Decoded};
 use super::encapsulated::{BodyKind, Encapsulated};
 use super::head::HeadFinder;
 use super::header::{Field, Headers};
+use super::http_head;
 use super::limits::{MAX_HEAD, MAX_INTERIM_ANSWERS};
-use super::request::{self, Method};
+use super::request::Method;
 use super::response::{Response, StatusHead};
 use super::status;
 use super::text::{displayable, glimpse};
@@ -50,6 +51,13 @@ pub(crate) struct Remains {
     /// The head or trailer section in which it broke off, as far as it came, and interim heads before
     /// it. Unchecked, but what a line of it says of an infection counts.
     pub(crate) fragment: Vec<u8>,
+}
+
+impl Remains {
+    /// What `judge` says of the two.
+    pub(crate) fn any(&self, judge: fn(Option<&Response>, &[u8]) -> bool) -> bool {
+        judge(self.response.as_ref(), &self.fragment)
+    }
 }
 
 #[derive(Debug)]
@@ -112,6 +120,14 @@ impl ResponseReader {
     pub(crate) fn has_begun(&self) -> bool {
         match &self.state {
             State::IcapHead { buffer, .. } => !buffer.is_empty() || !self.interim.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Whether any byte behind the interim answers was taken.
+    pub(crate) fn has_begun_final(&self) -> bool {
+        match &self.state {
+            State::IcapHead { buffer, .. } => !buffer.is_empty(),
             _ => true,
         }
     }
@@ -345,7 +361,7 @@ fn check_http_response(bytes: &[u8]) -> Result<StatusHead, Violation> {
 
 fn check_http_request(bytes: &[u8]) -> Result<Box<[u8]>, Violation> {
     check_extent(bytes)?;
-    match request::check_http_request(bytes) {
+    match http_head::check_request(bytes) {
         Ok(()) => Ok(bytes.into()),
         Err(_) => Err(Violation::BadHttpHeader),
     }
@@ -678,10 +694,10 @@ mod tests {
         let of = |fields: &str| response(&answer("204 OK", fields, ""));
         assert!(of("connection: Foo ,  CLOSE\r\n").asks_to_close());
         assert!(!of("Connection: closed, x-close\r\n").asks_to_close());
-        assert!(of("Content-Length: 0\r\n").oddity().is_some());
-        assert!(of("").oddity().is_none());
+        assert!(of("Content-Length: 0\r\n").oddity(0).is_some());
+        assert!(of("").oddity(0).is_none());
         let interim = [b"ICAP/1.0 100 Continue\r\n\r\n", &*answer("204 OK", "", "")].concat();
-        assert!(response(&interim).oddity().is_some());
+        assert!(response(&interim).oddity(0).is_some());
     }
 
     #[test]

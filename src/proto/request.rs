@@ -6,10 +6,8 @@
 use std::fmt;
 
 use super::encapsulated::{BodyKind, Encapsulated};
-use super::head::HeadFinder;
-use super::header::{Headers, is_token_byte};
-use super::limits::MAX_HTTP_HEAD;
-use super::status;
+use super::header::{encode_field, is_token_byte};
+use super::http_head;
 use crate::error::{InputError, InvalidInput};
 
 /// An ICAP method (RFC 3507 §4.3.2).
@@ -78,6 +76,9 @@ const USER_AGENT: &str = concat!("icap-client/", env!("CARGO_PKG_VERSION"));
 pub struct Request {
     method: Method,
     allow_204: bool,
+    allow_206: bool,
+    allow_trailers: bool,
+    preview: Option<usize>,
     headers: Vec<(String, Vec<u8>)>,
     http_request: Option<Vec<u8>>,
     http_response: Option<Vec<u8>>,
@@ -96,10 +97,19 @@ impl Request {
         Self::new(Method::Respmod)
     }
 
-    fn new(method: Method) -> Self {
+    /// A `REQMOD` request, which allows the service to answer 204 (RFC 3507 §4.6, §4.8).
+    #[must_use]
+    pub fn reqmod() -> Self {
+        Self::new(Method::Reqmod)
+    }
+
+    pub(crate) fn new(method: Method) -> Self {
         Self {
             method,
             allow_204: method != Method::Options,
+            allow_206: false,
+            allow_trailers: false,
+            preview: None,
             headers: Vec::new(),
             http_request: None,
             http_response: None,
@@ -110,6 +120,33 @@ impl Request {
     #[must_use]
     pub fn allow_204(mut self, allow: bool) -> Self {
         self.allow_204 = allow;
+        self
+    }
+
+    /// Whether the service may answer `206 Partial Content` and refer to the rest of the original
+    /// instead of sending it back (draft-icap-ext-partial-content). Default: it may not.
+    #[must_use]
+    pub fn allow_206(mut self, allow: bool) -> Self {
+        self.allow_206 = allow;
+        self
+    }
+
+    /// Whether the service may send fields behind the body it answers with
+    /// (draft-rousskov-icap-trailers). Default: this is not said, and they are read if they come.
+    #[must_use]
+    pub fn allow_trailers(mut self, allow: bool) -> Self {
+        self.allow_trailers = allow;
+        self
+    }
+
+    /// Sends the first `size` bytes of the body as a preview (RFC 3507 §4.5), and the rest only if the
+    /// service asks for it. Default: `None`, no preview.
+    ///
+    /// A service may answer a preview with 204 whether that was allowed or not, and it then speaks of
+    /// the preview. Do not exceed what it offers in [`preview`](crate::ServiceOptions::preview).
+    #[must_use]
+    pub fn preview(mut self, size: impl Into<Option<usize>>) -> Self {
+        self.preview = size.into();
         self
     }
 
@@ -133,33 +170,62 @@ impl Request {
         self
     }
 
-    /// The head of the HTTP request the content belongs to, with its blank line.
+    /// The head of the HTTP request the content belongs to, with its blank line. Its hop-by-hop
+    /// fields are left out (RFC 3507 §4.4.2).
     ///
     /// # Errors
     ///
     /// [`Error::Input`](crate::Error::Input) unless it is one complete HTTP/1.x request head of at
-    /// most 128 KiB.
+    /// most 128 KiB; or if this is an `OPTIONS` request, which encapsulates none.
     pub fn http_request(mut self, head: &[u8]) -> Result<Self, crate::Error> {
-        check_http_request(head)?;
-        self.http_request = Some(head.to_vec());
+        http_head::check_request(head)?;
+        self.refuse_unless(self.method != Method::Options)?;
+        self.http_request = Some(http_head::forwarded(head, |_| false));
         Ok(self)
     }
 
-    /// The head of the HTTP response the content belongs to, with its blank line.
+    /// The head of the HTTP response the content belongs to, with its blank line. Its hop-by-hop
+    /// fields are left out (RFC 3507 §4.4.2).
     ///
     /// # Errors
     ///
     /// [`Error::Input`](crate::Error::Input) unless it is one complete HTTP/1.x response head of at
-    /// most 128 KiB.
+    /// most 128 KiB; or if this is no `RESPMOD` request, because no other encapsulates one.
     pub fn http_response(mut self, head: &[u8]) -> Result<Self, crate::Error> {
-        check_http_head(head, |line| status::parse_http(line).is_some())?;
-        self.http_response = Some(head.to_vec());
+        http_head::check_response(head)?;
+        self.refuse_unless(self.method == Method::Respmod)?;
+        self.http_response = Some(http_head::forwarded(head, |_| false));
         Ok(self)
+    }
+
+    /// RFC 3507 §4.4.1 has it which method encapsulates what.
+    fn refuse_unless(&self, encapsulates_it: bool) -> Result<(), InputError> {
+        let why = "the ICAP method does not encapsulate it";
+        if encapsulates_it {
+            Ok(())
+        } else {
+            Err(InputError::new(InvalidInput::HttpHead, why))
+        }
     }
 
     /// Whether a 204 is a possible answer.
     pub(crate) fn allows_204(&self) -> bool {
         self.allow_204
+    }
+
+    /// Whether a 206 is a possible answer.
+    pub(crate) fn allows_206(&self) -> bool {
+        self.allow_206
+    }
+
+    /// Bytes of the preview, if there is to be one.
+    pub(crate) fn preview_size(&self) -> Option<usize> {
+        self.preview
+    }
+
+    /// The encapsulated HTTP request's head.
+    pub(crate) fn http_request_head(&self) -> Option<&[u8]> {
+        self.http_request.as_deref()
     }
 
     /// The method.
@@ -188,14 +254,14 @@ impl Request {
         if !user_agent {
             out.extend_from_slice(format!("User-Agent: {USER_AGENT}\r\n").as_bytes());
         }
-        if self.allow_204 {
-            out.extend_from_slice(b"Allow: 204\r\n");
+        if let Some(allow) = self.allow() {
+            out.extend_from_slice(format!("Allow: {allow}\r\n").as_bytes());
+        }
+        if let Some(size) = self.preview.filter(|_| has_body) {
+            out.extend_from_slice(format!("Preview: {size}\r\n").as_bytes());
         }
         for (name, value) in &self.headers {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
+            encode_field(&mut out, name, value);
         }
         let list = self.encapsulated(has_body);
         out.extend_from_slice(format!("Encapsulated: {list}\r\n\r\n").as_bytes());
@@ -206,6 +272,18 @@ impl Request {
             out.extend_from_slice(head);
         }
         Ok(out)
+    }
+
+    /// The value of `Allow`, if there is any.
+    fn allow(&self) -> Option<String> {
+        let allowed = [
+            (self.allow_204, "204"),
+            (self.allow_206, "206"),
+            (self.allow_trailers, "trailers"),
+        ];
+        let tokens = allowed.iter().filter(|(is_allowed, _)| *is_allowed);
+        let tokens = tokens.map(|(_, token)| *token).collect::<Vec<_>>();
+        (!tokens.is_empty()).then(|| tokens.join(", "))
     }
 
     fn encapsulated(&self, has_body: bool) -> Encapsulated {
@@ -260,45 +338,6 @@ pub(crate) fn check_header(name: &str, value: &[u8]) -> Result<(), InputError> {
         return Err(InputError::new(InvalidInput::HeaderValue, name));
     }
     Ok(())
-}
-
-/// One complete HTTP/1.x request head.
-pub(crate) fn check_http_request(head: &[u8]) -> Result<(), InputError> {
-    check_http_head(head, is_request_line)
-}
-
-/// One complete head: a start line, fields, a blank line and nothing behind it.
-fn check_http_head(head: &[u8], is_start_line: impl Fn(&[u8]) -> bool) -> Result<(), InputError> {
-    let refused = |why| InputError::new(InvalidInput::HttpHead, why);
-    if head.len() > MAX_HTTP_HEAD {
-        return Err(refused("it is longer than 128 KiB"));
-    }
-    match HeadFinder::default().find(head) {
-        Ok(Some(end)) if end == head.len() => {}
-        Ok(Some(_)) => return Err(refused("bytes follow its blank line")),
-        Ok(None) => return Err(refused("its blank line is missing")),
-        Err(_) => return Err(refused("a line does not end in CRLF")),
-    }
-    let line_end = memchr::memchr(b'\n', head).map_or(0, |lf| lf.saturating_sub(1));
-    if !is_start_line(&head[..line_end]) {
-        return Err(refused("its start line is not one of HTTP/1.x"));
-    }
-    let fields = head.get(line_end + 2..head.len() - 2).unwrap_or_default();
-    Headers::parse(fields).map_err(|_| refused("one of its fields is malformed"))?;
-    Ok(())
-}
-
-/// `GET /path HTTP/1.1`
-fn is_request_line(line: &[u8]) -> bool {
-    let mut parts = line.split(|&b| b == b' ');
-    let (method, target, version) = (parts.next(), parts.next(), parts.next());
-    let is_token = |m: &[u8]| !m.is_empty() && m.iter().copied().all(is_token_byte);
-    method.is_some_and(is_token)
-        && target.is_some_and(|t| !t.is_empty() && t.iter().all(|b| *b > b' ' && *b != 0x7f))
-        && version.is_some_and(
-            |v| matches!(v, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', d] if d.is_ascii_digit()),
-        )
-        && parts.next().is_none()
 }
 
 #[cfg(test)]
@@ -399,52 +438,33 @@ mod tests {
     }
 
     #[test]
-    fn only_one_complete_http_head_is_encapsulated() {
-        for bad in [
-            &b""[..],
-            b"\r\n",
-            b"HTTP/1.1 200 OK\r\n",
-            b"HTTP/1.1 200 OK\r\n\r\nX",
-            b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
-            b"HTTP/1.1 200 OK\n\n",
-            b"HTTP/2 200\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-            b"HTTP/1.1 200 OK\rX: y\r\n\r\n",
-            b"HTTP/1.1 200 OK\rXA: b\r\n\r\n",
-            GET,
-        ] {
-            let shown = String::from_utf8_lossy(bad);
-            assert!(Request::respmod().http_response(bad).is_err(), "{shown:?}");
-        }
-        for bad in [
-            OK,
-            b"GET /\r\n\r\n",
-            b"GET / x HTTP/1.1\r\n\r\n",
-            b"GET / HTTP/1.1\rXHost: evil\r\n\r\n",
-            b"GET / HTTP/2\r\n\r\n",
-        ] {
-            let shown = String::from_utf8_lossy(bad);
-            assert!(Request::respmod().http_request(bad).is_err(), "{shown:?}");
-        }
-        assert!(
-            Request::respmod()
-                .http_response(b"HTTP/1.0 200\r\n\r\n")
-                .is_ok()
+    fn each_method_encapsulates_its_own_heads_and_not_what_is_hop_by_hop() {
+        assert!(Request::reqmod().http_response(OK).is_err());
+        assert!(Request::options().http_request(GET).is_err());
+        assert!(Request::respmod().http_response(GET).is_err());
+        let head = b"POST /up HTTP/1.1\r\nConnection: close\r\nHost: h\r\n\r\n";
+        let request = Request::reqmod().http_request(head).unwrap();
+        let kept = "POST /up HTTP/1.1\r\nHost: h\r\n\r\n";
+        let expected = format!(
+            "REQMOD icap://av.example/scan ICAP/1.0\r\nHost: av.example\r\n\
+             User-Agent: {USER_AGENT}\r\nAllow: 204\r\n\
+             Encapsulated: req-hdr=0, req-body={len}\r\n\r\n{kept}",
+            len = kept.len()
         );
+        assert_eq!(encoded(&request, true), expected);
+        assert!(encoded(&request, false).contains("req-hdr=0, null-body="));
     }
 
     #[test]
-    fn an_http_head_may_be_as_long_as_the_limit() {
-        for (len, accepted) in [
-            (MAX_HTTP_HEAD - 1, true),
-            (MAX_HTTP_HEAD, true),
-            (MAX_HTTP_HEAD + 1, false),
-        ] {
-            let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(len - 24));
-            assert_eq!(head.len(), len);
-            let checked = Request::respmod().http_response(head.as_bytes());
-            assert_eq!(checked.is_ok(), accepted, "{len}");
-        }
+    fn what_is_allowed_stands_in_one_list() {
+        let request = Request::respmod().preview(1024);
+        assert!(encoded(&request, true).contains("\r\nAllow: 204\r\nPreview: 1024\r\n"));
+        assert!(!encoded(&request, false).contains("Preview"));
+        let request = request.allow_206(true).allow_trailers(true).preview(None);
+        let shown = encoded(&request, true);
+        assert!(shown.contains("\r\nAllow: 204, 206, trailers\r\n") && !shown.contains("Preview"));
+        let request = Request::reqmod().allow_204(false);
+        assert!(!encoded(&request, true).contains("Allow"));
     }
 
     #[test]

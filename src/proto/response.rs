@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::header::{BadField, Headers};
+use super::http_head;
 use super::limits::MAX_DISPLAY;
 use super::status::StatusLine;
 use super::text::displayable;
@@ -88,6 +89,12 @@ impl Response {
         self.http_response.as_ref().map(|head| &*head.bytes)
     }
 
+    /// The fields of the encapsulated HTTP request, if there is one.
+    #[must_use]
+    pub fn http_request_headers(&self) -> Option<Headers<'_>> {
+        self.http_request().map(http_head::fields)
+    }
+
     /// The head of the encapsulated HTTP request as it came, with its blank line.
     #[must_use]
     pub fn http_request(&self) -> Option<&[u8]> {
@@ -107,6 +114,13 @@ impl Response {
         self.body_len
     }
 
+    /// Of a 206: from which byte on the original goes on behind the body that came
+    /// (draft-icap-ext-partial-content §5.2); `None` if what came is all.
+    #[must_use]
+    pub fn use_original_body(&self) -> Option<u64> {
+        self.use_original_body
+    }
+
     /// The fields of the interim answers that came before this one.
     pub(crate) fn interim_headers(&self) -> impl Iterator<Item = Headers<'_>> {
         self.interim.iter().map(StatusHead::headers)
@@ -122,9 +136,10 @@ impl Response {
         self.headers().has_token("Connection", "close")
     }
 
-    /// What is odd about a valid answer, and a reason not to reuse its connection.
-    pub(crate) fn oddity(&self) -> Option<&'static str> {
-        if !self.interim.is_empty() {
+    /// What is odd about a valid answer, and a reason not to reuse its connection; `interim` answers
+    /// before it were asked for.
+    pub(crate) fn oddity(&self, interim: usize) -> Option<&'static str> {
+        if self.interim.len() > interim {
             Some("an interim answer nobody asked for")
         } else if self.headers().get("Content-Length").is_some() {
             Some("a Content-Length in the ICAP head")

@@ -4,14 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Scanner, Shared};
+use super::preview::Preview;
+use super::{Rules, Scanner, Shared};
 use crate::client::Client;
 use crate::client::builder::{Settings, connection_settings};
+use crate::client::credentials::Credentials;
 use crate::client::endpoints::Endpoints;
 use crate::client::stats::Counters;
-use crate::error::Error;
+use crate::error::{Error, InputError, InvalidInput};
 use crate::net::clock::Clock;
 use crate::net::stream::Connect;
+use crate::proto::request::Method;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
 
@@ -21,22 +24,43 @@ const DEFAULT_MAX_SIZE: u64 = 104_857_600;
 /// Settings of a [`Scanner`].
 #[must_use]
 pub struct ScannerBuilder {
-    uri: String,
+    first: Server,
     /// To be asked when that one fails.
-    others: Vec<String>,
+    others: Vec<Server>,
     settings: Settings,
     max_size: Option<u64>,
-    negotiate: bool,
+    rules: Rules,
+}
+
+/// A server, and who we are to it.
+struct Server {
+    uri: String,
+    credentials: Option<(String, String)>,
+}
+
+impl Server {
+    fn new(uri: &str) -> Self {
+        Self {
+            uri: uri.to_owned(),
+            credentials: None,
+        }
+    }
 }
 
 impl ScannerBuilder {
     pub(crate) fn new(uri: &str) -> Self {
         Self {
-            uri: uri.to_owned(),
+            first: Server::new(uri),
             others: Vec::new(),
             settings: Settings::default(),
             max_size: Some(DEFAULT_MAX_SIZE),
-            negotiate: true,
+            rules: Rules {
+                method: None,
+                preview: Preview::Off,
+                trust_preview: false,
+                allow_206: false,
+                negotiate: true,
+            },
         }
     }
 
@@ -45,7 +69,7 @@ impl ScannerBuilder {
     /// A scan goes on to the next server only if the content can be sent again (bytes, files, what can
     /// seek), or if nothing of it was read yet.
     pub fn endpoint(mut self, uri: &str) -> Self {
-        self.others.push(uri.to_owned());
+        self.others.push(Server::new(uri));
         self
     }
 
@@ -85,7 +109,53 @@ impl ScannerBuilder {
     /// Unasked, a service is taken to offer 204: content that comes back unchanged is then
     /// [`NotScanned::Echoed`] and never clean.
     pub fn negotiate(mut self, negotiate: bool) -> Self {
-        self.negotiate = negotiate;
+        self.rules.negotiate = negotiate;
+        self
+    }
+
+    /// The method: [`Respmod`](Method::Respmod) presents the content as a file on its way to a person,
+    /// [`Reqmod`](Method::Reqmod) as one that someone uploads. Default: RESPMOD, and REQMOD where the
+    /// service offers nothing else.
+    pub fn method(mut self, method: Method) -> Self {
+        self.rules.method = Some(method);
+        self
+    }
+
+    /// Whether to let the service decide on a preview whether it wants the rest. Default:
+    /// [`Off`](Preview::Off).
+    pub fn preview(mut self, preview: Preview) -> Self {
+        self.rules.preview = preview;
+        self
+    }
+
+    /// Whether a 204 to a preview is [`Clean`](crate::Verdict::Clean), though the service has seen only
+    /// that part. Default: false.
+    ///
+    /// Say yes only if the service is known to answer so for nothing that can do harm: c-icap, for one,
+    /// answers so for a virus behind the first bytes of a GIF.
+    pub fn trust_preview(mut self, trust: bool) -> Self {
+        self.rules.trust_preview = trust;
+        self
+    }
+
+    /// Whether the service may answer 206 and refer to the rest of the original, if it offers that
+    /// (draft-icap-ext-partial-content). Default: false.
+    ///
+    /// With [`scan_replace`](Scanner::scan_replace) it is allowed only for content that can be read
+    /// again, because the rest has to come from somewhere.
+    pub fn allow_206(mut self, allow: bool) -> Self {
+        self.rules.allow_206 = allow;
+        self
+    }
+
+    /// A user and password for the server named last, be it the first one or an
+    /// [`endpoint`](Self::endpoint), if it asks for them with `407` and `Basic` (RFC 3507 §7.1).
+    ///
+    /// They go to no other server, and only after it has asked. Over `icap` whoever is on the way can
+    /// read them.
+    pub fn credentials(mut self, user: &str, password: &str) -> Self {
+        let server = self.others.last_mut().unwrap_or(&mut self.first);
+        server.credentials = Some((user.to_owned(), password.to_owned()));
         self
     }
 
@@ -95,28 +165,32 @@ impl ScannerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, or a header that
-    /// cannot be sent.
+    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, a header or
+    /// credentials that cannot be sent, or a method that scans nothing.
     pub fn build(self) -> Result<Scanner, Error> {
         self.settings.check()?;
         let Self {
-            uri,
+            first,
             others,
             settings,
             max_size,
-            negotiate,
+            rules,
         } = self;
+        if rules.method == Some(Method::Options) {
+            return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
+        }
         let counters = Arc::new(Counters::default());
-        let client = |uri: &String| -> Result<Client, Error> {
-            Ok(settings.client(uri.parse()?, Arc::clone(&counters)))
+        let client = |server: &Server| -> Result<Client, Error> {
+            let credentials = Credentials::of(server.credentials.as_ref())?;
+            Ok(settings.client(server.uri.parse()?, credentials, Arc::clone(&counters)))
         };
-        let first = client(&uri)?;
+        let first = client(&first)?;
         let others = others.iter().map(client).collect::<Result<_, Error>>()?;
         let clock = Arc::clone(&settings.clock);
         let shared = Shared {
             endpoints: Endpoints::new(first, others, clock, Arc::clone(&counters)),
             max_size,
-            negotiate,
+            rules,
             counters,
         };
         Ok(Scanner {
@@ -130,7 +204,7 @@ impl fmt::Debug for ScannerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScannerBuilder")
             .field("max_size", &self.max_size)
-            .field("negotiate", &self.negotiate)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }

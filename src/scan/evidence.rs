@@ -9,7 +9,6 @@ use std::fmt;
 
 use crate::proto::header::{Field, legible_fields};
 use crate::proto::number::decimal;
-use crate::proto::reader::Remains;
 use crate::proto::response::Response;
 use crate::proto::text::displayable;
 
@@ -163,13 +162,14 @@ impl Evidence {
         found.worst()
     }
 
-    /// Reads what is legible of an answer that broke off.
-    pub(crate) fn of_remains(remains: &Remains) -> Option<Self> {
+    /// Reads what is legible of an answer that broke off: the heads that were complete, and the one
+    /// that was not.
+    pub(crate) fn of_parts(response: Option<&Response>, fragment: &[u8]) -> Option<Self> {
         let mut found = Findings::default();
-        if let Some(response) = &remains.response {
+        if let Some(response) = response {
             found.read_response(response);
         }
-        found.read(legible_fields(&remains.fragment));
+        found.read(legible_fields(fragment));
         found.worst()
     }
 }

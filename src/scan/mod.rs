@@ -1,31 +1,35 @@
 //! Deciding: content goes in, a verdict comes out.
 
+pub(crate) mod about;
+pub(crate) mod attempt;
 pub(crate) mod builder;
 pub(crate) mod content;
+pub(crate) mod digest;
 pub(crate) mod evidence;
+pub(crate) mod observed;
+pub(crate) mod preview;
+pub(crate) mod report;
 pub(crate) mod verdict;
 
 use std::fmt;
+use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use attempt::Scan;
 use builder::ScannerBuilder;
-use content::{Content, Digest, Observed};
-use evidence::Evidence;
-use verdict::{NoVerdict, NotScanned, Sent, Verdict, decide, from_evidence};
+use content::Content;
+use preview::Preview;
+use report::Report;
+use verdict::Verdict;
 
-use crate::client::body::Outgoing;
-use crate::client::endpoints::{Done, Endpoints, Unsuccessful};
-use crate::client::exchange::{Answer, Failure, protocol_error};
-use crate::client::health::Admission;
+use crate::client::endpoints::Endpoints;
 use crate::client::stats::{Counters, Stats, count};
-use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
-use crate::net::deadline::Deadline;
-use crate::proto::limits::ANSWER_BODY_ALLOWANCE;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::Request;
-use crate::proto::response::Response;
+use crate::proto::request::Method;
+#[cfg(doc)]
+use crate::{Client, NotScanned};
 
 /// Has content scanned by an ICAP service.
 ///
@@ -51,8 +55,19 @@ pub struct Scanner {
 struct Shared {
     endpoints: Endpoints,
     max_size: Option<u64>,
-    negotiate: bool,
+    rules: Rules,
     counters: Arc<Counters>,
+}
+
+/// How services are asked.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    /// `None` is what the service offers.
+    method: Option<Method>,
+    preview: Preview,
+    trust_preview: bool,
+    allow_206: bool,
+    negotiate: bool,
 }
 
 impl Scanner {
@@ -79,7 +94,48 @@ impl Scanner {
     /// Any [`Error`]: whenever there is no verdict, whoever is to blame. Content that is too large is
     /// no error but [`NotScanned::TooLarge`].
     pub fn scan(&self, content: Content<'_>) -> Result<Report, Error> {
-        let result = self.scan_within(content, Instant::now());
+        self.counted(self.scan_into(content, None))
+    }
+
+    /// Has `content` scanned, and writes what the service sends back to `output` while it arrives: the
+    /// cleaned or rebuilt file, the page that says why it was refused, or the content itself.
+    ///
+    /// The verdict says which, and whether it may be handed on. On [`Clean`](Verdict::Clean) after a
+    /// 204 nothing came back and nothing is written: the content is its own replacement. On
+    /// [`Modified`](Verdict::Modified) `output` has what the service makes of it; whether to trust that
+    /// is for the caller to know. If the service [refers to the original](ScannerBuilder::allow_206),
+    /// that part is put behind what came.
+    ///
+    /// At most 16 MiB more than the [size limit](ScannerBuilder::max_size) is taken. What was written
+    /// cannot be taken back: no other server is asked after that, and before an error it is a part of
+    /// something, and worth nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan), and [`Error::Output`] if `output` fails.
+    ///
+    /// ```no_run
+    /// use icap_client::{Content, Scanner, Verdict};
+    ///
+    /// let scanner = Scanner::new("icap://127.0.0.1:1344/disarm")?;
+    /// let mut disarmed = Vec::new();
+    /// let report = scanner.scan_replace(Content::file("offer.docx")?, &mut disarmed)?;
+    /// match report.verdict() {
+    ///     Verdict::Clean => println!("deliver offer.docx"),
+    ///     Verdict::Modified(_) => println!("deliver the {} bytes that came back", disarmed.len()),
+    ///     verdict => println!("do not deliver it: {verdict}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn scan_replace(
+        &self,
+        content: Content<'_>,
+        output: &mut impl Write,
+    ) -> Result<Report, Error> {
+        self.counted(self.scan_into(content, Some(output)))
+    }
+
+    fn counted(&self, result: Result<Report, Error>) -> Result<Report, Error> {
         let counters = &self.shared.counters;
         match &result {
             Ok(report) => count(match report.verdict() {
@@ -114,154 +170,27 @@ impl Scanner {
         }
     }
 
-    fn scan_within(&self, mut content: Content<'_>, began: Instant) -> Result<Report, Error> {
+    fn scan_into<'c>(
+        &self,
+        mut content: Content<'c>,
+        output: Option<&'c mut (dyn Write + 'c)>,
+    ) -> Result<Report, Error> {
+        let began = Instant::now();
         let Shared {
             endpoints,
             max_size,
+            rules,
             ..
         } = &*self.shared;
         let deadline = endpoints.first().start();
         let length = content.known_length()?;
         if let Some(limit) = max_size.filter(|&max| length.is_some_and(|length| length > max)) {
             let service = endpoints.first().name();
-            return Ok(Report::too_large(limit, service).finish(began));
+            return Ok(Report::too_large(limit, 0, service).finish(began));
         }
-        let request = content.request()?;
-        let (sent, returned) = Digest::pair();
-        let mut scan = Scan {
-            request,
-            content: content.observe(*max_size, sent),
-            returned,
-            deadline,
-        };
-        let report = endpoints.try_each(|client, admission| {
-            let mut is_shared = false;
-            let result = self.scan_on(client, admission, &mut scan, &mut is_shared);
-            result.map_err(|error| Unsuccessful {
-                error,
-                can_repeat: scan.content.can_begin_again() && deadline.left().is_some(),
-                is_shared,
-            })
-        })?;
+        let mut scan = Scan::new(*rules, content, length, *max_size, output, deadline)?;
+        let report = endpoints.try_each(|client, admission| scan.on(client, admission))?;
         Ok(report.finish(began))
-    }
-
-    /// Scans with one server. `is_shared` is set if the error is one that another caller came upon.
-    fn scan_on(
-        &self,
-        client: &Client,
-        admission: &Admission<'_>,
-        scan: &mut Scan<'_>,
-        is_shared: &mut bool,
-    ) -> Result<Done<Report>, Error> {
-        let Shared {
-            max_size,
-            negotiate,
-            ..
-        } = &*self.shared;
-        let known = negotiate.then(|| client.negotiated(scan.deadline, admission));
-        let known = known.transpose().map_err(|failed| {
-            *is_shared = failed.is_shared;
-            failed.error
-        })?;
-        scan.returned.restart();
-        let answer_limit = max_size.map(|max| max.saturating_add(ANSWER_BODY_ALLOWANCE));
-        let mut delivery = Delivery {
-            request: &scan.request,
-            content: &mut scan.content,
-            output: &mut scan.returned,
-            answer_limit: answer_limit.unwrap_or(u64::MAX),
-            deadline: scan.deadline,
-            admission: Some(admission),
-            must_keep: |remains| Evidence::of_remains(remains).is_some(),
-        };
-        let reply = match client.exchange(&mut delivery) {
-            Ok(reply) => reply,
-            Err(failure) => return scan.salvage(*failure, client.name()),
-        };
-        let response = &reply.answer.response;
-        let offers_204 = known
-            .as_ref()
-            .is_none_or(|known| offers_204(&known.options, response));
-        if let (Some(known), Some(istag)) = (&known, response.istag()) {
-            client.saw_istag(&istag, known);
-        }
-        let value = scan.judge(&reply.answer, offers_204, client.name())?;
-        // Nothing was found in what the service calls unmodified, or one of the two is not true.
-        if value.status == Some(204) && !value.verdict.is_clean() {
-            reply.distrust();
-        } else {
-            reply.settle(client);
-        }
-        let is_answered = true;
-        Ok(Done { value, is_answered })
-    }
-}
-
-/// Whether the service can answer 204, so that content it sends back is content it passed over.
-///
-/// Only options with the very tag of the answer can say no: under another tag the service, or another
-/// server behind the same address, may offer something else by now.
-fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
-    options.allows_204() || options.istag() != response.istag().as_deref()
-}
-
-/// One scan on its way, perhaps to more than one server.
-struct Scan<'c> {
-    request: Request,
-    content: Observed<'c>,
-    /// What came back.
-    returned: Digest,
-    deadline: Deadline,
-}
-
-impl Scan<'_> {
-    /// Judges a complete answer.
-    fn judge(&self, answer: &Answer, offers_204: bool, service: &str) -> Result<Report, Error> {
-        let response = &answer.response;
-        let sent = Sent {
-            is_complete: answer.request_complete,
-            allowed_204: self.request.allows_204(),
-            offers_204,
-            is_echoed: *self.content.digest() == self.returned,
-            has_trailing: answer.trailing.is_some(),
-        };
-        let verdict = decide(response, &sent).map_err(|why| match why {
-            NoVerdict::Status => status_error(service, response),
-            NoVerdict::Violation(violation) => {
-                let seen = answer.trailing.clone().unwrap_or_default();
-                protocol_error(service, violation, seen)
-            }
-        })?;
-        Ok(Report::new(
-            verdict,
-            Some(response),
-            answer.content_sent,
-            service,
-        ))
-    }
-
-    /// What a broken-off exchange still says: that something was found, from the part of an answer that
-    /// came, or that the content is too large. It can only say the worse.
-    fn salvage(&self, failure: Failure, service: &str) -> Result<Done<Report>, Error> {
-        let Failure {
-            error,
-            remains,
-            content_sent,
-            ..
-        } = failure;
-        if let Some(evidence) = Evidence::of_remains(&remains) {
-            let response = remains.response.as_ref();
-            let verdict = from_evidence(evidence, response);
-            let value = Report::new(verdict, response, content_sent, service);
-            let is_answered = false;
-            return Ok(Done { value, is_answered });
-        }
-        let limit = self.content.exceeded_limit().ok_or(error)?;
-        let mut value = Report::too_large(limit, service);
-        value.bytes_sent = content_sent;
-        let is_answered = false;
-        Ok(Done { value, is_answered })
     }
 }
 
@@ -270,78 +199,7 @@ impl fmt::Debug for Scanner {
         f.debug_struct("Scanner")
             .field("endpoints", &self.shared.endpoints)
             .field("max_size", &self.shared.max_size)
-            .field("negotiate", &self.shared.negotiate)
+            .field("rules", &self.shared.rules)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a scan found out, and how.
-#[derive(Debug, Clone)]
-#[must_use = "content that is not clean must not be handed on"]
-pub struct Report {
-    verdict: Verdict,
-    istag: Option<String>,
-    status: Option<u16>,
-    bytes_sent: u64,
-    elapsed: Duration,
-    service: String,
-}
-
-impl Report {
-    /// What the service says of the content.
-    pub fn verdict(&self) -> &Verdict {
-        &self.verdict
-    }
-
-    /// The service's state tag at the time of the scan, see [`Response::istag`].
-    #[must_use]
-    pub fn istag(&self) -> Option<&str> {
-        self.istag.as_deref()
-    }
-
-    /// The ICAP status of the answer; `None` if nothing was asked.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        self.status
-    }
-
-    /// Bytes of the content that were sent; fewer than there are if the answer came early.
-    #[must_use]
-    pub fn bytes_sent(&self) -> u64 {
-        self.bytes_sent
-    }
-
-    /// How long the scan took, connecting and `OPTIONS` included.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.elapsed
-    }
-
-    /// The service that answered, without user information and arguments.
-    #[must_use]
-    pub fn service(&self) -> &str {
-        &self.service
-    }
-
-    fn new(verdict: Verdict, response: Option<&Response>, bytes_sent: u64, service: &str) -> Self {
-        Self {
-            verdict,
-            istag: response.and_then(Response::istag),
-            status: response.map(Response::status),
-            bytes_sent,
-            elapsed: Duration::ZERO,
-            service: service.to_owned(),
-        }
-    }
-
-    /// Of content that no service was asked about, or not to its end.
-    fn too_large(limit: u64, service: &str) -> Self {
-        let verdict = Verdict::NotScanned(NotScanned::TooLarge { limit });
-        Self::new(verdict, None, 0, service)
-    }
-
-    fn finish(mut self, began: Instant) -> Self {
-        self.elapsed = began.elapsed();
-        self
     }
 }

@@ -34,6 +34,15 @@ impl Verdict {
         matches!(self, Self::Clean)
     }
 
+    /// Whether a 204 says otherwise, so that one of the two is wrong.
+    pub(crate) fn is_contradicted(&self) -> bool {
+        let is_agreed = matches!(
+            self,
+            Self::Clean | Self::NotScanned(NotScanned::PreviewOnly)
+        );
+        !is_agreed
+    }
+
     /// Whether a threat was found.
     #[must_use]
     pub fn is_infected(&self) -> bool {
@@ -89,6 +98,7 @@ impl fmt::Display for Blocked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modified {
     body_len: Option<u64>,
+    original_from: Option<u64>,
 }
 
 impl Modified {
@@ -96,6 +106,12 @@ impl Modified {
     #[must_use]
     pub fn body_len(&self) -> Option<u64> {
         self.body_len
+    }
+
+    /// Of a 206: from which byte on the content goes on behind that body.
+    #[must_use]
+    pub fn original_from(&self) -> Option<u64> {
+        self.original_from
     }
 }
 
@@ -137,6 +153,9 @@ pub enum NotScanned {
     },
     /// The service has not finished (202).
     Pending,
+    /// The service answered 204 to the preview and has seen no more: it says that it does not want the
+    /// rest, or cannot look at it, and not that there is nothing in it (RFC 3507 §4.5).
+    PreviewOnly,
 }
 
 impl fmt::Display for NotScanned {
@@ -148,6 +167,7 @@ impl fmt::Display for NotScanned {
             Self::Echoed => f.write_str("the service sent it back without an opinion"),
             Self::ServiceError { status } => write!(f, "the service reported HTTP error {status}"),
             Self::Pending => f.write_str("the service has not finished"),
+            Self::PreviewOnly => f.write_str("the service has seen only its beginning"),
         }
     }
 }
@@ -171,13 +191,21 @@ impl fmt::Display for Bytes {
 /// What an answer is judged against: what was sent, and what was agreed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
-    /// Every byte of the request was written.
+    /// Every byte of the content was sent.
     pub(crate) is_complete: bool,
+    /// The answer is one to a preview.
+    pub(crate) answers_preview: bool,
+    /// A 204 to a preview counts for all of the content.
+    pub(crate) trusts_preview: bool,
     /// The request allowed a 204.
     pub(crate) allowed_204: bool,
+    /// The request allowed a 206.
+    pub(crate) allowed_206: bool,
+    /// Bytes of the content, where that is known; otherwise those that were sent.
+    pub(crate) length: u64,
     /// The service says it can answer 204; assumed where it was not asked.
     pub(crate) offers_204: bool,
-    /// The body that came back is, byte for byte, the content that was sent.
+    /// What came back is what was sent: byte for byte the content, in a message of the same kind.
     pub(crate) is_echoed: bool,
     /// Bytes came behind the answer.
     pub(crate) has_trailing: bool,
@@ -201,7 +229,14 @@ pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerd
         return Err(NoVerdict::Violation(Violation::TrailingBytes));
     }
     match response.status() {
-        204 if !sent.allowed_204 => Err(NoVerdict::Violation(Violation::Unexpected204)),
+        204 if !sent.allowed_204 && !sent.answers_preview => {
+            Err(NoVerdict::Violation(Violation::Unexpected204))
+        }
+        204 if sent.answers_preview && !sent.is_complete => Ok(if sent.trusts_preview {
+            Verdict::Clean
+        } else {
+            Verdict::NotScanned(NotScanned::PreviewOnly)
+        }),
         204 if !sent.is_complete => Err(NoVerdict::Violation(Violation::IncompleteUpload)),
         204 => Ok(Verdict::Clean),
         200 | 201 if !response.encapsulates_something() => {
@@ -209,7 +244,11 @@ pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerd
         }
         200 | 201 => Ok(from_http(response, sent)),
         202 => Ok(Verdict::NotScanned(NotScanned::Pending)),
-        206 => Err(NoVerdict::Violation(Violation::Unexpected206)),
+        206 if !sent.allowed_206 => Err(NoVerdict::Violation(Violation::Unexpected206)),
+        206 if response.use_original_body() > Some(sent.length) => {
+            Err(NoVerdict::Violation(Violation::BadUseOriginalBody))
+        }
+        206 => Ok(from_http(response, sent)),
         403 => Ok(Verdict::Blocked(Blocked {
             status: 403,
             reason: response.reason(),
@@ -236,16 +275,18 @@ pub(crate) fn from_evidence(evidence: Evidence, response: Option<&Response>) -> 
     }
 }
 
-/// A 200 or 201 without evidence: the encapsulated HTTP answer decides.
+/// A 200, 201 or 206 without evidence: the encapsulated HTTP answer decides.
 fn from_http(response: &Response, sent: &Sent) -> Verdict {
     let modified = Verdict::Modified(Modified {
         body_len: response.body_len(),
+        original_from: response.use_original_body(),
     });
     match response.http_status() {
-        Some(200..=299) if is_echo(response, sent) && sent.offers_204 => {
+        // Without a status it is a request that came back (REQMOD).
+        None | Some(200..=299) if is_echo(response, sent) && sent.offers_204 => {
             Verdict::NotScanned(NotScanned::Echoed)
         }
-        Some(200..=299) if is_echo(response, sent) => Verdict::Clean,
+        None | Some(200..=299) if is_echo(response, sent) => Verdict::Clean,
         // An interim status, or one that has no body, is no way to refuse something.
         None | Some(100..=299 | 304) => modified,
         Some(status @ (400 | 401 | 500..)) => {
@@ -258,14 +299,20 @@ fn from_http(response: &Response, sent: &Sent) -> Verdict {
     }
 }
 
-/// All of the content came back, and the head that came with it says the same of its length.
+/// All of the content came back, and the head that came with it says the same of its length. A part of
+/// a 206's content is not in it, so that is none.
 fn is_echo(response: &Response, sent: &Sent) -> bool {
-    let lengths_agree = response.http_headers().is_some_and(|headers| {
-        headers
-            .get_all("Content-Length")
-            .all(|field| decimal(&field.value()) == response.body_len())
-    });
-    sent.is_complete && sent.is_echoed && response.body_len().is_some() && lengths_agree
+    let request = || response.http_request_headers();
+    let lengths_agree = response
+        .http_headers()
+        .or_else(request)
+        .is_some_and(|headers| {
+            headers
+                .get_all("Content-Length")
+                .all(|field| decimal(&field.value()) == response.body_len())
+        });
+    let is_whole = response.status() != 206 && response.body_len().is_some();
+    sent.is_complete && sent.is_echoed && is_whole && lengths_agree
 }
 
 #[cfg(test)]
@@ -276,7 +323,11 @@ mod tests {
 
     const SENT: Sent = Sent {
         is_complete: true,
+        answers_preview: false,
+        trusts_preview: false,
         allowed_204: true,
+        allowed_206: false,
+        length: 5,
         offers_204: true,
         is_echoed: false,
         has_trailing: false,

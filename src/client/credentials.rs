@@ -1,0 +1,99 @@
+//! Who we are to a service that asks (RFC 3507 §7.1, RFC 7617).
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{InputError, InvalidInput};
+use crate::proto::base64;
+use crate::proto::response::Response;
+
+/// A user and a password for one server, and whether it wants them.
+///
+/// They are sent to that server only, once it has asked, and shown nowhere.
+pub(crate) struct Credentials {
+    /// The value of `Proxy-Authorization`.
+    value: Vec<u8>,
+    are_wanted: AtomicBool,
+}
+
+impl Credentials {
+    pub(crate) fn new(user: &str, password: &str) -> Result<Self, InputError> {
+        let refused = |why| Err(InputError::new(InvalidInput::User, why));
+        if user.contains(':') {
+            return refused("a colon in the user, which Basic authentication cannot express");
+        }
+        if [user, password].concat().chars().any(char::is_control) {
+            return refused("a control character");
+        }
+        let encoded = base64::encode(format!("{user}:{password}").as_bytes());
+        Ok(Self {
+            value: format!("Basic {encoded}").into_bytes(),
+            are_wanted: AtomicBool::new(false),
+        })
+    }
+
+    /// Of a user and a password, if there are any.
+    pub(crate) fn of(pair: Option<&(String, String)>) -> Result<Option<Self>, InputError> {
+        pair.map(|(user, password)| Self::new(user, password))
+            .transpose()
+    }
+
+    /// Whether the service has asked for them.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.are_wanted.load(Ordering::Relaxed)
+    }
+
+    /// The field that carries them, once they are wanted.
+    pub(crate) fn field(&self) -> Option<(String, Vec<u8>)> {
+        self.are_wanted()
+            .then(|| ("Proxy-Authorization".to_owned(), self.value.clone()))
+    }
+
+    /// Whether an answer asks for them; then they are sent from now on.
+    pub(crate) fn answer(&self, response: &Response) -> bool {
+        let challenges = response.headers();
+        let is_basic = |challenge: &[u8]| {
+            let scheme = challenge.split(|&b| b == b' ').next().unwrap_or_default();
+            scheme.eq_ignore_ascii_case(b"Basic")
+        };
+        let asks = response.status() == 407
+            && challenges
+                .get_all("Proxy-Authenticate")
+                .any(|field| field.tokens().any(is_basic));
+        if asks {
+            self.are_wanted.store(true, Ordering::Relaxed);
+        }
+        asks
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_encoded_once_and_never_shown() {
+        let credentials = Credentials::new("Aladdin", "open sesame").unwrap();
+        assert!(credentials.field().is_none(), "nobody asked");
+        credentials.are_wanted.store(true, Ordering::Relaxed);
+        let (name, value) = credentials.field().unwrap();
+        assert_eq!(name, "Proxy-Authorization");
+        assert_eq!(value, b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(format!("{credentials:?}"), "Credentials(..)");
+    }
+
+    #[test]
+    fn what_basic_cannot_express_is_refused_and_not_repeated() {
+        for (user, password) in [("a:b", "hunter2"), ("a", "hunter2\n"), ("a\0", "hunter2")] {
+            let error = Credentials::new(user, password).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+        assert!(Credentials::new("", "").is_ok());
+    }
+}

@@ -1,0 +1,240 @@
+//! One scan on its way, perhaps to more than one server.
+
+use std::io::Write;
+
+use super::Rules;
+use super::about::About;
+use super::content::Content;
+use super::digest::{Digest, Returned};
+use super::evidence::Evidence;
+use super::observed::Observed;
+use super::report::Report;
+use super::verdict::{NoVerdict, Sent, decide, from_evidence};
+use crate::client::body::Outgoing;
+use crate::client::endpoints::{Done, Unsuccessful};
+use crate::client::exchange::{Answer, Failure, protocol_error};
+use crate::client::health::Admission;
+use crate::client::{Client, Delivery, status_error};
+use crate::error::Error;
+use crate::net::deadline::Deadline;
+use crate::proto::http_head::start_line;
+use crate::proto::limits::ANSWER_BODY_ALLOWANCE;
+use crate::proto::options::ServiceOptions;
+use crate::proto::request::{Method, Request};
+use crate::proto::response::Response;
+
+/// Content, what is known about it, and what came back of it.
+pub(super) struct Scan<'c> {
+    rules: Rules,
+    about: About,
+    length: Option<u64>,
+    /// For the method that was last used.
+    request: Request,
+    content: Observed<'c>,
+    returned: Returned<'c>,
+    /// Bytes an answer's body may have.
+    answer_limit: u64,
+    deadline: Deadline,
+}
+
+impl<'c> Scan<'c> {
+    /// Refuses what cannot be sent before anyone is asked.
+    pub(super) fn new(
+        rules: Rules,
+        content: Content<'c>,
+        length: Option<u64>,
+        max_size: Option<u64>,
+        output: Option<&'c mut (dyn Write + 'c)>,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
+        let (sent, returned) = Digest::pair();
+        let (about, content) = content.observe(max_size, sent);
+        let answer_limit = max_size.map(|max| max.saturating_add(ANSWER_BODY_ALLOWANCE));
+        Ok(Self {
+            request: about.request(rules.method.unwrap_or(Method::Respmod), length)?,
+            rules,
+            about,
+            length,
+            content,
+            returned: Returned::new(returned, output),
+            answer_limit: answer_limit.unwrap_or(u64::MAX),
+            deadline,
+        })
+    }
+
+    /// Scans with one server.
+    pub(super) fn on(
+        &mut self,
+        client: &Client,
+        admission: &Admission<'_>,
+    ) -> Result<Done<Report>, Unsuccessful> {
+        let negotiate = self.rules.negotiate;
+        let known = negotiate.then(|| client.negotiated(self.deadline, admission));
+        let known = known.transpose().map_err(|failed| Unsuccessful {
+            error: failed.error,
+            can_repeat: self.can_repeat(),
+            is_shared: failed.is_shared,
+        })?;
+        let options = known.as_ref().map(|known| &*known.options);
+        let answered = self.ask(client, admission, options, |response| {
+            if let (Some(known), Some(istag)) = (&known, response.istag()) {
+                client.saw_istag(&istag, known);
+            }
+        });
+        answered.map_err(|error| Unsuccessful {
+            error,
+            can_repeat: self.can_repeat(),
+            is_shared: false,
+        })
+    }
+
+    /// Whether the scan can begin again, with another server.
+    fn can_repeat(&self) -> bool {
+        let is_in_time = self.deadline.left().is_some();
+        self.content.can_begin_again() && !self.returned.is_passed_on && is_in_time
+    }
+
+    fn ask(
+        &mut self,
+        client: &Client,
+        admission: &Admission<'_>,
+        options: Option<&ServiceOptions>,
+        saw: impl Fn(&Response),
+    ) -> Result<Done<Report>, Error> {
+        let request = self.request_for(options)?;
+        self.returned.digest.restart();
+        let mut delivery = Delivery {
+            request: &request,
+            content: &mut self.content,
+            output: &mut self.returned,
+            answer_limit: self.answer_limit,
+            deadline: self.deadline,
+            admission: Some(admission),
+            must_keep: |response, fragment| Evidence::of_parts(response, fragment).is_some(),
+        };
+        let reply = match client.exchange(&mut delivery) {
+            Ok(reply) => reply,
+            Err(failure) => return self.salvage(*failure, client.name()),
+        };
+        saw(&reply.answer.response);
+        let value = self.judge(&reply.answer, &request, options, client.name())?;
+        // Nothing was found in what the service calls unmodified, or one of the two is not true.
+        if value.status() == Some(204) && value.verdict().is_contradicted() {
+            reply.distrust();
+        } else {
+            let answer = reply.settle(client);
+            self.complete(client, &answer)?;
+        }
+        let is_answered = true;
+        Ok(Done { value, is_answered })
+    }
+
+    /// The request to a service with those options, if it was asked for them.
+    fn request_for(&mut self, options: Option<&ServiceOptions>) -> Result<Request, Error> {
+        let method = self.rules.method.unwrap_or(match options {
+            Some(options) if options.methods() == [Method::Reqmod] => Method::Reqmod,
+            _ => Method::Respmod,
+        });
+        if self.request.method() != method {
+            self.request = self.about.request(method, self.length)?;
+        }
+        let name = self.about.name.as_deref();
+        let can_complete = !self.returned.is_wanted() || self.content.is_repeatable();
+        let offers_206 = options.is_none_or(ServiceOptions::allows_206);
+        let asked_for = options.map(|options| self.about.asked_for(options));
+        let request = self.request.clone();
+        Ok(request
+            .preview(self.rules.preview.size(name, options))
+            .allow_206(self.rules.allow_206 && offers_206 && can_complete)
+            .allow_trailers(options.is_some_and(ServiceOptions::allows_trailers))
+            .add_headers(&asked_for.unwrap_or_default()))
+    }
+
+    /// Judges a complete answer.
+    fn judge(
+        &self,
+        answer: &Answer,
+        request: &Request,
+        options: Option<&ServiceOptions>,
+        service: &str,
+    ) -> Result<Report, Error> {
+        let response = &answer.response;
+        let sent = Sent {
+            is_complete: answer.request_complete,
+            answers_preview: answer.answers_preview,
+            trusts_preview: self.rules.trust_preview,
+            allowed_204: request.allows_204(),
+            allowed_206: request.allows_206(),
+            length: self.length.unwrap_or(answer.content_sent),
+            offers_204: options.is_none_or(|options| offers_204(options, response)),
+            is_echoed: is_same_message(request, response)
+                && *self.content.digest() == self.returned.digest,
+            has_trailing: answer.trailing.is_some(),
+        };
+        let verdict = decide(response, &sent).map_err(|why| match why {
+            NoVerdict::Status => status_error(service, response),
+            NoVerdict::Violation(violation) => {
+                let seen = answer.trailing.clone().unwrap_or_default();
+                protocol_error(service, violation, seen)
+            }
+        })?;
+        let sent = answer.content_sent;
+        Ok(Report::new(verdict, Some(response), sent, service))
+    }
+
+    /// Puts the part of the content that a 206 refers to behind what came, if anyone wants it.
+    fn complete(&mut self, client: &Client, answer: &Answer) -> Result<(), Error> {
+        if !self.returned.is_wanted() {
+            return Ok(());
+        }
+        self.content.has_been_sent();
+        let sent = answer.content_sent;
+        client.complete(
+            &answer.response,
+            sent,
+            &mut self.content,
+            &mut self.returned,
+        )
+    }
+
+    /// What a broken-off exchange still says: that something was found, from the part of an answer that
+    /// came, or that the content is too large. It can only say the worse.
+    fn salvage(&self, failure: Failure, service: &str) -> Result<Done<Report>, Error> {
+        let Failure {
+            error,
+            remains,
+            content_sent,
+            ..
+        } = failure;
+        let response = remains.response.as_ref();
+        let is_answered = false;
+        if let Some(evidence) = Evidence::of_parts(response, &remains.fragment) {
+            let verdict = from_evidence(evidence, response);
+            let value = Report::new(verdict, response, content_sent, service);
+            return Ok(Done { value, is_answered });
+        }
+        let limit = self.content.exceeded_limit().ok_or(error)?;
+        let value = Report::too_large(limit, content_sent, service);
+        Ok(Done { value, is_answered })
+    }
+}
+
+/// Whether the service can answer 204, so that content it sends back is content it passed over.
+///
+/// Only options with the very tag of the answer can say no: under another tag the service, or another
+/// server behind the same address, may offer something else by now.
+fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
+    options.allows_204() || options.istag() != response.istag().as_deref()
+}
+
+/// Whether the answer is the kind of message that was sent: a response to a RESPMOD, to a REQMOD the
+/// request that was made and no other, and no response in its place, which is how one is refused.
+fn is_same_message(request: &Request, response: &Response) -> bool {
+    match request.method() {
+        Method::Reqmod => {
+            let sent = request.http_request_head().map(start_line);
+            sent.is_some() && response.http_request().map(start_line) == sent
+        }
+        _ => response.http_status().is_some(),
+    }
+}

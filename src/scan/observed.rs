@@ -1,0 +1,217 @@
+//! Content on its way: where its bytes come from, and what is noted while they are sent.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::digest::Digest;
+use crate::client::body::{Body, Outgoing};
+use crate::error::ContentError;
+
+/// What is called with the bytes sent, and the length where it is known.
+pub(crate) type Progress<'a> = Box<dyn FnMut(u64, Option<u64>) + 'a>;
+
+/// Where content comes from.
+pub(crate) enum Source<'a> {
+    Bytes(&'a [u8]),
+    Reader(Box<dyn Read + 'a>),
+    Seekable(Box<dyn ReadSeek + 'a>),
+}
+
+/// What can be read again.
+pub(crate) trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+impl Source<'_> {
+    /// Bytes from the present position to the end, where a seek can tell. `None` for what has a
+    /// position and no end, such as some files in `/proc`.
+    pub(crate) fn length_by_seeking(&mut self) -> io::Result<Option<u64>> {
+        let Self::Seekable(reader) = self else {
+            return Ok(None);
+        };
+        let position = reader.stream_position()?;
+        let end = reader.seek(SeekFrom::End(0));
+        reader.seek(SeekFrom::Start(position))?;
+        Ok(end.ok().map(|end| end.saturating_sub(position)))
+    }
+}
+
+/// Content on its way: hashed, counted against the limit, reported to the caller.
+pub(crate) struct Observed<'a> {
+    source: Source<'a>,
+    /// Where it began, once it was begun: a position to seek.
+    start: Option<u64>,
+    length: Option<u64>,
+    max_size: Option<u64>,
+    /// Of what was read since it was last begun.
+    digest: Digest,
+    progress: Option<Progress<'a>>,
+}
+
+impl Outgoing for Observed<'_> {
+    fn is_some(&self) -> bool {
+        true
+    }
+
+    fn begin(&mut self) -> Result<Body<'_>, ContentError> {
+        let begun = match (&mut self.source, self.start) {
+            (Source::Seekable(reader), None) => reader.stream_position(),
+            (Source::Seekable(reader), Some(start)) => reader.seek(SeekFrom::Start(start)),
+            (Source::Reader(_), Some(_)) => Err(io::Error::other("a reader is read only once")),
+            (Source::Bytes(_) | Source::Reader(_), _) => Ok(0),
+        };
+        let after = self.digest.len;
+        self.start = Some(begun.map_err(|source| ContentError::Read { after, source })?);
+        self.digest.restart();
+        let length = self.length;
+        Ok(Body::reader(self).len(length))
+    }
+
+    fn can_begin_again(&self) -> bool {
+        self.start.is_none() || self.is_repeatable()
+    }
+}
+
+impl<'a> Observed<'a> {
+    pub(crate) fn new(
+        source: Source<'a>,
+        length: Option<u64>,
+        max_size: Option<u64>,
+        digest: Digest,
+        progress: Option<Progress<'a>>,
+    ) -> Self {
+        Self {
+            source,
+            start: None,
+            length,
+            max_size,
+            digest,
+            progress,
+        }
+    }
+
+    /// Whether it can be read more than once.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(self.source, Source::Reader(_))
+    }
+
+    /// What is read from now on is not sent, so nobody is told of it.
+    pub(crate) fn has_been_sent(&mut self) {
+        self.progress = None;
+    }
+
+    /// The size limit, if more bytes were read than it allows.
+    pub(crate) fn exceeded_limit(&self) -> Option<u64> {
+        self.max_size.filter(|&max| self.digest.len > max)
+    }
+
+    /// What was read since it was last begun.
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}
+
+impl Read for Observed<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.exceeded_limit().is_some() {
+            return Err(too_large());
+        }
+        // What was read before has been sent by now.
+        if let Some(progress) = &mut self.progress {
+            progress(self.digest.len, self.length);
+        }
+        // One byte more than the limit shows that there is more, and is not passed on.
+        let left = self
+            .max_size
+            .map(|max| (max - self.digest.len).saturating_add(1));
+        let left = left.and_then(|left| usize::try_from(left).ok());
+        let room = left.unwrap_or(usize::MAX).min(buf.len());
+        let buf = &mut buf[..room];
+        let len = match &mut self.source {
+            Source::Bytes(bytes) => {
+                // What was read of them is what the digest has seen.
+                let read = usize::try_from(self.digest.len).unwrap_or(usize::MAX);
+                bytes.get(read..).unwrap_or_default().read(buf)?
+            }
+            Source::Reader(reader) => reader.read(buf)?,
+            Source::Seekable(reader) => reader.read(buf)?,
+        };
+        // A reader that claims more than fits is refused by whoever gave the buffer.
+        self.digest.update(buf.get(..len).unwrap_or_default());
+        if self.exceeded_limit().is_some() {
+            return Err(too_large());
+        }
+        Ok(len)
+    }
+}
+
+/// No one is told this: whoever sees the error asks `exceeded_limit`.
+fn too_large() -> io::Error {
+    io::Error::other("the content is larger than the size limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::content::Content;
+
+    #[test]
+    fn seekable_content_is_what_lies_behind_its_position() {
+        let mut cursor = io::Cursor::new(b"0123456789");
+        cursor.set_position(4);
+        let mut content = Content::seekable(cursor);
+        assert_eq!(content.known_length().unwrap(), Some(6));
+        let mut observed = content.observe(None, Digest::pair().0).1;
+        observed.begin().unwrap();
+        let mut read = String::new();
+        observed.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "456789");
+        assert!(observed.can_begin_again());
+        observed.begin().unwrap();
+        assert_eq!(io::read_to_string(&mut observed).unwrap(), "456789");
+    }
+
+    #[test]
+    fn bytes_begin_again_and_a_reader_does_not_once_it_has_begun() {
+        let mut bytes = Content::bytes(b"hello").observe(None, Digest::pair().0).1;
+        let mut reader = Content::reader(&b"hello"[..])
+            .observe(None, Digest::pair().0)
+            .1;
+        assert!(reader.can_begin_again(), "nothing was read yet");
+        for observed in [&mut bytes, &mut reader] {
+            observed.begin().unwrap();
+            assert_eq!(io::read_to_string(observed).unwrap(), "hello");
+        }
+        assert!(!reader.can_begin_again() && reader.begin().is_err());
+        bytes.begin().unwrap();
+        assert_eq!(io::read_to_string(&mut bytes).unwrap(), "hello");
+        assert_eq!(bytes.digest().len, 5);
+    }
+
+    #[test]
+    fn content_may_be_as_large_as_the_limit() {
+        for (size, too_large) in [(4usize, false), (5, false), (6, true)] {
+            let content = vec![b'x'; size];
+            let mut observed = Content::reader(&content[..])
+                .observe(Some(5), Digest::pair().0)
+                .1;
+            let read = io::copy(&mut observed, &mut io::sink());
+            assert_eq!(
+                (observed.exceeded_limit().is_some(), read.is_err()),
+                (too_large, too_large),
+                "{size}"
+            );
+        }
+    }
+
+    #[test]
+    fn progress_goes_from_nothing_to_everything() {
+        let mut seen = Vec::new();
+        let content = Content::bytes(b"hello").progress(|sent, total| seen.push((sent, total)));
+        let mut observed = content.observe(None, Digest::pair().0).1;
+        io::copy(&mut observed, &mut io::sink()).unwrap();
+        drop(observed);
+        assert_eq!(
+            (seen.first(), seen.last()),
+            (Some(&(0, Some(5))), Some(&(5, Some(5))))
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! What a scan found out.
+
+use std::time::{Duration, Instant};
+
+use super::verdict::{NotScanned, Verdict};
+use crate::proto::response::Response;
+
+/// What a scan found out, and how.
+#[derive(Debug, Clone)]
+#[must_use = "content that is not clean must not be handed on"]
+pub struct Report {
+    verdict: Verdict,
+    istag: Option<String>,
+    status: Option<u16>,
+    bytes_sent: u64,
+    elapsed: Duration,
+    service: String,
+}
+
+impl Report {
+    /// What the service says of the content.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The service's state tag at the time of the scan, see [`Response::istag`].
+    #[must_use]
+    pub fn istag(&self) -> Option<&str> {
+        self.istag.as_deref()
+    }
+
+    /// The ICAP status of the answer; `None` if nothing was asked.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// Bytes of the content that were sent; fewer than there are if the answer came early.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.bytes_sent
+    }
+
+    /// How long the scan took, connecting and `OPTIONS` included.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// The service that answered, without user information and arguments.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    pub(super) fn new(
+        verdict: Verdict,
+        response: Option<&Response>,
+        bytes_sent: u64,
+        service: &str,
+    ) -> Self {
+        Self {
+            verdict,
+            istag: response.and_then(Response::istag),
+            status: response.map(Response::status),
+            bytes_sent,
+            elapsed: Duration::ZERO,
+            service: service.to_owned(),
+        }
+    }
+
+    /// Of content that no service was asked about, or not to its end.
+    pub(super) fn too_large(limit: u64, bytes_sent: u64, service: &str) -> Self {
+        let verdict = Verdict::NotScanned(NotScanned::TooLarge { limit });
+        Self::new(verdict, None, bytes_sent, service)
+    }
+
+    pub(super) fn finish(mut self, began: Instant) -> Self {
+        self.elapsed = began.elapsed();
+        self
+    }
+}
