@@ -54,7 +54,7 @@ pub(crate) struct ChunkDecoder {
     /// Bytes of data that may still come before the limit on the body.
     allowance: u64,
     extension_bytes: usize,
-    use_original_body: Option<u64>,
+    extensions: LastChunkExtensions,
     /// The trailer section and the blank line behind it, as they arrive.
     trailers: Vec<u8>,
     trailers_end: HeadFinder,
@@ -90,7 +90,7 @@ impl ChunkDecoder {
             state: State::Size { size: 0, digits: 0 },
             allowance: limit,
             extension_bytes: 0,
-            use_original_body: None,
+            extensions: LastChunkExtensions::default(),
             trailers: Vec::new(),
             trailers_end: HeadFinder::default(),
         }
@@ -136,7 +136,16 @@ impl ChunkDecoder {
 
     /// The offset of `use-original-body` on the last chunk (draft-icap-ext-partial-content §5.2).
     pub(crate) fn use_original_body(&self) -> Option<u64> {
-        self.use_original_body
+        self.extensions.use_original_body
+    }
+
+    /// Whether the last chunk says that a preview was the whole body (RFC 3507 §4.5).
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "only servers read previews")
+    )]
+    pub(crate) fn has_ieof(&self) -> bool {
+        self.extensions.ieof
     }
 
     /// What came of the trailer section so far.
@@ -189,13 +198,13 @@ impl ChunkDecoder {
 
     /// A chunk's line is complete: `line` is what stands behind its size.
     fn begin_chunk(&mut self, size: u64, line: &[u8]) -> Result<(), Violation> {
-        let offset = parse_extensions(line, size == 0)?;
+        let extensions = parse_extensions(line, size == 0)?;
         self.extension_bytes += line.len();
         if self.extension_bytes > MAX_CHUNK_EXTENSIONS {
             return Err(Violation::LimitExceeded(Limit::ChunkExtensions));
         }
         if size == 0 {
-            self.use_original_body = offset;
+            self.extensions = extensions;
             self.state = State::Trailers;
             return Ok(());
         }
@@ -252,11 +261,18 @@ fn take_line_byte(line: &mut Vec<u8>, byte: u8) -> Result<bool, Violation> {
     Ok(false)
 }
 
+/// What extensions can say on a last chunk, and only there.
+#[derive(Debug, Default)]
+struct LastChunkExtensions {
+    use_original_body: Option<u64>,
+    ieof: bool,
+}
+
 /// Checks what stands behind a chunk's size, `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, and finds
-/// `use-original-body` in it, which only a last chunk may have.
-fn parse_extensions(line: &[u8], is_last: bool) -> Result<Option<u64>, Violation> {
+/// what is known in it. `use-original-body` is refused on any but a last chunk.
+fn parse_extensions(line: &[u8], is_last: bool) -> Result<LastChunkExtensions, Violation> {
     let mut rest = trim_start(line);
-    let mut offset = None;
+    let mut found = LastChunkExtensions::default();
     // What stands right behind the size and is no extension belongs to the size.
     let mut foreign = Violation::ChunkSize;
     while let [first, after @ ..] = rest {
@@ -268,14 +284,15 @@ fn parse_extensions(line: &[u8], is_last: bool) -> Result<Option<u64>, Violation
             take_extension(trim_start(after)).ok_or(Violation::ChunkExtension)?;
         if extension.name.eq_ignore_ascii_case(b"use-original-body") {
             let value = extension.value.and_then(decimal);
-            if offset.is_some() || value.is_none() || !is_last {
+            if found.use_original_body.is_some() || value.is_none() || !is_last {
                 return Err(Violation::BadUseOriginalBody);
             }
-            offset = value;
+            found.use_original_body = value;
         }
+        found.ieof |= extension.value.is_none() && extension.name.eq_ignore_ascii_case(b"ieof");
         rest = trim_start(behind);
     }
-    Ok(offset)
+    Ok(found)
 }
 
 struct Extension<'l> {
@@ -469,6 +486,28 @@ mod tests {
         ] {
             let outcome = decode(bad.as_bytes()).1;
             assert_eq!(outcome, Err(Violation::BadUseOriginalBody), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ieof_is_taken_from_the_last_chunk_only() {
+        for (input, expected) in [
+            ("0; ieof\r\n\r\n", true),
+            ("0;IEOF\r\n\r\n", true),
+            ("5\r\nhello\r\n0 ; a=b ; ieof\r\n\r\n", true),
+            ("5; ieof\r\nhello\r\n0\r\n\r\n", false),
+            ("0; ieof=1\r\n\r\n", false),
+            ("0; ieofx\r\n\r\n", false),
+            ("0; a=ieof\r\n\r\n", false),
+            ("0; ieof", false),
+        ] {
+            let mut decoder = ChunkDecoder::new(5);
+            let mut rest = input.as_bytes();
+            while !rest.is_empty() {
+                let (used, _) = decoder.decode(rest).unwrap();
+                rest = &rest[used..];
+            }
+            assert_eq!(decoder.has_ieof(), expected, "{input:?}");
         }
     }
 
