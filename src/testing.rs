@@ -5,8 +5,10 @@
 //! on a connection byte by byte, also what no healthy server does. Each listens on a free port of
 //! 127.0.0.1, and is gone, threads included, when it is dropped.
 //!
-//! It is no server for anything but tests: it scans nothing, does not know previews (a request with
-//! one is refused by [`Server::start`]) nor TLS, and takes any name of a service.
+//! All of them know previews (RFC 3507 §4.5), and [`Server::with_preview`] offers one too.
+//!
+//! It is no server for anything but tests: it scans nothing, knows no TLS, and takes any name of a
+//! service.
 //!
 //! ```
 //! use icap_client::testing::{self, Script, Server};
@@ -41,7 +43,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-pub use answers::{CLEAN, OPTIONS_ANSWER, echo, eicar, infected};
+pub use answers::{CLEAN, CONTINUE, OPTIONS_ANSWER, echo, eicar, infected, options_with_preview};
 pub use clock::ManualClock;
 pub use received::{Conversation, Received};
 pub use script::Script;
@@ -66,7 +68,11 @@ impl Server {
     /// [`infected("Eicar-Test-Signature")`](infected) if the EICAR test file is anywhere in the body,
     /// otherwise with [`CLEAN`]. Where the request does not allow 204, a message with a body of up to
     /// 1 MiB is sent back, and for a longer body the answer is 500. Other methods get 405; what is no
-    /// request, and a preview, which was not offered, get 400.
+    /// request gets 400.
+    ///
+    /// It offers no preview, but takes one of any length. If the test file is in it, or if it is the
+    /// whole body, that is answered at once, and everything else with [`CONTINUE`] first. A preview that
+    /// is longer than announced, or shorter without `ieof`, gets 400.
     ///
     /// Bodies may have any length. What was received is counted and not recorded.
     ///
@@ -74,10 +80,26 @@ impl Server {
     ///
     /// If the system has no port or thread left.
     pub fn start() -> io::Result<Self> {
-        Self::with(Behaviour::Scan)
+        Self::with(Behaviour::Scan { preview: None })
+    }
+
+    /// A healthy service as [`start`](Self::start), but one that offers a preview of `len` bytes: it
+    /// answers `OPTIONS` with [`options_with_preview(len)`](options_with_preview), and refuses longer
+    /// previews with 400.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no port or thread left.
+    pub fn with_preview(len: usize) -> io::Result<Self> {
+        let preview = Some(len);
+        Self::with(Behaviour::Scan { preview })
     }
 
     /// A server that reads each request to its end and then plays the script that `answer` gives.
+    ///
+    /// Of a request with a preview it reads the preview. Where [`Received::is_whole`] says that more is
+    /// to come, the script can give the final answer at once, or send [`CONTINUE`] and
+    /// [read the rest](Script::read_rest) before it.
     ///
     /// The connection is kept for the next request until a script [closes](Script::close) it. What is
     /// no request gets 400. If `answer` panics, its connection is closed; dropping the server waits for
@@ -139,7 +161,7 @@ impl Server {
         self.shared.lock().conversations.len()
     }
 
-    /// Requests read to their end so far, on all connections.
+    /// Requests read to their end, or to the end of their preview, so far, on all connections.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.shared.lock().requests

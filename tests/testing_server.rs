@@ -12,7 +12,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use icap_client::testing::{self, CLEAN, Conversation, OPTIONS_ANSWER, Received, Script, Server};
+use icap_client::testing::{
+    self, CLEAN, CONTINUE, Conversation, OPTIONS_ANSWER, Received, Script, Server,
+};
 use icap_client::{Body, Client, Content, Error, Method, Request, Response, Scanner};
 
 const OPTIONS: &str = "OPTIONS icap://h/scan ICAP/1.0\r\nHost: h\r\n\r\n";
@@ -61,12 +63,30 @@ fn request_with(method: &str, fields: &str, chunks: &[&[u8]]) -> Vec<u8> {
     };
     let head = format!("{method} icap://h/scan ICAP/1.0\r\n{fields}Encapsulated: {list}\r\n\r\n");
     let mut request = [head, http.to_owned()].concat().into_bytes();
+    request.extend_from_slice(&chunked(chunks, ""));
+    request
+}
+
+/// `extension` is one of the last chunk.
+fn chunked(chunks: &[&[u8]], extension: &str) -> Vec<u8> {
+    let mut body = Vec::new();
     for chunk in chunks {
-        request.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        request.extend_from_slice(chunk);
-        request.extend_from_slice(b"\r\n");
+        body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        body.extend_from_slice(chunk);
+        body.extend_from_slice(b"\r\n");
     }
-    request.extend_from_slice(b"0\r\n\r\n");
+    body.extend_from_slice(format!("0{extension}\r\n\r\n").as_bytes());
+    body
+}
+
+/// A request with these bytes in a preview of the announced length.
+fn preview(method: &str, announced: usize, preview: &[u8], extension: &str) -> Vec<u8> {
+    let fields = format!("Preview: {announced}\r\n");
+    let mut request = request_with(method, &fields, &[]);
+    let last_chunk = b"0\r\n\r\n";
+    request.truncate(request.len() - last_chunk.len());
+    let chunks: &[&[u8]] = if preview.is_empty() { &[] } else { &[preview] };
+    request.extend_from_slice(&chunked(chunks, extension));
     request
 }
 
@@ -278,8 +298,6 @@ mod a_healthy_service {
             "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: null-body=0\r\n\
              Encapsulated: null-body=0\r\n\r\n",
             "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: res-body=0\r\n\r\nxyz\r\n",
-            "RESPMOD icap://h/scan ICAP/1.0\r\nAllow: 204\r\nPreview: 1\r\n\
-             Encapsulated: res-body=0\r\n\r\n1\r\nx\r\n0\r\n\r\n",
             &"x".repeat(64 * 1024),
         ] {
             let server = Server::start().unwrap();
@@ -326,6 +344,142 @@ mod a_healthy_service {
         assert_eq!(conversation.received(), b"");
         assert_eq!(conversation.received_len(), OPTIONS.len() as u64);
         assert!(conversation.closed_by_client());
+    }
+}
+
+mod a_healthy_service_that_gets_a_preview {
+    use super::*;
+
+    #[test]
+    fn asks_for_the_rest_and_judges_all_of_it() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        let eicar = testing::eicar();
+        for at in 0..eicar.len() {
+            let (one, two) = eicar.split_at(at);
+            send(&stream, preview("RESPMOD", at, one, ""));
+            expect(&stream, CONTINUE);
+            send(&stream, chunked(&[two], ""));
+            expect(&stream, infected());
+        }
+        assert_eq!((server.connections(), server.requests()), (1, 68));
+    }
+
+    #[test]
+    fn answers_at_once_when_the_preview_is_everything() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        for method in ["RESPMOD", "REQMOD"] {
+            // A 204 to a preview needs no permission.
+            for (announced, content) in [(0, &b""[..]), (5, b""), (5, b"hell"), (5, b"hello")] {
+                send(&stream, preview(method, announced, content, "; ieof"));
+                expect(&stream, CLEAN);
+            }
+            send(&stream, preview(method, 4096, &testing::eicar(), "; ieof"));
+            expect(&stream, infected());
+        }
+    }
+
+    #[test]
+    fn answers_at_once_when_the_preview_is_infected_and_goes_on_with_the_next_request() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        for method in ["RESPMOD", "REQMOD"] {
+            send(&stream, preview(method, 68, &testing::eicar(), ""));
+            expect(&stream, infected());
+        }
+        send(&stream, OPTIONS);
+        expect(&stream, OPTIONS_ANSWER);
+    }
+
+    #[test]
+    fn answers_204_to_all_of_it_only_where_that_is_allowed() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        let allowed = request_with("REQMOD", "Allow: 204\r\nPreview: 0\r\n", &[]);
+        send(&stream, allowed);
+        expect(&stream, CONTINUE);
+        send(&stream, chunked(&[b"hel", b"lo"], ""));
+        expect(&stream, CLEAN);
+        for (method, message) in [
+            (
+                "REQMOD",
+                "POST /u HTTP/1.1\r\n\r\n7\r\nhe, llo\r\n0\r\n\r\n",
+            ),
+            (
+                "RESPMOD",
+                "HTTP/1.1 200 OK\r\n\r\n7\r\nhe, llo\r\n0\r\n\r\n",
+            ),
+        ] {
+            let stream = connect(&server);
+            send(&stream, preview(method, 2, b"he", ""));
+            expect(&stream, CONTINUE);
+            send(&stream, chunked(&[b", llo"], ""));
+            stream.shutdown(Shutdown::Write).unwrap();
+            let answer = rest(&stream);
+            assert!(answer.starts_with("ICAP/1.0 200 OK\r\n"), "{answer}");
+            assert!(answer.ends_with(&format!("\r\n\r\n{message}")), "{answer}");
+        }
+    }
+
+    #[test]
+    fn takes_a_message_without_a_body_as_it_is() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        send(
+            &stream,
+            "REQMOD icap://h/scan ICAP/1.0\r\nAllow: 204\r\nPreview: 10\r\n\
+             Encapsulated: req-hdr=0, null-body=18\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        );
+        expect(&stream, CLEAN);
+    }
+
+    #[test]
+    fn refuses_a_preview_that_is_not_as_long_as_announced() {
+        for bad in [
+            preview("RESPMOD", 5, b"hell", ""),
+            preview("RESPMOD", 5, b"hello!", ""),
+            preview("REQMOD", 5, b"hello!", "; ieof"),
+            preview("REQMOD", 0, b"h", ""),
+            request_with("RESPMOD", "Preview: +0\r\n", &[]),
+            request_with("RESPMOD", "Preview:\r\n", &[]),
+            request_with("RESPMOD", "Preview: 0\r\nPreview: 0\r\n", &[]),
+        ] {
+            let server = Server::start().unwrap();
+            let stream = connect(&server);
+            send(&stream, &bad);
+            stream.shutdown(Shutdown::Write).unwrap();
+            let answer = rest(&stream);
+            let bad = String::from_utf8_lossy(&bad);
+            assert!(answer.starts_with("ICAP/1.0 400 "), "{bad}: {answer}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_rest_that_is_malformed() {
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        send(&stream, preview("RESPMOD", 2, b"he", ""));
+        expect(&stream, CONTINUE);
+        send(&stream, "xyz\r\n");
+        assert!(rest(&stream).starts_with("ICAP/1.0 400 "));
+    }
+
+    #[test]
+    fn offers_one_where_it_is_told_to_and_refuses_longer_ones() {
+        let server = Server::with_preview(4).unwrap();
+        let options = Client::new(&server.uri()).unwrap().options().unwrap();
+        assert_eq!(options.preview(), Some(4));
+        assert_eq!(options.transfer_preview(), ["*"]);
+        assert!(options.allows_204());
+        assert_eq!(options.warnings(), [""; 0]);
+        let stream = connect(&server);
+        for announced in [4, 3] {
+            send(&stream, preview("RESPMOD", announced, b"hel", "; ieof"));
+            expect(&stream, CLEAN);
+        }
+        send(&stream, preview("RESPMOD", 5, b"hel", "; ieof"));
+        assert!(rest(&stream).starts_with("ICAP/1.0 400 "));
     }
 }
 
@@ -439,6 +593,34 @@ mod an_answering_server {
             &stream,
             "RESPMOD icap://h/scan None HTTP/1.1 200 OK\\r\\n\\r\\n --X5 70 true true\n",
         );
+    }
+
+    #[test]
+    fn shows_previews_and_leaves_it_to_the_script_to_go_on() {
+        let server = Server::answering(|request| {
+            let (preview, whole) = (request.preview(), request.is_whole());
+            let seen = format!("{preview:?} {whole} {}\n", request.body_len());
+            let script = Script::new().send(seen);
+            if request.body() == b"no" {
+                return script;
+            }
+            script.send(CONTINUE).read_rest().send("all")
+        });
+        let server = server.unwrap();
+        let stream = connect(&server);
+        send(&stream, respmod(&[b"no"]));
+        expect(&stream, "None true 2\n");
+        send(&stream, preview("RESPMOD", 2, b"no", ""));
+        expect(&stream, "Some(2) false 2\n");
+        send(&stream, preview("RESPMOD", 7, b"no", "; ieof"));
+        expect(&stream, "Some(7) true 2\n");
+        send(&stream, preview("REQMOD", 0, b"", ""));
+        expect(&stream, format!("Some(0) false 0\n{CONTINUE}"));
+        send(
+            &stream,
+            [&chunked(&[b"hello"], ""), OPTIONS.as_bytes()].concat(),
+        );
+        expect(&stream, "allNone true 0\n");
     }
 
     #[test]
@@ -578,6 +760,54 @@ mod a_script {
         assert_eq!(rest(&stream), "ab");
         assert_eq!(server.requests(), 2);
         assert_eq!(only(server.finish()).received(), [&one[..], &two].concat());
+    }
+
+    #[test]
+    fn reads_the_rest_behind_a_preview_to_its_last_chunk_and_no_more() {
+        let script = Script::new()
+            .read_request()
+            .send(CONTINUE)
+            .read_rest()
+            .send("a")
+            .read_request()
+            .send("b");
+        let (server, stream) = playing(script);
+        send(&stream, preview("RESPMOD", 5, b"hello", ""));
+        expect(&stream, CONTINUE);
+        let all = [
+            &chunked(&[b", ", b"world"], "; ieof"),
+            OPTIONS.as_bytes(),
+            b"!",
+        ];
+        send(&stream, all.concat());
+        assert_eq!(rest(&stream), "ab");
+        assert_eq!(server.requests(), 2);
+        let received = [&preview("RESPMOD", 5, b"hello", "")[..], &all[..2].concat()].concat();
+        assert!(only(server.finish()).received().starts_with(&received));
+    }
+
+    #[test]
+    fn reads_no_rest_where_there_is_none() {
+        let script = || Script::new().read_request().read_rest().read_rest();
+        for whole in [
+            respmod(&[b"hello"]),
+            preview("RESPMOD", 9, b"hello", "; ieof"),
+            OPTIONS.into(),
+        ] {
+            let (_server, stream) = playing(script().send("a"));
+            send(&stream, whole);
+            assert_eq!(rest(&stream), "a");
+        }
+    }
+
+    #[test]
+    fn is_over_when_the_rest_it_shall_read_is_none() {
+        let script = Script::new().read_request().send("a").read_rest();
+        let (_server, stream) = playing(script.send("never"));
+        send(&stream, preview("RESPMOD", 0, b"", ""));
+        expect(&stream, "a");
+        send(&stream, "what?\r\n");
+        assert_eq!(rest(&stream), "");
     }
 
     #[test]

@@ -18,6 +18,18 @@ pub const OPTIONS_ANSWER: &str = "ICAP/1.0 200 OK\r\n\
     Encapsulated: null-body=0\r\n\
     \r\n";
 
+/// [`OPTIONS_ANSWER`] of a service that wants to see up to `len` bytes of every body before it is asked
+/// to take the rest (RFC 3507 §4.5).
+#[must_use]
+pub fn options_with_preview(len: usize) -> String {
+    let offer = format!("Preview: {len}\r\nTransfer-Preview: *\r\nEncapsulated:");
+    OPTIONS_ANSWER.replace("Encapsulated:", &offer)
+}
+
+/// The answer to a preview after which the client sends the rest of the body (RFC 3507 §4.5). The
+/// final answer follows when that has come.
+pub const CONTINUE: &str = "ICAP/1.0 100 Continue\r\n\r\n";
+
 /// The answer to content in which nothing was found, where the request allows it (RFC 3507 §4.6).
 pub const CLEAN: &str = "ICAP/1.0 204 No Content\r\n\
     ISTag: \"icap-client-testing\"\r\n\
@@ -95,17 +107,15 @@ pub fn eicar() -> Vec<u8> {
     raised.iter().map(|byte| byte - 1).collect()
 }
 
-/// What [`Server::start`](super::Server::start) answers.
-pub(super) fn scan(request: &Received) -> Script {
-    if request.headers().get("Preview").is_some() {
-        return Script::new().send(BAD_REQUEST).close();
-    }
+/// What [`Server::start`](super::Server::start) answers to a request that it read as far as it wants,
+/// and a server that offers a preview.
+pub(super) fn scan(request: &Received, offered: Option<usize>) -> Script {
     let script = match request.method() {
-        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        "OPTIONS" => Script::new().send(options(offered)),
         "RESPMOD" | "REQMOD" if request.has_eicar() => {
             Script::new().send(infected("Eicar-Test-Signature"))
         }
-        "RESPMOD" | "REQMOD" if request.allows_204() => Script::new().send(CLEAN),
+        "RESPMOD" | "REQMOD" if request.may_be_answered_204() => Script::new().send(CLEAN),
         "RESPMOD" | "REQMOD" if request.body_len() > MAX_RETURNED_BODY as u64 => {
             Script::new().send(TOO_LARGE_TO_RETURN)
         }
@@ -118,6 +128,10 @@ pub(super) fn scan(request: &Received) -> Script {
     } else {
         script
     }
+}
+
+fn options(offered: Option<usize>) -> String {
+    offered.map_or_else(|| OPTIONS_ANSWER.to_owned(), options_with_preview)
 }
 
 /// The message that was sent for modification, unmodified.

@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::PATIENCE;
-use super::answers::{BAD_REQUEST, MAX_RETURNED_BODY, scan};
-use super::received::{Conversation, EicarSearch, Received};
+use super::answers::{BAD_REQUEST, CONTINUE, MAX_RETURNED_BODY, scan};
+use super::received::{Conversation, Received};
 use super::script::{Script, Step};
 use super::shared::{Behaviour, Phase, Shared};
 use crate::proto::chunk::{ChunkDecoder, Decoded};
@@ -47,6 +47,8 @@ pub(super) struct Connection<'s> {
     unused: Range<usize>,
     /// The last byte that was read is still in the socket.
     last_byte_is_left: bool,
+    /// Of the last request only the preview was read, and it was not the whole body.
+    rest_is_left: bool,
     conversation: Conversation,
 }
 
@@ -59,6 +61,7 @@ impl<'s> Connection<'s> {
             input: vec![0; INPUT_BUFFER],
             unused: 0..0,
             last_byte_is_left: false,
+            rest_is_left: false,
             conversation: Conversation::default(),
         }
     }
@@ -77,8 +80,11 @@ impl<'s> Connection<'s> {
     fn serve(&mut self) -> Result<(), Over> {
         let shared = self.shared;
         match &shared.behaviour {
-            Behaviour::Scan => self.answer_all(&scan),
-            Behaviour::Answer(answer) => self.answer_all(answer),
+            Behaviour::Scan { preview } => self.answer_all(|connection, mut request| {
+                connection.read_on(&mut request, *preview)?;
+                Ok(scan(&request, *preview))
+            }),
+            Behaviour::Answer(answer) => self.answer_all(|_, request| Ok(answer(&request))),
             Behaviour::Play(scripts) => match scripts.get(self.number).or(scripts.last()) {
                 Some(script) => self.play(script),
                 None => Ok(()),
@@ -86,10 +92,14 @@ impl<'s> Connection<'s> {
         }
     }
 
-    fn answer_all(&mut self, answer: &dyn Fn(&Received) -> Script) -> Result<(), Over> {
+    fn answer_all(
+        &mut self,
+        answer: impl Fn(&mut Self, Received) -> Result<Script, Over>,
+    ) -> Result<(), Over> {
         loop {
-            match self.read_request() {
-                Ok(request) => self.play(&answer(&request))?,
+            let request = self.read_request();
+            match request.and_then(|request| answer(self, request)) {
+                Ok(script) => self.play(&script)?,
                 Err(Over::NoRequest) => return self.send(BAD_REQUEST.as_bytes()),
                 Err(over) => return Err(over),
             }
@@ -106,6 +116,7 @@ impl<'s> Connection<'s> {
     fn play_step(&mut self, step: &Step) -> Result<(), Over> {
         match step {
             Step::ReadRequest => self.read_request().map(drop),
+            Step::ReadRest => self.read_rest(|_| {}),
             Step::ReadBytes(n) => self.take(*n, |_| {}),
             Step::ReadToEnd => {
                 let _ = self.take(u64::MAX, |_| {});
@@ -163,10 +174,49 @@ impl<'s> Connection<'s> {
             request.http_heads.extend_from_slice(piece);
         })?;
         if request.list.body != BodyKind::Null {
-            self.read_body(&mut request)?;
+            self.read_first_part(&mut request)?;
         }
+        self.rest_is_left = !request.is_whole();
         self.shared.lock().requests += 1;
         Ok(request)
+    }
+
+    /// The body or, if the request has one, its preview.
+    fn read_first_part(&mut self, request: &mut Received) -> Result<(), Over> {
+        let kept = self.kept_body();
+        let limit = request.first_part_limit();
+        let has_ieof = self.read_chunks(limit, |data| request.take_body(data, kept))?;
+        request.end_first_part(has_ieof).ok_or(Over::NoRequest)
+    }
+
+    /// Has the client go on behind a preview, unless there is nothing left to come or to find.
+    fn read_on(&mut self, request: &mut Received, offered: Option<usize>) -> Result<(), Over> {
+        if offered.is_some() && request.preview() > offered {
+            return Err(Over::NoRequest);
+        }
+        if request.is_whole() || request.has_eicar() {
+            return Ok(());
+        }
+        self.send(CONTINUE.as_bytes())?;
+        let kept = self.kept_body();
+        self.read_rest(|data| request.take_body(data, kept))?;
+        request.end_rest();
+        Ok(())
+    }
+
+    fn read_rest(&mut self, each: impl FnMut(&[u8])) -> Result<(), Over> {
+        if mem::take(&mut self.rest_is_left) {
+            self.read_chunks(u64::MAX, each)?;
+        }
+        Ok(())
+    }
+
+    fn kept_body(&self) -> usize {
+        if self.shared.behaviour.is_under_test() {
+            MAX_KEPT_BODY
+        } else {
+            MAX_RETURNED_BODY
+        }
     }
 
     fn read_head(&mut self) -> Result<Vec<u8>, Over> {
@@ -186,27 +236,19 @@ impl<'s> Connection<'s> {
         Err(Over::NoRequest)
     }
 
-    fn read_body(&mut self, request: &mut Received) -> Result<(), Over> {
-        let is_under_test = self.shared.behaviour.is_under_test();
-        let kept = if is_under_test {
-            MAX_KEPT_BODY
-        } else {
-            MAX_RETURNED_BODY
-        };
-        let mut decoder = ChunkDecoder::new(u64::MAX);
-        let mut search = EicarSearch::new();
+    /// Reads to a last chunk, and returns whether that says `ieof`.
+    fn read_chunks(&mut self, limit: u64, mut each: impl FnMut(&[u8])) -> Result<bool, Over> {
+        let mut decoder = ChunkDecoder::new(limit);
         loop {
             let input = self.unused(usize::MAX)?;
             let (used, decoded) = decoder.decode(input).map_err(|_| Over::NoRequest)?;
             if let Decoded::Data(data) = decoded {
-                request.take_body(data, kept);
-                search.feed(data);
+                each(data);
             }
             let is_end = decoded == Decoded::End;
             self.consume(used);
             if is_end {
-                request.has_eicar = search.found;
-                return Ok(());
+                return Ok(decoder.has_ieof());
             }
         }
     }

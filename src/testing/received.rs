@@ -8,6 +8,7 @@ use memchr::memmem::{self, Finder};
 use super::answers::eicar;
 use crate::proto::encapsulated::Encapsulated;
 use crate::proto::header::Headers;
+use crate::proto::number::decimal;
 use crate::proto::text::displayable;
 
 /// What happened on one connection.
@@ -57,7 +58,18 @@ impl fmt::Debug for Conversation {
     }
 }
 
-/// A request that was read to its end.
+/// How much of a request was received.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Of the body a preview, and its rest is left to come.
+    Preview,
+    /// A preview that is the whole body.
+    WholePreview,
+    /// All of it, and the client did not wait for an answer in between or was told to go on.
+    Whole,
+}
+
+/// A request that was read to its end or, with a preview, to the end of that (RFC 3507 §4.5).
 pub struct Received {
     method: String,
     uri: String,
@@ -68,7 +80,10 @@ pub struct Received {
     pub(super) http_heads: Vec<u8>,
     body: Vec<u8>,
     body_len: u64,
-    pub(super) has_eicar: bool,
+    preview: Option<usize>,
+    extent: Extent,
+    /// Over all of the body, also where it comes in two parts.
+    search: EicarSearch,
 }
 
 impl Received {
@@ -86,6 +101,7 @@ impl Received {
         let headers = Headers::parse(&head[fields.clone()]).ok()?;
         Some(Self {
             list: encapsulated(method, headers)?,
+            preview: preview(headers)?,
             method: method.to_owned(),
             uri: uri.to_owned(),
             fields,
@@ -93,7 +109,8 @@ impl Received {
             http_heads: Vec::new(),
             body: Vec::new(),
             body_len: 0,
-            has_eicar: false,
+            extent: Extent::Whole,
+            search: EicarSearch::new(),
         })
     }
 
@@ -128,31 +145,74 @@ impl Received {
         &self.http_heads
     }
 
-    /// The first 64 KiB of the body, without its chunks.
+    /// The first 64 KiB of the body, or of its preview, without chunks.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Bytes of the whole body, without its chunks.
+    /// Bytes of the whole body, or of its preview, without chunks.
     #[must_use]
     pub fn body_len(&self) -> u64 {
         self.body_len
     }
 
+    /// The value of the `Preview` header: the most bytes of a body that come before the client wants
+    /// to hear whether to go on. The preview itself is [`body`](Self::body).
+    #[must_use]
+    pub fn preview(&self) -> Option<usize> {
+        self.preview
+    }
+
+    /// Whether nothing is left to come: there was no preview, or it ended in `ieof`, which says that
+    /// the preview is the whole body.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.extent != Extent::Preview
+    }
+
     /// Whether the EICAR test file is anywhere in the body, also behind what was kept.
     #[must_use]
     pub fn has_eicar(&self) -> bool {
-        self.has_eicar
+        self.search.found
     }
 
-    /// Whether the answer may be 204 (RFC 3507 §4.6).
+    /// Whether the request has `Allow: 204`, so that the answer to all of it may be 204 (RFC 3507 §4.6);
+    /// the answer to a preview always may.
     #[must_use]
     pub fn allows_204(&self) -> bool {
         self.headers().has_token("Allow", "204")
     }
 
+    /// Whether the answer that is due may be 204.
+    pub(super) fn may_be_answered_204(&self) -> bool {
+        self.extent != Extent::Whole || self.allows_204()
+    }
+
+    /// The most bytes of the body that come before the client waits for an answer.
+    pub(super) fn first_part_limit(&self) -> u64 {
+        self.preview.map_or(u64::MAX, |len| len as u64)
+    }
+
+    /// Notes that the body, or its preview, has ended; `None` if that is a preview which is neither as
+    /// long as announced nor the whole body.
+    pub(super) fn end_first_part(&mut self, has_ieof: bool) -> Option<()> {
+        self.extent = match self.preview {
+            None => Extent::Whole,
+            Some(_) if has_ieof => Extent::WholePreview,
+            Some(_) => Extent::Preview,
+        };
+        (self.is_whole() || self.body_len == self.first_part_limit()).then_some(())
+    }
+
+    /// Notes that the rest behind a preview was received.
+    pub(super) fn end_rest(&mut self) {
+        self.extent = Extent::Whole;
+    }
+
     pub(super) fn take_body(&mut self, data: &[u8], limit: usize) {
+        self.search.feed(data);
+
         let room = limit.saturating_sub(self.body.len());
         self.body.extend_from_slice(&data[..data.len().min(room)]);
         self.body_len += data.len() as u64;
@@ -166,7 +226,18 @@ impl fmt::Debug for Received {
             .field("uri", &self.uri)
             .field("headers", &self.headers())
             .field("body_len", &self.body_len)
+            .field("is_whole", &self.is_whole())
             .finish_non_exhaustive()
+    }
+}
+
+/// The announced preview, if any; the outer `None` if the field is malformed or doubled.
+fn preview(headers: Headers<'_>) -> Option<Option<usize>> {
+    let mut fields = headers.get_all("Preview");
+    match (fields.next(), fields.next()) {
+        (None, _) => Some(None),
+        (Some(field), None) => Some(Some(usize::try_from(decimal(&field.value())?).ok()?)),
+        (Some(_), Some(_)) => None,
     }
 }
 

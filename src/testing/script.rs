@@ -18,6 +18,7 @@ pub struct Script {
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     ReadRequest,
+    ReadRest,
     ReadBytes(u64),
     ReadToEnd,
     Send(Vec<u8>),
@@ -39,6 +40,21 @@ impl Script {
     /// one that ends the preview. If what comes is no request, the script is over.
     pub fn read_request(self) -> Self {
         self.then(Step::ReadRequest)
+    }
+
+    /// Reads the rest of a body of which [`read_request`](Self::read_request), or
+    /// [`Server::answering`](super::Server::answering), read the preview: to its last chunk. Nothing if
+    /// the request was whole.
+    ///
+    /// The client sends the rest when it is told to, so [`CONTINUE`](super::CONTINUE) goes before:
+    ///
+    /// ```
+    /// use icap_client::testing::{CLEAN, CONTINUE, Script};
+    ///
+    /// let script = Script::new().read_request().send(CONTINUE).read_rest().send(CLEAN);
+    /// ```
+    pub fn read_rest(self) -> Self {
+        self.then(Step::ReadRest)
     }
 
     /// Reads exactly `n` bytes.

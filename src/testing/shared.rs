@@ -18,7 +18,10 @@ pub(super) type Answer = dyn Fn(&Received) -> Script + Send + Sync;
 
 /// What a server does on its connections.
 pub(super) enum Behaviour {
-    Scan,
+    /// `preview` is the one that it offers.
+    Scan {
+        preview: Option<usize>,
+    },
     Answer(Box<Answer>),
     Play(Vec<Script>),
 }
@@ -27,7 +30,7 @@ impl Behaviour {
     /// Whether tests look at what is received and may want it reset. A body of many gigabytes is read
     /// faster without.
     pub(super) fn is_under_test(&self) -> bool {
-        !matches!(self, Self::Scan)
+        !matches!(self, Self::Scan { .. })
     }
 }
 
