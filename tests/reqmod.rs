@@ -1,0 +1,159 @@
+//! REQMOD presents content as an upload (RFC 3507 §4.8).
+
+use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Received, Script, Server, eicar, infected};
+use icap_client::{
+    Content, Error, InvalidInput, Method, NotScanned, Scanner, ScannerBuilder, Verdict,
+};
+
+fn reqmod(server: &Server) -> ScannerBuilder {
+    Scanner::builder(&server.uri()).method(Method::Reqmod)
+}
+
+/// An answer that encapsulates a request with that line and body.
+fn request_back(line: &str, fields: &str, body: &str) -> String {
+    let head = format!("{line}\r\n{fields}\r\n");
+    let list = format!("req-hdr=0, req-body={}", head.len());
+    let chunk = match body.len() {
+        0 => String::new(),
+        len => format!("{len:x}\r\n{body}\r\n"),
+    };
+    format!(
+        "ICAP/1.0 200 OK\r\nISTag: \"icap-client-testing\"\r\n\
+         Encapsulated: {list}\r\n\r\n{head}{chunk}0\r\n\r\n"
+    )
+}
+
+fn response_back(status: &str, body: &str) -> String {
+    let head = format!("HTTP/1.1 {status}\r\n\r\n");
+    format!(
+        "ICAP/1.0 200 OK\r\nISTag: \"icap-client-testing\"\r\n\
+         Encapsulated: res-hdr=0, res-body={}\r\n\r\n{head}{:x}\r\n{body}\r\n0\r\n\r\n",
+        head.len(),
+        body.len()
+    )
+}
+
+/// The verdict on `hello`, from a service that offers 204 or does not.
+fn verdict_on(answer: String, offers_204: bool) -> Verdict {
+    let options = match offers_204 {
+        true => OPTIONS_ANSWER.to_owned(),
+        false => OPTIONS_ANSWER.replace("Allow: 204\r\n", ""),
+    };
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(&options),
+        _ => Script::new().send(&answer),
+    })
+    .unwrap();
+    let scanner = reqmod(&server).build().unwrap();
+    let content = Content::bytes(b"hello").name("a");
+    scanner.scan(content).unwrap().verdict().clone()
+}
+
+const LINE: &str = "POST http://content.invalid/a HTTP/1.1";
+
+#[test]
+fn an_upload_is_sent_as_a_request_with_a_body() {
+    let server = Server::start().unwrap();
+    let scanner = reqmod(&server).build().unwrap();
+    let clean = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(clean.verdict().is_clean());
+    let found = scanner.scan(Content::bytes(&eicar())).unwrap();
+    assert!(found.verdict().is_infected());
+}
+
+#[test]
+fn a_service_that_takes_only_uploads_is_sent_uploads() {
+    let only = |methods: &str| OPTIONS_ANSWER.replace("RESPMOD, REQMOD", methods);
+    for (methods, expected) in [
+        ("REQMOD", "REQMOD"),
+        ("RESPMOD", "RESPMOD"),
+        ("REQMOD, RESPMOD", "RESPMOD"),
+        ("FOO", "RESPMOD"),
+    ] {
+        let options = only(methods);
+        let server = Server::answering(move |request: &Received| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            method if method == expected => Script::new().send(CLEAN),
+            _ => Script::new().send("ICAP/1.0 405 Method Not Allowed\r\n\r\n"),
+        })
+        .unwrap();
+        let scanner = Scanner::new(&server.uri()).unwrap();
+        let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+        assert!(report.verdict().is_clean(), "{methods}");
+    }
+}
+
+#[test]
+fn the_very_request_back_is_clean_only_where_there_is_no_204() {
+    let back = || request_back(LINE, "Content-Length: 5\r\nVia: 1.0 av\r\n", "hello");
+    assert_eq!(verdict_on(back(), false), Verdict::Clean);
+    let echoed = Verdict::NotScanned(NotScanned::Echoed);
+    assert_eq!(verdict_on(back(), true), echoed);
+}
+
+#[test]
+fn any_other_request_back_is_not_clean() {
+    for answer in [
+        request_back("GET http://content.invalid/a HTTP/1.1", "", "hello"),
+        request_back("POST http://blocked.invalid/ HTTP/1.1", "", "hello"),
+        request_back(LINE, "", "hellO"),
+        request_back(LINE, "", "hell"),
+        request_back(LINE, "", ""),
+        request_back(LINE, "Content-Length: 6\r\n", "hello"),
+    ] {
+        let verdict = verdict_on(answer, false);
+        assert!(matches!(verdict, Verdict::Modified(_)), "{verdict}");
+    }
+}
+
+#[test]
+fn a_response_in_place_of_the_request_is_a_refusal_or_other_content() {
+    let blocked = verdict_on(response_back("403 Forbidden", "no"), false);
+    assert!(matches!(blocked, Verdict::Blocked(_)), "{blocked}");
+    // Even the same bytes: a request that is answered is one that does not go on.
+    let answered = verdict_on(response_back("200 OK", "hello"), false);
+    assert!(matches!(answered, Verdict::Modified(_)), "{answered}");
+    let found = String::from_utf8(infected("Eicar")).unwrap();
+    assert!(verdict_on(found, false).is_infected());
+}
+
+#[test]
+fn a_callers_own_request_is_the_one_that_is_scanned() {
+    let server = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ => Script::new().send(CLEAN),
+    })
+    .unwrap();
+    let scanner = reqmod(&server).build().unwrap();
+    let head =
+        b"PUT /up/a.bin?token=1 HTTP/1.1\r\nHost: h\r\nCookie: c\r\nContent-Length: 9\r\n\r\n";
+    let content = Content::bytes(b"hello").http_request(head);
+    assert!(scanner.scan(content).unwrap().verdict().is_clean());
+    let bad = Content::bytes(b"hello").http_request(b"PUT /up/a.bin HTTP/1.1\r\n");
+    match scanner.scan(bad) {
+        Err(Error::Input(error)) => assert_eq!(error.kind(), InvalidInput::HttpHead),
+        other => panic!("{other:?}"),
+    }
+    drop(scanner);
+    let received = server.finish().remove(0);
+    let text = String::from_utf8_lossy(received.received()).into_owned();
+    let kept =
+        "PUT /up/a.bin HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    assert!(text.ends_with(kept), "{text}");
+    assert_eq!(server_requests(&text), 2, "what is malformed is not sent");
+}
+
+fn server_requests(text: &str) -> usize {
+    text.matches(" ICAP/1.0\r\n").count()
+}
+
+#[test]
+fn options_is_no_method_to_scan_with() {
+    let built = Scanner::builder("icap://av/s")
+        .method(Method::Options)
+        .build();
+    match built {
+        Err(Error::Input(error)) => assert_eq!(error.kind(), InvalidInput::Method),
+        other => panic!("{other:?}"),
+    }
+}
