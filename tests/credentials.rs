@@ -1,0 +1,182 @@
+//! A service that asks who we are gets an answer, and nobody else does (RFC 3507 §7.1).
+
+use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Received, Script, Server};
+use icap_client::{Client, Content, Error, Scanner};
+
+/// `joe:hunter2`
+const JOE: &str = "Basic am9lOmh1bnRlcjI=";
+
+const ASKS: &str = "ICAP/1.0 407 Proxy Authentication Required\r\n\
+    Proxy-Authenticate: Basic realm=\"av, files\"\r\nEncapsulated: null-body=0\r\n\r\n";
+
+fn has_credentials(request: &Received) -> bool {
+    let field = request.headers().get("Proxy-Authorization");
+    field.is_some_and(|field| *field.value() == *JOE.as_bytes())
+}
+
+fn answer(request: &Received) -> Script {
+    match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ => Script::new().send(CLEAN),
+    }
+}
+
+/// A service that lets in only joe.
+fn closed() -> Server {
+    Server::answering(|request| match has_credentials(request) {
+        true => answer(request),
+        false => Script::new().send(ASKS),
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_service_that_asks_is_told_once_and_then_unasked() {
+    let server = closed();
+    let scanner = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
+    let scanner = scanner.build().unwrap();
+    // What can be read only once does not meet the refusal: OPTIONS did.
+    for _ in 0..3 {
+        let content = Content::reader(&b"hello"[..]);
+        assert!(scanner.scan(content).unwrap().verdict().is_clean());
+    }
+    assert_eq!((server.requests(), server.connections()), (5, 1));
+}
+
+#[test]
+fn nothing_is_told_before_it_is_asked_for() {
+    let server = Server::answering(|request| {
+        assert!(request.headers().get("Proxy-Authorization").is_none());
+        answer(request)
+    })
+    .unwrap();
+    let scanner = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
+    let scanner = scanner.build().unwrap();
+    assert!(
+        scanner
+            .scan(Content::bytes(b"hello"))
+            .unwrap()
+            .verdict()
+            .is_clean()
+    );
+}
+
+#[test]
+fn without_credentials_or_with_wrong_ones_the_refusal_is_the_answer() {
+    let server = closed();
+    let unknown = Scanner::new(&server.uri()).unwrap();
+    let wrong = Scanner::builder(&server.uri()).credentials("joe", "swordfish");
+    for scanner in [unknown, wrong.build().unwrap()] {
+        for _ in 0..2 {
+            let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+            assert_eq!(error.status(), Some(407));
+            let shown = format!("{error} {error:?} {scanner:?}");
+            assert!(
+                !shown.contains("swordfish") && !shown.contains("Basic"),
+                "{shown}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_what_basic_asks_for_is_told() {
+    let digest = ASKS.replace("Basic realm", "Digest realm");
+    let server = Server::answering(move |request| {
+        assert!(!has_credentials(request));
+        Script::new().send(&digest)
+    })
+    .unwrap();
+    let scanner = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
+    let error = scanner.build().unwrap().scan(Content::bytes(b"hello"));
+    assert_eq!(error.unwrap_err().status(), Some(407));
+}
+
+#[test]
+fn another_server_is_not_told() {
+    let first = Server::answering(|request| match has_credentials(request) {
+        true => Script::new().send("ICAP/1.0 503 Busy\r\n\r\n"),
+        false => Script::new().send(ASKS),
+    })
+    .unwrap();
+    let second = Server::answering(|request| {
+        assert!(request.headers().get("Proxy-Authorization").is_none());
+        Script::new().send(ASKS)
+    })
+    .unwrap();
+    let scanner = Scanner::builder(&first.uri())
+        .credentials("joe", "hunter2")
+        .endpoint(&second.uri())
+        .build()
+        .unwrap();
+    let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+    assert_eq!(error.status(), Some(407));
+    assert_eq!(second.requests(), 1);
+}
+
+#[test]
+fn each_server_has_its_own() {
+    let first = Server::answering(|_| Script::new().send("ICAP/1.0 503 Busy\r\n\r\n")).unwrap();
+    let second = closed();
+    let scanner = Scanner::builder(&first.uri())
+        .credentials("ann", "swordfish")
+        .endpoint(&second.uri())
+        .credentials("joe", "hunter2")
+        .build()
+        .unwrap();
+    assert!(
+        scanner
+            .scan(Content::bytes(b"hello"))
+            .unwrap()
+            .verdict()
+            .is_clean()
+    );
+}
+
+#[test]
+fn a_refusal_that_names_a_threat_is_kept() {
+    let infected = ASKS.replace("Encapsulated", "X-Virus-ID: Early\r\nEncapsulated");
+    let server = Server::answering(move |request| match has_credentials(request) {
+        true => Script::new().send(CLEAN),
+        false => Script::new().send(&infected),
+    })
+    .unwrap();
+    let scanner = Scanner::builder(&server.uri()).negotiate(false);
+    let scanner = scanner.credentials("joe", "hunter2").build().unwrap();
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(report.verdict().is_infected(), "{report:?}");
+}
+
+#[test]
+fn the_page_that_asks_does_not_get_into_the_callers_output() {
+    let page = "ICAP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"av\"\r\n\
+        Encapsulated: res-hdr=0, res-body=20\r\n\r\nHTTP/1.1 407 Who\r\n\r\n";
+    let page = page + "4\r\nwho?\r\n0\r\n\r\n";
+    let server = Server::answering(move |request| match has_credentials(request) {
+        true => Script::new().send(icap_client::testing::echo(
+            "HTTP/1.1 200 OK\r\n\r\n",
+            b"new",
+        )),
+        false => Script::new().send(&page),
+    })
+    .unwrap();
+    let client = Client::builder(&server.uri()).credentials("joe", "hunter2");
+    let mut output = Vec::new();
+    let request = icap_client::Request::respmod();
+    let sent = client
+        .build()
+        .unwrap()
+        .send(&request, &b"hello"[..], &mut output);
+    assert_eq!(sent.unwrap().status(), 200);
+    assert_eq!(output, b"new");
+}
+
+#[test]
+fn what_basic_cannot_carry_is_refused_before_anything_is_sent() {
+    for (user, password) in [("a:b", "x"), ("a\r\nX: y", "x"), ("a", "x\r\n")] {
+        let scanner = Scanner::builder("icap://av/s").credentials(user, password);
+        assert!(matches!(scanner.build(), Err(Error::Input(_))), "{user:?}");
+        let client = Client::builder("icap://av/s").credentials(user, password);
+        assert!(matches!(client.build(), Err(Error::Input(_))), "{user:?}");
+    }
+}

@@ -1,0 +1,339 @@
+//! What the service sends back goes to the caller: other content, a page, or the original with a new
+//! beginning.
+
+use std::io::{self, Cursor, Read, Write};
+
+use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected};
+use icap_client::{
+    Body, Client, Content, Error, Limit, Preview, Report, Request, Scanner, ScannerBuilder,
+    Verdict, Violation,
+};
+
+const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";
+
+fn unasked(server: &Server) -> ScannerBuilder {
+    Scanner::builder(&server.uri()).negotiate(false)
+}
+
+fn answering(answer: impl AsRef<[u8]>) -> Server {
+    let answer = answer.as_ref().to_vec();
+    Server::answering(move |_| Script::new().send(&answer)).unwrap()
+}
+
+/// A 206 whose own body is `body` and whose last chunk has `extension`.
+fn partial(body: &str, extension: &str) -> String {
+    let chunk = match body.len() {
+        0 => String::new(),
+        len => format!("{len:x}\r\n{body}\r\n"),
+    };
+    format!(
+        "ICAP/1.0 206 Partial Content\r\nEncapsulated: res-hdr=0, res-body={}\r\n\r\n{OK}{chunk}0{extension}\r\n\r\n",
+        OK.len()
+    )
+}
+
+fn replace(scanner: &Scanner, content: Content<'_>) -> (Result<Report, Error>, String) {
+    let mut output = Vec::new();
+    let result = scanner.scan_replace(content, &mut output);
+    (result, String::from_utf8(output).unwrap())
+}
+
+fn violation(result: Result<Report, Error>) -> Violation {
+    match result {
+        Err(Error::Protocol(error)) => error.violation(),
+        other => panic!("no protocol error but {other:?}"),
+    }
+}
+
+#[test]
+fn what_comes_back_is_written_whatever_the_verdict() {
+    for (answer, written) in [
+        (echo(OK, b"disarmed"), "disarmed"),
+        (echo(OK, b"hello"), "hello"),
+        (echo("HTTP/1.1 403 Forbidden\r\n\r\n", b"no"), "no"),
+        (CLEAN.as_bytes().to_vec(), ""),
+    ] {
+        let server = answering(answer);
+        let scanner = unasked(&server).build().unwrap();
+        let (result, output) = replace(&scanner, Content::bytes(b"hello"));
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(output, written);
+    }
+    let server = answering(infected("Eicar"));
+    let scanner = unasked(&server).build().unwrap();
+    let (result, output) = replace(&scanner, Content::bytes(b"hello"));
+    assert!(result.unwrap().verdict().is_infected() && output.contains("blocked"));
+}
+
+#[test]
+fn content_streams_through_while_it_is_sent() {
+    // Nothing holds 50 MB, and the service does not wait for the end: it sends back what it has.
+    const LEN: u64 = 50_000_000;
+    let options = OPTIONS_ANSWER;
+    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+    let head = String::from_utf8(echo(OK, b"")).unwrap();
+    let mut script = Script::new()
+        .read_bytes(1000)
+        .send(head.trim_end_matches("0\r\n\r\n"));
+    for _ in 0..LEN / 0x10000 {
+        script = script.read_bytes(0x10000).send(&chunk);
+    }
+    let server = Server::scripted([script.send("0\r\n\r\n").read_to_end()]).unwrap();
+    let scanner = unasked(&server).build().unwrap();
+    struct Count(u64);
+    impl Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(bytes.iter().all(|&byte| byte == b'x'));
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    let content = Content::reader(io::repeat(b'x').take(LEN)).len(LEN);
+    let report = scanner.scan_replace(content, &mut count).unwrap();
+    assert!(
+        matches!(report.verdict(), Verdict::Modified(_)),
+        "{options}"
+    );
+    assert_eq!(count.0, LEN / 0x10000 * 0x10000);
+}
+
+#[test]
+fn a_206_is_put_together_from_the_answer_and_the_original() {
+    for (body, extension, expected) in [
+        ("HE", "; use-original-body=2", "HEllo"),
+        ("", "; use-original-body=0", "hello"),
+        ("bye", "; use-original-body=5", "bye"),
+        ("bye", "", "bye"),
+    ] {
+        let server = answering(partial(body, extension));
+        let scanner = unasked(&server).allow_206(true).build().unwrap();
+        for content in [
+            Content::bytes(b"hello"),
+            Content::seekable(Cursor::new(b"hello")),
+        ] {
+            let (result, output) = replace(&scanner, content);
+            let verdict = result.unwrap().verdict().clone();
+            assert!(
+                matches!(verdict, Verdict::Modified(_)),
+                "{extension}: {verdict}"
+            );
+            assert_eq!(output, expected, "{extension}");
+        }
+        assert_eq!(scanner.stats().connections_opened, 1);
+        let mut output = Vec::new();
+        let client = Client::new(&server.uri()).unwrap();
+        let request = Request::respmod().allow_206(true);
+        let response = client.send(&request, Body::from(&b"hello"[..]), &mut output);
+        assert_eq!(response.unwrap().body_len(), Some(body.len() as u64));
+        assert_eq!(output, expected.as_bytes(), "{extension}");
+    }
+}
+
+#[test]
+fn a_206_to_a_preview_is_put_together_from_what_was_not_even_sent() {
+    let server = answering(partial("HE", "; use-original-body=2"));
+    let scanner = unasked(&server).allow_206(true).preview(Preview::Limit(3));
+    let scanner = scanner.build().unwrap();
+    let (result, output) = replace(&scanner, Content::bytes(b"hello"));
+    assert_eq!(result.unwrap().bytes_sent(), 3);
+    assert_eq!(output, "HEllo");
+}
+
+#[test]
+fn a_206_that_refers_to_more_than_there_is_is_an_error() {
+    for (offset, is_there) in [(4, true), (5, true), (6, false), (u64::MAX, false)] {
+        let server = answering(partial("x", &format!("; use-original-body={offset}")));
+        let scanner = unasked(&server).allow_206(true).build().unwrap();
+        for result in [
+            scanner.scan(Content::bytes(b"hello")),
+            scanner.scan(Content::reader(&b"hello"[..])),
+            replace(&scanner, Content::bytes(b"hello")).0,
+        ] {
+            match result {
+                Ok(report) => {
+                    assert!(is_there && matches!(report.verdict(), Verdict::Modified(_)));
+                }
+                result => {
+                    assert!(!is_there, "{offset}");
+                    assert_eq!(violation(result), Violation::BadUseOriginalBody);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_206_of_nothing_is_not_clean_even_where_there_is_no_204() {
+    let options = OPTIONS_ANSWER.replace("Allow: 204", "Allow: 206");
+    let partial = partial("", "; use-original-body=0").replace(
+        "Encapsulated",
+        "ISTag: \"icap-client-testing\"\r\nEncapsulated",
+    );
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(&options),
+        _ => Script::new().send(&partial),
+    })
+    .unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .allow_206(true)
+        .build()
+        .unwrap();
+    for content in [&b""[..], b"hello"] {
+        let report = scanner.scan(Content::bytes(content)).unwrap();
+        assert!(
+            matches!(report.verdict(), Verdict::Modified(_)),
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
+fn a_206_is_allowed_only_where_it_is_offered_and_can_be_put_together() {
+    let asked = |allow: &str, is_set: bool, content: Content<'_>, output: bool| {
+        let options = OPTIONS_ANSWER.replace("Allow: 204", &format!("Allow: {allow}"));
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            _ => Script::new().send(CLEAN),
+        })
+        .unwrap();
+        let scanner = Scanner::builder(&server.uri()).allow_206(is_set);
+        let scanner = scanner.build().unwrap();
+        let result = match output {
+            true => replace(&scanner, content).0,
+            false => scanner.scan(content),
+        };
+        assert!(result.unwrap().verdict().is_clean());
+        drop(scanner);
+        let received = server.finish().remove(0);
+        let text = String::from_utf8_lossy(received.received()).into_owned();
+        let (_, scan) = text.split_once("RESPMOD").unwrap();
+        let (_, allow) = scan.split_once("\r\nAllow: ").unwrap();
+        allow.split_once("\r\n").unwrap().0.to_owned()
+    };
+    let bytes = || Content::bytes(b"hello");
+    let reader = || Content::reader(&b"hello"[..]);
+    assert_eq!(asked("204, 206", false, bytes(), true), "204");
+    assert_eq!(asked("204", true, bytes(), true), "204");
+    assert_eq!(asked("204, 206", true, bytes(), true), "204, 206");
+    assert_eq!(asked("204, 206", true, reader(), true), "204");
+    assert_eq!(asked("204, 206", true, reader(), false), "204, 206");
+    assert_eq!(asked("204, trailers", true, bytes(), true), "204, trailers");
+}
+
+#[test]
+fn a_206_nobody_allowed_is_an_error() {
+    let server = answering(partial("x", "; use-original-body=1"));
+    let scanner = unasked(&server).build().unwrap();
+    let result = scanner.scan(Content::bytes(b"hello"));
+    assert_eq!(violation(result), Violation::Unexpected206);
+}
+
+#[test]
+fn a_206_of_a_body_that_was_read_once_is_the_callers_error() {
+    let server = answering(partial("HE", "; use-original-body=2"));
+    let client = Client::new(&server.uri()).unwrap();
+    let request = Request::respmod().allow_206(true);
+    let body = Body::reader(&b"hello"[..]);
+    let result = client.send(&request, body, &mut io::sink());
+    assert!(matches!(result, Err(Error::Content(_))), "{result:?}");
+}
+
+#[test]
+fn a_writer_that_fails_is_the_callers_own_and_nobody_else_is_asked() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let first = answering(echo(OK, b"other"));
+    let second = answering(CLEAN);
+    let scanner = unasked(&first).endpoint(&second.uri()).build().unwrap();
+    let result = scanner.scan_replace(Content::bytes(b"hello"), &mut Full);
+    assert!(matches!(result, Err(Error::Output(_))), "{result:?}");
+    assert_eq!(
+        (second.connections(), scanner.stats().connections_idle),
+        (0, 0)
+    );
+}
+
+#[test]
+fn what_was_written_cannot_be_taken_back_so_nobody_else_is_asked() {
+    let broken = "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n5\r\nhel";
+    let first = Server::scripted([Script::new().read_request().send(broken).close()]).unwrap();
+    let second = answering(echo(OK, b"other"));
+    let scanner = unasked(&first).endpoint(&second.uri()).build().unwrap();
+    let (result, output) = replace(&scanner, Content::bytes(b"hello"));
+    assert_eq!(
+        (violation(result), output.as_str()),
+        (Violation::Truncated, "hel")
+    );
+    assert_eq!(second.connections(), 0);
+    // Without a writer nothing is lost by asking the next one.
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(matches!(report.verdict(), Verdict::Modified(_)));
+}
+
+#[test]
+fn an_answer_may_be_as_long_as_it_is_allowed_to_be() {
+    for (limit, is_taken) in [(4, false), (5, true), (6, true)] {
+        let server = answering(echo(OK, b"other"));
+        let client = Client::builder(&server.uri()).max_answer(limit).build();
+        let result = client.unwrap().send(
+            &Request::respmod(),
+            Body::from(&b"hello"[..]),
+            &mut io::sink(),
+        );
+        match result {
+            Ok(_) => assert!(is_taken, "{limit}"),
+            Err(Error::Protocol(error)) => {
+                assert!(!is_taken, "{limit}");
+                let expected = Violation::LimitExceeded(Limit::AnswerBody);
+                assert_eq!(error.violation(), expected);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn trailers_go_both_ways_and_only_worsen() {
+    let clean_but = |trailer: &str| {
+        let echoed = String::from_utf8(echo(OK, b"hello")).unwrap();
+        let (start, _) = echoed.rsplit_once("0\r\n\r\n").unwrap();
+        format!("{start}0\r\n{trailer}\r\n\r\n")
+    };
+    let server = answering(clean_but("X-Virus-ID: Late"));
+    let scanner = unasked(&server).build().unwrap();
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(report.verdict().is_infected(), "{report:?}");
+    let server = answering(clean_but("X-Verdict: clean"));
+    let scanner = unasked(&server).build().unwrap();
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(!report.verdict().is_clean(), "{report:?}");
+
+    let script = Script::new().read_request().send(CLEAN).hold();
+    let server = Server::scripted([script]).unwrap();
+    let client = Client::new(&server.uri()).unwrap();
+    let body = Body::from(&b"hello"[..]).trailer("X-Sum", "42").unwrap();
+    let request = Request::respmod().allow_trailers(true);
+    client.send(&request, body, &mut io::sink()).unwrap();
+    drop(client);
+    let received = server.finish().remove(0);
+    let text = String::from_utf8_lossy(received.received()).into_owned();
+    assert!(
+        text.contains("\r\nAllow: 204, trailers\r\nTrailer: X-Sum\r\n"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n"),
+        "{text}"
+    );
+}
