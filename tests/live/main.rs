@@ -3,6 +3,7 @@
 //! `tests/run` starts both and says where they are; without it these tests are ignored, and say so.
 
 mod failover;
+mod protocol;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     if !is_live && !arguments.list {
         println!("\nno real servers here: `tests/run` starts them and runs everything");
     }
-    let tests: [(&str, fn()); 11] = [
+    let tests: &[(&str, fn())] = &[
         (
             "every_test_file_gets_the_verdict_of_c_icap_client",
             every_test_file,
@@ -47,6 +48,26 @@ fn main() -> ExitCode {
         ("what_is_echoed_during_the_upload_does_not_deadlock", echo),
         ("options_say_what_the_service_offers", options),
         (
+            "echo_returns_what_was_sent_in_every_way_to_ask",
+            protocol::echo_returns_what_was_sent,
+        ),
+        (
+            "avscan_decides_the_same_in_every_way_to_ask",
+            protocol::avscan_decides_the_same_however_it_is_asked,
+        ),
+        (
+            "what_ex206_sends_back_is_put_together",
+            protocol::ex206_is_put_together,
+        ),
+        (
+            "a_large_echo_loses_nothing_in_either_direction",
+            protocol::a_large_echo_loses_nothing,
+        ),
+        (
+            "a_preview_of_a_pdf_is_no_verdict_on_what_is_behind_it",
+            protocol::a_preview_of_a_pdf_is_no_verdict,
+        ),
+        (
             "a_c_icap_behind_haproxy_is_killed_and_comes_back",
             failover::behind_haproxy,
         ),
@@ -62,7 +83,7 @@ fn main() -> ExitCode {
         };
         Trial::test(name, run).with_ignored_flag(!is_live)
     };
-    let mut trials: Vec<Trial> = tests.into_iter().map(trial).collect();
+    let mut trials: Vec<Trial> = tests.iter().copied().map(trial).collect();
     trials.push(Trial::test(
         "the_readme_shows_the_haproxy_configuration_of_these_tests",
         readme_shows_haproxy_configuration,
