@@ -225,6 +225,25 @@ fn a_206_is_allowed_only_where_it_is_offered_and_can_be_put_together() {
 }
 
 #[test]
+fn a_second_answer_behind_a_206_is_another_requests_unless_there_was_none() {
+    let twice = partial("HE", "; use-original-body=2") + "ICAP/1.0 400 Bad request\r\n\r\n";
+    let once = |answer: &str| Script::new().read_request().send(answer);
+    let server = Server::scripted([
+        once(&twice).hold(),
+        once(CLEAN).read_request().send(&twice).hold(),
+    ])
+    .unwrap();
+    let scanner = unasked(&server).allow_206(true).build().unwrap();
+    let (result, output) = replace(&scanner, Content::bytes(b"hello"));
+    assert!(matches!(result.unwrap().verdict(), Verdict::Modified(_)));
+    assert_eq!(output, "HEllo");
+    let clean = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(clean.verdict().is_clean() && server.connections() == 2);
+    let result = scanner.scan(Content::bytes(b"hello"));
+    assert_eq!(violation(result), Violation::TrailingBytes);
+}
+
+#[test]
 fn a_206_nobody_allowed_is_an_error() {
     let server = answering(partial("x", "; use-original-body=1"));
     let scanner = unasked(&server).build().unwrap();

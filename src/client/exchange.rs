@@ -463,7 +463,8 @@ impl Exchange<'_> {
         } = self.progress;
         let Remains { response, .. } = self.reader.into_remains();
         // A server that answers 206 without reading all of the request takes its rest for the next one,
-        // and answers that as well (c-icap does). On a fresh connection the first answer is this one's.
+        // and answers that as well (c-icap does). On a fresh connection the first answer is this one's;
+        // on another the two may be those of two requests.
         let is_its_own = |response: &Response| response.status() == 206 && !self.is_reused;
         let shown = match trailing {
             Some(Trailing::Bytes(shown)) if !response.as_ref().is_some_and(is_its_own) => {

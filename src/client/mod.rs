@@ -324,10 +324,7 @@ impl Client {
     /// Then the request is sent once more on a new connection (RFC 9112 §9.3.1): but only if not a
     /// byte of an answer to it came, and if the content can be sent again.
     fn exchange_once(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
-        // Servers send a second answer behind a 206 (see `Exchange::finish`): only on a connection that
-        // nobody had before is it certain which is which.
-        let fresh = delivery.request.allows_206();
-        match self.attempt(delivery, fresh) {
+        match self.attempt(delivery, false) {
             Err(failure)
                 if failure.is_stale()
                     && !failure.remains.any(delivery.must_keep)

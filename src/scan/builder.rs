@@ -143,6 +143,11 @@ impl ScannerBuilder {
     ///
     /// With [`scan_replace`](Scanner::scan_replace) it is allowed only for content that can be read
     /// again, because the rest has to come from somewhere.
+    ///
+    /// Servers, c-icap among them, answer so without reading all of the request, take its rest for the
+    /// next one, and answer that too. On a new connection the first answer counts; on one used before
+    /// it cannot be known which is which, and it is an error. [`max_idle(0)`](Self::max_idle) makes every
+    /// connection a new one.
     pub fn allow_206(mut self, allow: bool) -> Self {
         self.rules.allow_206 = allow;
         self
