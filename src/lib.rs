@@ -25,17 +25,19 @@
 //!                 │
 //!              a server that is not suspended; if it fails, the next one
 //!                 │
-//!              OPTIONS (cached): does the service offer 204?
+//!              OPTIONS (cached): which methods, does it offer 204, does it want previews?
 //!                 │
 //!              a connection: an idle one that proves it, or a new one
 //!                 │
 //!              send head and content ◄──► read what comes ──► answer complete?
+//!              (with a preview: stop behind it until the service wants the rest, or has answered)
 //!                                                                            │
 //!      the verdict table:  infection evidence, on any status ────────────► Infected
-//!                          204 to everything that was sent ──────────────► Clean
+//!                          204 to all of the content ────────────────────► Clean
+//!                          204 to a preview of a part of it ─────────────► NotScanned(PreviewOnly)
 //!                          the same content back, no 204 offered ────────► Clean
 //!                          the same content back, 204 offered ───────────► NotScanned(Echoed)
-//!                          other content back ───────────────────────────► Modified
+//!                          other content back, or a part of it (206) ────► Modified
 //!                          a page that refuses ──────────────────────────► Blocked
 //!                          anything else ────────────────────────────────► Err
 //! ```
@@ -45,8 +47,13 @@
 //! - **A 200 is not clean.** It says that content follows, not that it was looked at. Servers send
 //!   unscanned files back as 200: too large, of a type they skip, or, with the usual defaults of
 //!   c-icap, an infected file of which they return the first 5% and no infection header.
-//! - **No preview is sent.** Servers answer a preview with 204 from what they saw of it, which is clean
-//!   for a part of the file. All of the content is sent.
+//! - **No preview is sent** unless one is [asked for](ScannerBuilder::preview). Servers answer a preview
+//!   with 204 because of what they saw of it: because they do not scan PDF, for example. That speaks of a
+//!   part of the file and is [`NotScanned::PreviewOnly`].
+//! - **`Transfer-Ignore` is not clean.** A service that does not want to see `.jpg` has not looked at one;
+//!   it is sent all the same.
+//! - **Cookies stay here.** A caller's HTTP heads go to the service without what somebody could act as the
+//!   user with, query strings included, unless that is [asked for](Content::include_sensitive).
 //! - **A read timeout is no bound.** It begins anew with every byte. The
 //!   [deadline](ScannerBuilder::deadline) bounds the whole scan; only the caller's own reader, which
 //!   nobody can interrupt, can outlast it.
@@ -66,8 +73,10 @@
 //!
 //! - **R1** No false clean. [`Verdict::Clean`] comes only from a complete, valid 204 to a completely
 //!   written request or, from a service that does not offer 204, from exactly the content that was
-//!   sent (compared by length and keyed hash) under an HTTP 2xx head. Never from the end of a
-//!   connection, a timeout, an unknown status, an empty answer or a default.
+//!   sent (compared by length and keyed hash) under an HTTP 2xx head, or behind the very request line
+//!   that was sent (REQMOD). Never from the end of a connection, a timeout, an unknown status, an empty
+//!   answer or a default; from a 204 to a preview only if it was all of the content, or if the caller
+//!   [trusts it](ScannerBuilder::trust_preview).
 //! - **R2** Evidence only worsens. Infection headers count on every status, in the ICAP head, in the
 //!   encapsulated HTTP head, in trailers, and in an answer that breaks off behind them.
 //! - **R3** One answer belongs to one request. A connection is dirty from the first byte of an exchange,

@@ -151,7 +151,7 @@ fn a_refusal_that_names_a_threat_is_kept() {
 fn the_page_that_asks_does_not_get_into_the_callers_output() {
     let page = "ICAP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"av\"\r\n\
         Encapsulated: res-hdr=0, res-body=20\r\n\r\nHTTP/1.1 407 Who\r\n\r\n";
-    let page = page + "4\r\nwho?\r\n0\r\n\r\n";
+    let page = format!("{page}4\r\nwho?\r\n0\r\n\r\n");
     let server = Server::answering(move |request| match has_credentials(request) {
         true => Script::new().send(icap_client::testing::echo(
             "HTTP/1.1 200 OK\r\n\r\n",
