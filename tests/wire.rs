@@ -57,7 +57,7 @@ fn scan_at(
 /// Scans without asking first, so that only one request goes out.
 fn scans(name: &str, set: impl FnOnce(ScannerBuilder) -> ScannerBuilder, content: Content<'_>) {
     golden(name, |to| {
-        scan_at("icap://av.example/scan", to, set, content)
+        scan_at("icap://av.example/scan", to, set, content);
     });
 }
 
