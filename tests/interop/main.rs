@@ -6,6 +6,7 @@
 //! it really does.
 
 mod peer;
+mod previews;
 mod quirks;
 mod scans;
 
@@ -16,35 +17,42 @@ use peer::{ICAP_RS, PYICAP, Peer, Running};
 
 type Test = (&'static str, fn(&Running));
 
-/// With each server.
-const BOTH: &[Test] = &[
-    ("options_say_what_is_offered", scans::options),
-    ("clean_content_is_clean", scans::clean),
-    (
-        "infected_content_is_infected_with_its_name",
-        scans::infected,
-    ),
-    ("scans_share_one_connection", scans::keep_alive),
-    ("many_threads_get_each_their_own_verdict", scans::threads),
-    ("what_an_echo_returns_is_clean", scans::echo),
-    ("five_megabytes_are_scanned_whole", scans::five_megabytes),
-    ("an_unknown_service_is_a_404", scans::unknown_service),
+macro_rules! tests {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        &[$((stringify!($name), $module::$name)),*]
+    };
+}
+
+const BOTH: &[Test] = tests![
+    scans::options_say_what_is_offered,
+    scans::clean_content_is_clean,
+    scans::infected_content_is_infected_with_its_name,
+    scans::scans_share_one_connection,
+    scans::many_threads_get_each_their_own_verdict,
+    scans::what_an_echo_returns_is_clean,
+    scans::five_megabytes_are_scanned_whole,
+    scans::an_unknown_service_is_a_404,
+    previews::uploads_are_scanned,
+    previews::a_preview_of_any_size_is_continued_or_is_all,
+    previews::a_preview_of_a_stream_is_continued_or_is_all,
+    previews::a_virus_is_found_with_a_preview_of_any_size,
+    previews::an_infected_preview_is_answered_at_once,
+    previews::a_scanner_with_previews_scans_everything,
+    previews::a_204_to_a_preview_is_believed_only_where_it_is_trusted,
+    previews::what_comes_back_can_be_had,
 ];
 
-const PYICAP_ONLY: &[Test] = &[(
-    "tags_made_up_for_each_answer_cost_options_and_no_verdict",
-    quirks::drifting_istag,
-)];
+const PYICAP_ONLY: &[Test] = tests![
+    quirks::tags_made_up_for_each_answer_cost_options_and_no_verdict,
+    quirks::a_returned_upload_lacks_its_head_and_is_not_clean,
+];
 
-const ICAP_RS_ONLY: &[Test] = &[
-    (
-        "content_is_returned_where_204_is_not_allowed",
-        quirks::allow_204,
-    ),
-    (
-        "an_empty_echo_lacks_its_null_body_and_is_not_clean",
-        quirks::empty_echo,
-    ),
+const ICAP_RS_ONLY: &[Test] = tests![
+    quirks::content_is_returned_where_204_is_not_allowed,
+    quirks::a_206_is_completed_from_the_original,
+    quirks::trailers_arrive_with_and_without_a_preview,
+    quirks::an_empty_echo_lacks_its_null_body_and_is_not_clean,
+    quirks::a_returned_upload_is_clean,
 ];
 
 fn main() -> ExitCode {

@@ -33,7 +33,7 @@ class Services(BaseICAPRequestHandler):
     # pyicap finds a service by its name, in front of the method.
 
     def scan_OPTIONS(self):
-        self.offer([(b"Allow", b"204"), (b"Preview", b"1024"), (b"Transfer-Preview", b"*")])
+        self.offer([(b"Allow", b"204"), (b"Preview", b"4096"), (b"Transfer-Preview", b"*")])
 
     def scan_REQMOD(self):
         self.scan()
@@ -58,10 +58,10 @@ class Services(BaseICAPRequestHandler):
         self.offer([(b"Allow", b"204"), (b"Preview", b"4"), (b"Transfer-Preview", b"*")])
 
     def hasty_REQMOD(self):
-        self.no_adaptation_required()
+        self.leave()
 
     def hasty_RESPMOD(self):
-        self.no_adaptation_required()
+        self.leave()
 
     # Leaves the ISTag to pyicap, which makes up another one for each answer.
 
@@ -84,9 +84,13 @@ class Services(BaseICAPRequestHandler):
 
     def scan(self):
         content = self.read_chunks()
-        if self.preview is not None and not self.ieof and VIRUS not in content:
+        seen = b"whole" if self.preview is None else b"preview"
+        if seen == b"preview" and not self.ieof and VIRUS not in content:
             self.cont()
             content += self.read_chunks()
+            seen = b"continued"
+        # For the tests: what the service was given, and how.
+        self.set_icap_header(b"X-Seen", b"%s %d" % (seen, len(content)))
         self.set_icap_header(b"ISTag", ISTAG)
         if VIRUS in content:
             self.block()
@@ -96,6 +100,9 @@ class Services(BaseICAPRequestHandler):
 
     def echo(self):
         self.allow = []
+        self.leave()
+
+    def leave(self):
         self.set_icap_header(b"ISTag", ISTAG)
         self.no_adaptation_required()
 

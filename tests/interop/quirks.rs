@@ -1,12 +1,17 @@
 //! What only one of the servers does.
 
-use icap_client::{Body, Client, Content, Error, Request, Scanner, Verdict, Violation};
+use icap_client::{Body, Client, Content, Error, Method, Request, Scanner, Verdict, Violation};
 
 use crate::peer::Running;
 
+fn respmod() -> Request {
+    let head = b"HTTP/1.1 200 OK\r\n\r\n";
+    Request::respmod().http_response(head).unwrap()
+}
+
 /// pyicap makes up an ISTag for each answer that is given none. What was known of the service may then
 /// have changed each time.
-pub(crate) fn drifting_istag(server: &Running) {
+pub(crate) fn tags_made_up_for_each_answer_cost_options_and_no_verdict(server: &Running) {
     let scanner = Scanner::new(&server.uri("drifting")).unwrap();
     for turn in 0..20 {
         let report = scanner.scan(Content::bytes(b"hello")).unwrap();
@@ -18,22 +23,48 @@ pub(crate) fn drifting_istag(server: &Running) {
 }
 
 /// RFC 3507 §4.6; icap-rs does it by itself.
-pub(crate) fn allow_204(server: &Running) {
+pub(crate) fn content_is_returned_where_204_is_not_allowed(server: &Running) {
     let client = Client::new(&server.uri("scan")).unwrap();
-    let http = b"HTTP/1.1 200 OK\r\n\r\n";
     for (allow, status) in [(true, 204), (false, 200)] {
-        let request = Request::respmod().http_response(http).unwrap();
-        let request = request.allow_204(allow);
+        let request = respmod().allow_204(allow);
         let mut back = Vec::new();
-        let response = client.send(&request, Body::from(&b"hello"[..]), &mut back);
+        let response = client.send(&request, &b"hello"[..], &mut back);
         assert_eq!(response.unwrap().status(), status);
         assert_eq!(back, if allow { &b""[..] } else { b"hello" });
     }
 }
 
+/// What icap-rs answers where 206 is allowed and 204 is not: no byte of the body, and where the original
+/// goes on (draft-icap-ext-partial-content).
+pub(crate) fn a_206_is_completed_from_the_original(server: &Running) {
+    let client = Client::new(&server.uri("scan")).unwrap();
+    let content = vec![b'x'; 100_000];
+    let request = respmod().allow_204(false).allow_206(true);
+    for _ in 0..3 {
+        let mut back = Vec::new();
+        let response = client.send(&request, &content[..], &mut back).unwrap();
+        assert_eq!(response.status(), 206);
+        assert_eq!(response.use_original_body(), Some(0));
+        assert!(back == content, "{}", back.len());
+    }
+}
+
+/// icap-rs reads them, and does not say so in `Allow`.
+pub(crate) fn trailers_arrive_with_and_without_a_preview(server: &Running) {
+    let client = Client::new(&server.uri("scan")).unwrap();
+    for preview in [None, Some(0), Some(2)] {
+        let request = respmod().preview(preview);
+        let body = Body::from(&b"hello"[..]).trailer("X-Sum", "42").unwrap();
+        let response = client.send(&request, body, &mut Vec::new()).unwrap();
+        assert_eq!(response.status(), 204);
+        let sum = response.headers().get("X-Sum").map(|field| field.text());
+        assert_eq!(sum.as_deref(), Some("42"), "{preview:?}");
+    }
+}
+
 /// An answer without a body ends in `null-body` (RFC 3507 §4.4.1). icap-rs writes `res-hdr=0` only, so
 /// nobody knows where the head ends.
-pub(crate) fn empty_echo(server: &Running) {
+pub(crate) fn an_empty_echo_lacks_its_null_body_and_is_not_clean(server: &Running) {
     let scanner = Scanner::new(&server.uri("echo")).unwrap();
     let error = scanner.scan(Content::bytes(b"")).unwrap_err();
     let Error::Protocol(error) = error else {
@@ -41,4 +72,28 @@ pub(crate) fn empty_echo(server: &Running) {
     };
     assert_eq!(error.violation(), Violation::BadEncapsulated);
     assert_eq!(error.seen(), "Encapsulated: res-hdr=0");
+}
+
+/// pyicap returns a request's body without the head, and without `Encapsulated` to say so.
+pub(crate) fn a_returned_upload_lacks_its_head_and_is_not_clean(server: &Running) {
+    let scanner = Scanner::builder(&server.uri("echo")).method(Method::Reqmod);
+    let scanner = scanner.build().unwrap();
+    for _ in 0..3 {
+        let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+        let Error::Protocol(error) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(error.violation(), Violation::MissingEncapsulated);
+    }
+    // Whatever was behind it is no answer to the next one.
+    assert_eq!(scanner.stats().connections_opened, 3);
+}
+
+pub(crate) fn a_returned_upload_is_clean(server: &Running) {
+    let scanner = Scanner::builder(&server.uri("echo")).method(Method::Reqmod);
+    let scanner = scanner.build().unwrap();
+    for len in [1, 100, 70_000] {
+        let report = scanner.scan(Content::bytes(&vec![b'x'; len])).unwrap();
+        assert_eq!(*report.verdict(), Verdict::Clean, "{len}");
+    }
 }

@@ -8,7 +8,7 @@ use icap_client::{Body, Client, Content, Method, Request, Scanner, Verdict};
 
 use crate::peer::Running;
 
-const THREAT: &str = "Test-Virus";
+pub(crate) const THREAT: &str = "Test-Virus";
 const MEGABYTES: usize = 5_000_000;
 
 fn scanner(server: &Running, service: &str) -> Scanner {
@@ -16,7 +16,7 @@ fn scanner(server: &Running, service: &str) -> Scanner {
 }
 
 /// Bytes without any pattern that a server could lose unnoticed.
-fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {
         state ^= state << 13;
@@ -27,14 +27,14 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-pub(crate) fn options(server: &Running) {
+pub(crate) fn options_say_what_is_offered(server: &Running) {
     let client = Client::new(&server.uri("scan")).unwrap();
     let options = client.options().unwrap();
     let mut methods = options.methods().to_vec();
     methods.sort_by_key(|method| method.as_str());
     assert_eq!(methods, [Method::Reqmod, Method::Respmod]);
     assert!(options.allows_204());
-    assert_eq!(options.preview(), Some(1024));
+    assert_eq!(options.preview(), Some(4096));
     assert_eq!(options.options_ttl(), Some(Duration::from_secs(3600)));
     assert!(options.istag().is_some(), "{options:?}");
     assert_eq!(options.warnings(), [""; 0]);
@@ -43,7 +43,7 @@ pub(crate) fn options(server: &Running) {
     assert_eq!(echo.preview(), None);
 }
 
-pub(crate) fn clean(server: &Running) {
+pub(crate) fn clean_content_is_clean(server: &Running) {
     let scanner = scanner(server, "scan");
     for len in [0, 1, 2, 67, 68, 1023, 1024, 1025, 70_000] {
         let content = noise(len);
@@ -57,7 +57,7 @@ pub(crate) fn clean(server: &Running) {
     }
 }
 
-pub(crate) fn infected(server: &Running) {
+pub(crate) fn infected_content_is_infected_with_its_name(server: &Running) {
     let scanner = scanner(server, "scan");
     for (before, behind) in [(0, 0), (1, 0), (70_000, 0), (70_000, 300_000)] {
         let content = [noise(before), eicar(), noise(behind)].concat();
@@ -81,7 +81,7 @@ pub(crate) fn infected(server: &Running) {
     assert_eq!(page, b"<html><body>This file was blocked.</body></html>");
 }
 
-pub(crate) fn keep_alive(server: &Running) {
+pub(crate) fn scans_share_one_connection(server: &Running) {
     let scanner = scanner(server, "scan");
     for turn in 0..100 {
         let is_infected = turn % 3 == 0;
@@ -99,7 +99,7 @@ pub(crate) fn keep_alive(server: &Running) {
     assert_eq!((stats.options_sent, stats.retries), (1, 0), "{stats:?}");
 }
 
-pub(crate) fn threads(server: &Running) {
+pub(crate) fn many_threads_get_each_their_own_verdict(server: &Running) {
     let scanner = scanner(server, "scan");
     let scan = |turn: usize| {
         let mut content = noise(turn * 1000);
@@ -122,7 +122,7 @@ pub(crate) fn threads(server: &Running) {
     );
 }
 
-pub(crate) fn echo(server: &Running) {
+pub(crate) fn what_an_echo_returns_is_clean(server: &Running) {
     let scanner = scanner(server, "echo");
     for len in [1, 2, 1024, 70_000, MEGABYTES] {
         let content = noise(len);
@@ -134,7 +134,7 @@ pub(crate) fn echo(server: &Running) {
     assert_eq!(stats.connections_opened, 1, "{stats:?}");
 }
 
-pub(crate) fn five_megabytes(server: &Running) {
+pub(crate) fn five_megabytes_are_scanned_whole(server: &Running) {
     let scanner = scanner(server, "scan");
     let mut content = noise(MEGABYTES);
     let report = scanner.scan(Content::bytes(&content)).unwrap();
@@ -145,7 +145,7 @@ pub(crate) fn five_megabytes(server: &Running) {
     assert_eq!(report.bytes_sent(), content.len() as u64);
 }
 
-pub(crate) fn unknown_service(server: &Running) {
+pub(crate) fn an_unknown_service_is_a_404(server: &Running) {
     for negotiate in [true, false] {
         let uri = server.uri("no-such-service");
         let scanner = Scanner::builder(&uri).negotiate(negotiate).build().unwrap();

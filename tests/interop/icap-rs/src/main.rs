@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use icap_rs::{
     Body, EmbeddedHttp, HandlerResult, IncomingRequest, Method, PreviewDecision, Response, Server,
@@ -16,6 +17,10 @@ use tokio::io::AsyncReadExt;
 
 const ISTAG: &str = "icap-rs-tests";
 const PAGE: &[u8] = b"<html><body>This file was blocked.</body></html>";
+/// Whether the request that is being answered was continued. `is_preview_ieof` does not tell: it is
+/// false for a body whose preview was all. The tests that want to know send one request at a time.
+static CONTINUED: AtomicBool = AtomicBool::new(false);
+
 const METHODS: [Method; 2] = [Method::RespMod, Method::ReqMod];
 
 #[tokio::main]
@@ -35,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             "scan",
             METHODS,
             scan,
-            Some(offer("scan").allow_204().with_preview(1024)),
+            Some(offer("scan").allow_204().with_preview(4096)),
         )
         .route(
             "echo",
@@ -69,23 +74,38 @@ fn offer(service: &str) -> ServiceOptions {
 
 /// It is called with the preview and, if it wants to go on, with the whole body.
 fn scan(request: &IncomingRequest, virus: &[u8]) -> HandlerResult<PreviewDecision> {
-    let (content, is_whole) = match request.embedded() {
-        Some(EmbeddedHttp::Req { body, .. } | EmbeddedHttp::Resp { body, .. }) => match body {
-            Body::Full { reader } => (&reader[..], true),
-            Body::Preview { bytes, ieof, .. } => (&bytes[..], *ieof),
-            Body::Empty => (&[][..], true),
-        },
-        None => (&[][..], true),
+    let (content, is_whole) = content(request);
+    let is_infected = content.windows(virus.len()).any(|window| window == virus);
+    if !is_infected && !is_whole {
+        CONTINUED.store(true, Ordering::Relaxed);
+        return Ok(PreviewDecision::Continue);
+    }
+    let mut answer = if is_infected { blocked()? } else { clean()? };
+    if let Some(sum) = request.chunk_trailers().get("X-Sum") {
+        answer = answer.try_add_header("X-Sum", sum.to_str()?)?;
+    }
+    // For the tests: what the service was given, and how.
+    let seen = match request.preview_size() {
+        None => "whole",
+        Some(_) if CONTINUED.swap(false, Ordering::Relaxed) => "continued",
+        Some(_) => "preview",
     };
-    Ok(
-        if content.windows(virus.len()).any(|window| window == virus) {
-            PreviewDecision::Respond(blocked()?)
-        } else if is_whole {
-            PreviewDecision::Respond(clean()?)
-        } else {
-            PreviewDecision::Continue
+    let seen = format!("{seen} {}", content.len());
+    Ok(PreviewDecision::Respond(
+        answer.try_add_header("X-Seen", &seen)?,
+    ))
+}
+
+/// What there is of the body, and whether that is all of it.
+fn content(request: &IncomingRequest) -> (&[u8], bool) {
+    match request.embedded() {
+        Some(EmbeddedHttp::Req { body, .. } | EmbeddedHttp::Resp { body, .. }) => match body {
+            Body::Full { reader } => (reader, true),
+            Body::Preview { bytes, ieof, .. } => (bytes, *ieof),
+            Body::Empty => (&[], true),
         },
-    )
+        None => (&[], true),
+    }
 }
 
 /// Where the client does not allow 204, icap-rs returns the whole message instead.
