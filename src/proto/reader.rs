@@ -337,7 +337,10 @@ fn encapsulated(
     let list = match (fields.next(), fields.next()) {
         (Some(_), Some(_)) => return Err(Violation::DuplicateEncapsulated),
         (Some(field), None) => Encapsulated::parse_answer(&field.value(), method)?,
-        (None, _) if matches!(code, 200 | 201 | 206) => return Err(Violation::MissingEncapsulated),
+        // The answer to OPTIONS says what a service can do in its head, and seldom has a body.
+        (None, _) if method != Method::Options && matches!(code, 200 | 201 | 206) => {
+            return Err(Violation::MissingEncapsulated);
+        }
         (None, _) => Encapsulated::NOTHING,
     };
     match code {
@@ -483,6 +486,17 @@ mod tests {
                 assert_eq!(cut, Ok(None), "cut at {len}: {shown}");
             }
         }
+    }
+
+    /// pyicap leaves it out there, and whatever follows is then no part of the answer.
+    #[test]
+    fn the_answer_to_options_may_lack_encapsulated_and_other_answers_may_not() {
+        let input = b"ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\n\r\n0\r\n\r\n";
+        let read = |method| read_pieces(method, &[input]).0;
+        assert_eq!(read(Method::Options), Ok(Some((200, Vec::new(), 5))));
+        let missing = Err(Violation::MissingEncapsulated);
+        assert_eq!(read(Method::Respmod), missing);
+        assert_eq!(read(Method::Reqmod), missing);
     }
 
     #[test]
