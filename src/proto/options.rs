@@ -53,7 +53,7 @@ impl ServiceOptions {
         }
         let text = |name| headers.get(name).map(|field| field.text());
         let list = |name| list_of(headers, name);
-        Self {
+        let mut options = Self {
             methods,
             service: text("Service"),
             service_id: text("Service-ID"),
@@ -68,7 +68,12 @@ impl ServiceOptions {
             options_ttl,
             x_include: list("X-Include"),
             warnings,
+        };
+        if options.has_ambiguous_transfer() {
+            let warning = "Transfer-Preview, -Ignore, -Complete: not exactly one of them has *";
+            options.warnings.push(warning.to_owned());
         }
+        options
     }
 
     /// The methods the service takes; empty where it does not say.
@@ -146,23 +151,36 @@ impl ServiceOptions {
         &self.transfer_complete
     }
 
-    /// How the service wants files with that extension sent, if it says so: what is listed comes
-    /// before what `*` says of all others. Listed twice, a file is sent whole.
+    /// How the service wants files with that extension sent; `None` if it lists none. What is listed
+    /// comes before what `*` says of all others; listed twice, or not at all, a file is sent whole.
     pub(crate) fn transfer(&self, extension: &str) -> Option<Transfer> {
-        let lists = [
-            (Transfer::Complete, &self.transfer_complete),
-            (Transfer::Preview, &self.transfer_preview),
-            (Transfer::Ignore, &self.transfer_ignore),
-        ];
+        let lists = self.transfer_lists();
         let listing = |extension: &str| {
-            let lists_it = |list: &&Vec<String>| {
+            let lists_it = |list: &[String]| {
                 list.iter()
                     .any(|listed| listed.eq_ignore_ascii_case(extension))
             };
             let mut found = lists.iter().filter(|(_, list)| lists_it(list));
             found.next().map(|(transfer, _)| *transfer)
         };
-        listing(extension).or_else(|| listing("*"))
+        let says_something = lists.iter().any(|(_, list)| !list.is_empty());
+        let otherwise = says_something.then_some(Transfer::Complete);
+        listing(extension).or_else(|| listing("*")).or(otherwise)
+    }
+
+    fn transfer_lists(&self) -> [(Transfer, &[String]); 3] {
+        [
+            (Transfer::Complete, &self.transfer_complete),
+            (Transfer::Preview, &self.transfer_preview),
+            (Transfer::Ignore, &self.transfer_ignore),
+        ]
+    }
+
+    /// RFC 3507 §4.10.2: if there is any list, exactly one has the `*`.
+    fn has_ambiguous_transfer(&self) -> bool {
+        let lists = self.transfer_lists();
+        let listed = || lists.iter().flat_map(|(_, list)| list.iter());
+        listed().next().is_some() && listed().filter(|listed| *listed == "*").count() != 1
     }
 
     /// What kind of body the answer had, if it had one, which is read and dropped (`Opt-body-type`).
@@ -293,5 +311,13 @@ pub(crate) mod tests {
         assert_eq!(huge.options_ttl(), Some(Duration::from_secs(u64::MAX)));
         assert_eq!(huge.max_connections(), None);
         assert_eq!(options("").warnings().len(), 1, "Methods is missing");
+        for (lists, warnings) in [
+            ("Transfer-Complete: exe\r\n", 1),
+            ("Transfer-Complete: *\r\nTransfer-Preview: *\r\n", 1),
+            ("Transfer-Complete: *\r\nTransfer-Preview: exe\r\n", 0),
+        ] {
+            let options = options(&format!("Methods: RESPMOD\r\n{lists}"));
+            assert_eq!(options.warnings().len(), warnings, "{lists}");
+        }
     }
 }

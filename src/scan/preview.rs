@@ -22,8 +22,8 @@ pub enum Preview {
     /// none.
     Negotiated,
     /// So many bytes, but never more than the service names or than
-    /// [`MAX_PREVIEW`](crate::limits::MAX_PREVIEW). None where the service offers no previews, or wants
-    /// the extension sent whole (`Transfer-Complete`) or not at all (`Transfer-Ignore`).
+    /// [`MAX_PREVIEW`](crate::limits::MAX_PREVIEW). None where the service offers no previews, or lists
+    /// extensions and wants no preview of this one.
     Limit(usize),
 }
 
@@ -74,6 +74,7 @@ mod tests {
         let huge = options("Preview: 99999999\r\nTransfer-Preview: *\r\n");
         let complete =
             options("Preview: 1024\r\nTransfer-Preview: txt\r\nTransfer-Complete: *\r\n");
+        let partly = options("Preview: 1024\r\nTransfer-Preview: txt\r\n");
         use Preview::{Limit, Negotiated, Off};
         for (preview, name, options, size) in [
             (Off, "a.txt", Some(&listed), None),
@@ -96,6 +97,9 @@ mod tests {
             (Limit(4), "a.txt", Some(&unlisted), Some(4)),
             (Limit(4), "a.txt", Some(&none), None),
             (Limit(4), "a.doc", Some(&complete), None),
+            (Negotiated, "a.txt", Some(&partly), Some(1024)),
+            (Negotiated, "a.doc", Some(&partly), None),
+            (Limit(4), "a.doc", Some(&partly), None),
             (Limit(usize::MAX), "a.txt", Some(&huge), Some(MAX_PREVIEW)),
             (Limit(MAX_PREVIEW - 1), "", None, Some(MAX_PREVIEW - 1)),
             (Limit(MAX_PREVIEW), "", None, Some(MAX_PREVIEW)),
