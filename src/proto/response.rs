@@ -1,5 +1,6 @@
 //! What an answer says, once it was read (RFC 3507 §4.3.3).
 
+use std::fmt;
 use std::ops::Range;
 
 use super::header::{BadField, Headers};
@@ -11,7 +12,6 @@ use crate::error::Violation;
 
 /// A complete answer of an ICAP service; its body went to the writer given to
 /// [`Client::send`](crate::Client::send).
-#[derive(Debug)]
 pub struct Response {
     pub(super) head: StatusHead,
     pub(super) http_request: Option<Box<[u8]>>,
@@ -149,8 +149,28 @@ impl Response {
     }
 }
 
+/// What the peer sent, escaped and each text bounded.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("head", &self.head)
+            .field("http_request", &self.http_request_headers())
+            .field("http_response", &self.http_response)
+            .field("body_len", &self.body_len)
+            .field("use_original_body", &self.use_original_body)
+            .field("trailers", &self.trailers())
+            .field("interim", &self.interim)
+            .finish()
+    }
+}
+
+impl fmt::Debug for StatusHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", self.code, self.reason(), self.headers())
+    }
+}
+
 /// A checked head that begins with a status line.
-#[derive(Debug)]
 pub(super) struct StatusHead {
     pub(super) bytes: Box<[u8]>,
     pub(super) code: u16,
