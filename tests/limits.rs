@@ -1,0 +1,141 @@
+//! Numbers of a peer whose limits show only from outside: at the limit, one below, one above. Those of the
+//! parsers are tested beside them.
+
+use icap_client::limits::{
+    ANSWER_BODY_ALLOWANCE, MAX_CHUNK_SIZE_DIGITS, MAX_FIELDS, MAX_HEAD, MAX_HTTP_HEAD,
+    MAX_INTERIM_ANSWERS, MAX_OPTIONS_BODY,
+};
+use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server};
+use icap_client::{Client, Content, Error, Limit, Report, Scanner, Verdict, Violation};
+
+fn scan(answer: impl AsRef<[u8]>, max_size: u64) -> Result<Report, Error> {
+    let script = Script::new().read_request().send(answer);
+    let server = Server::scripted([script]).unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .max_size(max_size)
+        .build()
+        .unwrap();
+    scanner.scan(Content::bytes(b"hello"))
+}
+
+/// `Ok`, or the limit that was gone over.
+fn over<T>(result: Result<T, Error>) -> Result<T, Violation> {
+    result.map_err(|error| match error {
+        Error::Protocol(error) => error.violation(),
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn the_body_of_an_options_answer_is_dropped_up_to_its_limit() {
+    for (len, is_taken) in [
+        (MAX_OPTIONS_BODY - 1, true),
+        (MAX_OPTIONS_BODY, true),
+        (MAX_OPTIONS_BODY + 1, false),
+    ] {
+        let head = OPTIONS_ANSWER.replace("null-body", "opt-body");
+        let body = "x".repeat(usize::try_from(len).unwrap());
+        let options = format!("{head}{len:x}\r\n{body}\r\n0\r\n\r\n");
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            _ => Script::new().send(CLEAN),
+        })
+        .unwrap();
+        let client = Client::new(&server.uri()).unwrap();
+        match over(client.options()) {
+            Ok(_) => assert!(is_taken, "{len}"),
+            Err(why) => {
+                assert!(!is_taken, "{len}");
+                assert_eq!(why, Violation::LimitExceeded(Limit::AnswerBody));
+            }
+        }
+        if is_taken {
+            let scanner = Scanner::new(&server.uri()).unwrap();
+            let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+            assert!(report.verdict().is_clean(), "it is in step");
+        }
+    }
+}
+
+#[test]
+fn what_comes_back_may_be_larger_than_the_size_limit_by_so_much() {
+    const MAX_SIZE: u64 = 1000;
+    for (len, is_taken) in [
+        (MAX_SIZE + ANSWER_BODY_ALLOWANCE - 1, true),
+        (MAX_SIZE + ANSWER_BODY_ALLOWANCE, true),
+        (MAX_SIZE + ANSWER_BODY_ALLOWANCE + 1, false),
+    ] {
+        let body = "x".repeat(usize::try_from(len).unwrap());
+        let head = "HTTP/1.1 200 OK\r\n\r\n";
+        let answer = format!(
+            "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body={}\r\n\r\n{head}{len:x}\r\n{body}\r\n0\r\n\r\n",
+            head.len()
+        );
+        match over(scan(answer, MAX_SIZE)) {
+            Ok(report) => {
+                assert!(
+                    is_taken && matches!(report.verdict(), Verdict::Modified(_)),
+                    "{len}"
+                );
+            }
+            Err(why) => {
+                assert!(!is_taken, "{len}");
+                assert_eq!(why, Violation::LimitExceeded(Limit::AnswerBody));
+            }
+        }
+    }
+}
+
+#[test]
+fn heads_fields_and_interim_answers_are_bounded_on_the_wire_too() {
+    let head = |len: usize| {
+        let frame = "ICAP/1.0 204 OK\r\nX: \r\n\r\n".len();
+        format!("ICAP/1.0 204 OK\r\nX: {}\r\n\r\n", "x".repeat(len - frame))
+    };
+    let fields = |count: usize| format!("ICAP/1.0 204 OK\r\n{}\r\n", "X: y\r\n".repeat(count));
+    let interim = |count: usize| {
+        let interim = "ICAP/1.0 102 Processing\r\n\r\n".repeat(count);
+        format!("{interim}ICAP/1.0 204 OK\r\n\r\n")
+    };
+    for (make, max, limit) in [
+        (&head as &dyn Fn(usize) -> String, MAX_HEAD, Limit::Head),
+        (&fields, MAX_FIELDS, Limit::Fields),
+        (&interim, MAX_INTERIM_ANSWERS, Limit::InterimAnswers),
+    ] {
+        for number in [max - 1, max] {
+            let report = scan(make(number), 1000).unwrap();
+            assert!(report.verdict().is_clean(), "{limit:?} {number}");
+        }
+        let why = over(scan(make(max + 1), 1000)).unwrap_err();
+        assert_eq!(why, Violation::LimitExceeded(limit));
+    }
+}
+
+#[test]
+fn an_encapsulated_head_and_the_digits_of_a_chunk_are_bounded_on_the_wire_too() {
+    for (len, is_taken) in [
+        (MAX_HTTP_HEAD - 1, true),
+        (MAX_HTTP_HEAD, true),
+        (MAX_HTTP_HEAD + 1, false),
+    ] {
+        let frame = "HTTP/1.1 200 OK\r\nX: \r\n\r\n".len();
+        let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(len - frame));
+        let list = format!("ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, null-body={len}\r\n\r\n");
+        let result = over(scan(list + &head, 1000));
+        let expected = (!is_taken).then_some(Violation::LimitExceeded(Limit::HttpHead));
+        assert_eq!(result.err(), expected, "{len}");
+    }
+    for (digits, is_taken) in [
+        (MAX_CHUNK_SIZE_DIGITS - 1, true),
+        (MAX_CHUNK_SIZE_DIGITS, true),
+        (MAX_CHUNK_SIZE_DIGITS + 1, false),
+    ] {
+        let size = format!("{:0>digits$}", "5");
+        let answer = format!(
+            "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n{size}\r\nhello\r\n0\r\n\r\n"
+        );
+        let expected = (!is_taken).then_some(Violation::ChunkSize);
+        assert_eq!(over(scan(answer, 1000)).err(), expected, "{digits}");
+    }
+}
