@@ -135,6 +135,8 @@ pub use error::{
 pub use net::clock::Clock;
 pub use net::stream::{Connect, Readiness, Stream};
 pub use net::tcp::TcpConnector;
+#[cfg(feature = "rustls")]
+pub use net::tls::{TlsConnector, TlsConnectorBuilder};
 pub use net::uri::ServiceUri;
 pub use proto::header::{Field, Headers};
 pub use proto::limits;
@@ -142,6 +144,9 @@ pub use proto::options::ServiceOptions;
 pub use proto::request::{Method, Request};
 pub use proto::response::Response;
 pub use proto::text::is_displayable;
+/// The rustls whose `ClientConfig` a [`TlsConnector`] can be made from: version 0.23.
+#[cfg(feature = "rustls")]
+pub use rustls;
 pub use scan::Scanner;
 pub use scan::builder::ScannerBuilder;
 pub use scan::content::Content;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use icap_client::testing::{Server, eicar};
-use icap_client::{Connect, Content, Error, Readiness, Scanner, ServiceUri, Stream};
+use icap_client::{Connect, Content, Error, Readiness, Scanner, ServiceUri, Stream, TcpConnector};
 
 /// A connection that moves one byte a call, and of its calls lets every other one fail first.
 struct Reluctant {
@@ -154,5 +154,61 @@ fn a_connector_that_fails_is_the_source_of_the_error() {
         assert_eq!(error.is_timeout(), is_timeout, "{error:?}");
         let source = std::error::Error::source(&error).unwrap();
         assert_eq!(source.to_string(), "the tunnel is closed");
+    }
+}
+
+#[test]
+fn what_is_to_be_encrypted_never_goes_over_plain_tcp() {
+    let server = Server::start().unwrap();
+    let uri = server.uri().replace("icap://", "icaps://");
+    let builder = Scanner::builder(&uri).connector(TcpConnector);
+    let error = builder.build().unwrap().scan(Content::bytes(b"hello"));
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Connect(_)), "{error:?}");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("needs TLS"), "{source}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn without_the_feature_an_icaps_uri_needs_a_connector() {
+    use icap_client::Client;
+    let refused = [
+        Client::new("icaps://av/s").map(drop),
+        Scanner::new("icaps://av/s").map(drop),
+        Scanner::builder("icap://av/s")
+            .endpoint("icaps://av/s")
+            .build()
+            .map(drop),
+    ];
+    for result in refused {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::Input(_)), "{error:?}");
+        let said = error.to_string();
+        assert!(
+            said.contains("needs the feature rustls or a connector of your own"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_connector_of_ones_own_sees_that_tls_is_asked_for() {
+    struct Sees;
+    impl Connect for Sees {
+        fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+            let what = format!("{} {}", service.is_tls(), service.port());
+            Err(io::Error::other(what))
+        }
+    }
+    for (uri, seen) in [
+        ("icap://av/s", "false 1344"),
+        ("icaps://av/s", "true 11344"),
+    ] {
+        let scanner = Scanner::builder(uri).connector(Sees).build().unwrap();
+        let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), seen);
     }
 }

@@ -14,6 +14,8 @@ use crate::net::deadline::Timeouts;
 use crate::net::pool::{Pool, PoolLimits};
 use crate::net::stream::Connect;
 use crate::net::tcp::TcpConnector;
+#[cfg(feature = "rustls")]
+use crate::net::tls::TlsConnector;
 use crate::net::uri::ServiceUri;
 use crate::proto::request::check_header;
 
@@ -71,9 +73,10 @@ macro_rules! connection_settings {
             self
         }
 
-        /// Makes connections in another way than plain TCP.
+        /// Makes connections in another way than plain TCP, or than TLS with the system's roots for
+        /// an `icaps://` URI.
         pub fn connector(mut self, connector: impl Connect + 'static) -> Self {
-            self.settings.connector = Arc::new(connector);
+            self.settings.connector = Some(Arc::new(connector));
             self
         }
 
@@ -129,7 +132,8 @@ pub struct ClientBuilder {
 /// What the clients of one scanner have in common.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    pub(crate) connector: Arc<dyn Connect>,
+    /// `None` is the one that the scheme of the URI asks for.
+    pub(crate) connector: Option<Arc<dyn Connect>>,
     pub(crate) timeouts: Timeouts,
     pub(crate) deadline: Option<Duration>,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
@@ -142,7 +146,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connector: Arc::new(TcpConnector),
+            connector: None,
             timeouts: Timeouts {
                 connect: DEFAULT_TIMEOUT,
                 read: DEFAULT_TIMEOUT,
@@ -197,7 +201,12 @@ impl Settings {
         uri: ServiceUri,
         credentials: Option<Credentials>,
         counters: Arc<Counters>,
-    ) -> Client {
+    ) -> Result<Client, Error> {
+        let connector = match &self.connector {
+            Some(connector) => Arc::clone(connector),
+            None if uri.is_tls() => tls_connector()?,
+            None => Arc::new(TcpConnector),
+        };
         let name = uri.to_string();
         let ledger = ServiceLedger {
             service: name.clone(),
@@ -206,7 +215,7 @@ impl Settings {
         let shared = Shared {
             name,
             uri,
-            connector: Arc::clone(&self.connector),
+            connector,
             timeouts: self.timeouts,
             deadline: self.deadline,
             headers: self.headers.clone(),
@@ -219,10 +228,25 @@ impl Settings {
             counters,
             ledger: Arc::new(ledger),
         };
-        Client {
+        Ok(Client {
             shared: Arc::new(shared),
-        }
+        })
     }
+}
+
+#[cfg(feature = "rustls")]
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "without the feature there is none"
+)]
+fn tls_connector() -> Result<Arc<dyn Connect>, Error> {
+    Ok(Arc::new(TlsConnector::default()))
+}
+
+#[cfg(not(feature = "rustls"))]
+fn tls_connector() -> Result<Arc<dyn Connect>, Error> {
+    let why = "icaps needs the feature rustls or a connector of your own";
+    Err(InputError::new(InvalidInput::Uri, why).into())
 }
 
 impl ClientBuilder {
@@ -260,7 +284,7 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;
         let credentials = Credentials::of(self.credentials.as_ref())?;
-        Ok(self.settings.client(self.uri?, credentials, Arc::default()))
+        self.settings.client(self.uri?, credentials, Arc::default())
     }
 }
 

@@ -8,4 +8,6 @@ pub(crate) mod deadline;
 pub(crate) mod pool;
 pub(crate) mod stream;
 pub(crate) mod tcp;
+#[cfg(feature = "rustls")]
+pub(crate) mod tls;
 pub(crate) mod uri;

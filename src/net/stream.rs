@@ -24,7 +24,9 @@ pub enum Readiness {
 ///
 /// - A read or write that makes no progress within its timeout fails with
 ///   [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut) and may be
-///   tried again. A write that made *some* progress returns how much; it must not lose the count.
+///   tried again, a write with the same bytes. A write that made *some* progress returns how much; it
+///   must not lose the count. Bytes count as written when they have left for the peer, not while they
+///   wait for a flush.
 /// - Dropping the stream closes it.
 pub trait Stream: Read + Write + Send {
     /// Bounds each following read; `timeout` is never zero.
@@ -54,7 +56,8 @@ pub trait Stream: Read + Write + Send {
 /// Makes connections to a service.
 ///
 /// Implement it to reach a service through a tunnel, a Unix socket or TLS of your own. It is called
-/// from every thread that scans.
+/// from every thread that scans. Where [`ServiceUri::is_tls`] says so, what is sent must be encrypted; a
+/// connector that cannot do that has to fail.
 pub trait Connect: Send + Sync {
     /// Connects within `timeout`, which is never zero.
     ///

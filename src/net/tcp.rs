@@ -20,24 +20,39 @@ use super::uri::ServiceUri;
 pub struct TcpConnector;
 
 impl Connect for TcpConnector {
+    /// Refuses an `icaps://` URI: what is meant to be encrypted is never sent in plain.
     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
-        let begin = Instant::now();
-        let addresses = resolve(service, timeout)?;
-        let mut failed = Vec::new();
-        for (tried, &address) in addresses.iter().enumerate() {
-            let left = timeout.saturating_sub(begin.elapsed());
-            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            // Never zero, which `connect_timeout` refuses as invalid.
-            match connect_one(address, share.max(Duration::from_millis(1))) {
-                Ok(stream) => return Ok(Box::new(stream)),
-                Err(error) => failed.push((address, error)),
-            }
+        if service.is_tls() {
+            let what = format!("{service} needs TLS, and this connector has none");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        Err(Unreachable { failed }.into())
+        Ok(Box::new(connect_any(service, timeout, connect_one)?))
     }
 }
 
-fn connect_one(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+/// Connects to the first address of the service that lets `connect_one` succeed. Each is given an equal
+/// share of the time that is left.
+pub(super) fn connect_any<S>(
+    service: &ServiceUri,
+    timeout: Duration,
+    connect_one: impl Fn(SocketAddr, Duration) -> io::Result<S>,
+) -> io::Result<S> {
+    let begin = Instant::now();
+    let addresses = resolve(service, timeout)?;
+    let mut failed = Vec::new();
+    for (tried, &address) in addresses.iter().enumerate() {
+        let left = timeout.saturating_sub(begin.elapsed());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        // Never zero, which `connect_timeout` refuses as invalid.
+        match connect_one(address, share.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed.push((address, error)),
+        }
+    }
+    Err(Unreachable { failed }.into())
+}
+
+pub(super) fn connect_one(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, timeout)?;
     // A loopback port nobody listens on can be given to the connecting socket itself, which then
     // talks to itself.

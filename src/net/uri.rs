@@ -1,4 +1,4 @@
-//! ICAP URIs (RFC 3507 §4.2): `icap://host[:port]/service[?args]`.
+//! ICAP URIs (RFC 3507 §4.2): `icap://host[:port]/service[?args]`, and `icaps://` for the same over TLS.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,7 +10,10 @@ use crate::proto::number::decimal;
 /// The port of `icap` URIs that name none (RFC 3507 §4.1).
 const DEFAULT_PORT: u16 = 1344;
 
-/// Where a service is: a checked `icap://host[:port]/service[?args]`.
+/// The port of `icaps` URIs that name none, by custom: RFC 3507 knows neither.
+const DEFAULT_TLS_PORT: u16 = 11344;
+
+/// Where a service is: a checked `icap://host[:port]/service[?args]`, or `icaps://` for TLS.
 ///
 /// IPv6 addresses stand in brackets. User information (`icap://user:secret@host/…`) is accepted,
 /// because RFC 3507 allows it, and dropped at once: it is neither sent nor kept nor shown. `Display`
@@ -27,6 +30,7 @@ const DEFAULT_PORT: u16 = 1344;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ServiceUri {
+    is_tls: bool,
     /// Without brackets.
     host: String,
     port: u16,
@@ -43,15 +47,27 @@ impl ServiceUri {
         &self.host
     }
 
-    /// The port, 1344 where the URI names none.
+    /// The port; where the URI names none, 1344 for `icap` and 11344 for `icaps`.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
+    /// Whether the scheme is `icaps`: what is sent must be encrypted. A [connector](crate::Connect)
+    /// that cannot do so has to fail.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.is_tls { "icaps" } else { "icap" }
+    }
+
     /// The URI of a request line.
     pub(crate) fn request_uri(&self) -> String {
-        format!("icap://{}{}{}", self.authority(), self.path, self.query)
+        let (scheme, authority) = (self.scheme(), self.authority());
+        format!("{scheme}://{authority}{}{}", self.path, self.query)
     }
 
     /// Host and port as the `Host` field has them: brackets around IPv6, no zone (RFC 6874 §4), no
@@ -63,7 +79,7 @@ impl ServiceUri {
         } else {
             host.to_owned()
         };
-        if self.port == DEFAULT_PORT {
+        if self.port == default_port(self.is_tls) {
             host
         } else {
             format!("{host}:{}", self.port)
@@ -85,13 +101,21 @@ impl FromStr for ServiceUri {
     }
 }
 
-fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
-    let (scheme, rest) = uri.split_once("://").ok_or("it must begin with icap://")?;
-    if scheme.eq_ignore_ascii_case("icaps") {
-        return Err("icaps is not supported");
+const NO_SCHEME: &str = "it must begin with icap:// or icaps://";
+
+fn default_port(is_tls: bool) -> u16 {
+    if is_tls {
+        DEFAULT_TLS_PORT
+    } else {
+        DEFAULT_PORT
     }
-    if !scheme.eq_ignore_ascii_case("icap") {
-        return Err("it must begin with icap://");
+}
+
+fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
+    let (scheme, rest) = uri.split_once("://").ok_or(NO_SCHEME)?;
+    let is_tls = scheme.eq_ignore_ascii_case("icaps");
+    if !is_tls && !scheme.eq_ignore_ascii_case("icap") {
+        return Err(NO_SCHEME);
     }
     if !rest.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("it has white space, control or non-ASCII characters; percent-encode them");
@@ -103,8 +127,10 @@ fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
     let (path, query) =
         path_and_query.split_at(path_and_query.find('?').unwrap_or(path_and_query.len()));
     let (host, port) = parse_authority(authority)?;
+    let port = port.unwrap_or(default_port(is_tls));
     let path = if path.is_empty() { "/" } else { path };
     Ok(ServiceUri {
+        is_tls,
         host,
         port,
         path: path.to_owned(),
@@ -112,7 +138,7 @@ fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
     })
 }
 
-fn parse_authority(authority: &str) -> Result<(String, u16), &'static str> {
+fn parse_authority(authority: &str) -> Result<(String, Option<u16>), &'static str> {
     let host_and_port = authority
         .rsplit_once('@')
         .map_or(authority, |(_userinfo, rest)| rest);
@@ -133,15 +159,16 @@ fn parse_authority(authority: &str) -> Result<(String, u16), &'static str> {
 }
 
 /// What stands behind the host: nothing, or a colon and perhaps digits.
-fn parse_port(port: &str) -> Result<u16, &'static str> {
+fn parse_port(port: &str) -> Result<Option<u16>, &'static str> {
     let bad = "its port is not a number from 1 to 65535";
     match port.strip_prefix(':') {
-        None if port.is_empty() => Ok(DEFAULT_PORT),
+        None if port.is_empty() => Ok(None),
         None => Err(bad),
-        Some("") => Ok(DEFAULT_PORT),
+        Some("") => Ok(None),
         Some(digits) => decimal(digits.as_bytes())
             .and_then(|port| u16::try_from(port).ok())
             .filter(|&port| port != 0)
+            .map(Some)
             .ok_or(bad),
     }
 }
@@ -159,7 +186,7 @@ fn check_ipv6(host: &str) -> Result<(), &'static str> {
 
 impl fmt::Display for ServiceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "icap://{}{}", self.authority(), self.path)
+        write!(f, "{}://{}{}", self.scheme(), self.authority(), self.path)
     }
 }
 
@@ -209,6 +236,15 @@ mod tests {
                 "[fe80::1]",
                 "icap://[fe80::1]/s",
             ),
+            ("icaps://av/s", "av", 11344, "av", "icaps://av/s"),
+            ("ICAPS://av:11344/s", "av", 11344, "av", "icaps://av/s"),
+            (
+                "icaps://av:1344/s?x",
+                "av",
+                1344,
+                "av:1344",
+                "icaps://av:1344/s?x",
+            ),
             (
                 "icap://u:p@av:99/s@t",
                 "av",
@@ -221,6 +257,7 @@ mod tests {
             assert_eq!((parsed.host(), parsed.port()), (host, port), "{uri}");
             assert_eq!(parsed.authority(), authority, "{uri}");
             assert_eq!(parsed.request_uri(), request_uri, "{uri}");
+            assert_eq!(parsed.is_tls(), request_uri.starts_with("icaps:"), "{uri}");
         }
     }
 
@@ -230,7 +267,8 @@ mod tests {
             "",
             "av/s",
             "http://av/s",
-            "icaps://av/s",
+            "icapss://av/s",
+            "icaps:/av/s",
             "icap:/av/s",
             "icap:///s",
             "icap://:1344/s",

@@ -187,7 +187,7 @@ impl ScannerBuilder {
         let counters = Arc::new(Counters::default());
         let client = |server: &Server| -> Result<Client, Error> {
             let credentials = Credentials::of(server.credentials.as_ref())?;
-            Ok(settings.client(server.uri.parse()?, credentials, Arc::clone(&counters)))
+            settings.client(server.uri.parse()?, credentials, Arc::clone(&counters))
         };
         let first = client(&first)?;
         let others = others.iter().map(client).collect::<Result<_, Error>>()?;

@@ -1,0 +1,245 @@
+//! ICAP over TLS (`icaps://`, RFC 3507 §7.2), with rustls. Feature `rustls`.
+//!
+//! **What is verified:** that the server's certificate is for the host of the URI, be it a name or an
+//! address, that it is valid now, and that a trusted root has issued it. Which roots are trusted is said
+//! by the system, or by the caller. There is no switch to leave any of this out; a server with a
+//! certificate of its own making is trusted by giving that certificate as the root.
+//!
+//! **What is not:** whether a certificate was revoked, unless the caller's own [`ClientConfig`] says so.
+//!
+//! **Why session tickets are no stray answers.** What arrives on an idle connection shows that it cannot
+//! be used again (rule R3 of the crate). A TLS 1.3 server sends session tickets when it likes, mostly
+//! just behind the handshake, so it is not the socket that is looked at but what its bytes decrypt to.
+//!
+//! **Which identity a connection has** is settled by its connector, and each [`Client`](crate::Client)
+//! has one connector and connections of its own: none is ever used under another identity.
+
+mod failure;
+mod records;
+mod stream;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use super::deadline::Deadline;
+use super::stream::{Connect, Stream};
+use super::tcp::{connect_any, connect_one};
+use super::uri::ServiceUri;
+use stream::TlsStream;
+
+/// Connects over TLS 1.2 or 1.3. This is what `icaps://` URIs use; make one to trust other roots than
+/// the system's, or to show a client certificate.
+///
+/// The [default](Self::default) trusts the system's roots, which are read at the first connection; on
+/// Linux, the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can name others. The certificate
+/// of the server must be for the host of the URI, a name or an address; this cannot be switched off.
+///
+/// The handshake is part of connecting, and is bounded with it by `connect_timeout`, however slowly the
+/// server's bytes come. TLS is spoken whatever the scheme of the URI, so also for `icap://`.
+///
+/// ```no_run
+/// use icap_client::{Scanner, TlsConnector};
+///
+/// let connector = TlsConnector::builder()
+///     .roots_pem(&std::fs::read("our-ca.pem")?)?
+///     .client_certificate_pem(&std::fs::read("client.pem")?, &std::fs::read("client.key")?)?
+///     .build()?;
+/// let scanner = Scanner::builder("icaps://av.example/avscan").connector(connector).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct TlsConnector {
+    /// Empty until the system's roots are needed.
+    config: Arc<OnceLock<Arc<ClientConfig>>>,
+}
+
+impl TlsConnector {
+    /// A connector to be configured.
+    pub fn builder() -> TlsConnectorBuilder {
+        TlsConnectorBuilder::default()
+    }
+
+    fn config(&self) -> io::Result<Arc<ClientConfig>> {
+        if let Some(config) = self.config.get() {
+            return Ok(Arc::clone(config));
+        }
+        // Not while a lock is held; if another thread was faster, its is as good. A failure is not
+        // kept: the certificates may be installed meanwhile.
+        let config = TlsConnectorBuilder::default().config()?;
+        Ok(Arc::clone(self.config.get_or_init(|| Arc::new(config))))
+    }
+}
+
+impl Connect for TlsConnector {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        let config = self.config()?;
+        let name = server_name(service)?;
+        let connect = |address: SocketAddr, timeout: Duration| {
+            let deadline = Deadline::start(Some(timeout));
+            let tcp = connect_one(address, timeout)?;
+            handshake(tcp, &config, name.clone(), &deadline)
+        };
+        Ok(Box::new(connect_any(service, timeout, connect)?))
+    }
+}
+
+/// The configuration is used as it is: it alone says what is verified, and how.
+impl From<Arc<ClientConfig>> for TlsConnector {
+    fn from(config: Arc<ClientConfig>) -> Self {
+        Self {
+            config: Arc::new(OnceLock::from(config)),
+        }
+    }
+}
+
+/// Nothing of certificates and keys.
+impl fmt::Debug for TlsConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConnector").finish_non_exhaustive()
+    }
+}
+
+fn handshake(
+    tcp: TcpStream,
+    config: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+    deadline: &Deadline,
+) -> io::Result<TlsStream> {
+    let tls = ClientConnection::new(Arc::clone(config), name);
+    let tls = tls.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    TlsStream::handshake(tcp, tls, deadline)
+}
+
+/// What the certificate must be for. The zone of a link-local address (`fe80::1%eth0`) is this
+/// machine's name of a network and no part of the address.
+fn server_name(service: &ServiceUri) -> io::Result<ServerName<'static>> {
+    let host = service.host().split('%').next().unwrap_or_default();
+    ServerName::try_from(host.to_owned()).map_err(|_| {
+        let what = format!("no certificate can be for {host:?}, which is no DNS name or address");
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    })
+}
+
+/// Settings of a [`TlsConnector`].
+#[must_use]
+#[derive(Default)]
+pub struct TlsConnectorBuilder {
+    roots: Option<RootCertStore>,
+    identity: Option<Identity>,
+}
+
+/// A certificate with those that issued it, and its key.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+impl TlsConnectorBuilder {
+    /// Trusts these certificates, and no longer the system's. `pem` is one PEM certificate or several;
+    /// a second call adds to the first.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no certificate in `pem`, or one that
+    /// cannot be read.
+    pub fn roots_pem(mut self, pem: &[u8]) -> io::Result<Self> {
+        let mut roots = self.roots.take().unwrap_or_else(RootCertStore::empty);
+        for certificate in certificates(pem)? {
+            roots
+                .add(certificate)
+                .map_err(|error| unusable("a root certificate", error))?;
+        }
+        self.roots = Some(roots);
+        Ok(self)
+    }
+
+    /// Shows this certificate to servers that ask for one. `chain` is PEM, the client's certificate
+    /// first and behind it those that issued it; `key` is its private key, PEM as well (PKCS #8,
+    /// PKCS #1 or SEC 1), without a password.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no certificate or key, or one that
+    /// cannot be read.
+    pub fn client_certificate_pem(mut self, chain: &[u8], key: &[u8]) -> io::Result<Self> {
+        let key = PrivateKeyDer::from_pem_slice(key);
+        let key = key.map_err(|error| unusable("the private key", error))?;
+        self.identity = Some((certificates(chain)?, key));
+        Ok(self)
+    }
+
+    /// Checks the settings, and reads the system's roots if no others were given.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) if the system has no roots;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the client's certificate is for another key.
+    pub fn build(self) -> io::Result<TlsConnector> {
+        Ok(Arc::new(self.config()?).into())
+    }
+
+    fn config(self) -> io::Result<ClientConfig> {
+        let roots = match self.roots {
+            Some(roots) => roots,
+            None => system_roots()?,
+        };
+        // Named here, because a process can have a default that is another, or none.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots);
+        match self.identity {
+            None => Ok(builder.with_no_client_auth()),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| unusable("the client certificate", error)),
+        }
+    }
+}
+
+/// Nothing of certificates and keys.
+impl fmt::Debug for TlsConnectorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConnectorBuilder")
+            .field("has_roots", &self.roots.is_some())
+            .field("has_client_certificate", &self.identity.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|error| unusable("a certificate", error))?;
+    if found.is_empty() {
+        let none = "there is no PEM certificate in what was given";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, none));
+    }
+    Ok(found)
+}
+
+/// What cannot be read among the system's roots is passed over: it makes nothing trusted.
+fn system_roots() -> io::Result<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added > 0 {
+        return Ok(roots);
+    }
+    let why = found.errors.first().map(|error| format!(": {error}"));
+    let what = format!(
+        "the system has no trusted root certificates (Debian: package ca-certificates){}",
+        why.unwrap_or_default()
+    );
+    Err(io::Error::new(io::ErrorKind::NotFound, what))
+}
+
+/// Says why, but nothing of the bytes, which may be a key.
+fn unusable(what: &str, error: impl fmt::Display) -> io::Error {
+    let text = format!("{what} cannot be used: {error}");
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}

@@ -1,0 +1,107 @@
+//! What went wrong with TLS, in words that say what to do about it.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error, PeerMisbehaved};
+
+use crate::proto::text::displayable;
+
+/// Of kind [`InvalidData`](io::ErrorKind::InvalidData).
+///
+/// One text, because errors that several callers wait for are handed on as their text alone. What a
+/// certificate says of itself is the server's, and may hold anything.
+pub(super) fn tls_failed(error: &Error, is_plain_icap: bool) -> io::Error {
+    let what = match error {
+        Error::InvalidMessage(_) if is_plain_icap => {
+            "the server speaks ICAP without TLS on this port, which is icap:// and not icaps://"
+        }
+        error => what_of(error),
+    };
+    let details = match error {
+        Error::InvalidCertificate(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    let text = format!("{what} ({})", displayable(details.as_bytes()));
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// The server closed the connection although the handshake was not over.
+pub(super) fn closed_in_handshake() -> io::Error {
+    let what = "the server closed the connection in the TLS handshake; perhaps it speaks no TLS on \
+                this port";
+    io::Error::new(io::ErrorKind::UnexpectedEof, what)
+}
+
+/// The server closed the connection although it had not ended the TLS session: what came may lack its
+/// end.
+pub(super) fn closed_without_notice() -> io::Error {
+    let what = "the server closed the connection without ending the TLS session (no close_notify)";
+    io::Error::new(io::ErrorKind::UnexpectedEof, what)
+}
+
+/// The handshake took longer than connecting may.
+pub(super) fn handshake_timed_out() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the TLS handshake took too long; perhaps the server speaks no TLS on this port",
+    )
+}
+
+fn what_of(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidCertificate(error) => what_of_certificate(error),
+        Error::AlertReceived(alert) => what_of_alert(*alert),
+        Error::InvalidMessage(_) => "the server sent what is no TLS",
+        Error::PeerIncompatible(_) => "the server knows no TLS version or cipher that is safe",
+        Error::NoCertificatesPresented => "the server showed no certificate",
+        Error::DecryptError => "what the server sent was changed on its way",
+        Error::PeerMisbehaved(PeerMisbehaved::TooManyKeyUpdateRequests) => {
+            "the server asked for new keys on and on"
+        }
+        _ => "the server broke the TLS protocol",
+    }
+}
+
+fn what_of_certificate(error: &CertificateError) -> &'static str {
+    use CertificateError as Certificate;
+    match error {
+        Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+            "the server's certificate is for another host name"
+        }
+        Certificate::UnknownIssuer => {
+            "the server's certificate is from an issuer that is not trusted"
+        }
+        Certificate::Expired | Certificate::ExpiredContext { .. } => {
+            "the server's certificate has expired"
+        }
+        Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet"
+        }
+        Certificate::Revoked => "the server's certificate was revoked",
+        _ => "the server's certificate cannot be accepted",
+    }
+}
+
+/// Why the server gave up, as far as an alert says so (RFC 8446 §6.2).
+fn what_of_alert(alert: AlertDescription) -> &'static str {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired => "the server requires a client certificate",
+        Alert::UnknownCA
+        | Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::AccessDenied => "the server does not accept the client certificate",
+        Alert::ProtocolVersion | Alert::InsufficientSecurity => {
+            "the server knows no TLS version or cipher that is safe"
+        }
+        // Servers with TLS 1.2 have no other alert to ask for a client certificate.
+        Alert::HandshakeFailure => {
+            "the server refused the TLS handshake; perhaps it requires a client certificate"
+        }
+        Alert::UnrecognisedName => "the server does not know the host name",
+        _ => "the server ended TLS with an alert",
+    }
+}

@@ -1,0 +1,268 @@
+//! What is wrong with the TLS is said, each fault in its own words, and none is a verdict.
+
+use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use icap_client::testing::{CLEAN, Script, Server};
+use icap_client::{Content, Error, Phase, Scanner, TimeLimit, TlsConnector, Violation};
+
+use super::front::{Ending, Front};
+use super::pki::{Authority, TLS12, TLS13};
+
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(60);
+
+fn scan_error(uri: &str, connector: TlsConnector) -> Error {
+    let scanner = Scanner::builder(uri).connector(connector).build().unwrap();
+    scanner.scan(Content::bytes(b"hello")).unwrap_err()
+}
+
+/// Everything an error says.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_is_refused_and_the_error_says_why() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let mut seen = BTreeSet::new();
+    for (identity, expected) in [
+        (
+            authority.issue("av.example", (2000, 4000)),
+            "the server's certificate is for another host name",
+        ),
+        (
+            authority.issue("localhost", (2000, 4000)),
+            "the server's certificate is for another host name",
+        ),
+        (
+            authority.issue("127.0.0.2", (2000, 4000)),
+            "the server's certificate is for another host name",
+        ),
+        (
+            other.local(),
+            "the server's certificate is from an issuer that is not trusted",
+        ),
+        (
+            authority.issue("127.0.0.1", (2000, 2001)),
+            "the server's certificate has expired",
+        ),
+        (
+            authority.issue("127.0.0.1", (3999, 4000)),
+            "the server's certificate is not valid yet",
+        ),
+    ] {
+        let server = Server::start().unwrap();
+        let front = Front::new(identity.server(TLS13), server.address(), Ending::Notified);
+        let error = scan_error(&front.uri(), authority.connector());
+        assert!(matches!(error, Error::Connect(_)), "{error:?}");
+        let source = error.source().unwrap().to_string();
+        let expected_source = format!("127.0.0.1:{}: {expected} (", front.port());
+        assert!(source.starts_with(&expected_source), "{source}");
+        assert_eq!(server.requests(), 0, "something was sent");
+        seen.insert(expected);
+    }
+    assert_eq!(seen.len(), 4);
+}
+
+#[test]
+fn a_name_is_compared_with_the_certificate() {
+    let authority = Authority::new();
+    let server = Server::start().unwrap();
+    let identity = authority.issue("localhost", (2000, 4000));
+    let front = Front::new(identity.server(TLS13), server.address(), Ending::Notified);
+    let uri = format!("icaps://localhost:{}/scan", front.port());
+    let scanner = Scanner::builder(&uri)
+        .connector(authority.connector())
+        .build()
+        .unwrap();
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(report.verdict().is_clean());
+}
+
+#[test]
+fn a_plain_server_on_the_tls_port_is_recognised() {
+    let refuses = Script::new()
+        .read_bytes(1)
+        .send("ICAP/1.0 400 Bad request\r\n\r\n");
+    let server = Server::scripted([refuses.read_to_end()]).unwrap();
+    let uri = format!("icaps://{}/scan", server.address());
+    let error = scan_error(&uri, Authority::new().connector());
+    assert!(matches!(error, Error::Connect(_)), "{error:?}");
+    let text = chain(&error);
+    assert!(
+        text.contains("speaks ICAP without TLS on this port"),
+        "{text}"
+    );
+
+    let closes = Script::new().read_bytes(1).close();
+    let server = Server::scripted([closes]).unwrap();
+    let uri = format!("icaps://{}/scan", server.address());
+    let error = scan_error(&uri, Authority::new().connector());
+    assert!(matches!(error, Error::Connect(_)), "{error:?}");
+}
+
+#[test]
+fn a_server_that_closes_in_the_handshake_is_named() {
+    let server = Server::scripted([Script::new().half_close().read_to_end()]).unwrap();
+    let uri = format!("icaps://{}/scan", server.address());
+    let text = chain(&scan_error(&uri, Authority::new().connector()));
+    assert!(
+        text.contains("closed the connection in the TLS handshake"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_tls_server_on_the_plain_port_is_recognised() {
+    let server = Server::start().unwrap();
+    let config = Authority::new().local().server(TLS13);
+    let front = Front::new(config, server.address(), Ending::Notified);
+    let uri = format!("icap://127.0.0.1:{}/scan", front.port());
+    let scanner = Scanner::new(&uri).unwrap();
+    let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+    let Error::Protocol(error) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error.violation(), Violation::BadStatusLine);
+    assert!(error.to_string().contains("this looks like TLS"), "{error}");
+}
+
+#[test]
+fn a_server_that_requires_a_client_certificate_is_understood() {
+    let (authority, clients, other) = (Authority::new(), Authority::new(), Authority::new());
+    for version in [TLS12, TLS13] {
+        let server = Server::start().unwrap();
+        let config = authority.local().server_for_clients_of(&clients, version);
+        let front = Front::new(config, server.address(), Ending::Notified);
+
+        let client = clients.issue("client.example", (2000, 4000));
+        let scanner = Scanner::builder(&front.uri())
+            .connector(authority.connector_as(&client))
+            .build()
+            .unwrap();
+        let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+        assert!(report.verdict().is_clean());
+        drop(scanner);
+
+        let requests = server.requests();
+        let text = chain(&scan_error(&front.uri(), authority.connector()));
+        assert!(
+            text.contains("the server requires a client certificate"),
+            "{text}"
+        );
+
+        let stranger = other.issue("client.example", (2000, 4000));
+        let text = chain(&scan_error(&front.uri(), authority.connector_as(&stranger)));
+        assert!(
+            text.contains("the server does not accept the client certificate"),
+            "{text}"
+        );
+        assert_eq!(server.requests(), requests);
+    }
+}
+
+#[test]
+fn a_server_without_a_common_version_is_understood() {
+    use icap_client::rustls::{ClientConfig, RootCertStore};
+    let authority = Authority::new();
+    let server = Server::start().unwrap();
+    let config = authority.local().server(TLS12);
+    let front = Front::new(config, server.address(), Ending::Notified);
+    let config = ClientConfig::builder_with_provider(super::pki::provider())
+        .with_protocol_versions(&[TLS13])
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let connector = TlsConnector::from(std::sync::Arc::new(config));
+    let text = chain(&scan_error(&front.uri(), connector));
+    assert!(text.contains("knows no TLS version or cipher"), "{text}");
+}
+
+/// What a listener does to the first connection, in a thread of its own.
+fn listener(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("icaps://{}/scan", listener.local_addr().unwrap());
+    thread::spawn(move || serve(listener.accept().unwrap().0));
+    uri
+}
+
+#[test]
+fn a_handshake_that_does_not_end_meets_the_connect_timeout() {
+    let silent = listener(|stream| {
+        // Until the client is gone.
+        let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+    });
+    let dripping = listener(|mut stream| {
+        // The beginning of a handshake record of 16 KiB, whose bytes never stop coming.
+        let header = [22, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc];
+        let mut bytes = header.into_iter().chain(std::iter::repeat(0));
+        while stream
+            .write_all(&[bytes.next().unwrap_or_default()])
+            .is_ok()
+        {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    for uri in [silent, dripping] {
+        let scanner = Scanner::builder(&uri)
+            .connector(Authority::new().connector())
+            .connect_timeout(SHORT)
+            .build()
+            .unwrap();
+        let began = Instant::now();
+        let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+        let took = began.elapsed();
+        assert!(
+            chain(&error).contains("the TLS handshake took too long"),
+            "{}",
+            chain(&error)
+        );
+        let Error::Timeout(error) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(
+            (error.phase(), error.limit(), error.after()),
+            (Phase::Connect, TimeLimit::ConnectTimeout, SHORT)
+        );
+        assert!(took >= SHORT && took < LONG, "{took:?}");
+    }
+}
+
+#[test]
+fn a_host_that_no_certificate_can_name_is_refused() {
+    let error = scan_error("icaps://a~b/scan", Authority::new().connector());
+    assert!(
+        chain(&error).contains("no DNS name or address"),
+        "{}",
+        chain(&error)
+    );
+}
+
+#[test]
+fn an_answer_before_the_request_is_nobodys_answer() {
+    let server = Server::scripted([Script::new().send(CLEAN).read_to_end()]).unwrap();
+    let authority = Authority::new();
+    let config = authority.local().server(TLS13);
+    let front = Front::new(config, server.address(), Ending::Notified);
+    let scanner = Scanner::builder(&front.uri())
+        .negotiate(false)
+        .connector(authority.connector())
+        .build()
+        .unwrap();
+    let result = scanner.scan(Content::reader(&b"hello"[..]));
+    // It comes with the handshake, or just behind the request.
+    if let Err(error) = result {
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+    }
+}

@@ -1,0 +1,132 @@
+//! Certificates, made anew for each test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use icap_client::TlsConnector;
+use icap_client::rustls::crypto::{CryptoProvider, ring};
+use icap_client::rustls::pki_types::pem::PemObject;
+use icap_client::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use icap_client::rustls::server::WebPkiClientVerifier;
+use icap_client::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+
+pub(crate) const TLS13: &SupportedProtocolVersion = &version::TLS13;
+pub(crate) const TLS12: &SupportedProtocolVersion = &version::TLS12;
+
+static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
+
+/// An issuer of certificates.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) pem: String,
+}
+
+/// A certificate and its key, both PEM.
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// From and to January of these years.
+pub(crate) type Years = (i32, i32);
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        // Of its own, so that one is not taken for another.
+        let number = AUTHORITIES.fetch_add(1, SeqCst);
+        let name = format!("authority {number}");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        Self { issuer, pem }
+    }
+
+    pub(crate) fn issue(&self, name: &str, (from, to): Years) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(to, 1, 1);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Identity {
+            certificate,
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// For 127.0.0.1, valid now.
+    pub(crate) fn local(&self) -> Identity {
+        self.issue("127.0.0.1", (2000, 4000))
+    }
+
+    /// A connector that trusts this authority only.
+    pub(crate) fn connector(&self) -> TlsConnector {
+        TlsConnector::builder()
+            .roots_pem(self.pem.as_bytes())
+            .unwrap()
+            .build()
+            .unwrap()
+    }
+
+    /// One that shows a client certificate as well.
+    pub(crate) fn connector_as(&self, client: &Identity) -> TlsConnector {
+        TlsConnector::builder()
+            .roots_pem(self.pem.as_bytes())
+            .unwrap()
+            .client_certificate_pem(client.certificate.as_bytes(), client.key.as_bytes())
+            .unwrap()
+            .build()
+            .unwrap()
+    }
+
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        let der = CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap();
+        roots.add(der).unwrap();
+        Arc::new(roots)
+    }
+}
+
+impl Identity {
+    /// A server that asks for no client certificate.
+    pub(crate) fn server(&self, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
+        self.config(version, None)
+    }
+
+    /// A server that lets in only clients with a certificate of `authority`.
+    pub(crate) fn server_for_clients_of(
+        &self,
+        authority: &Authority,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ServerConfig> {
+        self.config(version, Some(authority))
+    }
+
+    fn config(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        clients: Option<&Authority>,
+    ) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(authority.roots(), provider());
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
+    }
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
