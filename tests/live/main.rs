@@ -4,6 +4,8 @@
 
 mod failover;
 mod protocol;
+#[cfg(feature = "rustls")]
+mod tls;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -75,8 +77,25 @@ fn main() -> ExitCode {
             "one_of_two_endpoints_is_killed_and_comes_back",
             failover::two_endpoints,
         ),
+        #[cfg(feature = "rustls")]
+        ("over_tls_clean_and_infected_are_told_apart", tls::verdicts),
+        #[cfg(feature = "rustls")]
+        (
+            "over_tls_a_client_certificate_is_shown_where_it_is_required",
+            tls::client_certificate,
+        ),
+        #[cfg(feature = "rustls")]
+        (
+            "over_tls_what_is_wrong_with_a_certificate_is_said",
+            tls::errors,
+        ),
+        #[cfg(feature = "rustls")]
+        (
+            "the_ports_for_tls_and_for_plain_icap_are_told_apart",
+            tls::mixed_up_ports,
+        ),
     ];
-    let trial = |(name, test): (&str, fn())| {
+    let trial = |(name, test): (&'static str, fn())| {
         let run = move || {
             test();
             Ok::<(), Failed>(())

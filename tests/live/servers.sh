@@ -5,6 +5,8 @@
 #   live_folder            makes the private folder $LIVE_DIR
 #   start_clamd            sets ICAP_LIVE_CLAMD_SOCKET
 #   start_c_icap NAME      sets C_ICAP_PORT; may be called again with another NAME
+#   start_c_icap_tls       sets TLS_PORT, OTHER_NAME_PORT, EXPIRED_PORT, CLIENTS_PORT, and
+#                          ICAP_LIVE_TLS_DIR with the certificates
 #   start_haproxy A B      sets HAPROXY_PORT, in front of these two ports
 #   stop_all               on every way out
 # and by tests/live/c-icap, with which a test kills a c-icap and starts it again:
@@ -40,11 +42,37 @@ start_c_icap() {
     for ((attempt = 0; attempt < 20; attempt++)); do
         C_ICAP_PORT=$(free_port)
         fill_in c-icap.conf.in "$LIVE_DIR/$name.conf" "$name" "$C_ICAP_PORT"
+        [[ $name != tls ]] || tls_ports >>"$LIVE_DIR/$name.conf"
         ! launch_c_icap "$name" "$C_ICAP_PORT" || return 0
         forget "$SPAWNED"
         grep -qs 'Error binding' "$LIVE_DIR/$name.log" || break
     done
     give_up c-icap "$LIVE_DIR/$name.log" "$LIVE_DIR/$name.out"
+}
+
+# A c-icap that also listens for TLS: with a good certificate, with one for another name, with an
+# expired one, and once more with a good one but for clients with a certificate only.
+start_c_icap_tls() {
+    ICAP_LIVE_TLS_DIR=$LIVE_DIR/tls
+    make_certificates >"$LIVE_DIR/openssl.log" 2>&1 || give_up openssl "$LIVE_DIR/openssl.log"
+    start_c_icap tls
+}
+
+tls_ports() {
+    TLS_PORT=$(free_port)
+    OTHER_NAME_PORT=$(free_port)
+    EXPIRED_PORT=$(free_port)
+    CLIENTS_PORT=$(free_port)
+    tls_port "$TLS_PORT" server
+    tls_port "$OTHER_NAME_PORT" other-name
+    tls_port "$EXPIRED_PORT" expired
+    tls_port "$CLIENTS_PORT" server \
+        "client_ca=$ICAP_LIVE_TLS_DIR/ca.pem cafile=$ICAP_LIVE_TLS_DIR/ca.pem"
+}
+
+tls_port() {
+    local port=$1 name=$2 more=${3-}
+    echo "TlsPort 127.0.0.1:$port cert=$ICAP_LIVE_TLS_DIR/$name.pem key=$ICAP_LIVE_TLS_DIR/$name.key $more"
 }
 
 # What another process needs to end it is in files: its process group, and the files outside
@@ -152,6 +180,48 @@ signatures_of() {
 eicar() {
     # shellcheck disable=SC2016 # the $ is part of the text
     printf '%s%s' 'X5O!P%@AP[4\PZX54(P^)7CC)7}$EIC' 'AR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*'
+}
+
+# --- certificates -------------------------------------------------------------------------
+
+make_certificates() {
+    mkdir "$ICAP_LIVE_TLS_DIR" && (
+        cd "$ICAP_LIVE_TLS_DIR" &&
+            make_authority ca && make_authority other-ca &&
+            make_certificate server IP:127.0.0.1 20000101000000Z 20991231235959Z &&
+            make_certificate other-name DNS:av.example 20000101000000Z 20991231235959Z &&
+            make_certificate expired IP:127.0.0.1 20000101000000Z 20010101000000Z &&
+            make_certificate client DNS:client.example 20000101000000Z 20991231235959Z
+    )
+}
+
+make_authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+        -subj "/CN=$1" -keyout "$1.key" -out "$1.pem"
+}
+
+# `openssl ca`, because nothing else of OpenSSL 3.0 dates a certificate back.
+make_certificate() {
+    local name=$1 alt_name=$2 from=$3 to=$4
+    cat >"$name.cnf" <<END
+[ca]
+default_ca = ca
+database = $name.index
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+x509_extensions = extensions
+[any]
+commonName = supplied
+[extensions]
+subjectAltName = $alt_name
+END
+    : >"$name.index"
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+        -subj "/CN=$name" -keyout "$name.key" -out "$name.csr" &&
+        openssl ca -batch -notext -config "$name.cnf" -cert ca.pem -keyfile ca.key \
+            -startdate "$from" -enddate "$to" -in "$name.csr" -out "$name.pem"
 }
 
 # --- are they ready? ----------------------------------------------------------------------

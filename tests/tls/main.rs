@@ -3,5 +3,7 @@
 mod errors;
 mod front;
 mod pki;
+#[cfg(feature = "cli")]
+mod program;
 mod scans;
 mod settings;

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let client = arguments
         .settings
-        .of_client(Client::builder(&arguments.uri))
+        .of_client(Client::builder(&arguments.uri))?
         .build()?;
     if arguments.raw {
         let response = client.send(&Request::options(), Body::none(), &mut io::sink())?;

@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let builder = Scanner::builder(&arguments.uri)
         .max_size(arguments.max_size.0)
         .negotiate(!arguments.no_options);
-    let scanner = arguments.settings.of_scanner(builder).build()?;
+    let scanner = arguments.settings.of_scanner(builder)?.build()?;
     let service = arguments.uri.parse::<ServiceUri>()?.to_string();
     let format = Format {
         json: arguments.json,

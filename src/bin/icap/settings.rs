@@ -1,13 +1,16 @@
 //! The options that `scan` and `options` share, and how sizes and times are written.
 
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use icap_client::{ClientBuilder, ScannerBuilder};
+use icap_client::{ClientBuilder, ScannerBuilder, TlsConnector};
 
 /// What a service is, for `--help`.
 pub(crate) const SERVICE: &str =
-    "The service: icap://HOST[:PORT]/SERVICE[?ARGUMENTS], port 1344 if none is named";
+    "The service: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS], port 1344 (icaps: 11344)";
 
 /// How to talk to the service.
 #[derive(Debug, Args)]
@@ -32,30 +35,75 @@ pub(crate) struct Settings {
     /// A header field to send with each request; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
+
+    /// For icaps: trust these certificates (PEM), not the system's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+
+    /// For icaps: the client certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+
+    /// For icaps: the key of the client certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
 }
 
 impl Settings {
-    pub(crate) fn of_scanner(&self, mut builder: ScannerBuilder) -> ScannerBuilder {
+    pub(crate) fn of_scanner(
+        &self,
+        mut builder: ScannerBuilder,
+    ) -> Result<ScannerBuilder, Box<dyn Error>> {
+        if let Some(connector) = self.connector()? {
+            builder = builder.connector(connector);
+        }
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
-        builder
+        Ok(builder
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
             .write_timeout(self.write_timeout)
-            .deadline(self.deadline.0)
+            .deadline(self.deadline.0))
     }
 
-    pub(crate) fn of_client(&self, mut builder: ClientBuilder) -> ClientBuilder {
+    pub(crate) fn of_client(
+        &self,
+        mut builder: ClientBuilder,
+    ) -> Result<ClientBuilder, Box<dyn Error>> {
+        if let Some(connector) = self.connector()? {
+            builder = builder.connector(connector);
+        }
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
-        builder
+        Ok(builder
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
             .write_timeout(self.write_timeout)
-            .deadline(self.deadline.0)
+            .deadline(self.deadline.0))
     }
+
+    /// `None` where nothing is asked of it: the library has its own for `icaps`.
+    fn connector(&self) -> Result<Option<TlsConnector>, Box<dyn Error>> {
+        if self.ca_file.is_none() && self.client_cert.is_none() {
+            return Ok(None);
+        }
+        let mut builder = TlsConnector::builder();
+        if let Some(path) = &self.ca_file {
+            builder = builder
+                .roots_pem(&read(path)?)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) {
+            builder = builder.client_certificate_pem(&read(certificate)?, &read(key)?)?;
+        }
+        Ok(Some(builder.build()?))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// What is bounded, or `none`. A type of its own, because clap reads an `Option` as "may be left out".
