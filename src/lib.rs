@@ -107,8 +107,12 @@
 //!
 //! | feature | adds | for |
 //! | --- | --- | --- |
+//! | `rustls` | rustls with ring, rustls-native-certs | `icaps://` services, and `TlsConnector` for roots and client certificates of your own |
 //! | `testing` | nothing | `icap_client::testing`, an in-process ICAP server for your own tests |
-//! | `cli` | clap, indicatif, env_logger, serde_json | the program `icap` |
+//! | `cli` | clap, indicatif, env_logger, serde_json, and the features `rustls` and `testing` | the program `icap` |
+//!
+//! Without `rustls`, an `icaps://` service needs a [connector](ScannerBuilder::connector) of your own. In no
+//! case is it spoken to in plain.
 //!
 //! What a server should not have done is logged at warn, why a connection was closed at debug, through
 //! [`log`]; never content, and never credentials.
@@ -144,9 +148,6 @@ pub use proto::options::ServiceOptions;
 pub use proto::request::{Method, Request};
 pub use proto::response::Response;
 pub use proto::text::is_displayable;
-/// The rustls whose `ClientConfig` a [`TlsConnector`] can be made from: version 0.23.
-#[cfg(feature = "rustls")]
-pub use rustls;
 pub use scan::Scanner;
 pub use scan::builder::ScannerBuilder;
 pub use scan::content::Content;
@@ -154,6 +155,10 @@ pub use scan::evidence::{Resolution, Threat, ThreatKind, Threats};
 pub use scan::preview::Preview;
 pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
+
+/// The rustls whose `ClientConfig` a [`TlsConnector`] can be made from: version 0.23.
+#[cfg(feature = "rustls")]
+pub use rustls;
 
 /// The examples of the README are doctests too.
 #[cfg(doctest)]

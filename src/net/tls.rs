@@ -5,6 +5,9 @@
 //! by the system, or by the caller. There is no switch to leave any of this out; a server with a
 //! certificate of its own making is trusted by giving that certificate as the root.
 //!
+//! Every connection verifies anew: sessions are not resumed, which would save little, because connections
+//! are kept.
+//!
 //! **What is not:** whether a certificate was revoked, unless the caller's own [`ClientConfig`] says so.
 //!
 //! **Why session tickets are no stray answers.** What arrives on an idle connection shows that it cannot
@@ -24,6 +27,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -193,12 +197,15 @@ impl TlsConnectorBuilder {
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .with_root_certificates(roots);
-        match self.identity {
-            None => Ok(builder.with_no_client_auth()),
+        let mut config = match self.identity {
+            None => builder.with_no_client_auth(),
             Some((chain, key)) => builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|error| unusable("the client certificate", error)),
-        }
+                .map_err(|error| unusable("the client certificate", error))?,
+        };
+        // A resumed session would be trusted for what was verified days ago.
+        config.resumption = Resumption::disabled();
+        Ok(config)
     }
 }
 
@@ -242,4 +249,23 @@ fn system_roots() -> io::Result<RootCertStore> {
 fn unusable(what: &str, error: impl fmt::Display) -> io::Error {
     let text = format!("{what} cannot be used: {error}");
     io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificate_must_be_for_the_host_without_its_zone() {
+        for (uri, name) in [
+            ("icaps://av.example/s", "av.example"),
+            ("icaps://127.0.0.1/s", "127.0.0.1"),
+            ("icaps://[::1]:99/s", "::1"),
+            ("icaps://[fe80::1%eth0]/s", "fe80::1"),
+        ] {
+            let uri = uri.parse().unwrap();
+            assert_eq!(server_name(&uri).unwrap().to_str(), name);
+        }
+        assert!(server_name(&"icaps://a~b/s".parse().unwrap()).is_err());
+    }
 }

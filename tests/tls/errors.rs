@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use icap_client::testing::{CLEAN, Script, Server};
+use icap_client::testing::{Script, Server};
 use icap_client::{Content, Error, Phase, Scanner, TimeLimit, TlsConnector, Violation};
 
 use super::front::{Ending, Front};
@@ -247,22 +247,4 @@ fn a_host_that_no_certificate_can_name_is_refused() {
         "{}",
         chain(&error)
     );
-}
-
-#[test]
-fn an_answer_before_the_request_is_nobodys_answer() {
-    let server = Server::scripted([Script::new().send(CLEAN).read_to_end()]).unwrap();
-    let authority = Authority::new();
-    let config = authority.local().server(TLS13);
-    let front = Front::new(config, server.address(), Ending::Notified);
-    let scanner = Scanner::builder(&front.uri())
-        .negotiate(false)
-        .connector(authority.connector())
-        .build()
-        .unwrap();
-    let result = scanner.scan(Content::reader(&b"hello"[..]));
-    // It comes with the handshake, or just behind the request.
-    if let Err(error) = result {
-        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
-    }
 }

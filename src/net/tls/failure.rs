@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error, PeerMisbehaved};
+use rustls::{AlertDescription, CertificateError, Error};
 
 use crate::proto::text::displayable;
 
@@ -55,9 +55,6 @@ fn what_of(error: &Error) -> &'static str {
         Error::PeerIncompatible(_) => "the server knows no TLS version or cipher that is safe",
         Error::NoCertificatesPresented => "the server showed no certificate",
         Error::DecryptError => "what the server sent was changed on its way",
-        Error::PeerMisbehaved(PeerMisbehaved::TooManyKeyUpdateRequests) => {
-            "the server asked for new keys on and on"
-        }
         _ => "the server broke the TLS protocol",
     }
 }

@@ -30,6 +30,10 @@ use crate::net::stream::{Readiness, Stream, is_nothing_yet, is_stall};
 /// than it is read, must not hold it for ever.
 const READS_PER_LOOK: usize = 32;
 
+/// Bytes of plaintext that are taken before they have left: more than a chunk of content with its lines,
+/// so that each leaves in one write.
+const MOST_UNSENT: usize = 128 * 1024;
+
 /// A TLS session whose handshake is over.
 pub(super) struct TlsStream {
     tcp: TcpStream,
@@ -44,9 +48,10 @@ pub(super) struct TlsStream {
 impl TlsStream {
     pub(super) fn handshake(
         tcp: TcpStream,
-        tls: ClientConnection,
+        mut tls: ClientConnection,
         deadline: &Deadline,
     ) -> io::Result<Self> {
+        tls.set_buffer_limit(Some(MOST_UNSENT));
         let mut stream = Self {
             tcp,
             tls,
