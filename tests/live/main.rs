@@ -18,83 +18,85 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const URI: &str = "ICAP_LIVE_URI";
 const TESTFILES: &str = "ICAP_LIVE_TESTFILES";
 
+/// Each with a server.
+const TESTS: &[(&str, fn())] = &[
+    (
+        "every_test_file_gets_the_verdict_of_c_icap_client",
+        every_test_file,
+    ),
+    ("eicar_is_infected_with_its_name", eicar_is_infected),
+    ("a_clean_and_an_empty_file_are_clean", clean_and_empty),
+    (
+        "an_infected_archive_over_the_service_limit_is_never_clean",
+        infected_archives,
+    ),
+    (
+        "an_infected_file_returned_in_part_is_never_clean",
+        percent_mode,
+    ),
+    (
+        "a_type_the_service_does_not_scan_is_not_clean",
+        unscanned_type,
+    ),
+    (
+        "an_unknown_service_is_a_404_also_during_an_upload",
+        unknown_service,
+    ),
+    ("what_is_echoed_during_the_upload_does_not_deadlock", echo),
+    ("options_say_what_the_service_offers", options),
+    (
+        "echo_returns_what_was_sent_in_every_way_to_ask",
+        protocol::echo_returns_what_was_sent,
+    ),
+    (
+        "avscan_decides_the_same_in_every_way_to_ask",
+        protocol::avscan_decides_the_same_however_it_is_asked,
+    ),
+    (
+        "what_ex206_sends_back_is_put_together",
+        protocol::ex206_is_put_together,
+    ),
+    (
+        "a_large_echo_loses_nothing_in_either_direction",
+        protocol::a_large_echo_loses_nothing,
+    ),
+    (
+        "a_preview_of_a_pdf_is_no_verdict_on_what_is_behind_it",
+        protocol::a_preview_of_a_pdf_is_no_verdict,
+    ),
+    (
+        "a_c_icap_behind_haproxy_is_killed_and_comes_back",
+        failover::behind_haproxy,
+    ),
+    (
+        "one_of_two_endpoints_is_killed_and_comes_back",
+        failover::two_endpoints,
+    ),
+    #[cfg(feature = "rustls")]
+    ("over_tls_clean_and_infected_are_told_apart", tls::verdicts),
+    #[cfg(feature = "rustls")]
+    (
+        "over_tls_a_client_certificate_is_shown_where_it_is_required",
+        tls::client_certificate,
+    ),
+    #[cfg(feature = "rustls")]
+    (
+        "over_tls_what_is_wrong_with_a_certificate_is_said",
+        tls::errors,
+    ),
+    #[cfg(feature = "rustls")]
+    (
+        "the_ports_for_tls_and_for_plain_icap_are_told_apart",
+        tls::mixed_up_ports,
+    ),
+];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let is_live = std::env::var_os(URI).is_some();
     if !is_live && !arguments.list {
         println!("\nno real servers here: `tests/run` starts them and runs everything");
     }
-    let tests: &[(&str, fn())] = &[
-        (
-            "every_test_file_gets_the_verdict_of_c_icap_client",
-            every_test_file,
-        ),
-        ("eicar_is_infected_with_its_name", eicar_is_infected),
-        ("a_clean_and_an_empty_file_are_clean", clean_and_empty),
-        (
-            "an_infected_archive_over_the_service_limit_is_never_clean",
-            infected_archives,
-        ),
-        (
-            "an_infected_file_returned_in_part_is_never_clean",
-            percent_mode,
-        ),
-        (
-            "a_type_the_service_does_not_scan_is_not_clean",
-            unscanned_type,
-        ),
-        (
-            "an_unknown_service_is_a_404_also_during_an_upload",
-            unknown_service,
-        ),
-        ("what_is_echoed_during_the_upload_does_not_deadlock", echo),
-        ("options_say_what_the_service_offers", options),
-        (
-            "echo_returns_what_was_sent_in_every_way_to_ask",
-            protocol::echo_returns_what_was_sent,
-        ),
-        (
-            "avscan_decides_the_same_in_every_way_to_ask",
-            protocol::avscan_decides_the_same_however_it_is_asked,
-        ),
-        (
-            "what_ex206_sends_back_is_put_together",
-            protocol::ex206_is_put_together,
-        ),
-        (
-            "a_large_echo_loses_nothing_in_either_direction",
-            protocol::a_large_echo_loses_nothing,
-        ),
-        (
-            "a_preview_of_a_pdf_is_no_verdict_on_what_is_behind_it",
-            protocol::a_preview_of_a_pdf_is_no_verdict,
-        ),
-        (
-            "a_c_icap_behind_haproxy_is_killed_and_comes_back",
-            failover::behind_haproxy,
-        ),
-        (
-            "one_of_two_endpoints_is_killed_and_comes_back",
-            failover::two_endpoints,
-        ),
-        #[cfg(feature = "rustls")]
-        ("over_tls_clean_and_infected_are_told_apart", tls::verdicts),
-        #[cfg(feature = "rustls")]
-        (
-            "over_tls_a_client_certificate_is_shown_where_it_is_required",
-            tls::client_certificate,
-        ),
-        #[cfg(feature = "rustls")]
-        (
-            "over_tls_what_is_wrong_with_a_certificate_is_said",
-            tls::errors,
-        ),
-        #[cfg(feature = "rustls")]
-        (
-            "the_ports_for_tls_and_for_plain_icap_are_told_apart",
-            tls::mixed_up_ports,
-        ),
-    ];
     let trial = |(name, test): (&'static str, fn())| {
         let run = move || {
             test();
@@ -102,7 +104,7 @@ fn main() -> ExitCode {
         };
         Trial::test(name, run).with_ignored_flag(!is_live)
     };
-    let mut trials: Vec<Trial> = tests.iter().copied().map(trial).collect();
+    let mut trials: Vec<Trial> = TESTS.iter().copied().map(trial).collect();
     trials.push(Trial::test(
         "the_readme_shows_the_haproxy_configuration_of_these_tests",
         readme_shows_haproxy_configuration,

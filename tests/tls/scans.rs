@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use icap_client::rustls::SupportedProtocolVersion;
 use icap_client::testing::{CLEAN, Script, Server, eicar, infected};
 use icap_client::{
-    Connect, Content, Error, Phase, Readiness, Report, Scanner, ScannerBuilder, ServiceUri, Stream,
-    TimeLimit, TlsConnector, Verdict, Violation,
+    Connect, Content, Error, Phase, Preview, Readiness, Report, Scanner, ScannerBuilder,
+    ServiceUri, Stream, TimeLimit, TlsConnector, Verdict, Violation,
 };
 
 use super::front::{Ending, Front, Session};
@@ -74,9 +74,13 @@ fn assert_clean(result: Result<Report, Error>) {
 
 #[test]
 fn clean_and_infected_files_are_told_apart() {
-    for version in [TLS12, TLS13] {
+    for (version, preview) in [
+        (TLS12, Preview::Off),
+        (TLS13, Preview::Off),
+        (TLS13, Preview::Limit(4)),
+    ] {
         let it = with(Server::start().unwrap(), version, Ending::Notified, |b| {
-            b.negotiate(true)
+            b.negotiate(true).preview(preview)
         });
         assert_clean(it.scan_hello());
         let report = it.scanner.scan(Content::bytes(&eicar())).unwrap();
