@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use super::limits::MAX_FIELDS;
 use super::text::displayable;
@@ -188,10 +188,12 @@ pub(crate) fn legible_fields(lines: &[u8]) -> impl Iterator<Item = Field<'_>> {
         (!field.is_empty()).then_some(field)
     })
     .filter_map(|field| {
+        // Of a field that breaks off in a fold, the lines before it came whole.
+        let field = &field[..=memrchr(b'\n', field)?];
         let colon = memchr(b':', field)?;
         let (name, raw) = (&field[..colon], trim(&field[colon + 1..]));
         let name = std::str::from_utf8(trim(name)).ok()?;
-        field.ends_with(b"\n").then_some(Field { name, raw })
+        Some(Field { name, raw })
     })
 }
 
@@ -381,11 +383,11 @@ mod tests {
     #[test]
     fn what_is_legible_in_a_broken_head_is_found() {
         let lines =
-            b"ICAP/1.0 200 OK\r\nno colon\r\nX-A: 1\nX-B : 2\r\n\t3\r\n\r\nX-C: 4\r\nX-D: cut";
+            b"ICAP/1.0 200 OK\r\nno colon\r\nX-A: 1\nX-B : 2\r\n\t3\r\n\r\nX-C: 4\r\nX-D: 5\r\n\tcut";
         let found: Vec<_> = legible_fields(lines)
             .map(|f| (f.name(), f.text()))
             .collect();
-        let expected = [("X-A", "1"), ("X-B", "2 3"), ("X-C", "4")];
+        let expected = [("X-A", "1"), ("X-B", "2 3"), ("X-C", "4"), ("X-D", "5")];
         assert_eq!(found, expected.map(|(name, text)| (name, text.to_owned())));
     }
 
