@@ -1,0 +1,237 @@
+//! What real servers say, and what is made of it: every transcript in `tests/data/servers`, as it is,
+//! cut off, in pieces, and with parts changed.
+
+mod recorded;
+mod transcript;
+
+use icap_client::testing::{CLEAN, Script, Server, eicar};
+use icap_client::{Content, Error, Preview, Report, Scanner, ScannerBuilder};
+
+use recorded::Recording;
+use transcript::{Outcome, Transcript, all};
+
+fn scan(transcript: &Transcript, builder: ScannerBuilder) -> Result<Report, Error> {
+    let preview = transcript.preview().map_or(Preview::Off, Preview::Limit);
+    let scanner = builder
+        .negotiate(transcript.options.is_some())
+        .preview(preview)
+        .allow_206(transcript.allows_206());
+    let content = Content::bytes(&transcript.content);
+    scanner.build().unwrap().scan(content)
+}
+
+/// Plays it without a socket, at most `step` bytes at a time.
+fn replay(transcript: &Transcript, step: usize) -> Result<Report, Error> {
+    let answers = transcript.answers();
+    let recording = Recording { answers, step };
+    let builder = Scanner::builder("icap://av.example/avscan");
+    scan(transcript, builder.connector(recording))
+}
+
+fn is_clean(result: &Result<Report, Error>) -> bool {
+    result
+        .as_ref()
+        .is_ok_and(|report| report.verdict().is_clean())
+}
+
+fn is_infected(result: &Result<Report, Error>) -> bool {
+    result
+        .as_ref()
+        .is_ok_and(|report| report.verdict().is_infected())
+}
+
+/// Where the ICAP head ends.
+fn head_end(answer: &[u8]) -> usize {
+    answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap()
+        + 4
+}
+
+/// The fields of the ICAP head but `Encapsulated`; no field of that name is folded.
+fn fields(answer: &[u8]) -> Vec<u8> {
+    let head = &answer[..head_end(answer) - 2];
+    let lines = head.split_inclusive(|&byte| byte == b'\n').skip(1);
+    let kept = lines.filter(|line| !line.starts_with(b"Encapsulated:"));
+    kept.flatten().copied().collect()
+}
+
+#[test]
+fn each_transcript_leads_to_the_verdict_it_states() {
+    for transcript in all() {
+        let mut script = Script::new();
+        if let Some(options) = &transcript.options {
+            script = script.read_request().send(options);
+        }
+        script = script.read_request().send(&transcript.answer);
+        if let Some(then) = &transcript.then {
+            script = script.read_rest().send(then);
+        }
+        let server = Server::scripted([script]).unwrap();
+        let result = scan(&transcript, Scanner::builder(&server.uri()));
+        let outcome = Outcome::of(&result);
+        assert_eq!(
+            outcome, transcript.outcome,
+            "{}: {result:?}",
+            transcript.name
+        );
+    }
+}
+
+#[test]
+fn it_does_not_matter_in_what_pieces_an_answer_comes() {
+    for transcript in all() {
+        for step in [1, 2, 7, usize::MAX] {
+            let outcome = Outcome::of(&replay(&transcript, step));
+            assert_eq!(outcome, transcript.outcome, "{} by {step}", transcript.name);
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_cut_off_is_never_clean_and_what_was_found_stays_found() {
+    for transcript in all() {
+        let mut cut = transcript.clone();
+        let mut found = false;
+        let whole = cut.last().clone();
+        for len in 0..whole.len() {
+            *cut.last() = whole[..len].to_vec();
+            let result = replay(&cut, usize::MAX);
+            assert!(!is_clean(&result), "{} cut at {len}", cut.name);
+            if transcript.is_infected() {
+                assert!(!found || is_infected(&result), "{} lost at {len}", cut.name);
+                found = is_infected(&result);
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_an_answer_make_it_no_cleaner() {
+    for transcript in all() {
+        for behind in ["X", CLEAN] {
+            let mut longer = transcript.clone();
+            longer.last().extend_from_slice(behind.as_bytes());
+            let result = replay(&longer, usize::MAX);
+            assert!(!is_clean(&result), "{}: {result:?}", longer.name);
+            assert_eq!(
+                is_infected(&result),
+                transcript.is_infected(),
+                "{}",
+                longer.name
+            );
+        }
+    }
+}
+
+#[test]
+fn without_encapsulated_only_a_204_can_be_clean() {
+    for transcript in all() {
+        let mut without = transcript.clone();
+        let whole = without.last().clone();
+        let status_line = whole.split_inclusive(|&byte| byte == b'\n').next().unwrap();
+        let rest = [b"\r\n", &whole[head_end(&whole)..]].concat();
+        *without.last() = [status_line, &fields(&whole), &rest].concat();
+        let result = replay(&without, usize::MAX);
+        let is_204 = whole.starts_with(b"ICAP/1.0 204 ");
+        assert_eq!(
+            is_clean(&result),
+            transcript.is_clean() && is_204,
+            "{}",
+            without.name
+        );
+    }
+}
+
+#[test]
+fn what_is_found_in_the_icap_head_is_found_whatever_the_status() {
+    let mut moved = 0;
+    for transcript in all() {
+        let mut other = transcript.clone();
+        let whole = other.last().clone();
+        *other.last() = whole[..head_end(&whole)].to_vec();
+        if !transcript.is_infected() || !is_infected(&replay(&other, usize::MAX)) {
+            continue;
+        }
+        moved += 1;
+        for status in [
+            "200 OK",
+            "204 No Content",
+            "206 Partial Content",
+            "403 Forbidden",
+            "503 Busy",
+        ] {
+            let line = format!("ICAP/1.0 {status}\r\n");
+            let end = b"Encapsulated: null-body=0\r\n\r\n";
+            *other.last() = [line.as_bytes(), &fields(&whole), end].concat();
+            let outcome = Outcome::of(&replay(&other, usize::MAX));
+            let threats = &transcript.outcome.threats;
+            assert_eq!(&outcome.threats, threats, "{} as {status}", other.name);
+        }
+    }
+    assert!(moved > 20, "only {moved}");
+}
+
+#[test]
+fn every_server_is_there_in_every_shape_that_is_known_of_it() {
+    let transcripts = all();
+    for (server, shapes) in [
+        ("c-icap-", "clean infected blocked limit error modified"),
+        ("squidclamav-", "clean infected blocked"),
+        ("symantec-", "clean infected limit error"),
+        ("broadcom-", "clean infected limit error"),
+        ("symantec-dlp-", "blocked"),
+        ("skyhigh-", "clean infected blocked error"),
+        ("kaspersky-", "clean infected blocked"),
+        ("kwts-", "clean infected blocked"),
+        ("sophos-", "clean infected blocked"),
+        ("eset-", "clean infected blocked error"),
+        ("trend-", "clean infected blocked error"),
+        ("vision-one-", "clean blocked error"),
+        ("withsecure-", "clean infected"),
+        ("bitdefender-", "clean infected"),
+        ("drweb-", "clean infected error"),
+        ("fortisandbox-", "clean infected blocked limit"),
+        ("opswat-", "clean infected blocked limit modified"),
+        ("clearswift-", "infected limit"),
+        ("glasswall-", "clean modified"),
+        ("sslproxy-", "clean blocked"),
+    ] {
+        for shape in shapes.split(' ') {
+            let is_it = |t: &Transcript| t.name.starts_with(server) && t.field("shape") == shape;
+            assert!(transcripts.iter().any(is_it), "no {server}{shape}");
+        }
+    }
+}
+
+#[test]
+fn every_transcript_says_where_it_comes_from_and_why_it_is_read_so() {
+    for transcript in all() {
+        let source = transcript.field("source");
+        let is_known = source.starts_with("captured live") || source.starts_with("written from");
+        assert!(is_known, "{}: {source}", transcript.name);
+        assert!(
+            transcript.field("sent").starts_with("RESPMOD, Allow: 204"),
+            "{}",
+            transcript.name
+        );
+        assert!(!transcript.field("server").is_empty() && !transcript.field("why").is_empty());
+        let clean_though_not = transcript.is_clean() && transcript.field("shape") != "clean";
+        assert!(!clean_though_not, "{}", transcript.name);
+        assert_eq!(
+            transcript.is_infected(),
+            !transcript.outcome.threats.is_empty()
+        );
+    }
+}
+
+#[test]
+fn no_transcript_holds_what_virus_scanners_look_for() {
+    let eicar = eicar();
+    for transcript in all() {
+        let bytes = [transcript.content.clone(), transcript.answers().concat()].concat();
+        let has_it = bytes.windows(eicar.len()).any(|window| window == eicar);
+        assert!(!has_it, "{}", transcript.name);
+    }
+}
