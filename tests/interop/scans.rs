@@ -130,8 +130,12 @@ pub(crate) fn what_an_echo_returns_is_clean(server: &Running) {
         assert_eq!(*report.verdict(), Verdict::Clean, "{len}");
         assert_eq!(report.status(), Some(200), "{len}");
     }
+    // pyicap sends back while it is sent to, and after that a connection is not used again.
     let stats = scanner.stats();
-    assert_eq!(stats.connections_opened, 1, "{stats:?}");
+    let mut reasons = stats.closed_by_reason.keys();
+    let is_early = |reason: &&str| reason.starts_with("the answer began before");
+    assert!(reasons.all(is_early), "{stats:?}");
+    assert_eq!(stats.retries, 0, "{stats:?}");
 }
 
 pub(crate) fn five_megabytes_are_scanned_whole(server: &Running) {
