@@ -8,7 +8,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use icap_client::testing::{self, CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected};
+use icap_client::testing::{
+    self, CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected, options_with_preview,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -79,6 +81,7 @@ impl Icap {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("RUST_LOG")
+            .env("ICAP_PASSWORD", "hunter2")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -168,6 +171,65 @@ fn the_exit_status_tells_clean_from_found_from_unknown_and_found_wins() {
         assert_eq!(run.status, Some(status), "{files:?}: {run:?}");
         assert_eq!(run.lines().len(), files.len() + 1, "{run:?}");
     }
+}
+
+#[test]
+fn a_method_and_a_preview_are_sent_as_they_are_asked_for() {
+    let icap = Icap::with_files(&["clean"]);
+    let server = Server::answering(|request| {
+        let seen = (request.method(), request.preview());
+        let script = Script::new();
+        match seen {
+            ("OPTIONS", _) => script.send(options_with_preview(4)),
+            ("REQMOD", None) | ("RESPMOD", Some(4)) => script.send(CLEAN),
+            _ => script.send("ICAP/1.0 405 Not so\r\n\r\n"),
+        }
+    })
+    .unwrap();
+    let uri = server.uri();
+    let run = icap.run(&scan(&uri, &["--method", "reqmod", "clean"]));
+    assert_eq!(run.lines()[0], "clean: clean", "{run:?}");
+    let run = icap.run(&scan(&uri, &["--preview", "negotiated", "clean"]));
+    let why = "clean: not scanned: the service has seen only its beginning";
+    assert_eq!((run.lines()[0], run.status), (why, Some(2)), "{run:?}");
+    let run = icap.run(&scan(&uri, &["--preview", "1KiB", "clean"]));
+    assert_eq!(run.lines()[0], why, "{run:?}");
+    for wrong in [["--method", "options"], ["--preview", "some"]] {
+        let run = icap.run(&scan(&uri, &[&wrong[..], &["clean"]].concat()));
+        assert_eq!((run.status, run.out.as_str()), (Some(2), ""), "{run:?}");
+        assert!(run.err.contains("neither"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_password_comes_from_the_environment_and_is_not_shown() {
+    let icap = Icap::with_files(&["clean"]);
+    let asks = "ICAP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"av\"\r\n\r\n";
+    let server =
+        Server::answering(
+            move |request| match request.headers().get("Proxy-Authorization") {
+                Some(field) if *field.value() == *b"Basic am9lOmh1bnRlcjI=" => {
+                    Script::new().send(if request.method() == "OPTIONS" {
+                        OPTIONS_ANSWER
+                    } else {
+                        CLEAN
+                    })
+                }
+                _ => Script::new().send(asks),
+            },
+        )
+        .unwrap();
+    let uri = server.uri();
+    let run = icap.run(&scan(&uri, &["-v", "--user", "joe", "clean"]));
+    assert_eq!(run.lines()[0], "clean: clean", "{run:?}");
+    assert!(
+        !run.err.contains("hunter2") && !run.err.contains("aHVudGVyMg"),
+        "{run:?}"
+    );
+    let run = icap.run(&["options", "--user", "joe", &uri]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let run = icap.run(&scan(&uri, &["clean"]));
+    assert!(run.lines()[0].contains("407"), "{run:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use icap_client::{Content, Scanner, ServiceUri};
+use icap_client::{Content, Method, Preview, Scanner, ServiceUri};
 
 use crate::files::{Files, Found};
 use crate::progress::Progress;
@@ -56,6 +56,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = bound(size))]
     max_size: Bound<u64>,
 
+    /// As downloads (respmod) or uploads (reqmod) [default: what it takes]
+    #[arg(long, value_name = "METHOD", value_parser = method)]
+    method: Option<Method>,
+
+    /// Let the service decide on the beginning of a file: 'negotiated', or a size
+    ///
+    /// What it has seen no more of is not scanned.
+    #[arg(long, value_name = "SIZE", value_parser = preview)]
+    preview: Option<Preview>,
+
     /// Do not ask the service what it offers before the first file
     #[arg(long)]
     no_options: bool,
@@ -66,9 +76,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let files = Files::of(&arguments.files, arguments.recursive)?;
-    let builder = Scanner::builder(&arguments.uri)
+    let mut builder = Scanner::builder(&arguments.uri)
         .max_size(arguments.max_size.0)
-        .negotiate(!arguments.no_options);
+        .negotiate(!arguments.no_options)
+        .preview(arguments.preview.unwrap_or_default());
+    if let Some(method) = arguments.method {
+        builder = builder.method(method);
+    }
     let scanner = arguments.settings.of_scanner(builder)?.build()?;
     let service = arguments.uri.parse::<ServiceUri>()?.to_string();
     let format = Format {
@@ -81,6 +95,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         printed => printed,
     };
     Ok(session.status(printed))
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "respmod" => Ok(Method::Respmod),
+        "reqmod" => Ok(Method::Reqmod),
+        _ => Err("neither respmod nor reqmod".to_owned()),
+    }
+}
+
+fn preview(text: &str) -> Result<Preview, String> {
+    if text == "negotiated" {
+        return Ok(Preview::Negotiated);
+    }
+    let limit = size(text).map_err(|_| "neither 'negotiated' nor a size".to_owned())?;
+    Ok(Preview::Limit(usize::try_from(limit).unwrap_or(usize::MAX)))
 }
 
 /// A scanner at work, and what came of it so far.

@@ -36,6 +36,10 @@ pub(crate) struct Settings {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
+    /// Who to be if it asks; the password is in ICAP_PASSWORD
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
     /// For icaps: trust these certificates (PEM), not the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -60,6 +64,9 @@ impl Settings {
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
+        if let Some((user, password)) = self.credentials()? {
+            builder = builder.credentials(user, &password);
+        }
         Ok(builder
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
@@ -77,11 +84,24 @@ impl Settings {
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
+        if let Some((user, password)) = self.credentials()? {
+            builder = builder.credentials(user, &password);
+        }
         Ok(builder
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
             .write_timeout(self.write_timeout)
             .deadline(self.deadline.0))
+    }
+
+    /// Not from the command line, which everybody on the machine can read.
+    fn credentials(&self) -> Result<Option<(&str, String)>, Box<dyn Error>> {
+        let Some(user) = &self.user else {
+            return Ok(None);
+        };
+        let password = std::env::var("ICAP_PASSWORD")
+            .map_err(|_| "--user needs the password in the variable ICAP_PASSWORD")?;
+        Ok(Some((user, password)))
     }
 
     /// `None` where nothing is asked of it: the library has its own for `icaps`.
