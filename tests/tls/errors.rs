@@ -204,13 +204,12 @@ fn a_handshake_that_does_not_end_meets_the_connect_timeout() {
         let _ = std::io::copy(&mut &stream, &mut std::io::sink());
     });
     let dripping = listener(|mut stream| {
-        // The beginning of a handshake record of 16 KiB, whose bytes never stop coming.
+        // The beginning of a handshake record of 16 KiB, whose bytes come for ten seconds.
         let header = [22, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc];
-        let mut bytes = header.into_iter().chain(std::iter::repeat(0));
-        while stream
-            .write_all(&[bytes.next().unwrap_or_default()])
-            .is_ok()
-        {
+        for byte in header.into_iter().chain([0; 1000]) {
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
             thread::sleep(Duration::from_millis(10));
         }
     });

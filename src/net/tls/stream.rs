@@ -284,8 +284,10 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Arc;
     use std::thread;
+    use std::time::Instant;
 
     const SOON: Duration = Duration::from_millis(20);
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     struct Server {
         tcp: TcpStream,
@@ -358,7 +360,7 @@ mod tests {
 
     /// What is there when something has arrived.
     fn look_at_what_comes(client: &mut TlsStream) -> Readiness {
-        client.tcp.set_read_timeout(None).unwrap();
+        client.set_read_timeout(PATIENCE).unwrap();
         client.tcp.peek(&mut [0]).unwrap();
         client.readiness().unwrap()
     }
@@ -398,9 +400,11 @@ mod tests {
         let (mut client, mut server) = pair();
         server.send();
         client.tcp.peek(&mut [0]).unwrap();
-        client.set_read_timeout(Duration::from_secs(3600)).unwrap();
+        client.set_read_timeout(PATIENCE).unwrap();
+        let began = Instant::now();
         let error = client.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(began.elapsed() < PATIENCE, "it waited for more");
     }
 
     #[test]
@@ -447,7 +451,7 @@ mod tests {
         server.say(b"before");
         server.tcp.write_all(&[23, 3, 3, 0, 20]).unwrap();
         server.tcp.write_all(&[9; 20]).unwrap();
-        client.set_read_timeout(Duration::from_secs(3600)).unwrap();
+        client.set_read_timeout(PATIENCE).unwrap();
         let (mut heard, mut buf) = (Vec::new(), [0; 9]);
         let error = loop {
             match client.read(&mut buf) {
@@ -466,6 +470,23 @@ mod tests {
             let error = client.write(b"x").unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         }
+    }
+
+    #[test]
+    fn a_write_that_fails_says_what_the_alert_said() {
+        let (mut client, mut server) = pair();
+        let mut garbage = &[23, 3, 3, 0, 5, 1, 2, 3, 4, 5][..];
+        server.tls.read_tls(&mut garbage).unwrap();
+        server.tls.process_new_packets().unwrap_err();
+        server.send();
+        drop(server);
+        let error = loop {
+            // The first may succeed; the reset it causes makes others fail.
+            if let Err(error) = client.write(b"x") {
+                break error;
+            }
+        };
+        assert!(error.to_string().contains("alert"), "{error}");
     }
 
     #[test]
