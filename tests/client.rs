@@ -200,3 +200,25 @@ fn headers_of_the_client_go_into_every_request() {
         .build();
     assert!(matches!(reserved, Err(Error::Input(_))));
 }
+
+#[test]
+fn nothing_of_the_callers_own_head_is_shown_when_it_comes_back() {
+    let head = "POST /up HTTP/1.1\r\nCookie: SECRET\r\n\r\n";
+    let answer = |head: &str| {
+        let len = head.len();
+        format!("ICAP/1.0 200 OK\r\nEncapsulated: req-hdr=0, null-body={len}\r\n\r\n{head}")
+    };
+    for answer in [answer(head), answer(&head.replace("HTTP/1.1", "HTTP/9"))] {
+        let (client, _server) = client(Script::new().read_request().send(answer));
+        let request = Request::reqmod().http_request(head.as_bytes()).unwrap();
+        let result = client.send(&request, Body::none(), &mut io::sink());
+        let shown = match &result {
+            Ok(response) => format!("{response:?}"),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        assert!(
+            !shown.contains("SECRET") && !shown.contains("/up"),
+            "{shown}"
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! A preview stops the upload until the service has decided (RFC 3507 §4.5).
 
+use std::io::{self, Read};
 use std::time::Duration;
 
 use icap_client::testing::{
@@ -118,6 +119,56 @@ fn a_204_to_a_preview_is_not_clean_for_what_was_not_sent() {
 }
 
 #[test]
+fn trust_in_a_preview_needs_a_preview_that_was_seen() {
+    let only = Verdict::NotScanned(NotScanned::PreviewOnly);
+    // Before the preview was there.
+    let script = Script::new().read_bytes(10).send(CLEAN).read_to_end();
+    let server = Server::scripted([script]).unwrap();
+    let builder = previewing(&server).preview(Preview::Limit(300_000));
+    let scanner = builder.trust_preview(true).build().unwrap();
+    let content = vec![b'x'; 400_000];
+    let early = scanner.scan(Content::reader(Slow(&content)));
+    assert_eq!(early.unwrap().verdict(), &only);
+    // Of nothing.
+    let server = Server::answering(|_| Script::new().send(CLEAN)).unwrap();
+    let builder = previewing(&server).preview(Preview::Limit(0));
+    let scanner = builder.trust_preview(true).build().unwrap();
+    assert_eq!(verdict(scanner.scan(Content::bytes(b"abcde"))), only);
+}
+
+/// A reader that takes its time for the first bytes: the fault that is injected.
+struct Slow<'a>(&'a [u8]);
+
+impl Read for Slow<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.0.len() > 300_000 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let len = buf.len().min(20_000);
+        self.0.read(&mut buf[..len])
+    }
+}
+
+#[test]
+fn a_preview_of_any_size_is_bounded_by_the_content() {
+    use icap_client::{Body, Client, Request};
+    let server = Server::with_preview(usize::MAX).unwrap();
+    let client = Client::new(&server.uri()).unwrap();
+    for size in [0, 1, usize::MAX] {
+        let request = Request::respmod().preview(size);
+        let body = Body::from(&b"hello"[..]);
+        let response = client.send(&request, body, &mut io::sink()).unwrap();
+        assert_eq!(response.status(), 204, "{size}");
+        assert!(!response.answers_preview_only(), "{size}");
+    }
+    let server = Server::answering(|_| Script::new().send(CLEAN)).unwrap();
+    let client = Client::new(&server.uri()).unwrap();
+    let body = Body::from(&b"hello"[..]);
+    let response = client.send(&Request::respmod().preview(2), body, &mut io::sink());
+    assert!(response.unwrap().answers_preview_only());
+}
+
+#[test]
 fn a_204_to_a_preview_needs_no_permission_but_one_behind_it_does() {
     use icap_client::{Body, Client, Request};
     let continued = Script::new().read_request().send(CONTINUE).read_rest();
@@ -128,7 +179,7 @@ fn a_204_to_a_preview_needs_no_permission_but_one_behind_it_does() {
     .unwrap();
     let client = Client::new(&server.uri()).unwrap();
     let request = Request::respmod().allow_204(false).preview(4);
-    let send = || client.send(&request, Body::from(&b"abcde"[..]), &mut std::io::sink());
+    let send = || client.send(&request, Body::from(&b"abcde"[..]), &mut io::sink());
     assert_eq!(send().unwrap().status(), 204);
     assert_eq!(violation_of(send().unwrap_err()), Violation::Unexpected204);
 }

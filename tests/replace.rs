@@ -1,12 +1,13 @@
 //! What the service sends back goes to the caller: other content, a page, or the original with a new
 //! beginning.
 
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
 
 use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected};
 use icap_client::{
-    Body, Client, Content, Error, Limit, Preview, Report, Request, Scanner, ScannerBuilder,
-    Verdict, Violation,
+    Body, Client, Content, Error, Limit, NotScanned, Preview, Report, Request, Scanner,
+    ScannerBuilder, TimeLimit, Verdict, Violation,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";
@@ -241,6 +242,194 @@ fn a_second_answer_behind_a_206_is_another_requests_unless_there_was_none() {
     assert!(clean.verdict().is_clean() && server.connections() == 2);
     let result = scanner.scan(Content::bytes(b"hello"));
     assert_eq!(violation(result), Violation::TrailingBytes);
+}
+
+/// Gives other bytes when it is read again.
+struct Changing {
+    passes: [&'static [u8]; 2],
+    pass: usize,
+    rest: &'static [u8],
+    pause: Duration,
+}
+
+impl Changing {
+    fn new(first: &'static [u8], second: &'static [u8]) -> Self {
+        Self {
+            passes: [first, second],
+            pass: 0,
+            rest: first,
+            pause: Duration::ZERO,
+        }
+    }
+}
+
+impl Read for Changing {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.pass > 0 {
+            std::thread::sleep(self.pause);
+        }
+        self.rest.read(&mut buf[..1])
+    }
+}
+
+impl Seek for Changing {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let len = self.passes[0].len() as u64;
+        let at = |rest: &[u8]| len - rest.len() as u64;
+        match to {
+            SeekFrom::Current(0) => Ok(at(self.rest)),
+            SeekFrom::End(0) => Ok(len),
+            SeekFrom::Start(0) => {
+                self.pass += usize::from(self.rest.is_empty());
+                self.rest = self.passes[self.pass.min(1)];
+                Ok(0)
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+#[test]
+fn what_is_put_behind_a_206_is_what_was_sent() {
+    let server = answering(partial("HE", "; use-original-body=2"));
+    let scanner = unasked(&server).allow_206(true).build().unwrap();
+    for (second, is_the_same) in [(b"hello", true), (b"hellO", false), (b"EVIL!", false)] {
+        let content = Content::seekable(Changing::new(b"hello", second));
+        let (result, output) = replace(&scanner, content);
+        match result {
+            Ok(_) => assert!(is_the_same && output == "HEllo", "{output}"),
+            Err(Error::Content(error)) => {
+                assert!(!is_the_same && !output.ends_with(['O', '!']), "{output}");
+                assert!(
+                    error.to_string().contains("cannot read the content"),
+                    "{error}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_deadline_bounds_what_is_put_behind_a_206_too() {
+    let server = answering(partial("HE", "; use-original-body=2"));
+    let deadline = Duration::from_millis(300);
+    let scanner = unasked(&server).allow_206(true).deadline(deadline).build();
+    let mut content = Changing::new(&[b'x'; 100], &[b'x'; 100]);
+    content.pause = Duration::from_millis(60);
+    let (result, _) = replace(&scanner.unwrap(), Content::seekable(content));
+    match result {
+        Err(Error::Timeout(error)) => assert_eq!(error.limit(), TimeLimit::Deadline),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_found_outweighs_what_a_206_refers_to() {
+    for (extension, is_allowed) in [
+        ("; use-original-body=0", true),
+        ("; use-original-body=99", true),
+        ("; use-original-body=0", false),
+    ] {
+        let found = partial("page", extension);
+        let found = found.replace("Encapsulated", "X-Virus-ID: Eicar\r\nEncapsulated");
+        let server = answering(found);
+        let scanner = unasked(&server).allow_206(is_allowed).build().unwrap();
+        for content in [Content::bytes(b"hello"), Content::reader(&b"hello"[..])] {
+            let (result, output) = replace(&scanner, content);
+            assert!(result.unwrap().verdict().is_infected(), "{extension}");
+            assert_eq!(output, "page", "nothing of the infected content");
+        }
+    }
+}
+
+#[test]
+fn a_caller_who_takes_its_time_is_not_the_servers_fault() {
+    struct Slow;
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // The time is the fault that is injected here.
+            std::thread::sleep(Duration::from_millis(150));
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let answer = echo(OK, b"other");
+    let (start, end) = answer.split_at(answer.len() - 5);
+    let script = Script::new().read_request().send(start);
+    let script = script.wait(Duration::from_millis(50)).send(end).hold();
+    let server = Server::scripted([script]).unwrap();
+    let timeout = Duration::from_millis(100);
+    let scanner = unasked(&server).read_timeout(timeout).suspend_after(1);
+    let scanner = scanner.build().unwrap();
+    let report = scanner.scan_replace(Content::bytes(b"hello"), &mut Slow);
+    assert!(report.is_ok(), "{report:?}");
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+#[test]
+fn the_late_answer_to_another_request_is_not_passed_on() {
+    let late = echo(OK, b"THE FILE OF SOMEBODY ELSE");
+    let first = Script::new().read_request().send(CLEAN).read_bytes(2000);
+    let server = Server::scripted([
+        first.send(late).hold(),
+        Script::new().read_request().send(echo(OK, b"other")).hold(),
+    ])
+    .unwrap();
+    let scanner = unasked(&server).build().unwrap();
+    assert!(
+        scanner
+            .scan(Content::bytes(b"first"))
+            .unwrap()
+            .verdict()
+            .is_clean()
+    );
+    let large = vec![b'x'; 20_000_000];
+    let (result, output) = replace(&scanner, Content::bytes(&large));
+    assert!(matches!(result.unwrap().verdict(), Verdict::Modified(_)));
+    assert_eq!(output, "other");
+}
+
+#[test]
+fn what_was_found_counts_also_if_the_caller_cannot_take_the_page() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let answer = String::from_utf8(echo(OK, b"page")).unwrap();
+    let answer = answer.replace("0\r\n\r\n", "0\r\nX-Virus-ID: Late\r\n\r\n");
+    let server = answering(answer);
+    let scanner = unasked(&server).build().unwrap();
+    let report = scanner.scan_replace(Content::bytes(b"hello"), &mut Full);
+    assert!(report.unwrap().verdict().is_infected());
+}
+
+#[test]
+fn the_status_of_an_error_page_that_was_sent_is_not_the_services() {
+    let page = |status: &str| format!("HTTP/1.1 {status}\r\n\r\n");
+    for (sent, back, is_echo) in [
+        ("404 Not Found", "404 Not Found", true),
+        ("200 OK", "404 Not Found", false),
+        ("404 Not Found", "403 Forbidden", false),
+    ] {
+        let server = answering(echo(&page(back), b"hello"));
+        let scanner = unasked(&server).build().unwrap();
+        let head = page(sent);
+        let content = Content::bytes(b"hello").http_response(head.as_bytes());
+        let report = scanner.scan(content).unwrap();
+        match report.verdict() {
+            Verdict::NotScanned(NotScanned::Echoed) => assert!(is_echo, "{sent} {back}"),
+            Verdict::Blocked(_) => assert!(!is_echo, "{sent} {back}"),
+            other => panic!("{other}"),
+        }
+    }
 }
 
 #[test]

@@ -107,6 +107,29 @@ fn any_other_request_back_is_not_clean() {
 }
 
 #[test]
+fn a_request_that_goes_elsewhere_is_another_request() {
+    for (host, is_clean) in [("files.example", true), ("blocked.invalid", false)] {
+        let back = request_back("POST /up HTTP/1.1", &format!("Host: {host}\r\n"), "hello");
+        let options = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            _ => Script::new().send(&back),
+        })
+        .unwrap();
+        let scanner = reqmod(&server).build().unwrap();
+        let head = b"POST /up HTTP/1.1\r\nHost: files.example\r\n\r\n";
+        let report = scanner.scan(Content::bytes(b"hello").http_request(head));
+        assert_eq!(report.unwrap().verdict().is_clean(), is_clean, "{host}");
+    }
+}
+
+#[test]
+fn an_infection_told_in_the_head_of_the_request_that_comes_back_counts() {
+    let back = request_back(LINE, "X-Virus-ID: Eicar\r\n", "hello");
+    assert!(verdict_on(back, false).is_infected());
+}
+
+#[test]
 fn a_response_in_place_of_the_request_is_a_refusal_or_other_content() {
     let blocked = verdict_on(response_back("403 Forbidden", "no"), false);
     assert!(matches!(blocked, Verdict::Blocked(_)), "{blocked}");

@@ -228,6 +228,8 @@ fn requests_of_a_client() {
         Body::none(),
     );
     send("client_respmod_without_heads", Request::respmod(), hello());
+    let no_body = Body::none().trailer("X-Sum", "42").unwrap();
+    send("client_trailers_of_no_body", Request::respmod(), no_body);
     let with_trailer = hello().trailer("X-Sum", "42").unwrap();
     send(
         "client_trailers",

@@ -115,7 +115,7 @@ impl<'a> Body<'a> {
         self
     }
 
-    /// Adds a field that follows the body (RFC 9112 §7.1.2), for a service that said `Allow:
+    /// Adds a field that follows the body, if there is one (RFC 9112 §7.1.2), for a service that said `Allow:
     /// trailers`. The ICAP head announces its name.
     ///
     /// # Errors
@@ -138,9 +138,11 @@ impl<'a> Body<'a> {
         mut self,
         offset: u64,
         output: &mut dyn Write,
+        is_in_time: impl Fn() -> Result<(), crate::Error>,
     ) -> Result<(), crate::Error> {
         let mut left_out = offset;
         loop {
+            is_in_time()?;
             let has_ended = self.gather()?;
             self.check_length(has_ended)?;
             let bytes = self.chunk.bytes();
@@ -203,7 +205,9 @@ impl<'a> Body<'a> {
     ///
     /// Of a preview, one byte more is read than it has: only so can it be known whether it is all.
     fn gather(&mut self) -> Result<bool, ContentError> {
-        let limit = self.preview.map_or(CHUNK, |left| CHUNK.min(left + 1));
+        let limit = self
+            .preview
+            .map_or(CHUNK, |left| CHUNK.min(left.saturating_add(1)));
         let began = Instant::now();
         while self.chunk.filled < limit && began.elapsed() < GATHERING {
             match self.read_once(limit) {
@@ -312,6 +316,9 @@ impl Outgoing for Body<'_> {
     }
 
     fn trailer_names(&self) -> Vec<&str> {
+        if !self.is_some() {
+            return Vec::new();
+        }
         self.trailers
             .iter()
             .map(|(name, _)| name.as_str())

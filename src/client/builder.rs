@@ -66,7 +66,8 @@ macro_rules! connection_settings {
             self
         }
 
-        /// Adds a field to every ICAP request, for example a `User-Agent` or a customer's key.
+        /// Adds a field to every ICAP request to every server, for example a `User-Agent` or a
+        /// customer's number.
         pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
             let header = (name.to_owned(), value.as_ref().to_vec());
             self.settings.headers.push(header);

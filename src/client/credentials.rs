@@ -52,19 +52,34 @@ impl Credentials {
     /// Whether an answer asks for them; then they are sent from now on.
     pub(crate) fn answer(&self, response: &Response) -> bool {
         let challenges = response.headers();
-        let is_basic = |challenge: &[u8]| {
-            let scheme = challenge.split(|&b| b == b' ').next().unwrap_or_default();
-            scheme.eq_ignore_ascii_case(b"Basic")
-        };
         let asks = response.status() == 407
             && challenges
                 .get_all("Proxy-Authenticate")
-                .any(|field| field.tokens().any(is_basic));
+                .any(|field| offers_basic(&field.value()));
         if asks {
             self.are_wanted.store(true, Ordering::Relaxed);
         }
         asks
     }
+}
+
+/// Whether a list of challenges has one of the scheme `Basic`: `Digest realm="a, Basic b"` has none.
+fn offers_basic(challenges: &[u8]) -> bool {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let mut outside = challenges.to_vec();
+    for byte in &mut outside {
+        is_quoted ^= *byte == b'"' && !is_escaped;
+        is_escaped = is_quoted && *byte == b'\\' && !is_escaped;
+        if is_quoted {
+            *byte = b'_';
+        }
+    }
+    let is_basic = |challenge: &[u8]| {
+        let mut words = challenge.split(|b| b" \t".contains(b));
+        let scheme = words.find(|word| !word.is_empty());
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Basic"))
+    };
+    outside.split(|&b| b == b',').any(is_basic)
 }
 
 impl fmt::Debug for Credentials {
@@ -86,6 +101,27 @@ mod tests {
         assert_eq!(name, "Proxy-Authorization");
         assert_eq!(value, b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(format!("{credentials:?}"), "Credentials(..)");
+    }
+
+    #[test]
+    fn basic_is_a_scheme_and_not_a_word_in_a_realm() {
+        for (challenges, is_basic) in [
+            ("Basic realm=\"a\"", true),
+            ("basic", true),
+            ("Digest realm=\"a\", BASIC realm=\"b\"", true),
+            ("Digest realm=\"a\", nonce=1,  Basic\trealm=b", true),
+            ("Digest realm=\"staff, Basic users\"", false),
+            ("Digest realm=\"a\\\", Basic b\"", false),
+            ("Digest realm=\"a, Basic b", false),
+            ("Basically realm=\"a\"", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                offers_basic(challenges.as_bytes()),
+                is_basic,
+                "{challenges}"
+            );
+        }
     }
 
     #[test]

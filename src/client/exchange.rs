@@ -41,6 +41,8 @@ pub(crate) struct Exchange<'x> {
     pub(crate) reader: ResponseReader,
     /// Where the answer's body goes.
     pub(crate) output: &'x mut dyn Write,
+    /// What goes there is used, and not only looked at.
+    pub(crate) is_passed_on: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) deadline: Deadline,
     /// Names the service in errors.
@@ -109,6 +111,8 @@ pub(crate) struct Answer {
     pub(crate) request_complete: bool,
     /// It is the answer to a preview, of all of the content or of a part.
     pub(crate) answers_preview: bool,
+    /// It began before what it answers was completely written.
+    pub(crate) is_early: bool,
     /// Bytes of content that were written.
     pub(crate) content_sent: u64,
     /// What came behind the answer, safe to show; none for nothing or only a line end.
@@ -318,7 +322,9 @@ impl Exchange<'_> {
             return self.disconnected(Phase::Write, closed());
         }
         // Only for the error's sake: it shows who is there.
-        let _ = self.connection.read(self.timeouts.read);
+        if let Some(timeout) = self.deadline.cap(self.timeouts.read) {
+            let _ = self.connection.read(timeout);
+        }
         self.violation(Violation::Unsolicited)
     }
 
@@ -355,8 +361,12 @@ impl Exchange<'_> {
     }
 
     fn is_204(&self) -> bool {
-        let response = self.reader.response();
-        response.is_some_and(|response| response.status() == 204)
+        self.status() == Some(204)
+    }
+
+    /// The status of the final answer, once its ICAP head is there.
+    fn status(&self) -> Option<u16> {
+        self.reader.response().map(Response::status)
     }
 
     /// Reads once and feeds the answer; a stall is no error here, because the caller knows the time.
@@ -375,28 +385,49 @@ impl Exchange<'_> {
 
     /// Feeds what was read to the answer, up to the answer's end.
     fn feed(&mut self) -> Result<(), Error> {
+        // What the service says behind what the caller could not take still counts.
+        let mut written = Ok(());
         loop {
             let (used, event) = match self.reader.feed(self.connection.unread()) {
                 Ok(step) => step,
-                Err(violation) => return Err(self.violation(violation)),
+                Err(violation) => return written.and(Err(self.violation(violation))),
             };
             let is_done = matches!(event, Event::NeedsMore | Event::End);
-            let is_continue = event == Event::Interim(100);
+            let (is_continue, is_head) = (event == Event::Interim(100), event == Event::Head);
             // The page that asks for credentials is not the caller's, who may yet get an answer.
-            let response = self.reader.response();
-            let is_wanted = response.is_some_and(|response| response.status() != 407);
+            let is_wanted = self.status() != Some(407) && written.is_ok();
             if let (Event::Body(data), true) = (event, is_wanted) {
-                self.output.write_all(data).map_err(Error::Output)?;
+                written = self.output.write_all(data).map_err(Error::Output);
+                // The time the caller's writer took is not the server's.
+                self.progress.moved = Instant::now();
             }
             self.connection.consume(used);
             if is_continue {
                 self.take_continue()?;
             }
+            if is_head {
+                self.refuse_what_may_be_anothers()?;
+            }
             if is_done {
                 self.progress.final_early |= !self.is_due() && self.reader.has_begun_final();
-                return Ok(());
+                return written;
             }
         }
+    }
+
+    /// Content that comes too early on a connection that was used before may be what the request before
+    /// asked for, and of another person. It is not passed on.
+    fn refuse_what_may_be_anothers(&self) -> Result<(), Error> {
+        let response = self.reader.response();
+        let is_content = |response: &Response| {
+            let is_refusal = response.http_status().is_some_and(|status| status >= 300);
+            matches!(response.status(), 200..=299) && !is_refusal
+        };
+        if self.is_passed_on && self.is_reused && !self.is_due() && response.is_some_and(is_content)
+        {
+            return Err(self.violation(Violation::EarlyAnswer));
+        }
+        Ok(())
     }
 
     /// Whether a final answer is to be expected: the request is written, or the preview is.
@@ -438,7 +469,11 @@ impl Exchange<'_> {
         }
         match self.connection.readiness() {
             // A failure is the connection's and not the answer's, which is complete.
-            Ok(Readiness::Readable) => drop(self.connection.read(self.timeouts.read)),
+            Ok(Readiness::Readable) => {
+                if let Some(timeout) = self.deadline.cap(self.timeouts.read) {
+                    let _ = self.connection.read(timeout);
+                }
+            }
             // A reset proves that the server threw away what it had not read of the content.
             Err(_) if self.is_204() => return Err(self.violation(Violation::IncompleteUpload)),
             Ok(Readiness::Closed) if self.is_204() && self.progress.answered_early => {
@@ -458,6 +493,7 @@ impl Exchange<'_> {
         let Progress {
             request_written,
             stage,
+            final_early,
             content_sent,
             ..
         } = self.progress;
@@ -474,9 +510,10 @@ impl Exchange<'_> {
         };
         match response {
             Some(response) => Ok(Answer {
-                response,
+                response: response.of_preview_only(stage == Stage::Decision),
                 request_complete: request_written && stage != Stage::Decision,
                 answers_preview: matches!(stage, Stage::Preview | Stage::Decision),
+                is_early: final_early,
                 content_sent,
                 trailing: shown,
                 close_reason,

@@ -92,6 +92,8 @@ pub(crate) struct Delivery<'d> {
     pub(crate) request: &'d Request,
     pub(crate) content: &'d mut dyn Outgoing,
     pub(crate) output: &'d mut dyn Write,
+    /// What goes there is used, and not only looked at.
+    pub(crate) is_passed_on: bool,
     /// Bytes the answer's body may have.
     pub(crate) answer_limit: u64,
     pub(crate) deadline: Deadline,
@@ -127,7 +129,7 @@ impl Client {
 
     /// Sends a request and reads the answer, whose body goes to `output` while it arrives, even while
     /// the request is still being sent. If a 206 says that the original goes on behind it, that part of
-    /// `body` is put there too, so that `output` holds the whole.
+    /// `body` is put there too, so that `output` holds the whole. The page of a 407 is not.
     ///
     /// # Errors
     ///
@@ -141,12 +143,14 @@ impl Client {
         output: &mut impl Write,
     ) -> Result<Response, Error> {
         let mut body = body.into();
+        let deadline = self.start();
         let mut delivery = Delivery {
             request,
             content: &mut body,
             output,
+            is_passed_on: true,
             answer_limit: self.shared.answer_limit,
-            deadline: self.start(),
+            deadline,
             admission: None,
             must_keep: |_, _| false,
         };
@@ -157,21 +161,21 @@ impl Client {
             let seen = reply.answer.trailing.unwrap_or_default();
             return Err(protocol_error(self.name(), violation, seen));
         }
-        let sent = reply.answer.content_sent;
-        let response = reply.settle(self).response;
-        self.complete(&response, sent, &mut body, output)?;
-        Ok(response)
+        let answer = reply.settle(self);
+        self.complete(&answer, &deadline, &mut body, output)?;
+        Ok(answer.response)
     }
 
     /// Puts the part of the original that a 206 refers to behind what came.
     pub(crate) fn complete(
         &self,
-        response: &Response,
-        sent: u64,
+        answer: &Answer,
+        deadline: &Deadline,
         content: &mut dyn Outgoing,
         output: &mut dyn Write,
     ) -> Result<(), Error> {
-        let Some(offset) = response.use_original_body() else {
+        let sent = answer.content_sent;
+        let Some(offset) = answer.response.use_original_body() else {
             return Ok(());
         };
         if !content.can_begin_again() {
@@ -184,12 +188,14 @@ impl Client {
             .into());
         }
         let original = content.begin()?;
-        let length = original.declared_len().unwrap_or(sent);
-        if offset > length {
+        if offset > original.declared_len().unwrap_or(sent) {
             let violation = Violation::BadUseOriginalBody;
             return Err(protocol_error(self.name(), violation, String::new()));
         }
-        original.copy_from(offset, output)
+        original.copy_from(offset, output, || match deadline.left() {
+            Some(_) => Ok(()),
+            None => Err(self.timed_out(Phase::Read, deadline)),
+        })
     }
 
     /// The service.
@@ -259,6 +265,7 @@ impl Client {
             request: &Request::options(),
             content: &mut Body::none(),
             output: &mut io::sink(),
+            is_passed_on: false,
             answer_limit: MAX_OPTIONS_BODY,
             deadline,
             admission,
@@ -358,6 +365,7 @@ impl Client {
         let exchange = Exchange {
             reader: ResponseReader::new(delivery.request.method(), delivery.answer_limit),
             output: &mut *delivery.output,
+            is_passed_on: delivery.is_passed_on,
             timeouts: self.shared.timeouts,
             deadline: delivery.deadline,
             service: self.name(),

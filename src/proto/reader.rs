@@ -208,6 +208,7 @@ impl ResponseReader {
             trailers: Box::default(),
             body_len: None,
             use_original_body: None,
+            answers_preview_only: false,
             interim: std::mem::take(&mut self.interim),
         });
         let headers = response.headers();
@@ -256,7 +257,9 @@ impl ResponseReader {
         let (http_request, http_response) = match kept {
             (Ok(request), Ok(response)) => (request, response),
             (Err(violation), _) | (_, Err(violation)) => {
-                self.seen = Some(displayable(heads));
+                // Of a request it would be the caller's own that came back.
+                let line = http_head::start_line(response);
+                self.seen = Some(displayable(line)).filter(|line| !line.is_empty());
                 return Err(violation);
             }
         };

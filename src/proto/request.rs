@@ -40,7 +40,8 @@ impl fmt::Display for Method {
     }
 }
 
-/// Fields that say how the message is framed, routed or answered; only this crate writes them.
+/// Fields that say how the message is framed, routed or answered, or who we are to one server; only
+/// this crate writes them.
 const RESERVED: &[&str] = &[
     "Allow",
     "Connection",
@@ -49,6 +50,7 @@ const RESERVED: &[&str] = &[
     "Host",
     "Keep-Alive",
     "Preview",
+    "Proxy-Authorization",
     "Proxy-Connection",
     "TE",
     "Trailer",
@@ -143,7 +145,7 @@ impl Request {
     /// service asks for it. Default: `None`, no preview.
     ///
     /// A service may answer a preview with 204 whether that was allowed or not, and it then speaks of
-    /// the preview. Do not exceed what it offers in [`preview`](crate::ServiceOptions::preview).
+    /// the preview: see [`answers_preview_only`](crate::Response::answers_preview_only). Do not exceed what it offers in [`preview`](crate::ServiceOptions::preview).
     #[must_use]
     pub fn preview(mut self, size: impl Into<Option<usize>>) -> Self {
         self.preview = size.into();
@@ -221,6 +223,11 @@ impl Request {
     /// Bytes of the preview, if there is to be one.
     pub(crate) fn preview_size(&self) -> Option<usize> {
         self.preview
+    }
+
+    /// The encapsulated HTTP response's head.
+    pub(crate) fn http_response_head(&self) -> Option<&[u8]> {
+        self.http_response.as_deref()
     }
 
     /// The encapsulated HTTP request's head.

@@ -19,6 +19,7 @@ pub struct Response {
     pub(super) trailers: Box<[u8]>,
     pub(super) body_len: Option<u64>,
     pub(super) use_original_body: Option<u64>,
+    pub(super) answers_preview_only: bool,
     /// The interim answers that came before it.
     pub(super) interim: Vec<StatusHead>,
 }
@@ -121,6 +122,20 @@ impl Response {
         self.use_original_body
     }
 
+    /// Whether this is the answer to a preview behind which there is more that was not sent
+    /// (RFC 3507 §4.5). A 204 then says that the service does not want to see the rest, and nothing of
+    /// what is in it.
+    #[must_use]
+    pub fn answers_preview_only(&self) -> bool {
+        self.answers_preview_only
+    }
+
+    /// Whoever knows what was sent says so.
+    pub(crate) fn of_preview_only(mut self, is_it: bool) -> Self {
+        self.answers_preview_only = is_it;
+        self
+    }
+
     /// The fields of the interim answers that came before this one.
     pub(crate) fn interim_headers(&self) -> impl Iterator<Item = Headers<'_>> {
         self.interim.iter().map(StatusHead::headers)
@@ -149,13 +164,19 @@ impl Response {
     }
 }
 
-/// What the peer sent, escaped and each text bounded.
+/// What the peer sent, escaped and each text bounded. Of the HTTP heads only the names of fields: what
+/// they say may be the caller's own that came back.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |headers: Headers<'_>| -> Vec<String> {
+            let names = headers.iter().map(|field| field.name().to_owned());
+            names.collect()
+        };
         f.debug_struct("Response")
             .field("head", &self.head)
-            .field("http_request", &self.http_request_headers())
-            .field("http_response", &self.http_response)
+            .field("http_request", &self.http_request_headers().map(names))
+            .field("http_status", &self.http_status())
+            .field("http_response", &self.http_headers().map(names))
             .field("body_len", &self.body_len)
             .field("use_original_body", &self.use_original_body)
             .field("trailers", &self.trailers())

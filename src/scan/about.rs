@@ -19,7 +19,12 @@ const SENSITIVE: &[&str] = &[
     "Cookie2",
     "Set-Cookie",
     "Set-Cookie2",
+    "X-Api-Key",
+    "X-Auth-Token",
 ];
+
+/// Fields with a URI, which are as sensitive as a target if it has more than a path.
+const URI_FIELDS: &[&str] = &["Content-Location", "Link", "Location", "Referer", "Refresh"];
 
 /// What is known about content beside its bytes and their number.
 #[derive(Default)]
@@ -128,7 +133,6 @@ impl About {
     /// A caller's head without what is not for a service. If it carries the content, its length is
     /// said, and nothing else: whoever believed another one would scan another part.
     fn forwarded(&self, head: &[u8], length: Option<Option<u64>>) -> Vec<u8> {
-        let is_sensitive = |field: &Field<'_>| SENSITIVE.iter().any(|name| field.is(name));
         let mut out = http_head::forwarded(head, |field| {
             let is_replaced = length.is_some() && field.is("Content-Length");
             is_replaced || (!self.include_sensitive && is_sensitive(field))
@@ -179,12 +183,21 @@ fn with_scheme(name: &str) -> Result<String, InputError> {
     })
 }
 
+fn is_sensitive(field: &Field<'_>) -> bool {
+    let is_one_of = |names: &[&str]| names.iter().any(|name| field.is(name));
+    let says_more = || field.value().iter().any(|byte| b"?#@".contains(byte));
+    is_one_of(SENSITIVE) || (is_one_of(URI_FIELDS) && says_more())
+}
+
 /// A checked request head whose target has neither a query nor user information.
 fn without_query(head: &[u8]) -> Vec<u8> {
     let line = http_head::start_line(head);
     let (rest, version) = line.split_at(line.iter().rposition(|&b| b == b' ').unwrap_or(0));
     let (method, target) = rest.split_at(rest.iter().position(|&b| b == b' ').unwrap_or(0));
-    let path = target.split(|&b| b == b'?').next().unwrap_or_default();
+    let path = target
+        .split(|&b| matches!(b, b'?' | b'#'))
+        .next()
+        .unwrap_or_default();
     [
         method,
         &without_userinfo(path),
@@ -194,12 +207,14 @@ fn without_query(head: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// `http://user:secret@host/path` without `user:secret@`.
+/// ` http://user:secret@host/path` without `user:secret@`, also as `//user:secret@host` and, for CONNECT,
+/// as `user:secret@host:port`. The space in front is that of the request line.
 fn without_userinfo(target: &[u8]) -> Vec<u8> {
-    let Some(authority) = memchr::memmem::find(target, b"://").map(|at| at + 3) else {
+    if target.starts_with(b" /") && !target.starts_with(b" //") {
         return target.to_vec();
-    };
-    let (scheme, rest) = target.split_at(authority);
+    }
+    let at = memchr::memmem::find(target, b"//").map_or(1, |at| at + 2);
+    let (scheme, rest) = target.split_at(at.min(target.len()));
     let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
     let host = memchr::memrchr(b'@', &rest[..end]).map_or(0, |at| at + 1);
     [scheme, &rest[host..]].concat()
@@ -286,13 +301,13 @@ mod tests {
             ),
             http_response: Some(
                 b"HTTP/1.1 200 Fine\r\nSet-Cookie: c\r\nContent-Length: 999\r\nETag: e\r\n\
-                  Connection: close\r\n\r\n"
+                  Connection: close\r\nLocation: /b\r\nContent-Location: /c?s=1\r\n\r\n"
                     .to_vec(),
             ),
             ..About::default()
         };
         let sent = encode(&about, Method::Respmod, Some(5));
-        let response = "HTTP/1.1 200 Fine\r\nETag: e\r\nContent-Length: 5\r\n\r\n";
+        let response = "HTTP/1.1 200 Fine\r\nETag: e\r\nLocation: /b\r\nContent-Length: 5\r\n\r\n";
         let request = "GET http://h/a/b HTTP/1.1\r\nHost: h\r\n\r\n";
         assert!(sent.ends_with(&[request, response].concat()), "{sent}");
         let unknown = encode(&about, Method::Respmod, None);
@@ -301,7 +316,8 @@ mod tests {
         let sent = encode(&about, Method::Respmod, Some(5));
         let request = "GET http://joe:pw@h/a/b?session=1 HTTP/1.1\r\nHost: h\r\nCookie: c\r\n\
                        Authorization: Basic x\r\n\r\n";
-        let response = "HTTP/1.1 200 Fine\r\nSet-Cookie: c\r\nETag: e\r\nContent-Length: 5\r\n\r\n";
+        let response = "HTTP/1.1 200 Fine\r\nSet-Cookie: c\r\nETag: e\r\nLocation: /b\r\n\
+                        Content-Location: /c?s=1\r\nContent-Length: 5\r\n\r\n";
         assert!(sent.ends_with(&[request, response].concat()), "{sent}");
     }
 
@@ -316,6 +332,10 @@ mod tests {
             ("http://u@v@h", "http://h"),
             ("*", "*"),
             ("h:443", "h:443"),
+            ("u:p@h:443", "h:443"),
+            ("//u:p@h/a@b", "//h/a@b"),
+            ("/a#token=1", "/a"),
+            ("/a//b@c", "/a//b@c"),
             ("?", ""),
         ] {
             let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");

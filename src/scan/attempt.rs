@@ -9,7 +9,7 @@ use super::digest::{Digest, Returned};
 use super::evidence::Evidence;
 use super::observed::Observed;
 use super::report::Report;
-use super::verdict::{NoVerdict, Sent, decide, from_evidence};
+use super::verdict::{NoVerdict, Sent, Verdict, decide, from_evidence};
 use crate::client::body::Outgoing;
 use crate::client::endpoints::{Done, Unsuccessful};
 use crate::client::exchange::{Answer, Failure, protocol_error};
@@ -17,11 +17,12 @@ use crate::client::health::Admission;
 use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
 use crate::net::deadline::Deadline;
-use crate::proto::http_head::start_line;
+use crate::proto::http_head::{self, start_line};
 use crate::proto::limits::ANSWER_BODY_ALLOWANCE;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
+use crate::proto::status;
 
 /// Content, what is known about it, and what came back of it.
 pub(super) struct Scan<'c> {
@@ -106,6 +107,7 @@ impl<'c> Scan<'c> {
         let mut delivery = Delivery {
             request: &request,
             content: &mut self.content,
+            is_passed_on: self.returned.is_wanted(),
             output: &mut self.returned,
             answer_limit: self.answer_limit,
             deadline: self.deadline,
@@ -123,7 +125,7 @@ impl<'c> Scan<'c> {
             reply.distrust();
         } else {
             let answer = reply.settle(client);
-            self.complete(client, &answer)?;
+            self.complete(client, &answer, value.verdict())?;
         }
         let is_answered = true;
         Ok(Done { value, is_answered })
@@ -162,7 +164,8 @@ impl<'c> Scan<'c> {
         let sent = Sent {
             is_complete: answer.request_complete,
             answers_preview: answer.answers_preview,
-            trusts_preview: self.rules.trust_preview,
+            // One that came before the preview was there has not seen it.
+            trusts_preview: self.rules.trust_preview && !answer.is_early && answer.content_sent > 0,
             allowed_204: request.allows_204(),
             allowed_206: request.allows_206(),
             length: self.length.unwrap_or(answer.content_sent),
@@ -182,19 +185,25 @@ impl<'c> Scan<'c> {
         Ok(Report::new(verdict, Some(response), sent, service))
     }
 
-    /// Puts the part of the content that a 206 refers to behind what came, if anyone wants it.
-    fn complete(&mut self, client: &Client, answer: &Answer) -> Result<(), Error> {
-        if !self.returned.is_wanted() {
+    /// Puts the part of the content that a 206 refers to behind what came, if anyone wants it, and if it
+    /// is nothing worse.
+    fn complete(
+        &mut self,
+        client: &Client,
+        answer: &Answer,
+        verdict: &Verdict,
+    ) -> Result<(), Error> {
+        if !self.returned.is_wanted() || !matches!(verdict, Verdict::Modified(_)) {
             return Ok(());
         }
         self.content.has_been_sent();
-        let sent = answer.content_sent;
-        client.complete(
-            &answer.response,
-            sent,
-            &mut self.content,
-            &mut self.returned,
-        )
+        let Self {
+            content,
+            returned,
+            deadline,
+            ..
+        } = self;
+        client.complete(answer, deadline, content, returned)
     }
 
     /// What a broken-off exchange still says: that something was found, from the part of an answer that
@@ -227,14 +236,30 @@ fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
     options.allows_204() || options.istag() != response.istag().as_deref()
 }
 
-/// Whether the answer is the kind of message that was sent: a response to a RESPMOD, to a REQMOD the
-/// request that was made and no other, and no response in its place, which is how one is refused.
+/// Whether the answer is the kind of message that was sent: a response like it to a RESPMOD, to a REQMOD
+/// the request that was made and no other, and no response in its place, which is how one is refused.
 fn is_same_message(request: &Request, response: &Response) -> bool {
-    match request.method() {
-        Method::Reqmod => {
-            let sent = request.http_request_head().map(start_line);
-            sent.is_some() && response.http_request().map(start_line) == sent
-        }
-        _ => response.http_status().is_some(),
+    let status = |head: &[u8]| status::parse_http(start_line(head)).map(|line| line.code);
+    match (request.method(), request.http_request_head()) {
+        (Method::Reqmod, Some(sent)) => response
+            .http_request()
+            .is_some_and(|back| start_line(back) == start_line(sent) && is_same_host(sent, back)),
+        (Method::Reqmod, None) => false,
+        _ => response.http_status().is_some_and(|back| {
+            (200..300).contains(&back)
+                || request.http_response_head().and_then(status) == Some(back)
+        }),
     }
+}
+
+/// A target such as `/upload` leaves it to `Host` where the request goes.
+fn is_same_host(sent: &[u8], back: &[u8]) -> bool {
+    let hosts = |head| -> Vec<Vec<u8>> {
+        let headers = http_head::fields(head);
+        let hosts = headers.get_all("Host");
+        hosts.map(|field| field.value().into_owned()).collect()
+    };
+    let (sent_to, back_to) = (hosts(sent), hosts(back));
+    let is_absolute = memchr::memmem::find(start_line(sent), b"://").is_some();
+    sent_to == back_to || (is_absolute && back_to.is_empty())
 }

@@ -123,6 +123,9 @@ impl ScannerBuilder {
 
     /// Whether to let the service decide on a preview whether it wants the rest. Default:
     /// [`Off`](Preview::Off).
+    ///
+    /// A 100 or 204 that a server sends late, when the next request is already on its way, cannot be told
+    /// from one to that. Where that cannot be ruled out, take [`max_idle(0)`](Self::max_idle) as well.
     pub fn preview(mut self, preview: Preview) -> Self {
         self.rules.preview = preview;
         self

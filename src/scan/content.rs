@@ -106,8 +106,7 @@ impl<'a> Content<'a> {
     /// made up from its [name](Self::name).
     ///
     /// Some of it is not for a scanner, and is left out unless
-    /// [asked for](Self::include_sensitive): `Cookie`, `Authorization`, and the query string and user
-    /// information of its target. Hop-by-hop fields always are (RFC 3507 §4.4.2). Where it is the
+    /// [asked for](Self::include_sensitive); hop-by-hop fields always are (RFC 3507 §4.4.2). Where it is the
     /// request that is scanned (REQMOD), its `Content-Length` becomes that of the content.
     ///
     /// It is checked when the content is scanned: [`Error::Input`] unless it is one complete HTTP/1.x
@@ -120,16 +119,22 @@ impl<'a> Content<'a> {
     /// The head of the HTTP response that carries the content, with its blank line, instead of one
     /// made up from its [media type](Self::content_type). It is used with RESPMOD.
     ///
-    /// `Set-Cookie` is left out unless [asked for](Self::include_sensitive), hop-by-hop fields always
-    /// are, and its `Content-Length` becomes that of the content. It is checked as
+    /// What is [sensitive](Self::include_sensitive) and what is hop-by-hop is left out, and its
+    /// `Content-Length` becomes that of the content. It is checked as
     /// [`http_request`](Self::http_request) is.
     pub fn http_response(mut self, head: &[u8]) -> Self {
         self.about.http_response = Some(head.to_vec());
         self
     }
 
-    /// Whether `Cookie`, `Set-Cookie`, `Authorization` and query strings go to the service with the
-    /// HTTP heads. Default: false, because whoever reads them can act as the user.
+    /// Whether what somebody could act as the user with goes to the service with the HTTP heads.
+    /// Default: false. That leaves out:
+    ///
+    /// - `Authorization`, `Cookie`, `Set-Cookie`, `X-Api-Key`, `X-Auth-Token`,
+    /// - query, fragment and user information of the request's target,
+    /// - `Referer`, `Location`, `Content-Location`, `Link` and `Refresh` if their URI has one of these.
+    ///
+    /// Fields with other names go out as they are; do not hand over those that are secret.
     pub fn include_sensitive(mut self, include: bool) -> Self {
         self.about.include_sensitive = include;
         self

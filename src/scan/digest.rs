@@ -8,6 +8,7 @@ use std::io::{self, Write};
 /// The hash is std's SipHash under a random key that never leaves this process, so no peer can aim at
 /// a collision. A `Hasher` need not give the same for the same bytes in other pieces, so it is fed
 /// blocks of one size.
+#[derive(Clone)]
 pub(crate) struct Digest {
     pub(crate) len: u64,
     /// With the key, and nothing hashed.

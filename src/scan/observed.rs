@@ -43,6 +43,8 @@ pub(crate) struct Observed<'a> {
     max_size: Option<u64>,
     /// Of what was read since it was last begun.
     digest: Digest,
+    /// What was sent; what is read from then on begins with it.
+    sent: Option<Digest>,
     progress: Option<Progress<'a>>,
 }
 
@@ -84,6 +86,7 @@ impl<'a> Observed<'a> {
             length,
             max_size,
             digest,
+            sent: None,
             progress,
         }
     }
@@ -93,9 +96,31 @@ impl<'a> Observed<'a> {
         !matches!(self.source, Source::Reader(_))
     }
 
-    /// What is read from now on is not sent, so nobody is told of it.
+    /// What is read from now on is not sent, so nobody is told of it; but it must begin with what was.
     pub(crate) fn has_been_sent(&mut self) {
         self.progress = None;
+        self.sent = Some(self.digest.clone());
+    }
+
+    /// Bytes up to the end of what was sent, if that is to be compared.
+    fn left_to_compare(&self) -> Option<u64> {
+        let left = self.sent.as_ref()?.len.checked_sub(self.digest.len)?;
+        Some(left).filter(|&left| left > 0)
+    }
+
+    /// An error if other content was read than was sent, or less of it.
+    fn compare(&self, has_ended: bool) -> io::Result<()> {
+        let Some(sent) = &self.sent else {
+            return Ok(());
+        };
+        let is_short = has_ended && self.digest.len < sent.len;
+        let is_other = self.digest.len == sent.len && self.digest != *sent;
+        if is_short || is_other {
+            return Err(io::Error::other(
+                "the content has changed since it was sent",
+            ));
+        }
+        Ok(())
     }
 
     /// The size limit, if more bytes were read than it allows.
@@ -122,7 +147,8 @@ impl Read for Observed<'_> {
         let left = self
             .max_size
             .map(|max| (max - self.digest.len).saturating_add(1));
-        let left = left.and_then(|left| usize::try_from(left).ok());
+        let left = [left, self.left_to_compare()].into_iter().flatten();
+        let left = left.min().and_then(|left| usize::try_from(left).ok());
         let room = left.unwrap_or(usize::MAX).min(buf.len());
         let buf = &mut buf[..room];
         let len = match &mut self.source {
@@ -139,6 +165,7 @@ impl Read for Observed<'_> {
         if self.exceeded_limit().is_some() {
             return Err(too_large());
         }
+        self.compare(len == 0)?;
         Ok(len)
     }
 }

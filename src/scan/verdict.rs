@@ -283,10 +283,9 @@ fn from_http(response: &Response, sent: &Sent) -> Verdict {
     });
     match response.http_status() {
         // Without a status it is a request that came back (REQMOD).
-        None | Some(200..=299) if is_echo(response, sent) && sent.offers_204 => {
-            Verdict::NotScanned(NotScanned::Echoed)
-        }
-        None | Some(200..=299) if is_echo(response, sent) => Verdict::Clean,
+        None | Some(200..=299) if is_echo(response, sent) && !sent.offers_204 => Verdict::Clean,
+        // Also under the status of an error page that was sent.
+        _ if is_echo(response, sent) => Verdict::NotScanned(NotScanned::Echoed),
         // An interim status, or one that has no body, is no way to refuse something.
         None | Some(100..=299 | 304) => modified,
         Some(status @ (400 | 401 | 500..)) => {
@@ -472,23 +471,24 @@ mod tests {
             ),
             (no_204, http("200 OK", Some(5)), None, "Modified"),
             (no_204, String::new(), Some("hello"), "Modified"),
+            // Echoed means that the same status was sent.
             (
                 no_204,
                 http("304 Not Modified", Some(5)),
                 Some("hello"),
-                "Modified",
+                "NotScanned(Echoed)",
             ),
             (
                 no_204,
                 http("100 Continue", Some(5)),
                 Some("hello"),
-                "Modified",
+                "NotScanned(Echoed)",
             ),
             (
                 no_204,
                 http("403 Forbidden", Some(5)),
                 Some("hello"),
-                "Blocked",
+                "NotScanned(Echoed)",
             ),
             (
                 Sent {
