@@ -394,15 +394,6 @@ fn the_late_answer_to_another_request_is_not_passed_on() {
 
 #[test]
 fn what_was_found_counts_also_if_the_caller_cannot_take_the_page() {
-    struct Full;
-    impl Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let answer = String::from_utf8(echo(OK, b"page")).unwrap();
     let answer = answer.replace("0\r\n\r\n", "0\r\nX-Virus-ID: Late\r\n\r\n");
     let server = answering(answer);
@@ -450,17 +441,21 @@ fn a_206_of_a_body_that_was_read_once_is_the_callers_error() {
     assert!(matches!(result, Err(Error::Content(_))), "{result:?}");
 }
 
+/// A disk without room.
+struct Full;
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_writer_that_fails_is_the_callers_own_and_nobody_else_is_asked() {
-    struct Full;
-    impl Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let first = answering(echo(OK, b"other"));
     let second = answering(CLEAN);
     let scanner = unasked(&first).endpoint(&second.uri()).build().unwrap();

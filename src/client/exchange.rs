@@ -22,9 +22,9 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::body::{Body, Next, Then};
-use crate::error::{
-    ContentError, DisconnectedError, Error, Phase, ProtocolError, TimeoutError, Violation,
-};
+use super::outcome::{Answer, Failure, Trailing, protocol_error};
+use super::progress::{Progress, Stage};
+use crate::error::{ContentError, DisconnectedError, Error, Phase, TimeoutError, Violation};
 use crate::net::connection::{CloseReason, Connection};
 use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::stream::{Readiness, is_stall};
@@ -50,118 +50,6 @@ pub(crate) struct Exchange<'x> {
     /// The connection was used before, so what comes too early may be another request's answer.
     pub(crate) is_reused: bool,
     pub(crate) progress: Progress,
-}
-
-/// How far the exchange has come.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    /// The first byte of the request was written.
-    begun: bool,
-    /// Every byte of the request was written; where a final answer came to the preview, that is all.
-    request_written: bool,
-    stage: Stage,
-    /// A `100 Continue` came that asks for what is behind the preview.
-    continued: bool,
-    /// A byte of an answer came before the request was completely written.
-    answered_early: bool,
-    /// And it was one of the final answer.
-    final_early: bool,
-    content_sent: u64,
-    /// When a byte last moved in either direction.
-    moved: Instant,
-}
-
-/// Which part of the request is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// All of it: there is no preview.
-    Whole,
-    /// The preview, which may turn out to be all.
-    Preview,
-    /// None: the service is to decide on the preview.
-    Decision,
-    /// What is behind the preview.
-    Rest,
-}
-
-impl Progress {
-    pub(crate) fn start(has_preview: bool) -> Self {
-        Self {
-            begun: false,
-            request_written: false,
-            stage: if has_preview {
-                Stage::Preview
-            } else {
-                Stage::Whole
-            },
-            continued: false,
-            answered_early: false,
-            final_early: false,
-            content_sent: 0,
-            moved: Instant::now(),
-        }
-    }
-}
-
-/// A complete answer, and what it was an answer to.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) response: Response,
-    /// Every byte of the content was sent.
-    pub(crate) request_complete: bool,
-    /// It is the answer to a preview, of all of the content or of a part.
-    pub(crate) answers_preview: bool,
-    /// It began before what it answers was completely written.
-    pub(crate) is_early: bool,
-    /// Bytes of content that were written.
-    pub(crate) content_sent: u64,
-    /// What came behind the answer, safe to show; none for nothing or only a line end.
-    pub(crate) trailing: Option<String>,
-    /// Why the connection cannot be used again.
-    pub(crate) close_reason: Option<CloseReason>,
-}
-
-/// An exchange that did not come to a complete answer.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) error: Error,
-    /// What came of an answer.
-    pub(crate) remains: Remains,
-    pub(crate) content_sent: u64,
-    /// Bytes of an answer came.
-    pub(crate) is_answered: bool,
-    /// Another exchange had the connection before.
-    pub(crate) is_reused: bool,
-}
-
-impl Failure {
-    /// The connection was used before and turned out to be gone, or not clean, before anything of an
-    /// answer to this request came.
-    pub(crate) fn is_stale(&self) -> bool {
-        let is_stale = match &self.error {
-            Error::Disconnected(_) => !self.is_answered,
-            // What came was no answer to this request, or cannot be known to be one.
-            Error::Protocol(error) => {
-                matches!(
-                    error.violation(),
-                    Violation::Unsolicited | Violation::EarlyAnswer
-                )
-            }
-            _ => false,
-        };
-        self.is_reused && is_stale
-    }
-
-    /// A failure before anything was sent.
-    pub(crate) fn before(error: Error) -> Box<Self> {
-        Box::new(Self {
-            error,
-            remains: Remains::default(),
-            content_sent: 0,
-            is_answered: false,
-            is_reused: false,
-        })
-    }
 }
 
 /// What an attempt to send leaves to do.
@@ -409,7 +297,8 @@ impl Exchange<'_> {
                 self.refuse_what_may_be_anothers()?;
             }
             if is_done {
-                self.progress.final_early |= !self.is_due() && self.reader.has_begun_final();
+                self.progress.final_early |=
+                    !self.progress.is_due() && self.reader.has_begun_final();
                 return written;
             }
         }
@@ -423,17 +312,14 @@ impl Exchange<'_> {
             let is_refusal = response.http_status().is_some_and(|status| status >= 300);
             matches!(response.status(), 200..=299) && !is_refusal
         };
-        if self.is_passed_on && self.is_reused && !self.is_due() && response.is_some_and(is_content)
+        if self.is_passed_on
+            && self.is_reused
+            && !self.progress.is_due()
+            && response.is_some_and(is_content)
         {
             return Err(self.violation(Violation::EarlyAnswer));
         }
         Ok(())
-    }
-
-    /// Whether a final answer is to be expected: the request is written, or the preview is.
-    fn is_due(&self) -> bool {
-        let is_deciding = self.progress.stage == Stage::Decision && !self.progress.continued;
-        self.progress.request_written || is_deciding
     }
 
     /// A `100 Continue` came. It asks for what is behind the preview, once; after `ieof`, and without a
@@ -599,21 +485,6 @@ impl Exchange<'_> {
         };
         protocol_error(self.service, violation, seen)
     }
-}
-
-/// What came behind an answer.
-enum Trailing {
-    LineEnd,
-    Bytes(String),
-}
-
-pub(crate) fn protocol_error(service: &str, violation: Violation, seen: String) -> Error {
-    ProtocolError {
-        service: service.to_owned(),
-        violation,
-        seen,
-    }
-    .into()
 }
 
 fn closed() -> io::Error {

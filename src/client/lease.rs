@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::exchange::Answer;
 use super::health::Admission;
+use super::outcome::Answer;
 use super::stats::count;
 use crate::error::{ConnectError, Error, Phase};
 use crate::net::connection::{CloseReason, Connection};

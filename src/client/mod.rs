@@ -8,6 +8,8 @@ pub(crate) mod exchange;
 pub(crate) mod health;
 pub(crate) mod lease;
 pub(crate) mod options_cache;
+pub(crate) mod outcome;
+mod progress;
 pub(crate) mod stats;
 
 use std::fmt;
@@ -18,10 +20,12 @@ use std::time::Duration;
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
 use credentials::Credentials;
-use exchange::{Answer, Exchange, Failure, Progress, protocol_error};
+use exchange::Exchange;
 use health::{Admission, Health, Suspension};
 use lease::{Lease, Reply};
 use options_cache::{Known, OptionsCache, Unnegotiated};
+use outcome::{Answer, Failure, protocol_error};
+use progress::Progress;
 use stats::{Counters, count};
 
 use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, Violation};

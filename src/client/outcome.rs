@@ -1,0 +1,82 @@
+//! What an exchange came to.
+
+use crate::error::{Error, ProtocolError, Violation};
+use crate::net::connection::CloseReason;
+use crate::proto::reader::Remains;
+use crate::proto::response::Response;
+
+/// A complete answer, and what it was an answer to.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    /// Every byte of the content was sent.
+    pub(crate) request_complete: bool,
+    /// It is the answer to a preview, of all of the content or of a part.
+    pub(crate) answers_preview: bool,
+    /// It began before what it answers was completely written.
+    pub(crate) is_early: bool,
+    /// Bytes of content that were written.
+    pub(crate) content_sent: u64,
+    /// What came behind the answer, safe to show; none for nothing or only a line end.
+    pub(crate) trailing: Option<String>,
+    /// Why the connection cannot be used again.
+    pub(crate) close_reason: Option<CloseReason>,
+}
+
+/// An exchange that did not come to a complete answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// What came of an answer.
+    pub(crate) remains: Remains,
+    pub(crate) content_sent: u64,
+    /// Bytes of an answer came.
+    pub(crate) is_answered: bool,
+    /// Another exchange had the connection before.
+    pub(crate) is_reused: bool,
+}
+
+impl Failure {
+    /// The connection was used before and turned out to be gone, or not clean, before anything of an
+    /// answer to this request came.
+    pub(crate) fn is_stale(&self) -> bool {
+        let is_stale = match &self.error {
+            Error::Disconnected(_) => !self.is_answered,
+            // What came was no answer to this request, or cannot be known to be one.
+            Error::Protocol(error) => {
+                matches!(
+                    error.violation(),
+                    Violation::Unsolicited | Violation::EarlyAnswer
+                )
+            }
+            _ => false,
+        };
+        self.is_reused && is_stale
+    }
+
+    /// A failure before anything was sent.
+    pub(crate) fn before(error: Error) -> Box<Self> {
+        Box::new(Self {
+            error,
+            remains: Remains::default(),
+            content_sent: 0,
+            is_answered: false,
+            is_reused: false,
+        })
+    }
+}
+
+/// What came behind an answer.
+pub(super) enum Trailing {
+    LineEnd,
+    Bytes(String),
+}
+
+pub(crate) fn protocol_error(service: &str, violation: Violation, seen: String) -> Error {
+    ProtocolError {
+        service: service.to_owned(),
+        violation,
+        seen,
+    }
+    .into()
+}
