@@ -212,3 +212,57 @@ fn a_connector_of_ones_own_sees_that_tls_is_asked_for() {
         assert_eq!(source.to_string(), seen);
     }
 }
+
+/// A connection on which an answer is there as soon as writing fails, before anything was asked.
+struct Hasty;
+
+impl Read for Hasty {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let answer =
+            b"ICAP/1.0 200 OK\r\nX-Infection-Found: Type=0; Resolution=2; Threat=Other;\r\n\
+            Encapsulated: res-hdr=0, null-body=26\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n";
+        let len = answer.len().min(buf.len());
+        buf[..len].copy_from_slice(&answer[..len]);
+        Ok(len)
+    }
+}
+
+impl Write for Hasty {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Hasty {
+    fn set_read_timeout(&mut self, _timeout: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_write_timeout(&mut self, _timeout: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn readiness(&mut self) -> io::Result<Readiness> {
+        Ok(Readiness::Idle)
+    }
+}
+
+struct HastyConnector;
+
+impl Connect for HastyConnector {
+    fn connect(&self, _service: &ServiceUri, _timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(Hasty))
+    }
+}
+
+#[test]
+fn what_was_sent_before_anything_was_asked_is_no_answer_though_writing_fails() {
+    let scanner = Scanner::builder("icap://server.invalid/s").negotiate(false);
+    let scanner = scanner.connector(HastyConnector).build().unwrap();
+    let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+    assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
+}

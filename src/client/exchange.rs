@@ -218,6 +218,10 @@ impl Exchange<'_> {
 
     /// The connection cannot be written to any more: the answer that says why may be there.
     fn read_why(&mut self, write_error: io::Error) -> Result<Sending, Error> {
+        if !self.progress.begun {
+            // What may be there was sent before anything was asked: it is no answer to this.
+            return Err(self.disconnected(Phase::Write, write_error));
+        }
         self.progress.answered_early = true;
         while !self.reader.has_ended() {
             let Some(timeout) = self.left_of(self.timeouts.read) else {
