@@ -148,9 +148,9 @@ impl ChunkDecoder {
         self.extensions.ieof
     }
 
-    /// What came of the trailer section so far.
+    /// What came of the trailer section so far, up to what is wrong with it.
     pub(crate) fn trailers(&self) -> &[u8] {
-        &self.trailers
+        self.trailers_end.searched(&self.trailers)
     }
 
     /// The fields of the trailer section, once the body has ended.

@@ -26,11 +26,11 @@ impl HeadFinder {
     pub(crate) fn find(&mut self, buffer: &[u8]) -> Result<Option<usize>, Violation> {
         while let Some(found) = memchr(b'\n', &buffer[self.searched..]) {
             let lf = self.searched + found;
+            self.searched = lf + 1;
             if lf == self.line_start || buffer[lf - 1] != b'\r' {
                 return Err(Violation::BareLf);
             }
             let blank = lf - 1 == self.line_start;
-            self.searched = lf + 1;
             self.line_start = lf + 1;
             if blank {
                 return Ok(Some(lf + 1));
@@ -38,6 +38,12 @@ impl HeadFinder {
         }
         self.searched = buffer.len();
         Ok(None)
+    }
+
+    /// What was looked at: nothing behind the head's end, and nothing behind what is wrong with it.
+    /// How much more there is depends on how it came.
+    pub(crate) fn searched<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        &buffer[..self.searched]
     }
 }
 
@@ -76,6 +82,27 @@ mod tests {
         for (input, expected) in cases {
             each_split(input, |pieces| {
                 assert_eq!(find_in(pieces), expected, "{pieces:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_behind_the_end_or_behind_what_is_wrong_was_not_looked_at() {
+        for (input, len) in [
+            (&b"A: b\r\n\r\nX: y\r\n"[..], 8),
+            (b"A: b\r\nC\nX: y\r\n\r\n", 8),
+            (b"A: b\r\n\nX: y\r\n\r\n", 7),
+            (b"A: b\r\nC", 7),
+        ] {
+            each_split(input, |pieces| {
+                let (mut finder, mut buffer) = (HeadFinder::default(), Vec::new());
+                for piece in pieces {
+                    buffer.extend_from_slice(piece);
+                    if finder.find(&buffer) != Ok(None) {
+                        break;
+                    }
+                }
+                assert_eq!(finder.searched(&buffer), &input[..len], "{pieces:?}");
             });
         }
     }

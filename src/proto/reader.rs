@@ -149,7 +149,8 @@ impl ResponseReader {
             all
         });
         fragment.extend_from_slice(match &self.state {
-            State::IcapHead { buffer, .. } | State::HttpHeads { buffer, .. } => buffer,
+            State::IcapHead { buffer, finder } => finder.searched(buffer),
+            State::HttpHeads { buffer, .. } => buffer,
             State::Body { decoder, .. } => decoder.trailers(),
             State::Ended => b"",
         });
@@ -386,6 +387,7 @@ fn check_extent(bytes: &[u8]) -> Result<(), Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::header::legible_fields;
     use crate::proto::limits::MAX_DISPLAY;
     use crate::proto::splits::each_split;
 
@@ -426,6 +428,38 @@ mod tests {
             assert_eq!(read_pieces(method, pieces), whole, "{pieces:?}");
         });
         whole.0
+    }
+
+    #[test]
+    fn of_a_refused_answer_what_stood_before_the_fault_is_kept_at_every_split() {
+        let kept = |pieces: &[&[u8]]| {
+            let mut reader = ResponseReader::new(Method::Respmod, 0);
+            'refused: for piece in pieces {
+                let mut piece = *piece;
+                while !piece.is_empty() {
+                    let Ok((used, _)) = reader.feed(piece) else {
+                        break 'refused;
+                    };
+                    piece = &piece[used..];
+                }
+            }
+            let fragment = reader.into_remains().fragment;
+            let names = legible_fields(&fragment).map(|field| field.name().to_owned());
+            names.collect::<Vec<_>>()
+        };
+        for (input, names) in [
+            ("ICAP/1.0 204\r\nA: 1\r\nB\nC: 2\r\n\r\n", &["A"][..]),
+            ("ICAP/1.0 204 x\ry\r\nA: 1\r\n\r\nC: 2\r\n", &["A"]),
+            ("HTTP/1.1 200 OK\r\nA: 1\r\n\r\n", &[]),
+            (
+                "ICAP/1.0 200\r\nEncapsulated: res-body=0\r\n\r\n0\r\nA: 1\r\nB\nC: 2\r\n\r\n",
+                &["A"],
+            ),
+        ] {
+            each_split(input.as_bytes(), |pieces| {
+                assert_eq!(kept(pieces), names, "{pieces:?}");
+            });
+        }
     }
 
     const HTTP: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
