@@ -19,6 +19,7 @@ pub struct ServiceOptions {
     service_id: Option<String>,
     istag: Option<String>,
     allow: Vec<String>,
+    allows_204: bool,
     preview: Option<u64>,
     transfer_preview: Vec<String>,
     transfer_ignore: Vec<String>,
@@ -59,6 +60,7 @@ impl ServiceOptions {
             service_id: text("Service-ID"),
             istag: response.istag(),
             allow: list("Allow"),
+            allows_204: headers.get_all("Allow").any(mentions_204),
             preview,
             transfer_preview: list("Transfer-Preview"),
             transfer_ignore: list("Transfer-Ignore"),
@@ -103,8 +105,7 @@ impl ServiceOptions {
     /// Whether the service can answer 204 outside a preview. One that cannot sends clean content back.
     #[must_use]
     pub fn allows_204(&self) -> bool {
-        // However it is written: taken for "no", an unscanned file that came back would be clean.
-        self.allow.iter().any(|token| token.contains("204"))
+        self.allows_204
     }
 
     /// Whether the service can answer 206 (draft-icap-ext-partial-content).
@@ -229,6 +230,12 @@ fn number_of(headers: Headers<'_>, name: &str, warnings: &mut Vec<String>) -> Op
     number
 }
 
+/// However it is written, and not as it is shown: taken for "no", an unscanned file that came back would
+/// be clean.
+fn mentions_204(field: Field<'_>) -> bool {
+    memchr::memmem::find(&field.value(), b"204").is_some()
+}
+
 fn methods_of(headers: Headers<'_>) -> Vec<Method> {
     let offered = |method: &Method| headers.has_token("Methods", method.as_str());
     [Method::Respmod, Method::Reqmod]
@@ -299,7 +306,16 @@ pub(crate) mod tests {
             assert_eq!(options.preview(), expected, "{field}");
             assert_eq!(options.warnings().len(), 1, "{field}");
         }
-        for allow in ["204", "206, 204", "204 206", "\"204\"", "206\r\n 204"] {
+        // What is shown of a token is cut.
+        let long = format!("{}204", "x".repeat(250));
+        for allow in [
+            "204",
+            "206, 204",
+            "204 206",
+            "\"204\"",
+            "206\r\n 204",
+            &long,
+        ] {
             let options = options(&format!("Methods: RESPMOD\r\nAllow: {allow}\r\n"));
             assert!(options.allows_204(), "{allow}");
         }
