@@ -35,6 +35,8 @@ pub struct Field<'b> {
     name: &'b str,
     /// Between colon and last line end, folds included, white space at both ends removed.
     raw: &'b [u8],
+    /// Also where a fold was among that white space.
+    is_folded: bool,
 }
 
 /// A field that is none: where it begins in the block, and what is wrong.
@@ -111,6 +113,15 @@ impl fmt::Debug for Headers<'_> {
 }
 
 impl<'b> Field<'b> {
+    /// `raw` is all between the colon and the last line end.
+    fn new(name: &'b str, raw: &'b [u8]) -> Self {
+        Self {
+            name,
+            raw: trim(raw),
+            is_folded: memchr(b'\n', raw).is_some(),
+        }
+    }
+
     /// The name, as the peer wrote it.
     #[must_use]
     pub fn name(&self) -> &'b str {
@@ -147,7 +158,7 @@ impl<'b> Field<'b> {
     /// Whether the value goes over more than one line.
     #[must_use]
     pub fn is_folded(&self) -> bool {
-        memchr(b'\n', self.raw).is_some()
+        self.is_folded
     }
 
     /// Appends the field as one line, folds replaced.
@@ -189,11 +200,10 @@ pub(crate) fn legible_fields(lines: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
     .filter_map(|field| {
         // Of a field that breaks off in a fold, the lines before it came whole.
-        let field = &field[..=memrchr(b'\n', field)?];
+        let field = &field[..memrchr(b'\n', field)?];
         let colon = memchr(b':', field)?;
-        let (name, raw) = (&field[..colon], trim(&field[colon + 1..]));
-        let name = std::str::from_utf8(trim(name)).ok()?;
-        Some(Field { name, raw })
+        let name = std::str::from_utf8(trim(&field[..colon])).ok()?;
+        Some(Field::new(name, &field[colon + 1..]))
     })
 }
 
@@ -225,10 +235,7 @@ fn parse_field(lines: &[u8]) -> Option<Field<'_>> {
     }
     // A token is ASCII.
     let name = std::str::from_utf8(name).ok()?;
-    Some(Field {
-        name,
-        raw: trim(raw),
-    })
+    Some(Field::new(name, raw))
 }
 
 /// Every CR and every LF belongs to a CRLF, and white space follows it.
@@ -312,6 +319,21 @@ mod tests {
         let lines: Vec<&[u8]> = field.lines().collect();
         assert_eq!(lines, [&b"1"[..], b"-", b"Rel.Test", b"C:\\a: b", b"0"]);
         assert_eq!(values(block, "A"), ["b"]);
+    }
+
+    #[test]
+    fn a_fold_is_known_also_at_an_end_of_the_value_where_it_is_trimmed() {
+        for (block, is_folded, value) in [
+            ("A: b\r\n", false, "b"),
+            ("A: b\r\n c\r\n", true, "b c"),
+            ("A:\r\n b\r\n", true, "b"),
+            ("A: b\r\n \r\n", true, "b"),
+            ("A:\r\n\t\r\n", true, ""),
+        ] {
+            let field = parsed(block).get("A").unwrap();
+            assert_eq!(field.is_folded(), is_folded, "{block:?}");
+            assert_eq!(&*field.value(), value.as_bytes(), "{block:?}");
+        }
     }
 
     #[test]

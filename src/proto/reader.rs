@@ -575,6 +575,18 @@ mod tests {
             ),
             (
                 "200 OK",
+                list("\r\n res-hdr=0, res-body=38"),
+                &http_body,
+                BadHeader,
+            ),
+            (
+                "200 OK",
+                list("res-hdr=0, res-body=38\r\n "),
+                &http_body,
+                BadHeader,
+            ),
+            (
+                "200 OK",
                 list("res-hdr=0, opt-body=38"),
                 &http_body,
                 BadEncapsulated,
