@@ -120,6 +120,8 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+#[cfg(any(test, fuzzing))]
+pub mod checks;
 mod client;
 mod error;
 mod net;

@@ -141,7 +141,7 @@ impl ChunkDecoder {
 
     /// Whether the last chunk says that a preview was the whole body (RFC 3507 §4.5).
     #[cfg_attr(
-        not(any(test, feature = "testing")),
+        not(any(test, fuzzing, feature = "testing")),
         expect(dead_code, reason = "only servers read previews")
     )]
     pub(crate) fn has_ieof(&self) -> bool {

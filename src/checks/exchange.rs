@@ -1,0 +1,415 @@
+use std::io::{self, Read};
+
+use super::input::Input;
+use super::peer::{Record, Server, World};
+use super::reference_chunks::{self, Ended};
+use super::sent::find;
+use crate::error::Error;
+use crate::proto::reader::{Event, ResponseReader};
+use crate::proto::request::Method;
+use crate::scan::Scanner;
+use crate::scan::content::Content;
+use crate::scan::preview::Preview;
+use crate::scan::report::Report;
+use crate::scan::verdict::Verdict;
+
+/// Whole scans: `data` is how three scans are done with one scanner, and what a server does on each
+/// connection meanwhile: bytes, stalls, errors, at any time.
+///
+/// - Every scan comes to an end.
+/// - What is sent is a request with the content of this scan, or a beginning of one; content that fails
+///   is never completed; what is behind a preview is sent only after a `100 Continue`.
+/// - Clean is only what was sent completely and then answered with a valid 204, or was returned whole by
+///   a service that does not offer 204; not with a threat in sight.
+/// - No answer is made of bytes that were sent before its request was begun; a 204 on a connection that
+///   was used before is not made of bytes read before the request was complete.
+/// - A connection is used again only after a complete exchange with nothing behind it.
+/// - A request is repeated once at most, on a new connection, and only if it went out on an old one.
+pub fn exchange(data: &[u8]) {
+    let mut input = Input::new(data);
+    let plan = Plan::new(&mut input);
+    let contents: Vec<Vec<u8>> = (0..SCANS).map(|scan| plan.content(scan)).collect();
+    let server = Server::new(contents.clone(), &mut input);
+    let scanner = plan.scanner(&server);
+    let mut results = Vec::new();
+    for (scan, content) in contents.iter().enumerate() {
+        server.world().scan = scan;
+        let content = plan.wrap(content);
+        results.push(match plan.replaces {
+            true => scanner.scan_replace(content, &mut io::sink()),
+            false => scanner.scan(content),
+        });
+    }
+    drop(scanner);
+    let world = server.world();
+    let exchanges: Vec<Exchange<'_>> = world.records.iter().flat_map(Exchange::all).collect();
+    for exchange in &exchanges {
+        plan.assert_sent(exchange, &world);
+        exchange.assert_reusable();
+    }
+    for (scan, result) in results.iter().enumerate() {
+        let of_scan = exchanges.iter().filter(|exchange| exchange.scan == scan);
+        let of_scan: Vec<&Exchange<'_>> = of_scan.collect();
+        plan.assert_result(result, &of_scan, &world);
+    }
+}
+
+const SCANS: usize = 3;
+
+/// How the scans are done.
+struct Plan {
+    negotiate: bool,
+    method: Method,
+    preview: Preview,
+    allow_206: bool,
+    replaces: bool,
+    len: usize,
+    source: Source,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Bytes,
+    Reader,
+    /// Fails at its end.
+    Failing,
+    /// Is shorter than declared.
+    Short,
+}
+
+impl Plan {
+    fn new(input: &mut Input<'_>) -> Self {
+        let flags = input.byte();
+        let method = if flags & 2 == 0 {
+            Method::Respmod
+        } else {
+            Method::Reqmod
+        };
+        Self {
+            negotiate: flags & 1 != 0,
+            method,
+            allow_206: flags & 4 != 0,
+            replaces: flags & 8 != 0,
+            preview: match input.byte() {
+                0 => Preview::Off,
+                1 => Preview::Negotiated,
+                size => Preview::Limit(usize::from(size) - 2),
+            },
+            len: input.choose(&[5, 0, 1, 30, 300, 70_000, 140_000]),
+            source: input.choose(&[
+                Source::Bytes,
+                Source::Reader,
+                Source::Failing,
+                Source::Short,
+            ]),
+        }
+    }
+
+    /// Other bytes for each scan.
+    fn content(&self, scan: usize) -> Vec<u8> {
+        let text = format!("content of scan {scan}. ");
+        let mut content = text.repeat(self.len / text.len() + 1).into_bytes();
+        content.truncate(self.len);
+        content
+    }
+
+    fn scanner(&self, server: &Server) -> Scanner {
+        Scanner::builder("icap://server.invalid/scan")
+            .negotiate(self.negotiate)
+            .method(self.method)
+            .preview(self.preview)
+            .allow_206(self.allow_206)
+            .connector(server.clone())
+            .build()
+            .expect("valid settings")
+    }
+
+    fn wrap<'c>(&self, content: &'c [u8]) -> Content<'c> {
+        match self.source {
+            Source::Bytes => Content::bytes(content),
+            Source::Reader => Content::reader(content),
+            Source::Failing => Content::reader(content.chain(Failing)),
+            Source::Short => Content::reader(content).len(content.len() as u64 + 1),
+        }
+    }
+
+    fn fails(&self) -> bool {
+        matches!(self.source, Source::Failing | Source::Short)
+    }
+
+    fn assert_sent(&self, exchange: &Exchange<'_>, world: &World) {
+        let content = &world.contents[exchange.scan];
+        assert!(content.starts_with(&exchange.content), "other content");
+        if exchange.is_options() {
+            return;
+        }
+        let is_ours = self.method.as_str().starts_with(exchange.method);
+        assert!(is_ours, "{}", exchange.method);
+        assert!(
+            !(self.fails() && exchange.is_complete()),
+            "an end of what has none"
+        );
+        if exchange.parts > 1 {
+            assert!(
+                find(exchange.answer, b"ICAP/1.0 100").is_some(),
+                "nobody asked"
+            );
+        }
+    }
+
+    fn assert_result(
+        &self,
+        result: &Result<Report, Error>,
+        exchanges: &[&Exchange<'_>],
+        world: &World,
+    ) {
+        let (options, scans): (Vec<&Exchange<'_>>, Vec<&Exchange<'_>>) =
+            exchanges.iter().copied().partition(|e| e.is_options());
+        for attempts in [&options, &scans] {
+            assert!(attempts.len() <= 2, "repeated too often");
+            if let [first, second] = attempts[..] {
+                assert!(
+                    first.is_reused && !second.is_reused,
+                    "repeated without need"
+                );
+                assert!(
+                    self.source == Source::Bytes || first.is_options(),
+                    "read twice"
+                );
+            }
+        }
+        let Ok(report) = result else { return };
+        let last = scans.last().expect("an answer is one to a request");
+        assert!(!last.has_stale_bytes, "an answer of before");
+        if report.verdict() == &Verdict::Clean {
+            self.assert_clean(report, last, world);
+        }
+    }
+
+    fn assert_clean(&self, report: &Report, exchange: &Exchange<'_>, world: &World) {
+        let content = &world.contents[exchange.scan];
+        assert!(exchange.is_complete(), "clean and not complete");
+        assert_eq!(
+            (&exchange.content, report.bytes_sent()),
+            (content, content.len() as u64)
+        );
+        let (status, body, end) = exchange.read_answer().expect("clean without an answer");
+        let behind = &exchange.answer[end..];
+        assert!(
+            matches!(behind, b"" | b"\r" | b"\r\n"),
+            "clean with something behind"
+        );
+        let threat = find(&exchange.answer[..end], b": Test");
+        assert!(status != 204 || threat.is_none(), "clean with a threat");
+        match status {
+            204 => assert!(
+                !exchange.is_reused || !exchange.is_early,
+                "of another request"
+            ),
+            200 | 201 => {
+                assert!(self.negotiate, "an echo of who was not asked");
+                assert_eq!(&body, content, "an echo of something else");
+            }
+            status => panic!("clean for {status}"),
+        }
+    }
+}
+
+struct Failing;
+
+impl Read for Failing {
+    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the content fails"))
+    }
+}
+
+/// A request, as far as it was written, and what was read before the next one was begun.
+struct Exchange<'r> {
+    scan: usize,
+    method: &'r str,
+    /// What was sent of the content.
+    content: Vec<u8>,
+    /// A preview and what follows it are two.
+    parts: usize,
+    /// How the last part ends.
+    ended: Ended<'r>,
+    is_preview: bool,
+    /// There was an exchange on this connection before.
+    is_reused: bool,
+    is_last: bool,
+    answer: &'r [u8],
+    /// Some of the answer was sent before the request was begun.
+    has_stale_bytes: bool,
+    /// Some of the final answer was read before the request was complete.
+    is_early: bool,
+}
+
+impl<'r> Exchange<'r> {
+    /// All exchanges of a connection.
+    fn all(record: &'r Record) -> Vec<Self> {
+        let mut exchanges = Vec::new();
+        let mut at = 0;
+        while at < record.written.len() {
+            let (mut exchange, len) = Self::request(&record.written[at..]);
+            let first_write = record.writes.iter().rev().find(|(start, _)| *start <= at);
+            exchange.scan = first_write.expect("it was written").1;
+            exchange.is_reused = at > 0;
+            exchange.take_answer(record, at, at + len);
+            exchanges.push(exchange);
+            at += len;
+        }
+        if let Some(last) = exchanges.last_mut() {
+            last.is_last = true;
+        }
+        exchanges
+    }
+
+    /// Takes the first request apart; returns how long it is.
+    fn request(written: &'r [u8]) -> (Self, usize) {
+        let mut exchange = Self {
+            scan: 0,
+            method: "",
+            content: Vec::new(),
+            parts: 0,
+            ended: Ended::Incomplete,
+            is_preview: false,
+            is_reused: false,
+            is_last: false,
+            answer: b"",
+            has_stale_bytes: false,
+            is_early: false,
+        };
+        let method = written.split(|&b| b == b' ').next().expect("a word");
+        exchange.method = std::str::from_utf8(method).expect("a method");
+        let Some(head_len) = find(written, b"\r\n\r\n").map(|at| at + 4) else {
+            return (exchange, written.len());
+        };
+        let head = std::str::from_utf8(&written[..head_len]).expect("ASCII");
+        exchange.is_preview = head.contains("\r\nPreview: ");
+        let list = head
+            .split("\r\nEncapsulated: ")
+            .nth(1)
+            .expect("Encapsulated");
+        let body_at = list.trim_end().rsplit('=').next().expect("an offset");
+        let mut at = head_len + body_at.parse::<usize>().expect("an offset");
+        if exchange.is_options() {
+            exchange.ended = Ended::Complete {
+                used: 0,
+                trailers: b"",
+                offset: None,
+                is_ieof: false,
+            };
+            return (exchange, at);
+        }
+        while exchange.expects_part(written.get(at..).unwrap_or_default()) {
+            at += exchange.take_part(&written[at..]);
+        }
+        (exchange, at.min(written.len()))
+    }
+
+    /// Whether what follows is another part of the same request.
+    fn expects_part(&self, rest: &[u8]) -> bool {
+        let continues = match (self.parts, self.ended) {
+            (0, _) => true,
+            (1, Ended::Complete { is_ieof, .. }) => self.is_preview && !is_ieof,
+            _ => false,
+        };
+        continues && rest.first().is_some_and(u8::is_ascii_hexdigit)
+    }
+
+    fn take_part(&mut self, rest: &'r [u8]) -> usize {
+        let decoded = reference_chunks::decode(rest, u64::MAX);
+        assert_ne!(decoded.ended, Ended::Invalid, "{}", rest.escape_ascii());
+        self.content.extend_from_slice(&decoded.data);
+        self.parts += 1;
+        self.ended = decoded.ended;
+        match decoded.ended {
+            Ended::Complete { used, .. } => used,
+            _ => rest.len(),
+        }
+    }
+
+    /// What was read after the request's first byte, in the same scan and before the next request.
+    fn take_answer(&mut self, record: &'r Record, start: usize, end: usize) {
+        let mut at = 0;
+        let mut range: Option<(usize, usize)> = None;
+        let mut early = 0;
+        for run in &record.reads {
+            let is_ours = run.read_at > start && run.read_at <= end && run.scan == self.scan;
+            if is_ours {
+                let begin = range.map_or(at, |range| range.0);
+                range = Some((begin, at + run.len));
+                self.has_stale_bytes |= run.sent_at <= start;
+                early += if run.read_at < end { run.len } else { 0 };
+            }
+            at += run.len;
+        }
+        let (begin, end) = range.unwrap_or_default();
+        self.answer = &record.read[begin..end];
+        self.is_early = early > self.interim_len();
+    }
+
+    /// Bytes of interim answers.
+    fn interim_len(&self) -> usize {
+        let mut at = 0;
+        while self.answer[at..].starts_with(b"ICAP/1.0 1") {
+            match find(&self.answer[at..], b"\r\n\r\n") {
+                Some(end) => at += end + 4,
+                None => return self.answer.len(),
+            }
+        }
+        at
+    }
+
+    fn is_options(&self) -> bool {
+        // Perhaps no more of it was written.
+        self.method.starts_with('O')
+    }
+
+    /// All of the content was sent, and its end.
+    fn is_complete(&self) -> bool {
+        match self.ended {
+            Ended::Complete { is_ieof, .. } => self.parts != 1 || !self.is_preview || is_ieof,
+            _ => false,
+        }
+    }
+
+    /// Status, body and length of the answer, if that is complete.
+    fn read_answer(&self) -> Option<(u16, Vec<u8>, usize)> {
+        let method = match self.method {
+            "REQMOD" => Method::Reqmod,
+            _ if self.is_options() => Method::Options,
+            _ => Method::Respmod,
+        };
+        let mut reader = ResponseReader::new(method, u64::MAX);
+        let (mut body, mut used) = (Vec::new(), 0);
+        while !reader.has_ended() {
+            let (len, event) = reader.feed(&self.answer[used..]).ok()?;
+            used += len;
+            match event {
+                Event::Body(data) => body.extend_from_slice(data),
+                Event::NeedsMore => return None,
+                _ => {}
+            }
+        }
+        Some((reader.response()?.status(), body, used))
+    }
+
+    /// Another exchange followed: this one must have been complete.
+    fn assert_reusable(&self) {
+        if self.is_last {
+            return;
+        }
+        assert!(
+            matches!(self.ended, Ended::Complete { .. }),
+            "used again in the middle"
+        );
+        let (_, _, end) = self.read_answer().expect("used again without an answer");
+        assert_eq!(end, self.answer.len(), "used again with something behind");
+        let answer = self.answer.to_ascii_lowercase();
+        assert!(
+            find(&answer, b"\r\nconnection: close\r\n").is_none(),
+            "used again though asked to close"
+        );
+    }
+}

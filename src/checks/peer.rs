@@ -1,0 +1,372 @@
+//! A server that does what a script says, and writes down all that is said on its connections.
+//!
+//! It is a [`Stream`] in memory, so nothing waits: a stall is an error that says so, a bounded number of
+//! times, and a server that has nothing more to say ends the connection as soon as it is waited for.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::input::Input;
+use crate::net::stream::{Connect, Readiness, Stream};
+use crate::net::uri::ServiceUri;
+
+/// What a server does next.
+#[derive(Debug, Clone)]
+enum Event {
+    Send(Vec<u8>),
+    /// Sends the content of the current scan back.
+    Echo,
+    /// Waits until it is waited for.
+    AwaitRead,
+    /// Waits for so many bytes more, or until it is waited for.
+    AwaitBytes(usize),
+    /// Waits until the client is busy with another scan.
+    AwaitNextScan,
+    /// Gives at most so many bytes at once, for a while.
+    LimitReads(usize),
+    LimitWrites(usize),
+    Stall(u8),
+    FailRead(io::ErrorKind),
+    FailWrite(io::ErrorKind),
+    Close,
+    Reset,
+}
+
+/// Answers worth having as a whole; the others come byte by byte out of the input.
+const ANSWERS: &[&str] = &[
+    "ICAP/1.0 204 No Content\r\nISTag: \"T\"\r\n\r\n",
+    "ICAP/1.0 100 Continue\r\n\r\n",
+    "ICAP/1.0 200 OK\r\nMethods: RESPMOD, REQMOD\r\nISTag: \"T\"\r\nAllow: 204, 206\r\nPreview: 4096\r\nTransfer-Preview: *\r\nEncapsulated: null-body=0\r\n\r\n",
+    "ICAP/1.0 200 OK\r\nMethods: RESPMOD, REQMOD\r\nISTag: \"T\"\r\nEncapsulated: null-body=0\r\n\r\n",
+    "ICAP/1.0 204 No Content\r\nISTag: \"T\"\r\nX-Virus-ID: Test\r\n\r\n",
+    "ICAP/1.0 204 No Content\r\nISTag: \"T\"\r\nConnection: close\r\n\r\n",
+    "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nX-Infection-Found: Type=0; Resolution=2; Threat=Test;\r\nEncapsulated: res-hdr=0, res-body=26\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n4\r\npage\r\n0\r\n\r\n",
+    "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n5\r\nother\r\n0\r\n\r\n",
+    "ICAP/1.0 206 Partial Content\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n0; use-original-body=0\r\n\r\n",
+    "ICAP/1.0 404 Service not found\r\nConnection: close\r\n\r\n",
+    "ICAP/1.0 503 Service overloaded\r\n\r\n",
+    "ICAP/1.0 204 No Con",
+];
+
+const KINDS: &[io::ErrorKind] = &[
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::Interrupted,
+    io::ErrorKind::WouldBlock,
+    io::ErrorKind::TimedOut,
+    io::ErrorKind::Other,
+];
+
+/// Operations for which a limit holds.
+const WHILE: usize = 64;
+/// Bytes that are sent ahead at most.
+const FLOOD: usize = 256 * 1024;
+
+/// What happens on each connection; a connection without a script is refused.
+fn scripts(input: &mut Input<'_>) -> VecDeque<VecDeque<Event>> {
+    let mut scripts = VecDeque::from([VecDeque::new()]);
+    while !input.is_empty() {
+        let event = match input.byte() % 16 {
+            0 | 1 => Event::Send(input.choose(ANSWERS).into()),
+            2 => Event::Send(input.text().into()),
+            3 => Event::Echo,
+            4 | 5 => Event::AwaitRead,
+            6 => Event::AwaitBytes(usize::from(input.byte()).pow(2) + 1),
+            7 => Event::AwaitNextScan,
+            8 => Event::LimitReads(input.choose(&[1, 2, 7, 100])),
+            9 => Event::LimitWrites(input.choose(&[1, 2, 100, 1000, 0])),
+            10 => Event::Stall(input.byte() % 8),
+            11 => Event::FailRead(input.choose(KINDS)),
+            12 => Event::FailWrite(input.choose(KINDS)),
+            13 => Event::Close,
+            14 => Event::Reset,
+            _ => match input.byte() {
+                0 => Event::Send(input.text().repeat(WHILE * 16)),
+                _ => {
+                    scripts.push_back(VecDeque::new());
+                    continue;
+                }
+            },
+        };
+        if let Some(script) = scripts.back_mut() {
+            script.push_back(event);
+        }
+    }
+    scripts
+}
+
+/// What was said on a connection, and when.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) written: Vec<u8>,
+    /// From which byte on what was written belongs to which scan.
+    pub(super) writes: Vec<(usize, usize)>,
+    pub(super) read: Vec<u8>,
+    pub(super) reads: Vec<Run>,
+}
+
+/// Bytes that were read at once.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) len: usize,
+    pub(super) scan: usize,
+    /// Bytes the client had written when the server sent them, and when they were read.
+    pub(super) sent_at: usize,
+    pub(super) read_at: usize,
+}
+
+/// The server, and what it has seen.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) records: Vec<Record>,
+    pub(super) contents: Vec<Vec<u8>>,
+    /// The scan the client is busy with.
+    pub(super) scan: usize,
+    scripts: VecDeque<VecDeque<Event>>,
+    /// How often a stream was asked for anything, and how often it may be.
+    steps: usize,
+    max_steps: usize,
+}
+
+/// A handle of the server, for the client and for the check.
+#[derive(Clone)]
+pub(super) struct Server(Arc<Mutex<World>>);
+
+impl Server {
+    pub(super) fn new(contents: Vec<Vec<u8>>, input: &mut Input<'_>) -> Self {
+        let scripts = scripts(input);
+        let events: usize = scripts.iter().map(VecDeque::len).sum();
+        let bytes: usize = contents.iter().map(Vec::len).sum();
+        Self(Arc::new(Mutex::new(World {
+            records: Vec::new(),
+            contents,
+            scan: 0,
+            scripts,
+            steps: 0,
+            max_steps: 2000 + events * 8 * WHILE + bytes,
+        })))
+    }
+
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().expect("no check panics while it holds this")
+    }
+}
+
+impl Connect for Server {
+    fn connect(&self, _service: &ServiceUri, _timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        let mut world = self.world();
+        let script = world.scripts.pop_front();
+        let script = script.ok_or(io::ErrorKind::ConnectionRefused)?;
+        let id = world.records.len();
+        world.records.push(Record::default());
+        Ok(Box::new(Connection {
+            server: self.clone(),
+            id,
+            script,
+            ..Connection::idle(self.clone())
+        }))
+    }
+}
+
+/// One connection to the server.
+struct Connection {
+    server: Server,
+    id: usize,
+    script: VecDeque<Event>,
+    /// Sent and not read, with how much had been written when it was sent.
+    sent: VecDeque<(Vec<u8>, usize)>,
+    /// The limit, and for how many operations more it holds.
+    read_limit: (usize, usize),
+    write_limit: (usize, usize),
+    stalls: u8,
+    read_error: Option<io::ErrorKind>,
+    write_error: Option<io::ErrorKind>,
+    is_closed: bool,
+    is_reset: bool,
+    /// Bytes written, and the scan, when the server began to wait for more.
+    waiting_since: Option<(usize, usize)>,
+}
+
+impl Connection {
+    fn idle(server: Server) -> Self {
+        Self {
+            server,
+            id: 0,
+            script: VecDeque::new(),
+            sent: VecDeque::new(),
+            read_limit: (0, 0),
+            write_limit: (0, 0),
+            stalls: 0,
+            read_error: None,
+            write_error: None,
+            is_closed: false,
+            is_reset: false,
+            waiting_since: None,
+        }
+    }
+
+    /// Counts an operation, and does what the script says up to where it waits.
+    fn advance(&mut self, is_waited_for: bool) {
+        let server = self.server.clone();
+        let mut world = server.world();
+        world.steps += 1;
+        assert!(world.steps < world.max_steps, "it does not come to an end");
+        let written = world.records[self.id].written.len();
+        while let Some(event) = self.script.front() {
+            let (bytes_then, scan_then) = *self.waiting_since.get_or_insert((written, world.scan));
+            let is_starved = is_waited_for && self.sent.is_empty();
+            let waits = match event {
+                Event::AwaitRead => !is_starved,
+                Event::AwaitBytes(more) => written < bytes_then + more && !is_starved,
+                Event::AwaitNextScan => world.scan == scan_then,
+                _ => false,
+            };
+            if waits || self.is_closed || self.is_reset {
+                return;
+            }
+            self.waiting_since = None;
+            if let Some(event) = self.script.pop_front() {
+                self.act(event, &world, written);
+            }
+        }
+    }
+
+    fn act(&mut self, event: Event, world: &World, written: usize) {
+        match event {
+            Event::Send(bytes) => self.send(&bytes, written),
+            Event::Echo => self.send(&echo(&world.contents[world.scan]), written),
+            Event::AwaitRead | Event::AwaitBytes(_) | Event::AwaitNextScan => {}
+            Event::LimitReads(limit) => self.read_limit = (limit, WHILE),
+            Event::LimitWrites(limit) => self.write_limit = (limit, WHILE),
+            Event::Stall(count) => self.stalls = count,
+            Event::FailRead(kind) => self.read_error = Some(kind),
+            Event::FailWrite(kind) => self.write_error = Some(kind),
+            Event::Close => self.is_closed = true,
+            Event::Reset => self.is_reset = true,
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8], written: usize) {
+        let waiting: usize = self.sent.iter().map(|(bytes, _)| bytes.len()).sum();
+        if waiting < FLOOD && !bytes.is_empty() {
+            self.sent.push_back((bytes.to_vec(), written));
+        }
+    }
+
+    fn stall(&mut self) -> io::Result<()> {
+        if self.stalls == 0 {
+            return Ok(());
+        }
+        self.stalls -= 1;
+        Err(KINDS[2 + usize::from(self.stalls % 3)].into())
+    }
+}
+
+fn limited(limit: &mut (usize, usize), len: usize) -> usize {
+    if limit.1 == 0 {
+        return len;
+    }
+    limit.1 -= 1;
+    len.min(limit.0)
+}
+
+/// An answer that returns the content.
+fn echo(content: &[u8]) -> Vec<u8> {
+    let head = "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
+        HTTP/1.1 200 OK\r\n\r\n";
+    let mut answer = head.as_bytes().to_vec();
+    if !content.is_empty() {
+        answer.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
+        answer.extend_from_slice(content);
+        answer.extend_from_slice(b"\r\n");
+    }
+    answer.extend_from_slice(b"0\r\n\r\n");
+    answer
+}
+
+impl Read for Connection {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.advance(true);
+        if let Some(kind) = self.read_error.take() {
+            return Err(kind.into());
+        }
+        self.stall()?;
+        let Some((bytes, sent_at)) = self.sent.pop_front() else {
+            return match self.is_reset {
+                true => Err(io::ErrorKind::ConnectionReset.into()),
+                false => Ok(0),
+            };
+        };
+        let len = limited(&mut self.read_limit, buf.len()).min(bytes.len());
+        let (now, later) = bytes.split_at(len);
+        buf[..len].copy_from_slice(now);
+        if !later.is_empty() {
+            self.sent.push_front((later.to_vec(), sent_at));
+        }
+        let mut world = self.server.world();
+        let scan = world.scan;
+        let record = &mut world.records[self.id];
+        record.read.extend_from_slice(now);
+        record.reads.push(Run {
+            len,
+            scan,
+            sent_at,
+            read_at: record.written.len(),
+        });
+        Ok(len)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.advance(false);
+        if let Some(kind) = self.write_error.take() {
+            return Err(kind.into());
+        }
+        self.stall()?;
+        if self.is_reset {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let len = limited(&mut self.write_limit, buf.len());
+        {
+            let mut world = self.server.world();
+            let scan = world.scan;
+            let record = &mut world.records[self.id];
+            record.writes.push((record.written.len(), scan));
+            record.written.extend_from_slice(&buf[..len]);
+        }
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Connection {
+    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        assert!(!timeout.is_zero());
+        Ok(())
+    }
+
+    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        assert!(!timeout.is_zero());
+        Ok(())
+    }
+
+    fn readiness(&mut self) -> io::Result<Readiness> {
+        self.advance(false);
+        if !self.sent.is_empty() {
+            return Ok(Readiness::Readable);
+        }
+        if self.is_reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(match self.is_closed {
+            true => Readiness::Closed,
+            false => Readiness::Idle,
+        })
+    }
+}
