@@ -1,0 +1,366 @@
+//! The cases that are more than one answer to one request: each has a test of its own here.
+
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
+
+use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server, infected};
+use icap_client::{Content, Scanner, ScannerBuilder};
+
+use crate::case::Case;
+use crate::memory::{Conditions, Fault, Network, Step};
+use crate::replay::replay;
+use crate::words::describe;
+
+/// Tests by the ids of their cases.
+pub(crate) const ALONE: &[(&str, fn())] = &[
+    ("F60", a_body_is_read_the_same_at_every_split),
+    ("G16", the_rest_does_not_race_the_decision),
+    (
+        "I07",
+        a_request_lost_with_a_reused_connection_is_sent_once_more,
+    ),
+    (
+        "I15",
+        a_stray_answer_before_the_end_of_the_request_is_nobodys,
+    ),
+    ("I17", content_that_fails_gets_no_last_chunk),
+    ("I19", interruptions_go_unnoticed),
+    ("I20", writes_of_any_size_and_none_are_one_request),
+    ("I21", a_peer_that_is_gone_is_an_error_and_no_signal),
+    ("I22", the_second_address_is_tried),
+    ("J05x", what_a_service_ignores_is_scanned_all_the_same),
+    ("J08x", no_connections_allowed_is_no_deadlock),
+    (
+        "J17",
+        a_service_whose_engine_is_dead_answers_options_and_is_not_believed,
+    ),
+    ("J18", another_istag_ends_what_was_known_of_the_service),
+];
+
+const HELLO: &[u8] = b"hello";
+
+pub(crate) fn send(bytes: impl AsRef<[u8]>) -> Step {
+    Step::Send(bytes.as_ref().to_vec())
+}
+
+pub(crate) fn unasked(network: &Network) -> ScannerBuilder {
+    let builder = Scanner::builder("icap://127.0.0.1/scan");
+    builder.negotiate(false).connector(network.clone())
+}
+
+/// A server that answers so many requests with 204.
+pub(crate) fn clean(times: usize) -> Vec<Step> {
+    let exchange = || [Step::Request, send(CLEAN)];
+    (0..times).flat_map(|_| exchange()).collect()
+}
+
+fn network(scripts: Vec<Vec<Step>>) -> Network {
+    Network::new(scripts, Conditions::default())
+}
+
+fn scanned(scanner: &Scanner, content: Content<'_>) -> String {
+    describe(&scanner.scan(content))
+}
+
+/// Content that can be read only once.
+fn once(bytes: &[u8]) -> Content<'_> {
+    Content::reader(bytes).len(bytes.len() as u64)
+}
+
+fn a_body_is_read_the_same_at_every_split() {
+    let cases = [crate::GIVEN, crate::MORE].into_iter().flat_map(Case::all);
+    let named = |case: &Case| ["F01", "F29x", "F40x"].contains(&case.id.as_str());
+    let cases: Vec<_> = cases.filter(named).collect();
+    assert_eq!(cases.len(), 3);
+    for case in cases {
+        let counts = replay(&case, case.play.as_ref().unwrap()).unwrap();
+        assert_eq!(counts.splits, case.answer_len() - 1, "{}", case.id);
+    }
+}
+
+fn the_rest_does_not_race_the_decision() {
+    let content = vec![b'x'; 1024 + 5];
+    let network = network(vec![clean(1)]);
+    let scanner = unasked(&network)
+        .preview(icap_client::Preview::Limit(1024))
+        .build()
+        .unwrap();
+    assert_eq!(
+        scanned(&scanner, Content::bytes(&content)),
+        "not scanned: PreviewOnly"
+    );
+    let received = network.received(0);
+    assert!(
+        received.ends_with(b"x\r\n0\r\n\r\n"),
+        "{}",
+        String::from_utf8_lossy(&received)
+    );
+    assert_eq!(
+        received.iter().filter(|&&b| b == b'x').count() - 1024,
+        names_with_x(&received)
+    );
+    // A decision that comes again, behind the 100: it may have crossed the rest.
+    let both = format!("ICAP/1.0 100 Continue\r\n\r\n{CLEAN}");
+    let network = self::network(vec![vec![Step::Request, send(both)], clean(1)]);
+    let scanner = unasked(&network)
+        .preview(icap_client::Preview::Limit(1024))
+        .build()
+        .unwrap();
+    assert_eq!(
+        scanned(&scanner, Content::bytes(&content)),
+        "error: EarlyAnswer"
+    );
+}
+
+/// How many times the letter is in the heads.
+fn names_with_x(received: &[u8]) -> usize {
+    let chunk = b"\r\n400\r\n";
+    let heads = received
+        .windows(chunk.len())
+        .position(|window| window == chunk)
+        .unwrap();
+    received[..heads].iter().filter(|&&b| b == b'x').count()
+}
+
+/// A connection that answers one request, and then ends before it answers the next.
+fn stale(end: Step) -> Vec<Vec<Step>> {
+    let ends = [clean(1), vec![Step::Request, end]].concat();
+    vec![ends, clean(2)]
+}
+
+fn a_request_lost_with_a_reused_connection_is_sent_once_more() {
+    for (end, content, expected) in [
+        (Step::Close, Content::bytes(HELLO), "clean"),
+        (Step::Reset, Content::bytes(HELLO), "clean"),
+        (Step::Close, once(HELLO), "error: disconnected"),
+        (Step::Reset, once(HELLO), "error: disconnected"),
+    ] {
+        let network = network(stale(end));
+        let scanner = unasked(&network).build().unwrap();
+        assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean");
+        assert_eq!(scanned(&scanner, content), expected);
+        let retries = u64::from(expected == "clean");
+        assert_eq!(scanner.stats().retries, retries);
+    }
+}
+
+fn a_stray_answer_before_the_end_of_the_request_is_nobodys() {
+    for (content, expected) in [
+        (Content::bytes(HELLO), "clean"),
+        (once(HELLO), "error: EarlyAnswer"),
+    ] {
+        let strays = vec![Step::Request, send(CLEAN), Step::Received(500), send(CLEAN)];
+        let network = network(vec![strays, vec![Step::Request, send(infected("B"))]]);
+        let scanner = unasked(&network).build().unwrap();
+        assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean");
+        let received = network.received(0).len();
+        assert!(
+            (250..500).contains(&received),
+            "500 is to be in the second request: {received}"
+        );
+        let expected = if expected == "clean" {
+            "infected: B"
+        } else {
+            expected
+        };
+        assert_eq!(scanned(&scanner, content), expected);
+    }
+}
+
+fn content_that_fails_gets_no_last_chunk() {
+    struct Fails;
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    struct Panics;
+    impl Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("on purpose")
+        }
+    }
+    let begin = || io::repeat(b'x').take(200_000);
+    let endings: [Box<dyn Read>; 2] = [
+        Box::new(begin().chain(Fails)),
+        Box::new(begin().chain(Panics)),
+    ];
+    for content in endings {
+        let network = network(vec![clean(2), clean(1)]);
+        let scanner = unasked(&network).build().unwrap();
+        assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean");
+        let sent = network.received(0).len();
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            scanned(&scanner, Content::reader(content))
+        }));
+        assert!(failed.is_err() || failed.unwrap() == "error: content");
+        let upload = &network.received(0)[sent..];
+        assert!(upload.len() > 100_000, "{}", upload.len());
+        assert!(!upload.windows(5).any(|window| window == b"0\r\n\r\n"));
+        assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean");
+        assert_eq!(network.connections(), 2);
+    }
+}
+
+fn interruptions_go_unnoticed() {
+    for each in 1..5 {
+        // Each call is interrupted where `each` is 1, and then nothing ever comes of it.
+        let conditions = Conditions {
+            reluctance: Some(each),
+            ..Conditions::default()
+        };
+        let network = Network::new(vec![clean(2)], conditions);
+        let builder = unasked(&network).read_timeout(Duration::from_millis(50));
+        let scanner = builder
+            .write_timeout(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        for _ in 0..2 {
+            let expected = if each == 1 { "error: timeout" } else { "clean" };
+            assert_eq!(scanned(&scanner, Content::bytes(HELLO)), expected);
+        }
+        assert_eq!(network.connections(), if each == 1 { 2 } else { 1 });
+    }
+}
+
+fn writes_of_any_size_and_none_are_one_request() {
+    let content = vec![b'x'; 3000];
+    let sent_whole = |conditions| {
+        let network = Network::new(vec![clean(1)], conditions);
+        let scanner = unasked(&network).build().unwrap();
+        assert_eq!(scanned(&scanner, Content::bytes(&content)), "clean");
+        network.received(0)
+    };
+    let whole = sent_whole(Conditions::default());
+    for write_limit in [1, 2, 3, 7, 100] {
+        for reluctance in [None, Some(2), Some(3)] {
+            let conditions = Conditions {
+                write_limit,
+                reluctance,
+                ..Conditions::default()
+            };
+            assert!(sent_whole(conditions) == whole);
+        }
+    }
+    // A write that takes nothing, again and again, is an error at once and no loop.
+    let conditions = Conditions {
+        write_limit: 0,
+        ..Conditions::default()
+    };
+    let network = Network::new(vec![clean(1)], conditions);
+    let scanner = unasked(&network)
+        .read_timeout(Duration::from_millis(20))
+        .build()
+        .unwrap();
+    assert_eq!(
+        scanned(&scanner, Content::bytes(&content)),
+        "error: disconnected"
+    );
+}
+
+fn a_peer_that_is_gone_is_an_error_and_no_signal() {
+    // What raises SIGPIPE is `write_vectored`; the network panics if it is called.
+    let content = vec![b'x'; 1_000_000];
+    for fault in [Fault::Close, Fault::Reset] {
+        let conditions = Conditions {
+            up: Some((100_000, fault)),
+            ..Conditions::default()
+        };
+        let network = Network::new(vec![clean(1)], conditions);
+        let scanner = unasked(&network).build().unwrap();
+        assert_eq!(
+            scanned(&scanner, Content::bytes(&content)),
+            "error: disconnected"
+        );
+    }
+    let server = Server::scripted([Script::new().read_bytes(100_000).reset()]).unwrap();
+    let scanner = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    let large = vec![b'x'; 50_000_000];
+    assert_eq!(
+        scanned(&scanner, Content::bytes(&large)),
+        "error: disconnected"
+    );
+}
+
+fn the_second_address_is_tried() {
+    // `localhost` may be ::1 and 127.0.0.1, in this order; the server listens on the latter.
+    let server = Server::start().unwrap();
+    let uri = format!("icap://localhost:{}/scan", server.address().port());
+    let scanner = Scanner::builder(&uri)
+        .connect_timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean");
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+fn asked_first(options: &str) -> Vec<Step> {
+    vec![
+        Step::Request,
+        send(options),
+        Step::Request,
+        send(infected("Eicar")),
+    ]
+}
+
+fn negotiating(network: &Network) -> Scanner {
+    unasked(network).negotiate(true).build().unwrap()
+}
+
+fn what_a_service_ignores_is_scanned_all_the_same() {
+    let options = OPTIONS_ANSWER.replace("Options-TTL", "Transfer-Ignore: *\r\nOptions-TTL");
+    let network = network(vec![asked_first(&options)]);
+    let content = Content::bytes(HELLO).name("a.txt");
+    assert_eq!(scanned(&negotiating(&network), content), "infected: Eicar");
+}
+
+fn no_connections_allowed_is_no_deadlock() {
+    let options = OPTIONS_ANSWER.replace("Max-Connections: 100", "Max-Connections: 0");
+    let asked_first = [vec![Step::Request, send(&options)], clean(4)].concat();
+    let network = network(vec![asked_first, clean(4)]);
+    let scanner = negotiating(&network);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean"));
+        }
+    });
+    assert_eq!(scanner.stats().clean, 4);
+}
+
+fn a_service_whose_engine_is_dead_answers_options_and_is_not_believed() {
+    let dead = "ICAP/1.0 500 Server error\r\nISTag: \"icap-client-testing\"\r\n\r\n";
+    let answers = vec![
+        Step::Request,
+        send(OPTIONS_ANSWER),
+        Step::Request,
+        send(dead),
+    ];
+    let network = network(vec![answers]);
+    let scanner = negotiating(&network);
+    assert_eq!(
+        scanned(&scanner, Content::bytes(HELLO)),
+        "error: status 500"
+    );
+    assert_eq!(scanner.stats().options_sent, 1);
+}
+
+fn another_istag_ends_what_was_known_of_the_service() {
+    let other = CLEAN.replace("icap-client-testing", "another");
+    let answers = [OPTIONS_ANSWER, &other, OPTIONS_ANSWER, CLEAN];
+    let steps = answers
+        .iter()
+        .flat_map(|answer| [Step::Request, send(answer)]);
+    let network = network(vec![steps.collect()]);
+    let scanner = negotiating(&network);
+    for options_sent in [1, 2] {
+        assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean");
+        assert_eq!(scanner.stats().options_sent, options_sent);
+    }
+}

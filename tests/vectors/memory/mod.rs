@@ -1,0 +1,232 @@
+//! A connection without a socket: a server that is a list of steps, and a transport that does what it
+//! is told. What it does depends on nothing but the bytes, so every run of it is the same.
+//!
+//! It is no model of TCP's timing. A wait that would never end takes the client's timeout and no more.
+
+mod framer;
+mod line;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use icap_client::{Connect, Readiness, ServiceUri, Stream};
+use line::Line;
+
+/// What the server does next.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    /// Waits until one more request was received, or a preview to its end.
+    Request,
+    /// Waits until what follows a preview was received.
+    Rest,
+    /// Waits until that many bytes were received in all.
+    Received(u64),
+    Send(Vec<u8>),
+    /// Sends the first if the last request was `OPTIONS`, and the second otherwise.
+    Answer(Vec<u8>, Vec<u8>),
+    /// Sends back what was received.
+    Echo,
+    /// Waits until the test says so.
+    Later,
+    /// Takes no more bytes.
+    Block,
+    Close,
+    HalfClose,
+    Reset,
+}
+
+/// How the bytes are packed that the client reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Pieces {
+    /// As they come.
+    Whole,
+    /// Each by itself.
+    Single,
+    /// In two: so many on the first connection, and then the rest.
+    SplitAt(usize),
+}
+
+/// What befalls a connection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Fault {
+    Close,
+    Reset,
+    /// Nothing moves any more.
+    Stall,
+    /// These bytes come, and then the end.
+    Garbage(&'static [u8]),
+    /// These bytes come in the midst of the others.
+    Insert(&'static [u8]),
+}
+
+/// What the transport does to the connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conditions {
+    pub(crate) pieces: Pieces,
+    /// Bytes that one write takes.
+    pub(crate) write_limit: usize,
+    /// Each so-many-th read or write is interrupted or finds nothing.
+    pub(crate) reluctance: Option<u32>,
+    /// On the first connection, behind so many bytes from the server.
+    pub(crate) down: Option<(usize, Fault)>,
+    /// On the first connection, behind so many bytes from the client.
+    pub(crate) up: Option<(u64, Fault)>,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            pieces: Pieces::Whole,
+            write_limit: usize::MAX,
+            reluctance: None,
+            down: None,
+            up: None,
+        }
+    }
+}
+
+/// A server, and the connections to it so far.
+#[derive(Clone)]
+pub(crate) struct Network(Arc<Mutex<State>>);
+
+struct State {
+    /// One for each connection; the last one is for all that follow.
+    scripts: Vec<Vec<Step>>,
+    conditions: Conditions,
+    lines: Vec<Arc<Mutex<Line>>>,
+}
+
+impl Network {
+    pub(crate) fn new(scripts: Vec<Vec<Step>>, conditions: Conditions) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            scripts,
+            conditions,
+            lines: Vec::new(),
+        })))
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.lock().lines.len()
+    }
+
+    /// What the server received on a connection, up to a mebibyte.
+    pub(crate) fn received(&self, connection: usize) -> Vec<u8> {
+        self.on(connection, |line| line.received.clone())
+    }
+
+    /// How much the server received on a connection.
+    pub(crate) fn received_len(&self, connection: usize) -> u64 {
+        self.on(connection, |line| line.received_len)
+    }
+
+    /// Whether the fault came where a whole request had, and nothing of its answer.
+    pub(crate) fn struck_for_answer(&self) -> bool {
+        self.on(0, |line| line.struck_for_answer)
+    }
+
+    /// Bytes the client has read on a connection.
+    pub(crate) fn delivered(&self, connection: usize) -> usize {
+        self.on(connection, |line| line.delivered)
+    }
+
+    /// Ends [`Step::Later`] on all connections.
+    pub(crate) fn later(&self) {
+        for line in &self.lock().lines {
+            line.lock().unwrap().later();
+        }
+    }
+
+    fn on<T>(&self, connection: usize, get: impl FnOnce(&Line) -> T) -> T {
+        let line = Arc::clone(&self.lock().lines[connection]);
+        let line = line.lock().unwrap();
+        get(&line)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Connect for Network {
+    fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        let mut state = self.lock();
+        let number = state.lines.len();
+        let script = state.scripts.get(number).or(state.scripts.last());
+        let mut conditions = state.conditions;
+        if number > 0 {
+            (conditions.down, conditions.up) = (None, None);
+            conditions.pieces = match conditions.pieces {
+                Pieces::SplitAt(_) => Pieces::Whole,
+                pieces => pieces,
+            };
+        }
+        let mut line = Line::new(script.cloned().unwrap_or_default(), conditions);
+        line.play();
+        let line = Arc::new(Mutex::new(line));
+        state.lines.push(Arc::clone(&line));
+        Ok(Box::new(Wire {
+            line,
+            read_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+        }))
+    }
+}
+
+/// The client's end.
+struct Wire {
+    line: Arc<Mutex<Line>>,
+    read_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl Wire {
+    /// A call that found nothing took its timeout, unless it was told to find nothing.
+    fn wait(&self, error: &io::Error, timeout: Duration) {
+        let is_pretence = self.line.lock().unwrap().balked();
+        if error.kind() == ErrorKind::WouldBlock && !is_pretence {
+            thread::sleep(timeout);
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let result = self.line.lock().unwrap().read(buf);
+        result.inspect_err(|error| self.wait(error, self.read_timeout))
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let result = self.line.lock().unwrap().write(buf);
+        result.inspect_err(|error| self.wait(error, self.write_timeout))
+    }
+
+    fn write_vectored(&mut self, _: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        panic!("on a socket this raises SIGPIPE where that signal is at its default");
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Wire {
+    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        assert!(!timeout.is_zero());
+        self.read_timeout = timeout;
+        Ok(())
+    }
+
+    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        assert!(!timeout.is_zero());
+        self.write_timeout = timeout;
+        Ok(())
+    }
+
+    fn readiness(&mut self) -> io::Result<Readiness> {
+        self.line.lock().unwrap().readiness()
+    }
+}

@@ -1,0 +1,159 @@
+//! The side of the request: what is refused, or made harmless.
+
+use icap_client::{Content, Request, Scanner};
+
+use crate::requests::plain;
+use crate::words::describe_error;
+
+/// Tests by the ids of their cases.
+pub(crate) const REFUSALS: &[(&str, fn())] = &[
+    ("K01", no_line_gets_in_through_a_file_name),
+    ("K02", no_line_gets_in_through_a_user),
+    ("K03", no_line_gets_in_through_a_path),
+    ("K04", no_line_gets_in_through_a_host),
+    ("K05", a_header_name_is_a_token),
+    ("K06", a_header_value_is_one_line),
+    ("K07", no_caller_frames_the_request),
+];
+
+fn no_line_gets_in_through_a_file_name() {
+    for name in [
+        "a.txt\r\nX-Infection: no",
+        "a\nb",
+        "a\0b",
+        "../../etc",
+        "a b?c#d",
+        "\u{2028}",
+    ] {
+        let (received, outcome) = plain(Content::bytes(b"hello").name(name));
+        assert_eq!(outcome, "clean");
+        assert!(!received.contains("\nX-Infection"), "{received}");
+        let target = received
+            .split("GET ")
+            .nth(1)
+            .unwrap()
+            .split(" HTTP/1.1\r\n")
+            .next()
+            .unwrap();
+        assert!(
+            target
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"?#".contains(&b)),
+            "{target}"
+        );
+        assert_eq!(target.matches('/').count(), 3, "{target}");
+    }
+}
+
+fn no_line_gets_in_through_a_user() {
+    let (received, outcome) = plain(Content::bytes(b"hello").user("bob\r\nAllow: 204"));
+    if outcome == "clean" {
+        assert_eq!(received.matches("\r\nAllow").count(), 1, "{received}");
+        assert!(!received.contains("bob"), "{received}");
+    } else {
+        assert_eq!((received.as_str(), outcome.as_str()), ("", "error: input"));
+    }
+}
+
+fn refuses(uri: &str) {
+    let error = Scanner::new(uri).expect_err(uri);
+    assert_eq!(describe_error(&error), "error: input", "{uri:?}");
+}
+
+fn no_line_gets_in_through_a_path() {
+    for path in [
+        "a\rb",
+        "a\nb",
+        "a\r\nb",
+        "a b",
+        "a\tb",
+        "a\0b",
+        "gr\u{fc}n",
+        "a\u{2028}b",
+        " ",
+        "a\u{7f}",
+    ] {
+        refuses(&format!("icap://127.0.0.1/{path}"));
+    }
+}
+
+fn no_line_gets_in_through_a_host() {
+    for host in [
+        "a\r\nX: y",
+        "a b",
+        "a\nb",
+        "a,b",
+        "",
+        ":1344",
+        "a:b:c",
+        "[::1",
+        "[a]",
+        "h\u{f6}st",
+        "a\\b",
+    ] {
+        refuses(&format!("icap://{host}/scan"));
+    }
+}
+
+fn a_header_name_is_a_token() {
+    for name in ["A:b", "A b", "", "A\r\nB", "A\0", "Gr\u{fc}n", "\tA"] {
+        let error = Request::respmod().header(name, "x").expect_err(name);
+        assert_eq!(describe_error(&error), "error: input");
+        let builder = Scanner::builder("icap://127.0.0.1/scan").header(name, "x");
+        assert!(builder.build().is_err(), "{name:?}");
+        let (received, outcome) = plain(Content::bytes(b"hello").header(name, "x"));
+        assert_eq!(
+            (received.as_str(), outcome.as_str()),
+            ("", "error: input"),
+            "{name:?}"
+        );
+    }
+}
+
+fn a_header_value_is_one_line() {
+    for value in [
+        "a\rb",
+        "a\nb",
+        "a\r\nAllow: 204",
+        "a\0b",
+        " a",
+        "\ta",
+        "\r\n a",
+        "a ",
+    ] {
+        assert!(
+            Request::respmod().header("X-A", value).is_err(),
+            "{value:?}"
+        );
+        let builder = Scanner::builder("icap://127.0.0.1/scan").header("X-A", value);
+        assert!(builder.build().is_err(), "{value:?}");
+        let (received, outcome) = plain(Content::bytes(b"hello").header("X-A", value));
+        assert_eq!(
+            (received.as_str(), outcome.as_str()),
+            ("", "error: input"),
+            "{value:?}"
+        );
+        assert_eq!(
+            plain(Content::bytes(b"hello").content_type(value)).1,
+            "error: input",
+            "{value:?}"
+        );
+    }
+}
+
+fn no_caller_frames_the_request() {
+    let names = "Encapsulated Preview Allow Host Connection Transfer-Encoding Upgrade";
+    for name in names
+        .split(' ')
+        .flat_map(|name| [name.to_owned(), name.to_lowercase()])
+    {
+        assert!(Request::respmod().header(&name, "x").is_err(), "{name}");
+        let builder = Scanner::builder("icap://127.0.0.1/scan").header(&name, "x");
+        assert!(builder.build().is_err(), "{name}");
+        assert_eq!(
+            plain(Content::bytes(b"hello").header(&name, "x")).1,
+            "error: input",
+            "{name}"
+        );
+    }
+}
