@@ -250,6 +250,7 @@ struct Changing {
     pass: usize,
     rest: &'static [u8],
     pause: Duration,
+    has_end: bool,
 }
 
 impl Changing {
@@ -259,6 +260,7 @@ impl Changing {
             pass: 0,
             rest: first,
             pause: Duration::ZERO,
+            has_end: true,
         }
     }
 }
@@ -278,7 +280,7 @@ impl Seek for Changing {
         let at = |rest: &[u8]| len - rest.len() as u64;
         match to {
             SeekFrom::Current(0) => Ok(at(self.rest)),
-            SeekFrom::End(0) => Ok(len),
+            SeekFrom::End(0) if self.has_end => Ok(len),
             SeekFrom::Start(0) => {
                 self.pass += usize::from(self.rest.is_empty());
                 self.rest = self.passes[self.pass.min(1)];
@@ -308,6 +310,20 @@ fn what_is_put_behind_a_206_is_what_was_sent() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn content_that_has_grown_since_it_was_sent_is_not_put_behind_a_206() {
+    let server = answering(partial("HE", "; use-original-body=2"));
+    let scanner = unasked(&server).allow_206(true).build().unwrap();
+    let mut content = Changing::new(b"hello", b"helloEVIL");
+    content.has_end = false;
+    let (result, output) = replace(&scanner, Content::seekable(content));
+    assert!(matches!(result, Err(Error::Content(_))), "{result:?}");
+    assert!(
+        !output.contains("EVIL"),
+        "nothing that was not scanned: {output}"
+    );
 }
 
 #[test]
@@ -371,25 +387,35 @@ fn a_caller_who_takes_its_time_is_not_the_servers_fault() {
 
 #[test]
 fn the_late_answer_to_another_request_is_not_passed_on() {
-    let late = echo(OK, b"THE FILE OF SOMEBODY ELSE");
-    let first = Script::new().read_request().send(CLEAN).read_bytes(2000);
-    let server = Server::scripted([
-        first.send(late).hold(),
-        Script::new().read_request().send(echo(OK, b"other")).hold(),
-    ])
-    .unwrap();
-    let scanner = unasked(&server).build().unwrap();
-    assert!(
-        scanner
-            .scan(Content::bytes(b"first"))
-            .unwrap()
-            .verdict()
-            .is_clean()
-    );
-    let large = vec![b'x'; 20_000_000];
-    let (result, output) = replace(&scanner, Content::bytes(&large));
-    assert!(matches!(result.unwrap().verdict(), Verdict::Modified(_)));
-    assert_eq!(output, "other");
+    const LEN: usize = 20_000_000;
+    let file = b"THE FILE OF SOMEBODY ELSE";
+    let late = echo(OK, file);
+    let late_304 = echo("HTTP/1.1 304 Not Modified\r\n\r\n", file);
+    let asked = || Script::new().read_request().send(CLEAN).read_bytes(2000);
+    for late in [
+        asked().send(&late),
+        // It began early, and that is enough.
+        asked()
+            .send(&late[..30])
+            .read_bytes(LEN as u64)
+            .send(&late[30..]),
+        asked().send(late_304),
+    ] {
+        let own = Script::new().read_request().send(echo(OK, b"other"));
+        let server = Server::scripted([late.hold(), own.hold()]).unwrap();
+        let scanner = unasked(&server).build().unwrap();
+        assert!(
+            scanner
+                .scan(Content::bytes(b"first"))
+                .unwrap()
+                .verdict()
+                .is_clean()
+        );
+        let large = vec![b'x'; LEN];
+        let (result, output) = replace(&scanner, Content::bytes(&large));
+        assert!(matches!(result.unwrap().verdict(), Verdict::Modified(_)));
+        assert_eq!(output, "other");
+    }
 }
 
 #[test]

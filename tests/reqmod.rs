@@ -124,6 +124,25 @@ fn a_request_that_goes_elsewhere_is_another_request() {
 }
 
 #[test]
+fn a_request_without_its_host_is_the_same_only_if_its_target_names_it() {
+    for (target, is_clean) in [("http://intranet/up", true), ("/proxy/http://x", false)] {
+        let line = format!("POST {target} HTTP/1.1");
+        let back = request_back(&line, "", "hello");
+        let options = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            _ => Script::new().send(&back),
+        })
+        .unwrap();
+        let scanner = reqmod(&server).build().unwrap();
+        let head = format!("{line}\r\nHost: intranet\r\n\r\n");
+        let content = Content::bytes(b"hello").http_request(head.as_bytes());
+        let report = scanner.scan(content).unwrap();
+        assert_eq!(report.verdict().is_clean(), is_clean, "{target}");
+    }
+}
+
+#[test]
 fn an_infection_told_in_the_head_of_the_request_that_comes_back_counts() {
     let back = request_back(LINE, "X-Virus-ID: Eicar\r\n", "hello");
     assert!(verdict_on(back, false).is_infected());

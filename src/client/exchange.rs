@@ -312,15 +312,13 @@ impl Exchange<'_> {
     /// asked for, and of another person. It is not passed on.
     fn refuse_what_may_be_anothers(&self) -> Result<(), Error> {
         let response = self.reader.response();
+        // As the verdict table has it: anything else is a page that refuses.
         let is_content = |response: &Response| {
-            let is_refusal = response.http_status().is_some_and(|status| status >= 300);
-            matches!(response.status(), 200..=299) && !is_refusal
+            matches!(response.status(), 200..=299)
+                && matches!(response.http_status(), None | Some(100..=299 | 304))
         };
-        if self.is_passed_on
-            && self.is_reused
-            && !self.progress.is_due()
-            && response.is_some_and(is_content)
-        {
+        let is_early = self.progress.final_early || !self.progress.is_due();
+        if self.is_passed_on && self.is_reused && is_early && response.is_some_and(is_content) {
             return Err(self.violation(Violation::EarlyAnswer));
         }
         Ok(())

@@ -28,7 +28,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
@@ -171,7 +171,7 @@ impl TlsConnectorBuilder {
     /// cannot be read.
     pub fn client_certificate_pem(mut self, chain: &[u8], key: &[u8]) -> io::Result<Self> {
         let key = PrivateKeyDer::from_pem_slice(key);
-        let key = key.map_err(|error| unusable("the private key", error))?;
+        let key = key.map_err(|error| unusable("the private key", malformed(&error)))?;
         self.identity = Some((certificates(chain)?, key));
         Ok(self)
     }
@@ -221,7 +221,7 @@ impl fmt::Debug for TlsConnectorBuilder {
 
 fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| unusable("a certificate", error))?;
+    let found = found.map_err(|error| unusable("a certificate", malformed(&error)))?;
     if found.is_empty() {
         let none = "there is no PEM certificate in what was given";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, none));
@@ -245,7 +245,21 @@ fn system_roots() -> io::Result<RootCertStore> {
     Err(io::Error::new(io::ErrorKind::NotFound, what))
 }
 
-/// Says why, but nothing of the bytes, which may be a key.
+/// What is wrong with PEM, and nothing of its bytes: the error itself shows the line, which is all of a
+/// key where its line ends were lost.
+fn malformed(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::NoItemsFound => "there is none in what was given",
+        pem::Error::Base64Decode(_) => "what stands between its first and last line is not base64",
+        pem::Error::MissingSectionEnd { .. } => "its last line (-----END ...) is missing",
+        pem::Error::IllegalSectionStart { .. } => {
+            "its first line (-----BEGIN ...) is malformed, perhaps because line ends were lost"
+        }
+        _ => "it is not PEM",
+    }
+}
+
+/// Says why.
 fn unusable(what: &str, error: impl fmt::Display) -> io::Error {
     let text = format!("{what} cannot be used: {error}");
     io::Error::new(io::ErrorKind::InvalidInput, text)

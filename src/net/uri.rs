@@ -140,7 +140,7 @@ fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
 
 fn parse_authority(authority: &str) -> Result<(String, Option<u16>), &'static str> {
     let host_and_port = authority
-        .rsplit_once('@')
+        .split_once('@')
         .map_or(authority, |(_userinfo, rest)| rest);
     let (host, port) = if let Some(rest) = host_and_port.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or("a bracket is not closed")?;
@@ -270,6 +270,7 @@ mod tests {
             "icapss://av/s",
             "icaps:/av/s",
             "icap:/av/s",
+            "icap://user@av@other/s",
             "icap:///s",
             "icap://:1344/s",
             "icap://av:0/s",

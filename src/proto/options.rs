@@ -28,6 +28,8 @@ pub struct ServiceOptions {
     max_connections: Option<u64>,
     options_ttl: Option<Duration>,
     x_include: Vec<String>,
+    /// `Encapsulated` is there, so nothing is missing.
+    is_framed: bool,
     warnings: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ impl ServiceOptions {
             max_connections,
             options_ttl,
             x_include: list("X-Include"),
+            is_framed: headers.get("Encapsulated").is_some(),
             warnings,
         };
         if options.has_ambiguous_transfer() {
@@ -106,6 +109,11 @@ impl ServiceOptions {
     #[must_use]
     pub fn allows_204(&self) -> bool {
         self.allows_204
+    }
+
+    /// Whether the service cannot answer 204 for sure: it said all it had to say, and did not say so.
+    pub(crate) fn excludes_204(&self) -> bool {
+        self.is_framed && !self.allows_204()
     }
 
     /// Whether the service can answer 206 (draft-icap-ext-partial-content).

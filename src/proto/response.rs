@@ -146,9 +146,12 @@ impl Response {
         self.http_request.is_some() || self.http_response.is_some() || self.body_len.is_some()
     }
 
-    /// Whether the peer said that it will close the connection.
+    /// Whether the peer said that it will close the connection, be it in an interim answer.
     pub(crate) fn asks_to_close(&self) -> bool {
-        self.headers().has_token("Connection", "close")
+        let heads = self.interim_headers().chain([self.headers()]);
+        heads
+            .into_iter()
+            .any(|headers| headers.has_token("Connection", "close"))
     }
 
     /// What is odd about a valid answer, and a reason not to reuse its connection; `interim` answers

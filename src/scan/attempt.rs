@@ -196,7 +196,7 @@ impl<'c> Scan<'c> {
         if !self.returned.is_wanted() || !matches!(verdict, Verdict::Modified(_)) {
             return Ok(());
         }
-        self.content.has_been_sent();
+        self.content.has_been_sent(answer.request_complete);
         let Self {
             content,
             returned,
@@ -230,10 +230,10 @@ impl<'c> Scan<'c> {
 
 /// Whether the service can answer 204, so that content it sends back is content it passed over.
 ///
-/// Only options with the very tag of the answer can say no: under another tag the service, or another
-/// server behind the same address, may offer something else by now.
+/// Only options that are whole and have the very tag of the answer can say no: under another tag the
+/// service, or another server behind the same address, may offer something else by now.
 fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
-    options.allows_204() || options.istag() != response.istag().as_deref()
+    !options.excludes_204() || options.istag() != response.istag().as_deref()
 }
 
 /// Whether the answer is the kind of message that was sent: a response like it to a RESPMOD, to a REQMOD
@@ -260,6 +260,16 @@ fn is_same_host(sent: &[u8], back: &[u8]) -> bool {
         hosts.map(|field| field.value().into_owned()).collect()
     };
     let (sent_to, back_to) = (hosts(sent), hosts(back));
-    let is_absolute = memchr::memmem::find(start_line(sent), b"://").is_some();
-    sent_to == back_to || (is_absolute && back_to.is_empty())
+    sent_to == back_to || (has_absolute_target(sent) && back_to.is_empty())
+}
+
+/// Whether the target begins with a scheme and so names the host itself.
+fn has_absolute_target(head: &[u8]) -> bool {
+    let target = start_line(head).split(|&b| b == b' ').nth(1);
+    let target = target.unwrap_or_default();
+    let scheme = target
+        .iter()
+        .take_while(|b| b.is_ascii_alphabetic())
+        .count();
+    scheme > 0 && target[scheme..].starts_with(b"://")
 }

@@ -45,6 +45,8 @@ pub(crate) struct Observed<'a> {
     digest: Digest,
     /// What was sent; what is read from then on begins with it.
     sent: Option<Digest>,
+    /// And is it.
+    is_all_sent: bool,
     progress: Option<Progress<'a>>,
 }
 
@@ -87,6 +89,7 @@ impl<'a> Observed<'a> {
             max_size,
             digest,
             sent: None,
+            is_all_sent: false,
             progress,
         }
     }
@@ -96,10 +99,12 @@ impl<'a> Observed<'a> {
         !matches!(self.source, Source::Reader(_))
     }
 
-    /// What is read from now on is not sent, so nobody is told of it; but it must begin with what was.
-    pub(crate) fn has_been_sent(&mut self) {
+    /// What is read from now on is not sent, so nobody is told of it; but it must begin with what was,
+    /// and be that if it was sent to its end.
+    pub(crate) fn has_been_sent(&mut self, to_its_end: bool) {
         self.progress = None;
         self.sent = Some(self.digest.clone());
+        self.is_all_sent = to_its_end;
     }
 
     /// Bytes up to the end of what was sent, if that is to be compared.
@@ -108,14 +113,15 @@ impl<'a> Observed<'a> {
         Some(left).filter(|&left| left > 0)
     }
 
-    /// An error if other content was read than was sent, or less of it.
+    /// An error if other content was read than was sent, or less or more of it.
     fn compare(&self, has_ended: bool) -> io::Result<()> {
         let Some(sent) = &self.sent else {
             return Ok(());
         };
         let is_short = has_ended && self.digest.len < sent.len;
         let is_other = self.digest.len == sent.len && self.digest != *sent;
-        if is_short || is_other {
+        let is_long = self.is_all_sent && self.digest.len > sent.len;
+        if is_short || is_other || is_long {
             return Err(io::Error::other(
                 "the content has changed since it was sent",
             ));

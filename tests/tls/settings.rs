@@ -60,3 +60,33 @@ fn debug_shows_nothing_of_certificates_and_keys() {
     let connector = builder.build().unwrap();
     assert_eq!(format!("{connector:?}"), "TlsConnector { .. }");
 }
+
+#[test]
+fn nothing_of_a_key_is_shown_that_cannot_be_read() {
+    let client = Authority::new().local();
+    let key = client.key.trim().replace('\r', "");
+    let secret = key.lines().nth(1).unwrap();
+    let as_numbers = secret.bytes().map(|byte| byte.to_string());
+    let as_numbers = as_numbers.collect::<Vec<_>>().join(", ");
+    for broken in [
+        key.replace('\n', "\\n"),
+        key.replace('\n', " "),
+        key.lines().take(2).collect::<Vec<_>>().join("\n"),
+        key.replace(secret, &format!("{secret}!")),
+        secret.to_owned(),
+    ] {
+        let builder = TlsConnector::builder();
+        let certificate = client.certificate.as_bytes();
+        let error = builder.client_certificate_pem(certificate, broken.as_bytes());
+        let error = error.unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(
+            !shown.contains(secret) && !shown.contains(&as_numbers),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("the private key cannot be used: "),
+            "{shown}"
+        );
+    }
+}

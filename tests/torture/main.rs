@@ -268,13 +268,11 @@ fn is_repeated(stage: &Stage<'_>) -> bool {
     stage.network.connections() > 1
 }
 
-/// Whether what came in place of an answer, or of its end, is a whole 204 to a whole request; or ends
-/// the head of an answer to `OPTIONS` that then offers no 204, so that what comes back is clean.
+/// Whether what came in place of an answer, or of its end, is a whole 204 to a whole request.
 fn seems_whole(stage: &Stage<'_>, place: Place, fault: Fault) -> bool {
     let sent = stage.conversation.sent();
     let is_204 = sent.windows(12).any(|window| window == b"ICAP/1.0 204");
-    let options = stage.conversation.options.as_ref().map_or(0, String::len);
-    let ends_head = matches!(place, Place::Down(at) if is_204 || at < options);
+    let ends_head = is_204 && matches!(place, Place::Down(_));
     fault == Fault::Garbage(STRAY_204) && (stage.network.struck_for_answer() || ends_head)
 }
 

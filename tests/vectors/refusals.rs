@@ -83,6 +83,7 @@ fn no_line_gets_in_through_a_host() {
         "a b",
         "a\nb",
         "a,b",
+        "user@a@b",
         "",
         ":1344",
         "a:b:c",

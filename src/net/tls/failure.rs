@@ -102,3 +102,9 @@ fn what_of_alert(alert: AlertDescription) -> &'static str {
         _ => "the server ended TLS with an alert",
     }
 }
+
+/// The session can carry no more data; another connection can.
+pub(super) fn session_over() -> io::Error {
+    let why = "the TLS session takes no more data: its keys are used up, or it was ended";
+    io::Error::new(io::ErrorKind::BrokenPipe, why)
+}

@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use rustls::ClientConnection;
 
-use super::failure::{closed_in_handshake, closed_without_notice, handshake_timed_out, tls_failed};
+use super::failure::{
+    closed_in_handshake, closed_without_notice, handshake_timed_out, session_over, tls_failed,
+};
 use super::records::{Followed, Records};
 use crate::net::deadline::Deadline;
 use crate::net::stream::{Readiness, Stream, is_nothing_yet, is_stall};
@@ -43,6 +45,8 @@ pub(super) struct TlsStream {
     unsent: Vec<u8>,
     /// Bytes of plaintext that were encrypted and not reported as written.
     unreported: usize,
+    /// rustls has dropped data, and told the server that there is no more.
+    is_over: bool,
 }
 
 impl TlsStream {
@@ -58,6 +62,7 @@ impl TlsStream {
             records: Records::default(),
             unsent: Vec::new(),
             unreported: 0,
+            is_over: false,
         };
         while stream.tls.is_handshaking() {
             stream.send_all(deadline)?;
@@ -218,8 +223,15 @@ impl Write for TlsStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.decrypt()?;
         if self.unreported == 0 {
-            self.unreported = self.tls.writer().write(bytes)?;
+            let before = self.unsent.len();
+            let taken = self.tls.writer().write(bytes)?;
             self.encrypted();
+            // Bytes that rustls has dropped would count as written.
+            self.is_over |= taken > 0 && !is_all_data(&self.unsent[before..], taken);
+            if self.is_over {
+                return Err(session_over());
+            }
+            self.unreported = taken;
         }
         if bytes.len() < self.unreported {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -245,6 +257,24 @@ impl Write for TlsStream {
         }
         Ok(())
     }
+}
+
+/// Whether `records` are those of `len` bytes of data. When the keys of a TLS 1.2 session are used up
+/// (after some 16 million records), rustls says so to the server, drops the data and reports it as
+/// taken.
+fn is_all_data(mut records: &[u8], len: usize) -> bool {
+    const APPLICATION_DATA: u8 = 23;
+    if records.len() <= len {
+        return false;
+    }
+    while let [kind, _, _, high, low, rest @ ..] = records {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if *kind != APPLICATION_DATA || rest.len() < length {
+            return false;
+        }
+        records = &rest[length..];
+    }
+    records.is_empty()
 }
 
 impl Stream for TlsStream {
@@ -316,12 +346,12 @@ mod tests {
         }
     }
 
-    fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    fn configs(provider: rustls::crypto::CryptoProvider) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
         let certified = rcgen::generate_simple_self_signed(["av.example".to_owned()]).unwrap();
         let certificate = certified.cert.der().clone();
         let key = certified.signing_key.serialize_pem();
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(provider);
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -339,7 +369,11 @@ mod tests {
     }
 
     fn pair() -> (TlsStream, Server) {
-        let (client, server) = configs();
+        pair_of(rustls::crypto::ring::default_provider())
+    }
+
+    fn pair_of(provider: rustls::crypto::CryptoProvider) -> (TlsStream, Server) {
+        let (client, server) = configs(provider);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let accept = thread::spawn(move || {
@@ -538,5 +572,55 @@ mod tests {
         let left = client.unreported;
         let error = client.write(&content[..left - 1]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    /// A TLS 1.2 session with a cipher whose keys are used up after `limit` records.
+    fn pair_with_limit(limit: u64) -> (TlsStream, Server) {
+        let mut provider = rustls::crypto::ring::default_provider();
+        let wanted = rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+        let is_it = |suite: &&rustls::SupportedCipherSuite| suite.suite() == wanted;
+        let suite = provider.cipher_suites.iter().find(is_it).copied();
+        let Some(rustls::SupportedCipherSuite::Tls12(suite)) = suite else {
+            panic!("ring has it");
+        };
+        let limited = rustls::Tls12CipherSuite {
+            common: rustls::crypto::CipherSuiteCommon {
+                suite: suite.common.suite,
+                hash_provider: suite.common.hash_provider,
+                confidentiality_limit: limit,
+            },
+            prf_provider: suite.prf_provider,
+            kx: suite.kx,
+            sign: suite.sign,
+            aead_alg: suite.aead_alg,
+        };
+        // Suites are borrowed for ever; this one is small.
+        let limited = Box::leak(Box::new(limited));
+        provider.cipher_suites = vec![rustls::SupportedCipherSuite::Tls12(limited)];
+        pair_of(provider)
+    }
+
+    #[test]
+    fn what_a_used_up_session_drops_does_not_count_as_written() {
+        let (mut client, _server) = pair_with_limit(12);
+        client.set_write_timeout(PATIENCE).unwrap();
+        let record = vec![b'x'; 100];
+        let mut written = 0;
+        let error = loop {
+            match client.write(&record) {
+                Ok(len) => written += len,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(written > 0 && written <= 12 * record.len(), "{written}");
+        // Of many records the first may go out and the last not: then none counts.
+        let (mut client, _server) = pair_with_limit(12);
+        let many = vec![b'x'; 120 * 1024];
+        client.set_write_timeout(PATIENCE).unwrap();
+        assert!(client.write(&many[..64 * 1024]).is_ok());
+        let error = client.write(&many).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(client.write(b"x").is_err(), "nor anything after that");
     }
 }
