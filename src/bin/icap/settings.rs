@@ -53,45 +53,40 @@ pub(crate) struct Settings {
     client_key: Option<PathBuf>,
 }
 
+/// Both builders have these, and no trait in common.
+macro_rules! with_settings {
+    ($settings:expr, $builder:expr) => {{
+        let (settings, mut builder): (&Settings, _) = ($settings, $builder);
+        if let Some(connector) = settings.connector()? {
+            builder = builder.connector(connector);
+        }
+        for (name, value) in &settings.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some((user, password)) = settings.credentials()? {
+            builder = builder.credentials(user, &password);
+        }
+        builder
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.read_timeout)
+            .write_timeout(settings.write_timeout)
+            .deadline(settings.deadline.0)
+    }};
+}
+
 impl Settings {
     pub(crate) fn of_scanner(
         &self,
-        mut builder: ScannerBuilder,
+        builder: ScannerBuilder,
     ) -> Result<ScannerBuilder, Box<dyn Error>> {
-        if let Some(connector) = self.connector()? {
-            builder = builder.connector(connector);
-        }
-        for (name, value) in &self.headers {
-            builder = builder.header(name, value);
-        }
-        if let Some((user, password)) = self.credentials()? {
-            builder = builder.credentials(user, &password);
-        }
-        Ok(builder
-            .connect_timeout(self.connect_timeout)
-            .read_timeout(self.read_timeout)
-            .write_timeout(self.write_timeout)
-            .deadline(self.deadline.0))
+        Ok(with_settings!(self, builder))
     }
 
     pub(crate) fn of_client(
         &self,
-        mut builder: ClientBuilder,
+        builder: ClientBuilder,
     ) -> Result<ClientBuilder, Box<dyn Error>> {
-        if let Some(connector) = self.connector()? {
-            builder = builder.connector(connector);
-        }
-        for (name, value) in &self.headers {
-            builder = builder.header(name, value);
-        }
-        if let Some((user, password)) = self.credentials()? {
-            builder = builder.credentials(user, &password);
-        }
-        Ok(builder
-            .connect_timeout(self.connect_timeout)
-            .read_timeout(self.read_timeout)
-            .write_timeout(self.write_timeout)
-            .deadline(self.deadline.0))
+        Ok(with_settings!(self, builder))
     }
 
     /// Not from the command line, which everybody on the machine can read.
