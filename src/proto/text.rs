@@ -11,10 +11,13 @@ use super::limits::MAX_DISPLAY;
 /// Bytes that are not UTF-8 are taken for ISO 8859-1, the historical charset of header fields.
 pub(crate) fn displayable(bytes: &[u8]) -> String {
     // A character takes at most four bytes, so no more than this can be shown.
-    let cut = bytes.len().min(4 * MAX_DISPLAY + 4);
+    let most = bytes.len().min(4 * MAX_DISPLAY + 4);
+    let is_inside = |at: &usize| matches!(bytes.get(*at), Some(0x80..=0xbf));
+    let mut ends = (most.saturating_sub(3)..=most).rev();
+    let bytes = &bytes[..ends.find(|end| !is_inside(end)).unwrap_or(most)];
     match std::str::from_utf8(bytes) {
         Ok(text) => escape(text.chars()),
-        Err(_) => escape(bytes[..cut].iter().map(|&byte| char::from(byte))),
+        Err(_) => escape(bytes.iter().map(|&byte| char::from(byte))),
     }
 }
 
@@ -73,6 +76,19 @@ mod tests {
             "exe.\\u{202e}fdp"
         );
         assert_eq!(displayable(b"\x9b31m\xff"), "\\u{9b}31mÿ");
+    }
+
+    #[test]
+    fn a_long_text_is_not_taken_for_another_charset_because_it_is_cut() {
+        for c in ['\u{e9}', '\u{20ac}', '\u{1f600}'] {
+            for before in 0..4 {
+                let text = "x".repeat(before) + &c.to_string().repeat(5 * MAX_DISPLAY);
+                let shown: String = text.chars().take(MAX_DISPLAY).chain(['…']).collect();
+                assert_eq!(displayable(text.as_bytes()), shown);
+            }
+        }
+        let continuations = displayable(&[0xbf; 5 * MAX_DISPLAY]);
+        assert_eq!(continuations.chars().count(), MAX_DISPLAY + 1);
     }
 
     #[test]
