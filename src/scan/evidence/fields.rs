@@ -50,88 +50,126 @@ fn with_name(name: &[u8]) -> Threat {
     }
 }
 
-/// What one `X-Infection-Found` says; the names are still a list.
+/// What one `X-Infection-Found` says. What cannot be read was said too; the names are still a list.
 #[derive(Default)]
 struct Infection<'v> {
-    kind: Option<ThreatKind>,
-    resolution: Option<Resolution>,
+    kind: Option<Option<ThreatKind>>,
+    resolution: Option<Option<Resolution>>,
     names: Option<&'v [u8]>,
     description: Option<&'v [u8]>,
 }
 
 /// `Type=0; Resolution=2; Threat=Eicar-Test-Signature;` in any order and with any part missing. A key
-/// that comes again begins the next threat.
+/// that comes again begins the next threat, and so does a comma that joins two fields to one.
 pub(super) fn infection(value: &[u8]) -> impl Iterator<Item = Threat> + '_ {
-    let mut infections = Vec::new();
-    if !names_nothing(value) {
-        infections.push(Infection::default());
-    }
-    for (key, value) in parts(value) {
-        if infections
-            .last_mut()
-            .is_some_and(|last| !last.set(key, value))
-        {
-            let mut next = Infection::default();
-            next.set(key, value);
-            infections.push(next);
-        }
-    }
-    infections.into_iter().flat_map(Infection::threats)
+    joined(value)
+        .flat_map(infections)
+        .flat_map(Infection::threats)
 }
 
-/// A sentinel, or nothing but keys with sentinels; an empty value says that something is there.
-fn names_nothing(value: &[u8]) -> bool {
-    let is_none = |(key, value): (&[u8], &[u8])| {
-        key.is_empty() || key.eq_ignore_ascii_case(b"Threat") && is_sentinel(value)
+/// What was joined: a comma separates it where it ends a part, or where nothing or a key stands behind
+/// it. Others separate names.
+fn joined(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let separates = |&at: &usize| {
+        let before = value[..at].trim_ascii_end();
+        let behind = value[at + 1..].trim_ascii_start();
+        let is_outermost = before.is_empty() || behind.is_empty();
+        is_outermost || before.ends_with(b";") || begins_with_key(behind)
     };
-    is_sentinel(value) || !value.is_empty() && parts(value).all(is_none)
+    let commas = memchr::memchr_iter(b',', value).filter(separates);
+    let mut start = 0;
+    commas.chain([value.len()]).map(move |end| {
+        let field = &value[start..end];
+        start = end + 1;
+        field
+    })
 }
+
+fn begins_with_key(text: &[u8]) -> bool {
+    KEYS.iter().any(|key| {
+        let split = text.split_at_checked(key.len());
+        split.is_some_and(|(begin, rest)| {
+            begin.eq_ignore_ascii_case(key) && rest.trim_ascii_start().starts_with(b"=")
+        })
+    })
+}
+
+fn infections(value: &[u8]) -> Vec<Infection<'_>> {
+    if names_nothing(value) {
+        return Vec::new();
+    }
+    let mut infections = Vec::new();
+    let mut last = Infection::default();
+    for (key, value) in parts(value) {
+        if !last.set(key, value) {
+            infections.push(std::mem::take(&mut last));
+            last.set(key, value);
+        }
+    }
+    infections.push(last);
+    infections
+}
+
+/// A sentinel, or nothing but `Threat` with sentinels; an empty value says that something is there.
+fn names_nothing(value: &[u8]) -> bool {
+    let is_none =
+        |(key, value): (&[u8], &[u8])| key.eq_ignore_ascii_case(THREAT) && is_sentinel(value);
+    let mut parts = parts(value).peekable();
+    is_sentinel(value) || parts.peek().is_some() && parts.all(is_none)
+}
+
+const TYPE: &[u8] = b"Type";
+const RESOLUTION: &[u8] = b"Resolution";
+const THREAT: &[u8] = b"Threat";
+const KEYS: &[&[u8]] = &[TYPE, RESOLUTION, THREAT, DESCRIPTION];
 
 impl<'v> Infection<'v> {
     /// Sets what a part says; false if something else was said before.
     fn set(&mut self, key: &[u8], value: &'v [u8]) -> bool {
-        let told = (!value.is_empty()).then_some(value);
-        if key.eq_ignore_ascii_case(b"Type") {
+        if key.eq_ignore_ascii_case(TYPE) {
             set(&mut self.kind, kind(value))
-        } else if key.eq_ignore_ascii_case(b"Resolution") {
+        } else if key.eq_ignore_ascii_case(RESOLUTION) {
             set(&mut self.resolution, resolution(value))
-        } else if key.eq_ignore_ascii_case(b"Threat") {
-            set(&mut self.names, told)
+        } else if key.eq_ignore_ascii_case(THREAT) {
+            set(&mut self.names, value)
         } else if key.eq_ignore_ascii_case(DESCRIPTION) {
-            set(&mut self.description, told)
+            set(&mut self.description, value)
         } else {
             true
         }
     }
 
     fn threats(self) -> impl Iterator<Item = Threat> + 'v {
+        // Made once: it may be as long as the list of names is.
+        let description = self.description.and_then(told);
         named(self.names.unwrap_or_default()).map(move |threat| Threat {
-            kind: self.kind,
-            resolution: self.resolution,
-            description: self.description.and_then(told),
+            kind: self.kind.flatten(),
+            resolution: self.resolution.flatten(),
+            description: description.clone(),
             ..threat
         })
     }
 }
 
-fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+fn set<T>(place: &mut Option<T>, value: T) -> bool {
     let is_free = place.is_none();
     if is_free {
-        *place = value;
+        *place = Some(value);
     }
     is_free
 }
 
+/// The parts that are not blank.
 fn parts(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    value.split(|&b| b == b';').map(split_part)
+    let parts = value.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+    parts.filter(|part| !part.is_empty()).map(split_part)
 }
 
-/// `key=value`, also behind the comma that joins two fields.
+/// `key=value`.
 fn split_part(part: &[u8]) -> (&[u8], &[u8]) {
     let equals = memchr::memchr(b'=', part).unwrap_or(part.len());
-    let key = part[..equals].trim_ascii();
-    let key = key.strip_prefix(b",").unwrap_or(key).trim_ascii();
-    (key, part.get(equals + 1..).unwrap_or_default().trim_ascii())
+    let value = part.get(equals + 1..).unwrap_or_default();
+    (part[..equals].trim_ascii(), value.trim_ascii())
 }
 
 /// What Symantec adds on demand: `ThreatDescription=NAME|NonViralThreat=CATEGORY`, as one more part of
@@ -147,25 +185,29 @@ pub(super) fn violations(field: &Field<'_>) -> Vec<Threat> {
     let mut found: Vec<Threat> = Vec::new();
     let mut place = 0;
     for line in lines {
-        let description = match split_part(line) {
-            (key, value) if key.eq_ignore_ascii_case(DESCRIPTION) => Some(value),
-            _ => None,
-        };
-        match (description, found.last_mut(), place % 4) {
-            (Some(description), Some(last), _) => last.description = told(description),
-            (Some(_), None, _) => {}
-            (None, Some(last), 1..) => set_line(last, place % 4, line),
-            (None, _, _) => found.push(Threat {
-                file: told(line),
-                ..Threat::default()
-            }),
+        let (key, value) = split_part(line);
+        match (found.last_mut(), place % 4) {
+            (Some(last), 0) if key.eq_ignore_ascii_case(DESCRIPTION) => {
+                last.description = told(value);
+                continue;
+            }
+            (Some(last), 1..) => set_line(last, place % 4, line),
+            _ => found.push(in_file(line)),
         }
-        place += usize::from(description.is_none());
+        place += 1;
     }
     if found.is_empty() && decimal(count) != Some(0) {
         found.push(Threat::default());
     }
     found
+}
+
+/// A threat of which only the file is known. Any word but the dash may be a file's name.
+pub(super) fn in_file(name: &[u8]) -> Threat {
+    Threat {
+        file: told(name),
+        ..Threat::default()
+    }
 }
 
 /// Sets what line `place` of a violation says; line 0 began it.

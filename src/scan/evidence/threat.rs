@@ -56,17 +56,14 @@ impl Threat {
 
     /// A finding that the content could not be looked into, and no finding in it.
     pub(super) fn hindrance(&self) -> Option<Hindrance> {
-        let name = self.name.as_deref().unwrap_or_default().to_lowercase();
-        let begins = |&&(prefix, _): &&(&str, Hindrance)| name.starts_with(prefix);
-        let says = |&&(sentence, _): &&(&str, Hindrance)| name.contains(sentence);
-        if let Some((_, hindrance)) = HEURISTICS.iter().find(begins) {
-            return Some(*hindrance);
-        }
-        match (self.kind, SENTENCES.iter().find(says)) {
-            (Some(ThreatKind::Virus), _) => None,
-            (_, Some((_, hindrance))) => Some(*hindrance),
-            (Some(ThreatKind::ContainerViolation), None) => Some(Hindrance::Unscannable),
-            (_, None) => None,
+        let name = self.name.as_deref().unwrap_or_default();
+        match (heuristic(name), self.kind) {
+            (Some(hindrance), _) => Some(hindrance),
+            (None, Some(ThreatKind::Virus)) => None,
+            (None, Some(ThreatKind::ContainerViolation)) => {
+                sentence(name).or(Some(Hindrance::Unscannable))
+            }
+            (None, _) => sentence(name),
         }
     }
 
@@ -131,6 +128,17 @@ const HEURISTICS: &[(&str, Hindrance)] = &[
     ("heuristics.encrypted", Hindrance::Unscannable),
 ];
 
+/// What such a name says, if it is nothing but that name.
+fn heuristic(name: &str) -> Option<Hindrance> {
+    let is_named = |byte: u8| byte.is_ascii_alphanumeric() || b".:()_-".contains(&byte);
+    let begins = |&&(prefix, _): &&(&str, Hindrance)| {
+        let begin = name.get(..prefix.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+    };
+    let (_, hindrance) = HEURISTICS.iter().find(begins)?;
+    name.bytes().all(is_named).then_some(*hindrance)
+}
+
 /// What stands in place of a name, in lower case, where the content could not be looked into. It takes
 /// a sentence, because names of viruses have words such as "crypt" and "error" in them too; and the
 /// service must not have said that it means a virus.
@@ -148,6 +156,30 @@ const SENTENCES: &[(&str, Hindrance)] = &[
     ("scan incomplete", Hindrance::Limit),
     ("scan timeout", Hindrance::Limit),
 ];
+
+/// Words that may stand beside those. Any other may be of a threat, or of a file whose name somebody
+/// chose.
+const BESIDE: &[&str] = &[
+    "archive",
+    "container",
+    "document",
+    "file",
+    "is",
+    "the",
+    "violation",
+];
+
+/// What such a sentence says, if nothing else is said.
+fn sentence(name: &str) -> Option<Hindrance> {
+    let name = name.to_ascii_lowercase();
+    let is_beside = |text: &str| text.split_whitespace().all(|word| BESIDE.contains(&word));
+    let says = |&&(sentence, _): &&(&str, Hindrance)| {
+        let around = name.split_once(sentence);
+        around.is_some_and(|(before, behind)| is_beside(before) && is_beside(behind))
+    };
+    let (_, hindrance) = SENTENCES.iter().find(says)?;
+    Some(*hindrance)
+}
 
 /// What a service found.
 #[derive(Clone, Default, PartialEq, Eq)]
