@@ -13,6 +13,9 @@ const FIELDS: &[(&str, &[&str])] = &[
             "Threat=",
             "Type=9",
             "x",
+            "=Test",
+            ",",
+            "Type=2;, Threat=Test",
         ],
     ),
     (
@@ -23,23 +26,28 @@ const FIELDS: &[(&str, &[&str])] = &[
             "0\r\n\tname",
             "x",
             "2\r\n\ta\r\n\tTest\r\n\t1\r\n\t2",
+            "0\r\n\tThreatDescription=Test",
         ],
     ),
     ("X-Virus-ID", &["Test", "", "no threats!"]),
     ("X-Virus-Name", &["Test", ""]),
     ("X-FSecure-Infection-Name", &["\"Test\"", "\"\""]),
     ("X-FSecure-Scan-Result", &["infected"]),
-    ("X-FSecure-Infected-Filename", &["a.exe"]),
+    ("X-FSecure-Infected-Filename", &["a.exe", "clean"]),
     (
         "X-Error-Code",
-        &["max_nested_archives_exceeded", "encrypted"],
+        &["max_nested_archives_exceeded", "encrypted", "virus_found"],
     ),
-    ("X-Response-Info", &["blocked", "Virus found"]),
+    (
+        "X-Response-Info",
+        &["blocked", "Virus found", "quarantined"],
+    ),
     ("X-Blocked-Reason", &["policy", ""]),
     ("X-Block-Reason", &["policy"]),
     ("X-MWG-Block-Reason", &["policy"]),
     ("X-WWBlockResult", &["80"]),
     ("X-Blocked", &["yes"]),
+    ("X-Response-Desc", &["Virus found, not cleaned"]),
 ];
 
 /// Evidence of an infection: `data` chooses the status, a field that says that something was found, in
@@ -48,6 +56,7 @@ const FIELDS: &[(&str, &[&str])] = &[
 /// - As soon as the line of the field has come, and one byte behind it that does not continue it, there
 ///   is evidence: whatever came before it in the answer and whatever comes behind it, be the answer
 ///   complete, broken off or invalid.
+/// - What is said to be a virus is one, whatever else is said.
 /// - A threat is never without words to show.
 pub fn evidence(data: &[u8]) {
     let mut input = Input::new(data);
@@ -69,6 +78,9 @@ pub fn evidence(data: &[u8]) {
     let found = evidence_of(reader);
     if came > line_end && !is_continued && stays_in_section(before) {
         assert!(found.is_some(), "lost in {}", answer.escape_ascii());
+        let is_infected = matches!(found, Some(Evidence::Infected(_)));
+        let is_softened = value.starts_with("Type=0") && !is_infected;
+        assert!(!is_softened, "softened in {}", answer.escape_ascii());
     }
     if let Some(Evidence::Infected(threats)) = found {
         assert!(threats.iter().count() > 0 && !threats.to_string().is_empty());
