@@ -207,17 +207,23 @@ fn without_query(head: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// ` http://user:secret@host/path` without `user:secret@`, also as `//user:secret@host` and, for CONNECT,
-/// as `user:secret@host:port`. The space in front is that of the request line.
+/// ` http://user:secret@host/path` without `user:secret@`; also where such a URI stands in a path, as
+/// `//user:secret@host`, and, for CONNECT, as `user:secret@host:port`. The space in front is that of the
+/// request line.
 fn without_userinfo(target: &[u8]) -> Vec<u8> {
-    if target.starts_with(b" /") && !target.starts_with(b" //") {
-        return target.to_vec();
+    let mut segments: Vec<&[u8]> = target.split(|&b| b == b'/').collect();
+    for at in 0..segments.len() {
+        let begins_authority = at == 0 || segments[at - 1].is_empty();
+        if let (true, Some(end)) = (begins_authority, memchr::memrchr(b'@', segments[at])) {
+            segments[at] = &segments[at][end + 1..];
+        }
     }
-    let at = memchr::memmem::find(target, b"//").map_or(1, |at| at + 2);
-    let (scheme, rest) = target.split_at(at.min(target.len()));
-    let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
-    let host = memchr::memrchr(b'@', &rest[..end]).map_or(0, |at| at + 1);
-    [scheme, &rest[host..]].concat()
+    let space: &[u8] = if segments[0].starts_with(b" ") {
+        b""
+    } else {
+        b" "
+    };
+    [space, &segments.join(&b'/')].concat()
 }
 
 /// Everything but the unreserved characters of RFC 3986 §2.3 is percent-encoded, so no name can end
@@ -335,7 +341,8 @@ mod tests {
             ("u:p@h:443", "h:443"),
             ("//u:p@h/a@b", "//h/a@b"),
             ("/a#token=1", "/a"),
-            ("/a//b@c", "/a//b@c"),
+            ("/proxy/http://u:p@h/a", "/proxy/http://h/a"),
+            ("///u:p@h/a", "///h/a"),
             ("?", ""),
         ] {
             let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
