@@ -580,23 +580,13 @@ fn scan_at_once(scanner: &Scanner, threads: usize) {
     });
 }
 
-/// 32 threads, 640 scans; returns the longest a scan took, and the median.
-fn scan_with_many_threads(scanner: &Scanner) -> (Duration, Duration) {
-    let took = Mutex::new(Vec::new());
+/// 32 threads, 640 scans.
+fn scan_with_many_threads(scanner: &Scanner) {
     std::thread::scope(|scope| {
         for _ in 0..32 {
-            scope.spawn(|| {
-                for _ in 0..20 {
-                    let report = scanner.scan(hello()).unwrap();
-                    assert!(report.verdict().is_clean());
-                    took.lock().unwrap().push(report.elapsed());
-                }
-            });
+            scope.spawn(|| (0..20).for_each(|_| scan_clean(scanner)));
         }
     });
-    let mut took = took.into_inner().unwrap();
-    took.sort();
-    (took[took.len() - 1], took[took.len() / 2])
 }
 
 #[test]
@@ -625,17 +615,11 @@ fn never_more_connections_than_the_service_or_the_caller_allows() {
         let scanner = builder.build().unwrap();
         // So that the service's limit is known before many ask.
         scan_clean(&scanner);
-        let (longest, median) = scan_with_many_threads(&scanner);
-        println!("{announced}, own {own:?}: longest {longest:?}, median {median:?}");
+        scan_with_many_threads(&scanner);
         assert_eq!(
             tap.0.most_open.load(SeqCst),
             expected,
             "{announced} {own:?}"
-        );
-        // First come, first served: nobody waits for many rounds.
-        assert!(
-            longest < 20 * median + Duration::from_secs(1),
-            "{longest:?} against {median:?}"
         );
         assert_adds_up(&scanner.stats());
     }

@@ -245,3 +245,37 @@ impl fmt::Debug for Pool {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_wait_are_served_in_the_order_they_came() {
+        const WAITING: usize = 8;
+        let pool = Pool::new(PoolLimits {
+            max_idle: 0,
+            max_connections: Some(1),
+            idle_timeout: Duration::ZERO,
+        });
+        let forever = || Some(Duration::from_secs(60));
+        let (first, _) = pool.acquire(false, forever).unwrap();
+        let served = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for caller in 0..WAITING {
+                let (pool, served) = (&pool, &served);
+                scope.spawn(move || {
+                    // The place is held until it is noted who has it.
+                    let _place = pool.acquire(false, forever).unwrap();
+                    served.lock().unwrap().push(caller);
+                });
+                while pool.lock().line.len() <= caller {
+                    thread::yield_now();
+                }
+            }
+            drop(first);
+        });
+        assert_eq!(*served.lock().unwrap(), Vec::from_iter(0..WAITING));
+        assert_eq!(pool.lock().open, 0);
+    }
+}
