@@ -690,17 +690,16 @@ mod tests {
             let filler = "x".repeat(len - 32);
             let head = format!("ICAP/1.0 204 No Content\r\nX: {filler}\r\n\r\n");
             assert_eq!(head.len(), len);
-            let outcome = read_pieces(Method::Respmod, &[head.as_bytes()]).0;
-            let too_long = Violation::LimitExceeded(Limit::Head);
-            assert_eq!(
-                outcome,
-                if accepted {
-                    ok(204, "", 0)
-                } else {
-                    Err(too_long)
-                },
-                "{len}"
-            );
+            let expected = if accepted {
+                ok(204, "", 0)
+            } else {
+                Err(Violation::LimitExceeded(Limit::Head))
+            };
+            for cut in [0, 32, MAX_HEAD / 2, MAX_HEAD - 2] {
+                let (first, second) = head.as_bytes().split_at(cut);
+                let outcome = read_pieces(Method::Respmod, &[first, second]).0;
+                assert_eq!(outcome, expected, "{len} cut at {cut}");
+            }
         }
     }
 
