@@ -704,6 +704,25 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_begins_with_its_first_byte_and_the_final_one_behind_what_is_interim() {
+        let mut reader = ResponseReader::new(Method::Respmod, 0);
+        let mut after = |piece: &[u8]| {
+            let mut used = 0;
+            while used < piece.len() {
+                used += reader.feed(&piece[used..]).unwrap().0;
+            }
+            (reader.has_begun(), reader.has_begun_final())
+        };
+        assert_eq!(after(b""), (false, false));
+        assert_eq!(after(b"I"), (true, true));
+        assert_eq!(after(b"CAP/1.0 100 Continue\r\n\r\n"), (true, false));
+        assert_eq!(after(b"I"), (true, true));
+        let head = "CAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=38\r\n\r\n";
+        assert_eq!(after(head.as_bytes()), (true, true));
+        assert_eq!(after(HTTP.as_bytes()), (true, true));
+    }
+
+    #[test]
     fn interim_answers_are_limited() {
         for (count, accepted) in [
             (MAX_INTERIM_ANSWERS - 1, true),
