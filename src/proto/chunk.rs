@@ -167,7 +167,7 @@ impl ChunkDecoder {
             State::Size { size, digits } => match hex_digit(byte) {
                 Some(_) if *digits == MAX_CHUNK_SIZE_DIGITS => return Err(Violation::ChunkSize),
                 Some(value) => {
-                    *size = *size << 4 | u64::from(value);
+                    *size = *size * 16 + u64::from(value);
                     *digits += 1;
                 }
                 None if *digits == 0 => return Err(Violation::ChunkSize),
@@ -576,11 +576,14 @@ mod tests {
             } else {
                 Ok(Some(0))
             };
-            assert_eq!(
-                decode_with(0, &[body.as_bytes()]).1,
-                expected,
-                "trailers {excess}"
-            );
+            for cut in [0, 3, MAX_TRAILERS / 2, MAX_TRAILERS] {
+                let (first, second) = body.as_bytes().split_at(cut);
+                assert_eq!(
+                    decode_with(0, &[first, second]).1,
+                    expected,
+                    "trailers {excess} cut at {cut}"
+                );
+            }
         }
     }
 

@@ -804,5 +804,23 @@ mod tests {
         let input = b"ICAP/1.0 204 OK\r\nISTag: x\r\nbroken\x1b line\r\n\r\n";
         assert_eq!(reader.feed(input), Err(Violation::BadHeader));
         assert_eq!(reader.seen(), Some("broken\\u{1b} line"));
+        let seen = |input: &[u8]| {
+            let mut reader = ResponseReader::new(Method::Respmod, 0);
+            let mut used = 0;
+            while let Ok((more, _)) = reader.feed(&input[used..]) {
+                used += more;
+            }
+            reader.seen().map(str::to_owned)
+        };
+        let foreign = b"HTTP/1.1 302 Found\nLocation: /somewhere/quite/else\r\n\r\n";
+        let is = Some("HTTP/1.1 302 Found".to_owned());
+        assert_eq!(seen(foreign), is, "only how it begins");
+        let bad = format!("HTTP 200\r\n{}\r\n", "X: 1\r\n".repeat(4));
+        let fields = format!("Encapsulated: res-hdr=0, null-body={}\r\n", bad.len());
+        let is = Some("HTTP 200".to_owned());
+        assert_eq!(seen(&answer("200 OK", &fields, &bad)), is);
+        let bad = "\r\n\r\n";
+        let fields = "Encapsulated: res-hdr=0, null-body=4\r\n";
+        assert_eq!(seen(&answer("200 OK", fields, bad)), None);
     }
 }
