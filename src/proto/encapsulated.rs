@@ -103,7 +103,8 @@ impl fmt::Display for Encapsulated {
 /// A list while it is read: the begin of each part.
 #[derive(Default)]
 struct Parts {
-    request_head: Option<usize>,
+    /// It begins the list, so at 0.
+    has_request_head: bool,
     response_head: Option<usize>,
     body: Option<(BodyKind, usize)>,
     last_offset: Option<usize>,
@@ -112,6 +113,7 @@ struct Parts {
 impl Parts {
     fn add(&mut self, member: &[u8]) -> Result<(), Violation> {
         let (name, offset) = split_member(member).ok_or(Violation::BadEncapsulated)?;
+        let is_first = self.last_offset.is_none();
         match self.last_offset {
             None if offset != 0 => return Err(Violation::EncapsulatedGap),
             Some(last) if offset < last => return Err(Violation::BadEncapsulated),
@@ -120,9 +122,7 @@ impl Parts {
         let before_body = self.body.is_none();
         let body = |kind| Some((kind, offset));
         match name.to_ascii_lowercase().as_slice() {
-            b"req-hdr" if before_body && self.request_head.or(self.response_head).is_none() => {
-                self.request_head = Some(offset);
-            }
+            b"req-hdr" if is_first => self.has_request_head = true,
             b"res-hdr" if before_body && self.response_head.is_none() => {
                 self.response_head = Some(offset);
             }
@@ -138,7 +138,7 @@ impl Parts {
     fn finish(self) -> Result<Encapsulated, Violation> {
         let (body, body_at) = self.body.ok_or(Violation::BadEncapsulated)?;
         let request_end = self.response_head.unwrap_or(body_at);
-        let request_head = self.request_head.map(|at| request_end - at);
+        let request_head = self.has_request_head.then_some(request_end);
         let response_head = self.response_head.map(|at| body_at - at);
         for len in [request_head, response_head].into_iter().flatten() {
             match len {
@@ -248,6 +248,10 @@ mod tests {
             "res-hdr=0, req-hdr=10, res-body=38",
             "req-hdr=0, res-hdr=50, res-body=38",
             "null-body=0, null-body=0",
+            "null-body=0, opt-body=0",
+            "req-hdr=0, null-body=38, req-body=38",
+            "req-hdr=0, req-hdr=38, req-body=38",
+            "res-hdr=0, null-body=38, res-body=38",
         ] {
             let error = Encapsulated::parse(text.as_bytes()).expect_err(text);
             assert_eq!(error, Violation::BadEncapsulated, "{text:?}");

@@ -110,6 +110,8 @@ mod tests {
             ("HTTP/2 200", None),
             ("HTTP/2.0 200 OK", None),
             ("HTTP/1.10 200 OK", None),
+            ("HTTP/1.x 200 OK", None),
+            ("HTTP/1.: 200 OK", None),
             ("HTTP/1.1200 OK", None),
             ("GET / HTTP/1.1", None),
         ] {

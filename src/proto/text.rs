@@ -11,7 +11,7 @@ use super::limits::MAX_DISPLAY;
 /// Bytes that are not UTF-8 are taken for ISO 8859-1, the historical charset of header fields.
 pub(crate) fn displayable(bytes: &[u8]) -> String {
     // A character takes at most four bytes, so no more than this can be shown.
-    let most = bytes.len().min(4 * MAX_DISPLAY + 4);
+    let most = bytes.len().min(4 * (MAX_DISPLAY + 1));
     let is_inside = |at: &usize| matches!(bytes.get(*at), Some(0x80..=0xbf));
     let mut ends = (most.saturating_sub(3)..=most).rev();
     let bytes = &bytes[..ends.find(|end| !is_inside(end)).unwrap_or(most)];
@@ -89,6 +89,23 @@ mod tests {
         }
         let continuations = displayable(&[0xbf; 5 * MAX_DISPLAY]);
         assert_eq!(continuations.chars().count(), MAX_DISPLAY + 1);
+    }
+
+    #[test]
+    fn a_glimpse_is_how_a_first_line_begins_and_never_a_query() {
+        for (bytes, shown) in [
+            (
+                &b"HTTP/1.1 302 Found\r\nLocation: x"[..],
+                "HTTP/1.1 302 Found",
+            ),
+            (b"GET /file?token=secret HTTP/1.1\r\n", "GET /file"),
+            (b"\x16\x03\n\x01", "\\u{16}\\u{3}"),
+            (&[b'x'; 31], &"x".repeat(31)),
+            (&[b'x'; 32], &"x".repeat(32)),
+            (&[b'x'; 33], &"x".repeat(32)),
+        ] {
+            assert_eq!(glimpse(bytes), shown);
+        }
     }
 
     #[test]
