@@ -355,6 +355,9 @@ mod tests {
             "X-A: a\rEncapsulated: null-body=0\r\n",
             "X-A: a\nB: c\r\n",
             "X-A: a\r\r\n",
+            "X-A: a\n b\r\n",
+            "X-A:\n b\r\n",
+            "X-A: a\r b\r\n",
             "X\r\n -A: b\r\n",
             "X-\u{e9}: b\r\n",
             "X-A: b",
@@ -376,6 +379,18 @@ mod tests {
                 assert_eq!(error.at, begins, "{block:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_shown_is_escaped_and_unfolded() {
+        let headers = parsed("X-A: a\r\n b\r\nx-b: \x1b[2J\r\n");
+        assert_eq!(
+            format!("{headers:?}"),
+            r#"{"X-A": "a b", "x-b": "\\u{1b}[2J"}"#
+        );
+        let fields = Vec::from_iter(headers.iter().map(|field| format!("{field:?}")));
+        assert_eq!(fields, ["X-A: a b", "x-b: \\u{1b}[2J"]);
+        assert!(parsed("").is_empty() && !headers.is_empty());
     }
 
     #[test]

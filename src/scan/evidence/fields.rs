@@ -254,3 +254,73 @@ pub(super) fn unquote(mut value: &[u8]) -> &[u8] {
 pub(super) fn told(value: &[u8]) -> Option<String> {
     (!value.is_empty() && value != b"-").then(|| displayable(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(threats: impl Iterator<Item = Threat>) -> Vec<Option<String>> {
+        threats.map(|threat| threat.name).collect()
+    }
+
+    #[test]
+    fn a_list_names_one_threat_or_more_and_nothing_between_two_commas() {
+        for (list, expected) in [
+            ("Eicar", &[Some("Eicar")][..]),
+            ("A, B", &[Some("A"), Some("B")]),
+            ("A,, none ,B,", &[Some("A"), Some("B")]),
+            ("", &[None]),
+            ("no threats", &[None]),
+            (" , -", &[None]),
+        ] {
+            let expected = Vec::from_iter(expected.iter().map(|name| name.map(str::to_owned)));
+            assert_eq!(names(named(list.as_bytes())), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_comma_joins_two_fields_only_before_a_key_with_its_equals_sign() {
+        for (value, expected) in [
+            ("Threat=A, Threat=B", &["A", "B"][..]),
+            ("Threat=A, THREAT = B", &["A", "B"]),
+            ("Threat=A, Type O/B", &["A", "Type O/B"]),
+            ("Threat=A, Worm=2", &["A", "Worm=2"]),
+        ] {
+            let expected = Vec::from_iter(expected.iter().map(|name| Some((*name).to_owned())));
+            assert_eq!(names(infection(value.as_bytes())), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_type_a_resolution_and_a_description_are_read_as_they_are_written() {
+        for (value, kind, how) in [
+            (
+                "Type=0; Resolution=0",
+                Some(ThreatKind::Virus),
+                Some(Resolution::NotRepaired),
+            ),
+            (
+                "resolution=1;TYPE=1",
+                Some(ThreatKind::MailPolicyViolation),
+                Some(Resolution::Repaired),
+            ),
+            (
+                "Type = 2 ; Resolution = 2",
+                Some(ThreatKind::ContainerViolation),
+                Some(Resolution::Blocked),
+            ),
+            ("Type=3; Resolution=3", None, None),
+            ("Type=+0; Resolution=", None, None),
+        ] {
+            let value = format!("{value}; Threat=A; ThreatDescription=a word");
+            let expected = Threat {
+                name: Some("A".to_owned()),
+                kind,
+                resolution: how,
+                description: Some("a word".to_owned()),
+                ..Threat::default()
+            };
+            assert_eq!(Vec::from_iter(infection(value.as_bytes())), [expected]);
+        }
+    }
+}

@@ -334,6 +334,8 @@ mod tests {
                 "X-Error-Code: max_archive_layers_exceeded\r\n",
                 limit("max_archive_layers_exceeded"),
             ),
+            ("X-Error-Code: Max_Size\r\n", limit("Max_Size")),
+            ("X-Error-Code: time_Exceeded\r\n", limit("time_Exceeded")),
         ] {
             assert_eq!(evidence(fields), expected, "{fields}");
         }
