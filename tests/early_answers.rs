@@ -8,7 +8,7 @@ use std::time::Duration;
 use icap_client::testing::{CLEAN, Script, Server, infected};
 use icap_client::{
     Body, Client, Connect, Content, Error, NotScanned, Readiness, Report, Request, Scanner,
-    ServiceUri, Stream, Verdict, Violation,
+    ScannerBuilder, ServiceUri, Stream, Verdict, Violation,
 };
 
 const LARGE: u64 = 50 * 1024 * 1024;
@@ -286,14 +286,16 @@ fn a_204_from_a_server_that_threw_content_away_is_not_clean() {
     assert_eq!(violation(result), Violation::IncompleteUpload);
 }
 
+struct Fails;
+
+impl Read for Fails {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the disk is gone"))
+    }
+}
+
 #[test]
 fn what_was_found_before_the_content_failed_counts() {
-    struct Fails;
-    impl Read for Fails {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("the disk is gone"))
-        }
-    }
     let sent = || io::repeat(7).take(100_000);
     let too_long = || io::repeat(7);
     for endings in [Box::new(Fails) as Box<dyn Read>, Box::new(too_long())] {
@@ -310,6 +312,79 @@ fn what_was_found_before_the_content_failed_counts() {
         let content = sent().chain(After(Some(tap), endings));
         let report = scanner.scan(Content::reader(content)).unwrap();
         assert_eq!(report.verdict().to_string(), "infected: Eicar");
+    }
+}
+
+/// Takes its time before it is read, longer than the timeouts of the test.
+struct Slow<R>(Option<Duration>, R);
+
+impl<R: Read> Read for Slow<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(pause) = self.0.take() {
+            std::thread::sleep(pause);
+        }
+        self.1.read(buf)
+    }
+}
+
+#[test]
+fn the_time_that_the_content_takes_does_not_hide_what_was_found() {
+    let (short, long) = (Duration::from_millis(100), Duration::from_millis(1200));
+    let fails = || io::Cursor::new(b"more").chain(Fails);
+    let limited = |builder: ScannerBuilder| builder.max_size(100_000);
+    let slow_to_read = |builder: ScannerBuilder| builder.read_timeout(short);
+    let out_of_time = |builder: ScannerBuilder| builder.deadline(10 * short);
+    type Setting<'s> = &'s dyn Fn(ScannerBuilder) -> ScannerBuilder;
+    let cases: [(Setting<'_>, Box<dyn Read>); 4] = [
+        (&|b| slow_to_read(limited(b)), Box::new(large())),
+        (&slow_to_read, Box::new(fails())),
+        (&out_of_time, Box::new(large())),
+        (&out_of_time, Box::new(fails())),
+    ];
+    for (setting, rest) in cases {
+        let script = Script::new()
+            .read_bytes(64 * 1024)
+            .send(infected("Eicar"))
+            .read_to_end();
+        let server = Server::scripted([script]).unwrap();
+        let tap = Tap::default();
+        let builder = setting(Scanner::builder(&server.uri()).negotiate(false));
+        let scanner = builder.connector(tap.clone()).build().unwrap();
+        let late = After(Some(tap), Slow(Some(long), rest));
+        let content = io::repeat(7).take(100_000).chain(late);
+        let report = scanner.scan(Content::reader(content)).unwrap();
+        assert_eq!(report.verdict().to_string(), "infected: Eicar");
+    }
+}
+
+#[test]
+fn what_a_server_says_after_it_has_long_not_read_is_read() {
+    let not_found = "ICAP/1.0 404 Service not found\r\nConnection: close\r\n\r\n";
+    let stops_reading = || {
+        let script = Script::new().read_bytes(64 * 1024);
+        script.wait(Duration::from_millis(300))
+    };
+    for (script, expected) in [
+        (
+            stops_reading().send(infected("Eicar")).hold(),
+            "infected: Eicar",
+        ),
+        (
+            stops_reading().send(not_found).reset(),
+            "404 Service not found",
+        ),
+    ] {
+        let server = Server::scripted([script]).unwrap();
+        let builder = Scanner::builder(&server.uri()).negotiate(false);
+        let scanner = builder
+            .read_timeout(Duration::from_millis(100))
+            .build()
+            .unwrap();
+        let said = match scanner.scan(Content::reader(large()).len(LARGE)) {
+            Ok(report) => report.verdict().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(said.contains(expected), "{said}");
     }
 }
 

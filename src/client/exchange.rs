@@ -79,10 +79,6 @@ impl Exchange<'_> {
     /// Writes the request, head and first chunk together, while reading what comes.
     fn send(&mut self, mut out: Vec<u8>, mut next: Next, mut body: Body<'_>) -> Result<(), Error> {
         loop {
-            if self.deadline.left().is_none() {
-                // The caller's reader took the time, not the server.
-                return Err(self.timeout(Phase::Write, Duration::ZERO).into());
-            }
             if self.write_out(&out)? == Sending::Stops {
                 return Ok(());
             }
@@ -193,13 +189,18 @@ impl Exchange<'_> {
                 }));
             }
             self.progress.answered_early = true;
-            let left = self.left_of(self.timeouts.read);
-            self.read_once(
-                left.ok_or_else(|| self.waited_too_long(Phase::Write))?,
-                Phase::Write,
-            )?;
+            // It is there, so this does not wait, and what was said in time counts when time is up.
+            let moved = self.progress.moved;
+            self.read_once(WRITE_SLICE.0, Phase::Write)?;
             if self.sending() == Sending::Stops {
                 return Ok(Sending::Stops);
+            }
+            if self.deadline.left().is_none() {
+                return Err(self.waited_too_long(Phase::Write).into());
+            }
+            if self.progress.moved == moved {
+                // The beginning of a TLS record can be there, and nothing in it can be read.
+                return Ok(Sending::Continues);
             }
         }
     }
@@ -223,6 +224,8 @@ impl Exchange<'_> {
             return Err(self.disconnected(Phase::Write, write_error));
         }
         self.progress.answered_early = true;
+        // How long the write took is not how long the answer may take.
+        self.progress.moved = Instant::now();
         while !self.reader.has_ended() {
             let Some(timeout) = self.left_of(self.timeouts.read) else {
                 break;

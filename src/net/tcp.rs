@@ -42,6 +42,9 @@ pub(super) fn connect_any<S>(
     let mut failed = Vec::new();
     for (tried, &address) in addresses.iter().enumerate() {
         let left = timeout.saturating_sub(begin.elapsed());
+        if left.is_zero() && tried > 0 {
+            break;
+        }
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         // Never zero, which `connect_timeout` refuses as invalid.
         match connect_one(address, share.max(Duration::from_millis(1))) {
