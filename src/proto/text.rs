@@ -6,6 +6,9 @@
 
 use super::limits::MAX_DISPLAY;
 
+/// What stands at the end of a text that was cut.
+pub(crate) const CUT: char = '…';
+
 /// Decodes and escapes at most [`MAX_DISPLAY`] characters of `bytes`.
 ///
 /// Bytes that are not UTF-8 are taken for ISO 8859-1, the historical charset of header fields.
@@ -32,7 +35,7 @@ fn escape(chars: impl Iterator<Item = char>) -> String {
     let mut shown = String::new();
     for (count, c) in chars.enumerate() {
         if count == MAX_DISPLAY {
-            shown.push('…');
+            shown.push(CUT);
             break;
         }
         if is_displayable(c) {

@@ -21,16 +21,19 @@ const SENTINELS: &[&str] = &[
     "false",
 ];
 
-/// A value that says nothing was found. An empty one says that something is there.
+/// A value that says nothing was found, or a list of such. An empty one says that something is there.
 pub(super) fn says_nothing(field: &Field<'_>) -> bool {
     is_sentinel(&field.value())
 }
 
 fn is_sentinel(value: &[u8]) -> bool {
-    let value = unquote(value);
-    SENTINELS
-        .iter()
-        .any(|sentinel| value.eq_ignore_ascii_case(sentinel.as_bytes()))
+    let is_one = |value: &[u8]| {
+        let value = unquote(value);
+        SENTINELS
+            .iter()
+            .any(|sentinel| value.eq_ignore_ascii_case(sentinel.as_bytes()))
+    };
+    value.split(|&b| b == b',').all(is_one)
 }
 
 /// The threats of a list of names. Trend Micro and Kaspersky separate them by commas, and no name of a

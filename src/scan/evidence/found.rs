@@ -25,10 +25,10 @@ impl Found {
     /// something that only hindered the scan.
     fn add(&mut self, threat: Threat) {
         let is_real = threat.hindrance().is_none();
+        let are_unnamed = |known: &Threat| known.name.is_none() && threat.name.is_none();
         let same = |known: &&mut Threat| {
-            known.name == threat.name
-                && known.may_be(&threat)
-                && (known.name.is_some() || known.hindrance().is_none() == is_real)
+            let is_as_real = are_unnamed(known) && known.hindrance().is_none() == is_real;
+            known.may_be(&threat) && (is_as_real || known.is_named_as(&threat))
         };
         // What is no threat must leave room for what is one.
         let room = if is_real {
@@ -46,8 +46,7 @@ impl Found {
     }
 
     fn names(&self, threat: &Threat) -> bool {
-        let is_it = |known: &Threat| known.name == threat.name;
-        threat.name.is_some() && self.threats.iter().any(is_it)
+        self.threats.iter().any(|known| known.is_named_as(threat))
     }
 
     /// All of them, with those of fields that sum up in a word what these say in full.
@@ -75,7 +74,7 @@ impl Found {
 /// One name is of one kind, the worst that is given, in however many files it was found.
 fn share_kinds(threats: &mut [Threat]) {
     for at in 0..threats.len() {
-        let named = |threat: &&Threat| threat.name.is_some() && threat.name == threats[at].name;
+        let named = |threat: &&Threat| threat.is_named_as(&threats[at]);
         let kinds = threats.iter().filter(named).filter_map(Threat::kind);
         threats[at].kind = kinds.min().or(threats[at].kind);
     }

@@ -32,20 +32,32 @@ pub(crate) enum Evidence {
 impl Evidence {
     /// Reads all fields of an answer, also of the interim ones before it.
     pub(crate) fn of(response: &Response) -> Option<Self> {
-        let mut found = Findings::default();
-        found.read_response(response);
-        found.worst()
+        Self::of_parts(Some(response), b"")
     }
 
     /// Reads what is legible of an answer that broke off: the heads that were complete, and the one
     /// that was not.
+    ///
+    /// Encapsulated heads and trailers may be the origin's, who may be the one to be afraid of. They add
+    /// to what the service itself says, and take nothing from it.
     pub(crate) fn of_parts(response: Option<&Response>, fragment: &[u8]) -> Option<Self> {
-        let mut found = Findings::default();
+        let (mut own, mut all) = (Findings::default(), Findings::default());
         if let Some(response) = response {
-            found.read_response(response);
+            own.read_icap_heads(response);
+            all.read_icap_heads(response);
+            all.read_message(response);
         }
-        found.read(legible_fields(fragment));
-        found.worst()
+        all.read(legible_fields(fragment));
+        let says = [own.worst(), all.worst()].into_iter().flatten();
+        says.max_by_key(Self::severity)
+    }
+
+    fn severity(&self) -> u8 {
+        match self {
+            Self::Hindered(..) => 0,
+            Self::Blocked(_) => 1,
+            Self::Infected(_) => 2,
+        }
     }
 }
 
@@ -72,14 +84,18 @@ const THREAT_FILES: &[&str] = &["X-FSecure-Infected-Filename"];
 const THREAT_SIGNS: &[&str] = &["X-FSecure-Scan-Result"];
 
 impl Findings {
-    fn read_response(&mut self, response: &Response) {
-        let http_response = response.http_headers().unwrap_or_default();
-        let http_request = response.http_request_headers().unwrap_or_default();
-        let trailers = response.trailers();
-        for headers in [response.headers(), http_response, http_request, trailers] {
+    /// Interim answers are the service's too.
+    fn read_icap_heads(&mut self, response: &Response) {
+        self.read(response.headers().iter());
+        for headers in response.interim_headers() {
             self.read(headers.iter());
         }
-        for headers in response.interim_headers() {
+    }
+
+    fn read_message(&mut self, response: &Response) {
+        let http_response = response.http_headers().unwrap_or_default();
+        let http_request = response.http_request_headers().unwrap_or_default();
+        for headers in [http_response, http_request, response.trailers()] {
             self.read(headers.iter());
         }
     }
@@ -172,6 +188,9 @@ fn error_code(code: &[u8]) -> Hindrance {
 mod tests {
     use super::*;
     use crate::proto::header::Headers;
+    use crate::proto::limits::MAX_DISPLAY;
+    use crate::proto::reader::ResponseReader;
+    use crate::proto::request::Method;
     use std::time::{Duration, Instant};
 
     pub(super) fn evidence(fields: &str) -> Option<Evidence> {
@@ -261,6 +280,9 @@ mod tests {
         for fields in [
             "X-Virus-ID: no threats\r\n",
             "X-Virus-ID: NONE\r\n",
+            "X-Virus-ID: no threats, no threats\r\n",
+            "X-Infection-Found: none, none\r\n",
+            "X-Error-Code: 0, 0\r\n",
             "X-Response-Info: passed\r\n",
             "X-Response-Info: Allowed\r\n",
             "X-FSecure-Scan-Result: clean\r\n",
@@ -279,6 +301,8 @@ mod tests {
         for fields in [
             "X-Virus-ID:\r\n",
             "X-Virus-Name: \"\"\r\n",
+            "X-Virus-Name: none,\r\n",
+            "X-Virus-Name: none, A\r\n",
             "X-FSecure-Scan-Result: suspected, maybe\r\n",
             "X-FSecure-Scan-Result: infected\r\n",
             "X-Infection-Found: Type=0; Threat=none\r\n",
@@ -423,6 +447,69 @@ mod tests {
                 let joined = [first, second].join(comma);
                 assert_eq!(infected(&joined), expected, "{joined}");
             }
+        }
+    }
+
+    /// What an answer says with these fields in its ICAP head and those in its HTTP head, and what one
+    /// that breaks off in its HTTP head says.
+    fn in_heads(icap: &str, http: &str) -> [Option<Evidence>; 2] {
+        let http = format!("HTTP/1.1 200 OK\r\n{http}\r\n");
+        let len = http.len();
+        let head =
+            format!("ICAP/1.0 200 OK\r\n{icap}Encapsulated: res-hdr=0, null-body={len}\r\n\r\n");
+        let broken = &http[..len - 2];
+        [http.as_str(), broken].map(|http| {
+            let mut reader = ResponseReader::new(Method::Respmod, 0);
+            for mut input in [head.as_bytes(), http.as_bytes()] {
+                while !input.is_empty() {
+                    let (used, _) = reader.feed(input).unwrap();
+                    input = &input[used..];
+                }
+            }
+            let remains = reader.into_remains();
+            Evidence::of_parts(remains.response.as_ref(), &remains.fragment)
+        })
+    }
+
+    #[test]
+    fn the_head_of_the_content_adds_to_what_the_service_says_and_takes_nothing_from_it() {
+        let infected = [
+            "X-Virus-ID: Eicar\r\n",
+            "X-FSecure-Infection-Name: \"Eicar\"\r\n",
+            "X-Infection-Found: Resolution=2; Threat=Eicar\r\n",
+            "X-Violations-Found: 1\r\n\tf\r\n\tEicar\r\n\t0\r\n\t2\r\n",
+        ];
+        let locked = "X-Infection-Found: Type=2; Threat=Eicar\r\n";
+        for found in infected {
+            for said in in_heads(found, locked) {
+                let names = match said {
+                    Some(Evidence::Infected(threats)) => threats.to_string(),
+                    other => panic!("{found}: {other:?}"),
+                };
+                assert_eq!(names, "Eicar", "{found}");
+            }
+        }
+        let (blocked, hindered) = ("X-Response-Info: blocked\r\n", "X-Error-Code: x\r\n");
+        for said in in_heads(blocked, hindered) {
+            assert_eq!(said, Some(Evidence::Blocked("blocked".to_owned())));
+        }
+        let is_hindered = |said| matches!(said, Some(Evidence::Hindered(..)));
+        assert!(in_heads(hindered, "").into_iter().all(is_hindered));
+        assert!(in_heads("", hindered).into_iter().all(is_hindered));
+        assert_eq!(in_heads("", ""), [None, None]);
+    }
+
+    #[test]
+    fn names_that_were_cut_are_not_taken_for_one() {
+        let long = "x".repeat(MAX_DISPLAY);
+        let locked = format!("X-Infection-Found: Type=2; Threat={long}1\r\n");
+        assert!(!is_infected(&locked));
+        for found in [
+            format!("X-Virus-ID: {long}2\r\n"),
+            format!("X-FSecure-Infection-Name: {long}2\r\n"),
+        ] {
+            assert!(is_infected(&format!("{locked}{found}")), "{found}");
+            assert!(is_infected(&format!("{found}{locked}")), "{found}");
         }
     }
 

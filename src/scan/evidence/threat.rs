@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use crate::proto::text::CUT;
+
 /// One thing a service found.
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,12 +69,19 @@ impl Threat {
         }
     }
 
+    /// Whether both have the same name. One that was cut may go on differently.
+    pub(super) fn is_named_as(&self, other: &Self) -> bool {
+        let name = self.name.as_ref().filter(|name| !name.ends_with(CUT));
+        name.is_some() && name == other.name.as_ref()
+    }
+
     /// Whether both can be one finding: nothing that both say differs.
     pub(super) fn may_be(&self, other: &Self) -> bool {
         fn agree<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
             a.is_none() || b.is_none() || a == b
         }
-        agree(self.name.as_ref(), other.name.as_ref())
+        let names_agree = self.name.is_none() || other.name.is_none() || self.is_named_as(other);
+        names_agree
             && agree(self.file.as_ref(), other.file.as_ref())
             && agree(self.problem.as_ref(), other.problem.as_ref())
     }
