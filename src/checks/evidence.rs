@@ -50,6 +50,30 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("X-Response-Desc", &["Virus found, not cleaned"]),
 ];
 
+/// Those of [`FIELDS`] that are of a virus whatever else is said: they say so, or give no name that
+/// something else could be said of.
+const VIRUSES: &[(&str, &[&str])] = &[
+    (
+        "X-Infection-Found",
+        &[
+            "Type=0; Resolution=2; Threat=Test;",
+            "",
+            "Threat=",
+            "Type=9",
+            "x",
+            "=Test",
+            ",",
+        ],
+    ),
+    ("X-Violations-Found", &["1", "", "0\r\n\tname", "x"]),
+    ("X-Virus-ID", &[""]),
+    ("X-Virus-Name", &[""]),
+    ("X-FSecure-Infection-Name", &["\"\""]),
+    ("X-FSecure-Scan-Result", &["infected"]),
+    ("X-FSecure-Infected-Filename", &["a.exe", "clean"]),
+    ("X-Error-Code", &["virus_found"]),
+];
+
 /// Evidence of an infection: `data` chooses the status, a field that says that something was found, in
 /// which part of the answer it stands, and what other lines, valid or not, stand around it.
 ///
@@ -79,7 +103,9 @@ pub fn evidence(data: &[u8]) {
     if came > line_end && !is_continued && stays_in_section(before) {
         assert!(found.is_some(), "lost in {}", answer.escape_ascii());
         let is_infected = matches!(found, Some(Evidence::Infected(_)));
-        let is_softened = value.starts_with("Type=0") && !is_infected;
+        let is_virus =
+            |(field, values): &(&str, &[&str])| *field == name && values.contains(&value);
+        let is_softened = VIRUSES.iter().any(is_virus) && !is_infected;
         assert!(!is_softened, "softened in {}", answer.escape_ascii());
     }
     if let Some(Evidence::Infected(threats)) = found {

@@ -230,8 +230,9 @@ impl<'c> Scan<'c> {
 
 /// Whether the service can answer 204, so that content it sends back is content it passed over.
 ///
-/// Only options that are whole and have the very tag of the answer can say no: under another tag the
-/// service, or another server behind the same address, may offer something else by now.
+/// Only options that are whole and have the tag of the answer can say no: under another tag the
+/// service, or another server behind the same address, may offer something else by now. Of services
+/// that send no tag, or none that can be read, nothing else is known.
 fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
     !options.excludes_204() || options.istag() != response.istag().as_deref()
 }

@@ -515,6 +515,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_the_content_counts_whatever_was_sent_and_whatever_came_back() {
+        let page = http("200 OK", Some(5));
+        for (fields, expected) in [
+            ("X-Virus-ID: Eicar\r\n", "Infected"),
+            ("X-Blocked: yes\r\n", "Blocked"),
+            (
+                "X-Error-Code: x\r\n",
+                "NotScanned(Unscannable { detail: \"x\" })",
+            ),
+        ] {
+            for flags in 0u8..64 {
+                let is = |flag: u8| flags & 1 << flag != 0;
+                let sent = Sent {
+                    is_complete: is(0),
+                    answers_preview: is(1),
+                    trusts_preview: is(2),
+                    allowed_204: is(3),
+                    offers_204: is(4),
+                    is_echoed: is(5),
+                    ..SENT
+                };
+                let echo = response("200 OK", fields, &page, Some("hello"));
+                let unmodified = response("204 No Content", fields, "", None);
+                let failed = response("500 Error", fields, "", None);
+                for response in [echo, unmodified, failed] {
+                    let verdict = decide(&response, &sent);
+                    assert_eq!(kind(&verdict), expected, "{sent:?} {response:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_http_head_that_refuses_is_blocked_and_one_that_fails_is_not_scanned() {
         for (status, expected) in [
             ("403 Forbidden", "Blocked"),
