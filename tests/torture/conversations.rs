@@ -6,8 +6,11 @@ use icap_client::{Method, Preview, ScannerBuilder};
 use crate::memory::Step;
 
 /// A scan, and what the server says in it.
+#[derive(Clone)]
 pub(crate) struct Conversation {
     pub(crate) name: &'static str,
+    /// It is the second one on its connection, with content that can be read only once.
+    pub(crate) is_second: bool,
     pub(crate) content: &'static [u8],
     pub(crate) settings: fn(ScannerBuilder) -> ScannerBuilder,
     /// What is to be answered to `OPTIONS`, where that is asked first.
@@ -48,6 +51,15 @@ impl Conversation {
             .collect()
     }
 
+    /// The same behind another one, if that leaves the connection as it found it.
+    fn as_second(&self) -> Option<Self> {
+        let is_alone = self.is_kept && self.options.is_none() && self.name != "credentials";
+        is_alone.then(|| Self {
+            is_second: true,
+            ..self.clone()
+        })
+    }
+
     /// What the server sends in all.
     pub(crate) fn sent(&self) -> Vec<u8> {
         let options = self.options.iter().map(|options| options.as_bytes());
@@ -61,6 +73,7 @@ impl Conversation {
     fn new(name: &'static str, answer: impl AsRef<[u8]>, outcome: &'static str) -> Self {
         Self {
             name,
+            is_second: false,
             content: b"hello",
             settings: |builder| builder,
             options: None,
@@ -149,7 +162,9 @@ pub(crate) fn all() -> Vec<Conversation> {
         long(),
         in_rows(),
     ];
-    families.into_iter().flatten().collect()
+    let firsts: Vec<_> = families.into_iter().flatten().collect();
+    let seconds: Vec<_> = firsts.iter().filter_map(Conversation::as_second).collect();
+    [firsts, seconds].concat()
 }
 
 /// Nothing was found.

@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use conversations::Conversation;
-use icap_client::testing::ManualClock;
+use icap_client::testing::{CLEAN, ManualClock};
 use icap_client::{Content, Scanner};
 use libtest_mimic::{Arguments, Trial};
-use memory::{Conditions, Fault, Network, Pieces};
+use memory::{Conditions, Fault, Network, Pieces, Step};
 use words::describe;
 
 const STRAY_204: &[u8] = b"ICAP/1.0 204 No Content\r\n\r\n";
@@ -65,7 +65,12 @@ fn main() -> ExitCode {
     let count = conversations.len();
     let trial = |conversation: Conversation| {
         let runs = Arc::clone(&runs);
-        Trial::test(conversation.name, move || {
+        let behind = if conversation.is_second {
+            "_on_a_used_connection"
+        } else {
+            ""
+        };
+        Trial::test(format!("{}{behind}", conversation.name), move || {
             runs.fetch_add(torture(&conversation), Relaxed);
             Ok(())
         })
@@ -81,9 +86,10 @@ fn torture(conversation: &Conversation) -> usize {
     let undisturbed = Undisturbed::of(conversation);
     let mut runs = patient(conversation, &undisturbed);
     for fault in FAULTS {
-        let down = (0..=undisturbed.down).map(Place::Down);
-        let up = (0..=undisturbed.up)
-            .filter(|&at| is_tried(at, undisturbed.up))
+        let begin = undisturbed.begin;
+        let down = (begin.down..=undisturbed.end.down).map(Place::Down);
+        let up = (begin.up..=undisturbed.end.up)
+            .filter(|&at| is_tried(at - begin.up, undisturbed.end.up - begin.up))
             .map(Place::Up);
         for place in down.chain(up) {
             broken(conversation, &undisturbed, place, fault);
@@ -99,42 +105,97 @@ fn is_tried(at: u64, all: u64) -> bool {
     all < 2000 || at < 500 || all - at < 100 || at % 997 == 0 || from_chunk < 20
 }
 
+/// Bytes that have gone over the first connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Moved {
+    /// From the server.
+    down: usize,
+    /// From the client.
+    up: u64,
+}
+
+impl Moved {
+    fn over(network: &Network) -> Self {
+        Self {
+            down: network.delivered(0),
+            up: network.received_len(0),
+        }
+    }
+}
+
 /// A conversation that nothing happens to.
 struct Undisturbed {
-    /// Bytes from the server and from the client.
-    down: usize,
-    up: u64,
-    /// Behind so many bytes from the server, a threat has been named.
-    named: Option<usize>,
+    /// What went before it, which ends one byte earlier.
+    begin: Moved,
+    end: Moved,
+    /// Behind so many bytes from the server, a field has decided.
+    decided: Option<usize>,
 }
 
 impl Undisturbed {
     fn of(conversation: &Conversation) -> Self {
         let stage = Stage::new(conversation, Conditions::default(), TIMEOUTS[2]);
+        let begin = match conversation.is_second {
+            true => Moved {
+                down: stage.network.delivered(0) + 1,
+                up: stage.network.received_len(0) + 1,
+            },
+            false => Moved::default(),
+        };
         assert_eq!(stage.scan(), conversation.outcome);
-        let (down, up) = (stage.network.delivered(0), stage.network.received_len(0));
+        let end = Moved::over(&stage.network);
         let connections = stage.network.connections();
         stage.scan();
         let is_kept = stage.network.connections() == connections;
         assert_eq!(is_kept, conversation.is_kept);
-        let named = named(conversation);
-        Self { down, up, named }
+        let decided = decided(conversation).map(|at| at + sent_before(conversation));
+        Self {
+            begin,
+            end,
+            decided,
+        }
     }
 }
 
-/// Where in what the server sends the first threat has been named.
-fn named(conversation: &Conversation) -> Option<usize> {
+/// Bytes from the server before the conversation begins.
+fn sent_before(conversation: &Conversation) -> usize {
+    if conversation.is_second {
+        CLEAN.len()
+    } else {
+        0
+    }
+}
+
+/// Fields that decide alone, with all of the value that does.
+const DECISIVE: &[&str] = &[
+    "\r\nX-Infection-Found: ",
+    "\r\nX-Virus-ID: ",
+    "\r\nX-FSecure-Scan-Result: ",
+    "\r\nX-Error-Code: ",
+    "\r\nX-Response-Info: ",
+];
+
+/// Where in what the server sends it has said why nothing of this is clean.
+fn decided(conversation: &Conversation) -> Option<usize> {
     let sent = conversation.sent();
-    let begins = |field: &str| {
-        sent.windows(field.len())
-            .position(|window| window == field.as_bytes())
-    };
-    let begin =
-        begins("X-Infection-Found: ").filter(|_| conversation.outcome.starts_with("infected"))?;
-    let line_end = sent[begin..]
-        .windows(2)
-        .position(|window| window == b"\r\n")?;
+    let begins = |field: &&str| find(&sent, field.as_bytes());
+    let begin = DECISIVE.iter().filter_map(begins).min();
+    let begin = begin.filter(|_| conversation.outcome != "clean")? + 2;
+    let line_end = find(&sent[begin..], b"\r\n")?;
     Some(begin + line_end + 2)
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+/// The verdict, without its details.
+fn kind(outcome: &str) -> &str {
+    let end = match outcome.strip_prefix("not scanned: ") {
+        Some(_) => outcome.find(" {"),
+        None => outcome.find(':'),
+    };
+    &outcome[..end.unwrap_or(outcome.len())]
 }
 
 /// Where it breaks.
@@ -154,7 +215,7 @@ struct Stage<'c> {
 
 impl<'c> Stage<'c> {
     fn new(conversation: &'c Conversation, conditions: Conditions, timeout: Duration) -> Self {
-        let network = Network::new(vec![conversation.script(2)], conditions);
+        let network = Network::new(scripts(conversation), conditions);
         let clock = ManualClock::new();
         let builder = Scanner::builder("icap://127.0.0.1/scan")
             .negotiate(conversation.options.is_some())
@@ -163,20 +224,38 @@ impl<'c> Stage<'c> {
             .read_timeout(timeout)
             .write_timeout(timeout)
             .deadline(DEADLINE * timeout);
-        let scanner = (conversation.settings)(builder).build().unwrap();
-        Self {
+        let stage = Self {
             conversation,
             network,
-            scanner,
+            scanner: (conversation.settings)(builder).build().unwrap(),
             clock,
+        };
+        if conversation.is_second {
+            // Short enough for every preview.
+            let first = stage.scanner.scan(Content::bytes(b"one"));
+            assert_eq!(describe(&first), "clean");
         }
+        stage
     }
 
     fn scan(&self) -> String {
         // A 503 is followed by a pause.
         self.clock.advance(Duration::from_secs(1));
-        describe(&self.scanner.scan(Content::bytes(self.conversation.content)))
+        let content = self.conversation.content;
+        describe(&self.scanner.scan(match self.conversation.is_second {
+            true => Content::reader(content).len(content.len() as u64),
+            false => Content::bytes(content),
+        }))
     }
+}
+
+/// What the server does on the first connection, and on every other.
+fn scripts(conversation: &Conversation) -> Vec<Vec<Step>> {
+    let mut first = conversation.script(2);
+    if conversation.is_second {
+        first.splice(0..0, [Step::Request, Step::Send(CLEAN.into())]);
+    }
+    vec![first, conversation.script(2)]
 }
 
 /// Little at a time, and interruptions.
@@ -194,10 +273,9 @@ fn patient(conversation: &Conversation, undisturbed: &Undisturbed) -> usize {
                 let stage = Stage::new(conversation, conditions, TIMEOUTS[2]);
                 assert_eq!(stage.scan(), conversation.outcome, "{conditions:?}");
                 // What is cut short can be cut short earlier.
-                let moved = (stage.network.delivered(0), stage.network.received_len(0));
-                let all = (undisturbed.down, undisturbed.up);
+                let moved = Moved::over(&stage.network);
                 assert!(
-                    moved == all || !conversation.is_kept,
+                    moved == undisturbed.end || !conversation.is_kept,
                     "{conditions:?}: {moved:?}"
                 );
                 stage.scan();
@@ -222,9 +300,8 @@ fn broken(conversation: &Conversation, undisturbed: &Undisturbed, place: Place, 
             ..none
         },
     };
-    let is_whole = place == Place::Down(undisturbed.down) && !conversation.is_early;
-    let is_named =
-        matches!(place, Place::Down(at) if undisturbed.named.is_some_and(|named| at >= named));
+    let is_whole = place == Place::Down(undisturbed.end.down) && !conversation.is_early;
+    let is_decided = matches!(place, Place::Down(at) if undisturbed.decided.is_some_and(|decided| at >= decided));
     for timeout in &TIMEOUTS[usize::from(fault != Fault::Stall)..] {
         let stage = Stage::new(conversation, conditions, *timeout);
         let began = Instant::now();
@@ -235,11 +312,14 @@ fn broken(conversation: &Conversation, undisturbed: &Undisturbed, place: Place, 
         let may_be_clean = may_be_clean(&stage, undisturbed, place, fault);
         assert!(outcome != "clean" || may_be_clean, "{what}");
         // What is to be found, or to be whole, is waited for in vain only by a machine that is busy.
-        let is_due = is_named || (is_whole && fault == Fault::Stall);
+        let is_due = is_decided || (is_whole && fault == Fault::Stall);
         if is_due && outcome == "error: timeout" && *timeout != TIMEOUTS[2] {
             continue;
         }
-        assert!(!is_named || outcome.starts_with("infected"), "{what}");
+        assert!(
+            !is_decided || kind(&outcome) == kind(conversation.outcome),
+            "{what}"
+        );
         if is_whole && fault == Fault::Stall {
             // It cannot be seen, so the connection is kept.
             assert_eq!(outcome, conversation.outcome, "{what}");
@@ -255,12 +335,12 @@ fn may_be_clean(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, faul
     let conversation = stage.conversation;
     let is_foreign = matches!(fault, Fault::Garbage(_) | Fault::Insert(_));
     let is_whole = match place {
-        Place::Down(at) => at == undisturbed.down && !conversation.is_early,
+        Place::Down(at) => at == undisturbed.end.down && !conversation.is_early,
         // The answer was there before the last byte of the request was.
-        Place::Up(at) => at == undisturbed.up && conversation.is_early && fault == Fault::Stall,
+        Place::Up(at) => at == undisturbed.end.up && conversation.is_early && fault == Fault::Stall,
     };
     let took_place = is_repeated(stage) || (is_whole && !is_foreign);
-    (took_place && conversation.outcome == "clean") || seems_whole(stage, place, fault)
+    (took_place && conversation.outcome == "clean") || seems_whole(stage, undisturbed, place, fault)
 }
 
 /// The request went out on another connection, where nothing happens to it.
@@ -269,11 +349,24 @@ fn is_repeated(stage: &Stage<'_>) -> bool {
 }
 
 /// Whether what came in place of an answer, or of its end, is a whole 204 to a whole request.
-fn seems_whole(stage: &Stage<'_>, place: Place, fault: Fault) -> bool {
-    let sent = stage.conversation.sent();
-    let is_204 = sent.windows(12).any(|window| window == b"ICAP/1.0 204");
-    let ends_head = is_204 && matches!(place, Place::Down(_));
+fn seems_whole(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, fault: Fault) -> bool {
+    let ends_head = match place {
+        Place::Down(at) if at < undisturbed.end.down => {
+            let at = at - sent_before(stage.conversation);
+            ends_204(&stage.conversation.sent()[..at])
+        }
+        _ => false,
+    };
     fault == Fault::Garbage(STRAY_204) && (stage.network.struck_for_answer() || ends_head)
+}
+
+/// Whether these bytes, which were not all, become a 204 by one more: behind a whole head, or where the
+/// head of a 204 has begun, in whose next field the other's status line then is.
+fn ends_204(sent: &[u8]) -> bool {
+    let heads = sent.windows(4).enumerate();
+    let blank_lines = heads.filter(|(_, window)| window == b"\r\n\r\n");
+    let head = &sent[blank_lines.last().map_or(0, |(at, _)| at + 4)..];
+    (head.is_empty() && !sent.is_empty()) || head.starts_with(b"ICAP/1.0 204")
 }
 
 fn assert_not_used_again(stage: &Stage<'_>, may_be_clean: bool, what: &str) {
