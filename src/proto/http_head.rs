@@ -90,7 +90,7 @@ fn is_request_line(line: &[u8]) -> bool {
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
     let is_token = |m: &[u8]| !m.is_empty() && m.iter().copied().all(is_token_byte);
     method.is_some_and(is_token)
-        && target.is_some_and(|t| !t.is_empty() && t.iter().all(|b| *b > b' ' && *b != 0x7f))
+        && target.is_some_and(|t| !t.is_empty() && !t.iter().any(u8::is_ascii_control))
         && version.is_some_and(
             |v| matches!(v, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', d] if d.is_ascii_digit()),
         )
@@ -128,12 +128,26 @@ mod tests {
             b"GET / x HTTP/1.1\r\n\r\n",
             b"GET / HTTP/1.1\rXHost: evil\r\n\r\n",
             b"GET / HTTP/2\r\n\r\n",
+            b"GET  HTTP/1.1\r\n\r\n",
+            b" / HTTP/1.1\r\n\r\n",
+            b"G\0T / HTTP/1.1\r\n\r\n",
+            b"GET /\x01 HTTP/1.1\r\n\r\n",
+            b"GET /\x7f HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1 \r\n\r\n",
         ] {
             let shown = String::from_utf8_lossy(bad);
             assert!(check_request(bad).is_err(), "{shown:?}");
         }
         assert!(check_response(b"HTTP/1.0 200\r\n\r\n").is_ok());
         assert!(check_request(GET).is_ok());
+        assert!(check_request(b"GET /\xe9 HTTP/1.1\r\n\r\n").is_ok());
+        for (head, why) in [
+            (&b"HTTP/1.1 200 OK\r\n"[..], "its blank line is missing"),
+            (b"HTTP/1.1 200 OK\r\n\r\nX", "bytes follow its blank line"),
+        ] {
+            let error = check_response(head).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

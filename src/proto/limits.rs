@@ -39,3 +39,23 @@ pub const MAX_OPTIONS_BODY: u64 = 1024 * 1024;
 
 /// Characters of a text sent by a peer that are kept for display.
 pub const MAX_DISPLAY: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They are part of what is promised: who raises one must mean to.
+    #[test]
+    fn the_limits_are_what_is_written_about_them() {
+        let sizes = [MAX_HEAD, MAX_HTTP_HEAD, MAX_TRAILERS, MAX_PREVIEW];
+        assert_eq!(sizes, [65_536, 131_072, 16_384, 65_536]);
+        assert_eq!(MAX_FIELDS, 256);
+        assert_eq!([MAX_CHUNK_LINE, MAX_CHUNK_EXTENSIONS], [4_096, 16_384]);
+        assert_eq!(MAX_CHUNK_SIZE_DIGITS, format!("{:x}", u64::MAX).len());
+        assert_eq!(
+            [ANSWER_BODY_ALLOWANCE, MAX_OPTIONS_BODY],
+            [16_777_216, 1_048_576]
+        );
+        assert_eq!((MAX_INTERIM_ANSWERS, MAX_DISPLAY), (4, 200));
+    }
+}

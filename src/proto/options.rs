@@ -267,7 +267,11 @@ pub(crate) mod tests {
     use crate::proto::reader::ResponseReader;
 
     pub(crate) fn options(fields: &str) -> ServiceOptions {
-        let input = format!("ICAP/1.0 200 OK\r\n{fields}Encapsulated: null-body=0\r\n\r\n");
+        with_only(&format!("{fields}Encapsulated: null-body=0\r\n"))
+    }
+
+    fn with_only(fields: &str) -> ServiceOptions {
+        let input = format!("ICAP/1.0 200 OK\r\n{fields}\r\n");
         let mut reader = ResponseReader::new(Method::Options, 0);
         let mut used = 0;
         while !reader.has_ended() {
@@ -299,6 +303,21 @@ pub(crate) mod tests {
         assert_eq!(options.max_connections(), Some(100));
         assert_eq!(options.x_include(), ["X-Client-IP"]);
         assert!(options.warnings().is_empty());
+    }
+
+    #[test]
+    fn only_whole_options_without_a_204_say_that_there_is_none() {
+        let framing = "Encapsulated: null-body=0\r\n";
+        for (allow, excludes) in [
+            ("", true),
+            ("Allow: 206, 20, 2004\r\n", true),
+            ("Allow: 204\r\n", false),
+        ] {
+            let options = with_only(&format!("Methods: RESPMOD\r\n{allow}{framing}"));
+            assert_eq!(options.excludes_204(), excludes, "{allow}");
+            let unframed = with_only(&format!("Methods: RESPMOD\r\n{allow}"));
+            assert!(!unframed.excludes_204(), "{allow}");
+        }
     }
 
     #[test]
