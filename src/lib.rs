@@ -33,13 +33,17 @@
 //!              (with a preview: stop behind it until the service wants the rest, or has answered)
 //!                                                                            │
 //!      the verdict table:  infection evidence, on any status ────────────► Infected
+//!                          words for a limit or for what is locked ──────► NotScanned(ServiceLimit, Unscannable)
+//!                          words that refuse, or a 403 ──────────────────► Blocked
 //!                          204 to all of the content ────────────────────► Clean
 //!                          204 to a preview of a part of it ─────────────► NotScanned(PreviewOnly)
 //!                          the same content back, no 204 offered ────────► Clean
 //!                          the same content back, 204 offered ───────────► NotScanned(Echoed)
 //!                          other content back, or a part of it (206) ────► Modified
 //!                          a page that refuses ──────────────────────────► Blocked
-//!                          anything else ────────────────────────────────► Err
+//!                          a page that reports an error (400, 401, 5xx) ─► NotScanned(ServiceError)
+//!                          not yet (202) ────────────────────────────────► NotScanned(Pending)
+//!                          any other status, or no valid answer ─────────► Err
 //! ```
 //!
 //! Some of this surprises, so here is why:
