@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use icap_client::testing::CLEAN;
 use icap_client::{
-    Connect, Content, Error, Readiness, Report, Scanner, ServiceUri, Stream, Violation,
+    Connect, Content, Error, Preview, Readiness, Report, Scanner, ScannerBuilder, ServiceUri,
+    Stream, Violation,
 };
 
 /// What the calls come to, each kind in its order; and how long the writes might have taken.
@@ -16,7 +17,7 @@ struct Calls {
     /// How many bytes are taken; all that are given behind the last.
     writes: VecDeque<Result<usize, ErrorKind>>,
     /// Nothing is there behind the last.
-    looks: VecDeque<Readiness>,
+    looks: VecDeque<Result<Readiness, ErrorKind>>,
     /// Nothing comes behind the last.
     reads: VecDeque<Result<&'static str, ErrorKind>>,
     write_timeouts: Vec<Duration>,
@@ -33,15 +34,25 @@ impl Played {
     ) -> Self {
         Self(Arc::new(Mutex::new(Calls {
             writes: writes.into(),
-            looks: looks.into(),
+            looks: looks.map(Ok).into(),
             reads: reads.into(),
             write_timeouts: Vec::new(),
         })))
     }
 
-    fn scan(&self) -> Result<Report, Error> {
+    /// The last look fails.
+    fn then_look_fails(self, kind: ErrorKind) -> Self {
+        self.0.lock().unwrap().looks.push_back(Err(kind));
+        self
+    }
+
+    fn scanner(&self) -> ScannerBuilder {
         let builder = Scanner::builder("icap://server.invalid/s").negotiate(false);
-        let scanner = builder.connector(self.clone()).build().unwrap();
+        builder.connector(self.clone())
+    }
+
+    fn scan(&self) -> Result<Report, Error> {
+        let scanner = self.scanner().build().unwrap();
         scanner.scan(Content::bytes(b"hello"))
     }
 
@@ -91,7 +102,7 @@ impl Stream for Played {
 
     fn readiness(&mut self) -> io::Result<Readiness> {
         let next = self.0.lock().unwrap().looks.pop_front();
-        Ok(next.unwrap_or(Readiness::Idle))
+        Ok(next.unwrap_or(Ok(Readiness::Idle))?)
     }
 }
 
@@ -171,4 +182,70 @@ fn writes_wait_longer_while_nothing_moves_and_are_short_again_when_something_doe
     );
     assert!(read.scan().unwrap().verdict().is_clean());
     assert_eq!(milliseconds(&read), [4, 8, 4, 8]);
+}
+
+const PAGE: &str = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=26\r\n\r\n\
+                    HTTP/1.1 403 Forbidden\r\n\r\n4\r\npage\r\n4\r\npage\r\n0\r\n\r\n";
+
+#[test]
+fn what_comes_behind_an_answer_by_itself_is_seen() {
+    let played = Played::new([], [Idle, Readable], [Ok(CLEAN), Ok("x")]);
+    assert_eq!(played.violation(), Violation::TrailingBytes);
+}
+
+#[test]
+fn a_reset_behind_an_answer_says_that_content_was_thrown_away_and_nothing_of_a_page() {
+    let clean = Played::new([], [Idle], [Ok(CLEAN)]);
+    let clean = clean.then_look_fails(ErrorKind::ConnectionReset);
+    assert_eq!(clean.violation(), Violation::IncompleteUpload);
+    let page = Played::new([], [Idle], [Ok(PAGE)]);
+    let page = page.then_look_fails(ErrorKind::ConnectionReset);
+    let verdict = page.scan().unwrap().verdict().to_string();
+    assert_eq!(verdict, "blocked: Forbidden");
+}
+
+#[test]
+fn an_early_204_before_the_end_of_the_connection_is_not_believed_and_a_due_one_is() {
+    let early = [Idle, Readable, Idle, Closed];
+    let played = Played::new([Ok(10)], early, [Ok(CLEAN)]);
+    assert_eq!(played.violation(), Violation::IncompleteUpload);
+    let due = Played::new([Ok(10)], [Idle, Idle, Closed], [Ok(CLEAN)]);
+    assert!(due.scan().unwrap().verdict().is_clean());
+}
+
+#[test]
+fn a_100_that_nobody_waits_for_means_nothing() {
+    let twice = "ICAP/1.0 100 Continue\r\n\r\nICAP/1.0 100 Continue\r\n\r\n";
+    let early = Played::new([Ok(10)], [Idle, Readable], [Ok(twice), Ok(CLEAN)]);
+    assert!(early.scan().unwrap().verdict().is_clean());
+    // The preview is all there is.
+    let played = Played::new([], [], [Ok(twice), Ok(CLEAN)]);
+    let scanner = played
+        .scanner()
+        .preview(Preview::Limit(10))
+        .build()
+        .unwrap();
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(report.verdict().is_clean());
+}
+
+#[test]
+fn a_writer_that_failed_is_not_written_to_again() {
+    struct Full(usize);
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.0 += 1;
+            Err(io::Error::other("the disk is full"))
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let played = Played::new([], [], [Ok(PAGE)]);
+    let mut full = Full(0);
+    let scanner = played.scanner().build().unwrap();
+    let error = scanner.scan_replace(Content::bytes(b"hello"), &mut full);
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Output(_)), "{error:?}");
+    assert_eq!(full.0, 1);
 }

@@ -333,17 +333,21 @@ mod tests {
     };
 
     fn response(status: &str, fields: &str, http: &str, body: Option<&str>) -> Response {
-        let list = match (http.len(), body) {
-            (0, None) => "null-body=0".to_owned(),
-            (0, Some(_)) => "res-body=0".to_owned(),
-            (len, None) => format!("res-hdr=0, null-body={len}"),
-            (len, Some(_)) => format!("res-hdr=0, res-body={len}"),
+        match body {
+            None => encoded(status, fields, http, "null-body", ""),
+            Some("") => encoded(status, fields, http, "res-body", "0\r\n\r\n"),
+            Some(body) => {
+                let body = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+                encoded(status, fields, http, "res-body", &body)
+            }
+        }
+    }
+
+    fn encoded(status: &str, fields: &str, http: &str, kind: &str, body: &str) -> Response {
+        let list = match http.len() {
+            0 => format!("{kind}=0"),
+            len => format!("res-hdr=0, {kind}={len}"),
         };
-        let chunk = |body: &str| match body.len() {
-            0 => "0\r\n\r\n".to_owned(),
-            len => format!("{len:x}\r\n{body}\r\n0\r\n\r\n"),
-        };
-        let body = body.map(chunk).unwrap_or_default();
         let input =
             format!("ICAP/1.0 {status}\r\n{fields}Encapsulated: {list}\r\n\r\n{http}{body}");
         let mut reader = ResponseReader::new(Method::Respmod, u64::MAX);
@@ -405,6 +409,61 @@ mod tests {
             ),
         ] {
             assert_eq!(kind(&decide(&unmodified, &sent)), expected, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_204_to_a_preview_speaks_of_all_only_if_that_was_all_or_it_is_trusted() {
+        let unmodified = response("204 No Content", "", "", None);
+        let preview = Sent {
+            answers_preview: true,
+            allowed_204: false,
+            ..SENT
+        };
+        let part = Sent {
+            is_complete: false,
+            ..preview
+        };
+        let trusting = Sent {
+            trusts_preview: true,
+            ..part
+        };
+        assert_eq!(kind(&decide(&unmodified, &preview)), "Clean");
+        assert_eq!(kind(&decide(&unmodified, &part)), "NotScanned(PreviewOnly)");
+        assert_eq!(kind(&decide(&unmodified, &trusting)), "Clean");
+        let no_preview = Sent {
+            answers_preview: false,
+            allowed_204: true,
+            ..trusting
+        };
+        let expected = "Violation(IncompleteUpload)";
+        assert_eq!(kind(&decide(&unmodified, &no_preview)), expected);
+    }
+
+    #[test]
+    fn a_part_of_the_content_is_modified_if_it_was_allowed_and_there_is_such_a_part() {
+        let allowed = Sent {
+            allowed_206: true,
+            is_echoed: true,
+            offers_204: false,
+            ..SENT
+        };
+        let http = http("200 OK", Some(5));
+        for (extension, sent, expected) in [
+            ("", allowed, "Modified"),
+            ("; use-original-body=0", allowed, "Modified"),
+            ("; use-original-body=4", allowed, "Modified"),
+            ("; use-original-body=5", allowed, "Modified"),
+            (
+                "; use-original-body=6",
+                allowed,
+                "Violation(BadUseOriginalBody)",
+            ),
+            ("", SENT, "Violation(Unexpected206)"),
+        ] {
+            let body = format!("5\r\nhello\r\n0{extension}\r\n\r\n");
+            let partial = encoded("206 Partial Content", "", &http, "res-body", &body);
+            assert_eq!(kind(&decide(&partial, &sent)), expected, "{extension}");
         }
     }
 

@@ -163,6 +163,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_no_name_is_not_said_of_one_of_two() {
+        let fields = "X-Infection-Found: Type=0\r\nX-Virus-Name: A, B\r\nX-Infection-Found: Threat=A\r\nX-Infection-Found: Threat=B\r\n";
+        let found = threats(fields);
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().all(|threat| threat.kind().is_none()));
+    }
+
+    #[test]
     fn a_word_beside_what_only_hindered_is_a_threat_in_however_many_files() {
         let fields = format!("{LOCKED}{}X-Virus-ID: Eicar\r\n", violations("Locked", 2));
         assert_eq!(Threats(threats(&fields)).to_string(), "Eicar");
