@@ -419,6 +419,33 @@ fn the_late_answer_to_another_request_is_not_passed_on() {
 }
 
 #[test]
+fn a_page_that_refuses_early_is_nobody_elses_file() {
+    let page = |icap: &str, http: &str| {
+        let head = format!("HTTP/1.1 {http}\r\n\r\n");
+        let len = head.len();
+        format!(
+            "ICAP/1.0 {icap}\r\nEncapsulated: res-hdr=0, res-body={len}\r\n\r\n{head}4\r\npage\r\n0\r\n\r\n"
+        )
+    };
+    for (answer, outcome) in [
+        (page("200 OK", "403 Forbidden"), "blocked: Forbidden"),
+        (page("403 Forbidden", "200 OK"), "blocked: Forbidden"),
+    ] {
+        let script = Script::new().read_request().send(CLEAN);
+        let script = script.read_bytes(2000).send(answer).read_to_end();
+        let server = Server::scripted([script]).unwrap();
+        let scanner = unasked(&server).build().unwrap();
+        let first = scanner.scan(Content::bytes(b"first")).unwrap();
+        assert!(first.verdict().is_clean());
+        // Nobody can ask again with it.
+        let large = std::io::repeat(b'x').take(20_000_000);
+        let (result, output) = replace(&scanner, Content::reader(large));
+        assert_eq!(result.unwrap().verdict().to_string(), outcome);
+        assert_eq!(output, "page");
+    }
+}
+
+#[test]
 fn what_was_found_counts_also_if_the_caller_cannot_take_the_page() {
     let answer = String::from_utf8(echo(OK, b"page")).unwrap();
     let answer = answer.replace("0\r\n\r\n", "0\r\nX-Virus-ID: Late\r\n\r\n");
