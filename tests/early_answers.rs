@@ -54,13 +54,15 @@ fn an_early_404_is_reported_not_a_broken_pipe() {
     }
 }
 
+/// Finds something when it has seen a part.
+fn finds_early() -> Server {
+    let script = Script::new().read_bytes(64 * 1024);
+    Server::scripted([script.send(infected("Eicar")).read_to_end()]).unwrap()
+}
+
 #[test]
 fn an_early_infection_stops_the_upload() {
-    let script = Script::new()
-        .read_bytes(64 * 1024)
-        .send(infected("Eicar"))
-        .read_to_end();
-    let server = Server::scripted([script]).unwrap();
+    let server = finds_early();
     let report = scan(&server).unwrap();
     assert_eq!(report.verdict().to_string(), "infected: Eicar");
     assert!(report.bytes_sent() < LARGE);
@@ -299,11 +301,7 @@ fn what_was_found_before_the_content_failed_counts() {
     let sent = || io::repeat(7).take(100_000);
     let too_long = || io::repeat(7);
     for endings in [Box::new(Fails) as Box<dyn Read>, Box::new(too_long())] {
-        let script = Script::new()
-            .read_bytes(64 * 1024)
-            .send(infected("Eicar"))
-            .read_to_end();
-        let server = Server::scripted([script]).unwrap();
+        let server = finds_early();
         let tap = Tap::default();
         let builder = Scanner::builder(&server.uri())
             .negotiate(false)
@@ -342,11 +340,7 @@ fn the_time_that_the_content_takes_does_not_hide_what_was_found() {
         (&out_of_time, Box::new(fails())),
     ];
     for (setting, rest) in cases {
-        let script = Script::new()
-            .read_bytes(64 * 1024)
-            .send(infected("Eicar"))
-            .read_to_end();
-        let server = Server::scripted([script]).unwrap();
+        let server = finds_early();
         let tap = Tap::default();
         let builder = setting(Scanner::builder(&server.uri()).negotiate(false));
         let scanner = builder.connector(tap.clone()).build().unwrap();
