@@ -633,34 +633,43 @@ fn who_waits_in_line_for_too_long_is_told_so() {
         .negotiate(false)
         .max_connections(1);
     let scanner = builder.deadline(deadline).build().unwrap();
-    std::thread::scope(|scope| {
-        let scans: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| scanner.scan(hello()).unwrap_err()))
-            .collect();
-        let errors = scans.into_iter().map(|scan| scan.join().unwrap());
-        let phases: Vec<_> = errors
-            .map(|error| match error {
-                Error::Timeout(error) => (error.phase(), error.limit(), error.to_string()),
-                other => panic!("{other}"),
-            })
-            .collect();
-        let in_line = phases
-            .iter()
-            .filter(|(phase, ..)| *phase == Phase::Checkout)
-            .count();
-        assert_eq!(in_line, 2, "{phases:?}");
-        assert!(
-            phases
-                .iter()
-                .all(|(_, limit, _)| *limit == TimeLimit::Deadline),
-            "{phases:?}"
-        );
-        assert!(
-            phases
-                .iter()
-                .any(|(.., said)| said.contains("waiting for a free connection to icap://"))
-        );
+    let turn = std::sync::Barrier::new(2);
+    let errors = std::thread::scope(|scope| {
+        // It has the connection, and keeps it for longer than the others wait.
+        let holds = Holds(Some(&turn));
+        let holder = scope.spawn(|| scanner.scan(Content::reader(holds)).map(drop));
+        turn.wait();
+        let in_line = [(); 2].map(|()| scope.spawn(|| scanner.scan(hello()).map(drop)));
+        let errors = in_line.map(|scan| scan.join());
+        turn.wait();
+        assert!(holder.join().unwrap().unwrap_err().is_timeout());
+        errors
     });
+    for error in errors {
+        match error.unwrap() {
+            Err(Error::Timeout(error)) => {
+                let ran_out = (error.phase(), error.limit());
+                assert_eq!(ran_out, (Phase::Checkout, TimeLimit::Deadline));
+                let said = error.to_string();
+                let what = "waiting for a free connection to icap://";
+                assert!(said.contains(what), "{said}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Content that waits for its turn twice, at its begin and at its end.
+struct Holds<'b>(Option<&'b std::sync::Barrier>);
+
+impl Read for Holds<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        if let Some(turn) = self.0.take() {
+            turn.wait();
+            turn.wait();
+        }
+        Ok(0)
+    }
 }
 
 #[test]
