@@ -799,6 +799,32 @@ mod tests {
     }
 
     #[test]
+    fn a_response_shows_what_the_service_said_and_of_the_content_only_names() {
+        let http = "HTTP/1.1 200 OK\r\nSet-Cookie: secret\r\n\r\n";
+        let fields = format!(
+            "X-A: \x1b[2J\r\nEncapsulated: res-hdr=0, null-body={}\r\n",
+            http.len()
+        );
+        let shown = format!("{:?}", response(&answer("200 OK", &fields, http)));
+        for part in [
+            "200 OK",
+            "T-1",
+            "[2J",
+            "Set-Cookie",
+            "http_status: Some(200)",
+        ] {
+            assert!(
+                shown.contains(&part.escape_debug().to_string()) || shown.contains(part),
+                "{shown}"
+            );
+        }
+        assert!(
+            !shown.contains("secret") && !shown.contains('\x1b'),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn the_line_at_fault_is_shown() {
         let mut reader = ResponseReader::new(Method::Respmod, 0);
         let input = b"ICAP/1.0 204 OK\r\nISTag: x\r\nbroken\x1b line\r\n\r\n";

@@ -517,6 +517,8 @@ mod tests {
     fn a_hostile_name_is_safe_to_show() {
         let found = threats("X-Virus-ID: a\x1b[2J\u{202e}b\r\n");
         assert_eq!(found[0].name(), Some("a\\u{1b}[2J\\u{202e}b"));
+        let debug = format!("{:?}", Threats(found));
+        assert!(debug.contains("[2J") && !debug.contains('\x1b'), "{debug}");
     }
 
     #[test]
