@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -628,20 +629,21 @@ fn never_more_connections_than_the_service_or_the_caller_allows() {
 #[test]
 fn who_waits_in_line_for_too_long_is_told_so() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
-    let deadline = Duration::from_millis(300);
+    let deadline = Duration::from_secs(1);
     let builder = Scanner::builder(&server.uri())
         .negotiate(false)
         .max_connections(1);
     let scanner = builder.deadline(deadline).build().unwrap();
-    let turn = std::sync::Barrier::new(2);
+    let (begins, begun) = mpsc::channel();
+    let (ends, end) = mpsc::channel();
     let errors = std::thread::scope(|scope| {
         // It has the connection, and keeps it for longer than the others wait.
-        let holds = Holds(Some(&turn));
+        let holds = Holds(Some((begins, end)));
         let holder = scope.spawn(|| scanner.scan(Content::reader(holds)).map(drop));
-        turn.wait();
+        begun.recv().expect("it has a connection in time");
         let in_line = [(); 2].map(|()| scope.spawn(|| scanner.scan(hello()).map(drop)));
         let errors = in_line.map(|scan| scan.join());
-        turn.wait();
+        drop(ends);
         assert!(holder.join().unwrap().unwrap_err().is_timeout());
         errors
     });
@@ -659,14 +661,14 @@ fn who_waits_in_line_for_too_long_is_told_so() {
     }
 }
 
-/// Content that waits for its turn twice, at its begin and at its end.
-struct Holds<'b>(Option<&'b std::sync::Barrier>);
+/// Content that says when it is asked for, and ends when it is told to.
+struct Holds(Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>);
 
-impl Read for Holds<'_> {
+impl Read for Holds {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        if let Some(turn) = self.0.take() {
-            turn.wait();
-            turn.wait();
+        if let Some((begins, end)) = self.0.take() {
+            let _ = begins.send(());
+            let _ = end.recv();
         }
         Ok(0)
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use icap_client::testing::CLEAN;
 use icap_client::{
-    Connect, Content, Error, Preview, Readiness, Report, Scanner, ScannerBuilder, ServiceUri,
-    Stream, Violation,
+    Connect, Content, Error, NotScanned, Preview, Readiness, Report, Scanner, ScannerBuilder,
+    ServiceUri, Stream, TimeLimit, Verdict, Violation,
 };
 
 /// What the calls come to, each kind in its order; and how long the writes might have taken.
@@ -156,6 +156,84 @@ fn a_look_that_shows_what_cannot_be_read_yet_does_not_keep_the_request_from_bein
         [STALL.map(|_| ""), Ok(CLEAN)],
     );
     assert!(played.scan().unwrap().verdict().is_clean());
+}
+
+/// A scan behind another one, with content that can be read only once.
+fn second(looks: &[Readiness], reads: &[Result<&'static str, ErrorKind>]) -> Result<Report, Error> {
+    let played = Played::new([], [], [Ok(CLEAN)]);
+    let scanner = played.scanner().build().unwrap();
+    let first = scanner.scan(Content::bytes(b"first")).unwrap();
+    assert!(first.verdict().is_clean());
+    {
+        let mut calls = played.0.lock().unwrap();
+        calls.writes.push_back(Ok(10));
+        // Before it is taken, and before it is written to.
+        let looks = [&[Idle, Idle, Idle][..], looks].concat();
+        calls.looks.extend(looks.into_iter().map(Ok));
+        calls.reads.extend(reads);
+    }
+    scanner.scan(Content::reader(&b"hello"[..]))
+}
+
+#[test]
+fn what_began_to_come_before_the_request_was_written_is_early_whenever_it_can_be_read() {
+    let due = second(&[], &[Ok(CLEAN)]).unwrap();
+    assert!(due.verdict().is_clean());
+    for reads in [&[Ok(CLEAN)][..], &[STALL.map(|_| ""), Ok(CLEAN)]] {
+        match second(&[Readable], reads) {
+            Err(Error::Protocol(error)) => assert_eq!(error.violation(), Violation::EarlyAnswer),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn trust_in_a_preview_needs_a_preview_that_was_seen() {
+    for reads in [[Ok(CLEAN), Ok(CLEAN)], [STALL.map(|_| ""), Ok(CLEAN)]] {
+        for (looks, expected) in [(&[Idle, Readable][..], false), (&[Idle, Idle], true)] {
+            let played = Played::new([Ok(10)], [], []);
+            played
+                .0
+                .lock()
+                .unwrap()
+                .looks
+                .extend(looks.iter().copied().map(Ok));
+            played.0.lock().unwrap().reads.extend(reads);
+            let builder = played.scanner().preview(Preview::Limit(3));
+            let scanner = builder.trust_preview(true).build().unwrap();
+            let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+            let only = Verdict::NotScanned(NotScanned::PreviewOnly);
+            assert_eq!(report.verdict().is_clean(), expected, "{looks:?}");
+            assert!(expected || *report.verdict() == only, "{looks:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_began_before_a_100_says_nothing_of_the_answer_behind_it() {
+    let continued = "ICAP/1.0 100 Continue\r\n\r\n";
+    let reads = [STALL.map(|_| ""), Ok(continued), Ok(CLEAN)];
+    let played = Played::new([Ok(10)], [Idle, Readable], reads);
+    let scanner = played.scanner().preview(Preview::Limit(3)).build().unwrap();
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(report.verdict().is_clean());
+}
+
+#[test]
+fn content_of_which_nothing_comes_meets_the_deadline() {
+    struct Nothing;
+    impl Read for Nothing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::Interrupted.into())
+        }
+    }
+    let builder = Played::default().scanner();
+    let scanner = builder
+        .deadline(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let error = scanner.scan(Content::reader(Nothing)).unwrap_err();
+    assert!(matches!(&error, Error::Timeout(e) if e.limit() == TimeLimit::Deadline));
 }
 
 #[test]

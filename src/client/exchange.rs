@@ -144,7 +144,7 @@ impl Exchange<'_> {
         // The time the caller's reader took is not the server's.
         self.progress.moved = Instant::now();
         let mut slice = WRITE_SLICE.0;
-        while !out.is_empty() {
+        loop {
             let moved = self.progress.moved;
             if self.read_what_is_there()? == Sending::Stops {
                 return Ok(Sending::Stops);
@@ -156,18 +156,24 @@ impl Exchange<'_> {
             let timeout = left
                 .ok_or_else(|| self.waited_too_long(Phase::Write))?
                 .min(slice);
+            if out.is_empty() {
+                // The caller's reader gave nothing for a while.
+                return Ok(Sending::Continues);
+            }
             match self.connection.write(out, timeout) {
                 Ok(len) => {
                     out = &out[len..];
                     self.progress.begun = true;
                     self.progress.moved = Instant::now();
                     slice = WRITE_SLICE.0;
+                    if out.is_empty() {
+                        return Ok(Sending::Continues);
+                    }
                 }
                 Err(error) if is_stall(&error) => slice = (slice * 2).min(WRITE_SLICE.1),
                 Err(error) => return self.read_why(error),
             }
         }
-        Ok(Sending::Continues)
     }
 
     /// Reads until a read would wait; says whether the answer makes more sending pointless.
@@ -199,7 +205,9 @@ impl Exchange<'_> {
                 return Err(self.waited_too_long(Phase::Write).into());
             }
             if self.progress.moved == moved {
-                // The beginning of a TLS record can be there, and nothing in it can be read.
+                // The beginning of a TLS record, in which nothing can be read yet. What it will turn out
+                // to be, it came now.
+                self.progress.final_early = true;
                 return Ok(Sending::Continues);
             }
         }
@@ -338,9 +346,12 @@ impl Exchange<'_> {
             return Ok(());
         }
         // Held until the preview is out, unless it may be meant for the request before.
-        if self.is_reused && self.progress.stage == Stage::Preview {
+        let is_early = self.progress.stage == Stage::Preview || self.progress.final_early;
+        if self.is_reused && is_early {
             return Err(self.violation(Violation::EarlyAnswer));
         }
+        // What came before this was no final answer.
+        self.progress.final_early = false;
         self.progress.continued = true;
         Ok(())
     }

@@ -14,7 +14,7 @@ pub(crate) struct Progress {
     pub(super) continued: bool,
     /// A byte of an answer came before the request was completely written.
     pub(super) answered_early: bool,
-    /// And it was one of the final answer.
+    /// And it was one of the final answer, or may have been.
     pub(super) final_early: bool,
     pub(super) content_sent: u64,
     /// When a byte last moved in either direction.

@@ -669,5 +669,29 @@ mod tests {
         assert_eq!(large(1000), "not scanned: larger than 1000 bytes");
         assert_eq!(large(0), "not scanned: larger than 0 bytes");
         assert_eq!(Verdict::Clean.to_string(), "clean");
+        let modified = |body_len| Modified {
+            body_len,
+            original_from: Some(7),
+        };
+        assert_eq!(modified(None).original_from(), Some(7));
+        assert_eq!(modified(Some(3)).body_len(), Some(3));
+        let said = Verdict::Modified(modified(Some(3))).to_string();
+        assert_eq!(
+            said,
+            "modified: the service sent back other content (3 bytes)"
+        );
+        let said = Verdict::Modified(modified(None)).to_string();
+        assert_eq!(said, "modified: the service sent back no content");
+        let blocked = |reason: &str| Blocked {
+            status: 403,
+            reason: reason.to_owned(),
+        };
+        assert_eq!(
+            (blocked("no").status(), blocked("no").reason()),
+            (403, "no")
+        );
+        assert_eq!(Verdict::Blocked(blocked("no")).to_string(), "blocked: no");
+        let said = Verdict::Blocked(blocked("")).to_string();
+        assert_eq!(said, "blocked: the service answered 403");
     }
 }

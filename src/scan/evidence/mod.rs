@@ -48,10 +48,16 @@ impl Evidence {
             all.read_message(response);
         }
         all.read(legible_fields(fragment));
-        let says = [own.worst(), all.worst()].into_iter().flatten();
-        says.max_by_key(Self::severity)
+        match (own.worst(), all.worst()) {
+            (Some(Self::Infected(own)), Some(Self::Infected(all))) => {
+                Some(Self::Infected(own.and_others(all)))
+            }
+            (Some(own), Some(all)) if own.severity() >= all.severity() => Some(own),
+            (own, all) => all.or(own),
+        }
     }
 
+    /// Of one who speaks, what hindered the scan explains a refusal. Of two, one of them refuses.
     fn severity(&self) -> u8 {
         match self {
             Self::Hindered(..) => 0,
@@ -491,6 +497,17 @@ mod tests {
         }
         let (blocked, hindered) = ("X-Response-Info: blocked\r\n", "X-Error-Code: x\r\n");
         for said in in_heads(blocked, hindered) {
+            assert_eq!(said, Some(Evidence::Blocked("blocked".to_owned())));
+        }
+        let harmless = "X-Infection-Found: Type=0; Threat=Harmless\r\n";
+        for http in [harmless.to_owned(), format!("{harmless}{locked}")] {
+            for said in in_heads(infected[0], &http) {
+                let named = matches!(&said, Some(Evidence::Infected(threats)) if threats.names().next() == Some("Eicar"));
+                assert!(named, "{said:?}");
+            }
+        }
+        let reason = "X-Blocked-Reason: please deliver\r\n";
+        for said in in_heads(blocked, reason) {
             assert_eq!(said, Some(Evidence::Blocked("blocked".to_owned())));
         }
         let is_hindered = |said| matches!(said, Some(Evidence::Hindered(..)));

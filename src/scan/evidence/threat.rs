@@ -195,6 +195,14 @@ fn sentence(name: &str) -> Option<Hindrance> {
 pub struct Threats(pub(super) Vec<Threat>);
 
 impl Threats {
+    /// Those of `all`, behind those of these that have another name.
+    pub(super) fn and_others(self, all: Self) -> Self {
+        let is_missing =
+            |own: &Threat| own.name.is_some() && all.0.iter().all(|other| own.name != other.name);
+        let missing: Vec<_> = self.0.into_iter().filter(is_missing).collect();
+        Self([missing, all.0].concat())
+    }
+
     /// The names, each once, safe to show; a threat without a name is left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let mut seen = HashSet::new();

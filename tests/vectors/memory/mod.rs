@@ -138,10 +138,10 @@ impl Network {
         }
     }
 
-    fn on<T>(&self, connection: usize, get: impl FnOnce(&Line) -> T) -> T {
-        let line = Arc::clone(&self.lock().lines[connection]);
-        let line = line.lock().unwrap();
-        get(&line)
+    /// Nothing, of a connection that was never made.
+    fn on<T: Default>(&self, connection: usize, get: impl FnOnce(&Line) -> T) -> T {
+        let line = self.lock().lines.get(connection).map(Arc::clone);
+        line.map_or_else(T::default, |line| get(&line.lock().unwrap()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
