@@ -123,8 +123,7 @@ impl Exchange<'_> {
     fn receive_until(&mut self, is_enough: impl Fn(&Self) -> bool) -> Result<(), Error> {
         self.progress.moved = Instant::now();
         while !is_enough(self) {
-            let left = self.left_of(self.timeouts.read);
-            let timeout = left.ok_or_else(|| self.waited_too_long(Phase::Read))?;
+            let timeout = self.left_of(self.timeouts.read, Phase::Read)?;
             self.read_once(timeout, Phase::Read)?;
         }
         Ok(())
@@ -152,15 +151,12 @@ impl Exchange<'_> {
             if self.progress.moved != moved {
                 slice = WRITE_SLICE.0;
             }
-            let left = self.left_of(self.timeouts.write);
-            let timeout = left
-                .ok_or_else(|| self.waited_too_long(Phase::Write))?
-                .min(slice);
+            let left = self.left_of(self.timeouts.write, Phase::Write)?;
             if out.is_empty() {
                 // The caller's reader gave nothing for a while.
                 return Ok(Sending::Continues);
             }
-            match self.connection.write(out, timeout) {
+            match self.connection.write(out, left.min(slice)) {
                 Ok(len) => {
                     out = &out[len..];
                     self.progress.begun = true;
@@ -235,7 +231,7 @@ impl Exchange<'_> {
         // How long the write took is not how long the answer may take.
         self.progress.moved = Instant::now();
         while !self.reader.has_ended() {
-            let Some(timeout) = self.left_of(self.timeouts.read) else {
+            let Ok(timeout) = self.left_of(self.timeouts.read, Phase::Write) else {
                 break;
             };
             match self.read_once(timeout, Phase::Write) {
@@ -465,19 +461,17 @@ impl Exchange<'_> {
     }
 
     /// What is left of a timeout since a byte last moved, within the deadline.
-    fn left_of(&self, timeout: Duration) -> Option<Duration> {
-        self.deadline
-            .cap(timeout.saturating_sub(self.progress.moved.elapsed()))
-    }
-
-    fn timeout(&self, phase: Phase, waited: Duration) -> TimeoutError {
-        self.deadline
-            .timeout_error(self.service, phase, &self.timeouts, waited)
+    fn left_of(&self, timeout: Duration, phase: Phase) -> Result<Duration, TimeoutError> {
+        let left = timeout.saturating_sub(self.progress.moved.elapsed());
+        let left = self.deadline.cap(left);
+        left.ok_or_else(|| self.waited_too_long(phase))
     }
 
     /// The server let a byte be waited for since the last one moved.
     fn waited_too_long(&self, phase: Phase) -> TimeoutError {
-        self.timeout(phase, self.progress.moved.elapsed())
+        let waited = self.progress.moved.elapsed();
+        self.deadline
+            .timeout_error(self.service, phase, &self.timeouts, waited)
     }
 
     fn disconnected(&self, phase: Phase, source: io::Error) -> Error {

@@ -373,9 +373,8 @@ fn seems_whole(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, fault
 /// Whether these bytes, which were not all, become a 204 by one more: behind a whole head, or where the
 /// head of a 204 has begun, in whose next field the other's status line then is.
 fn ends_204(sent: &[u8]) -> bool {
-    let heads = sent.windows(4).enumerate();
-    let blank_lines = heads.filter(|(_, window)| window == b"\r\n\r\n");
-    let head = &sent[blank_lines.last().map_or(0, |(at, _)| at + 4)..];
+    let blank_line = sent.windows(4).rposition(|window| window == b"\r\n\r\n");
+    let head = &sent[blank_line.map_or(0, |at| at + 4)..];
     (head.is_empty() && !sent.is_empty()) || head.starts_with(b"ICAP/1.0 204")
 }
 
