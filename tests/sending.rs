@@ -120,6 +120,14 @@ fn what_was_sent_before_anything_was_asked_is_no_answer_though_writing_fails() {
 }
 
 #[test]
+fn a_connection_that_ends_before_anything_was_asked_is_lost_and_said_nothing() {
+    let error = Played::new([], [Closed], []).scan().unwrap_err();
+    assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
+    let said = Played::new([], [Readable], [Ok(CLEAN)]);
+    assert_eq!(said.violation(), Violation::Unsolicited);
+}
+
+#[test]
 fn a_write_that_fails_is_a_lost_connection_if_nothing_says_why() {
     for end in [Ok(""), Err(ErrorKind::ConnectionReset)] {
         let played = Played::new([Ok(10), Err(ErrorKind::BrokenPipe)], [], [end]);
