@@ -167,10 +167,14 @@ fn a_look_that_shows_what_cannot_be_read_yet_does_not_keep_the_request_from_bein
 }
 
 /// A scan behind another one, with content that can be read only once.
-fn second(looks: &[Readiness], reads: &[Result<&'static str, ErrorKind>]) -> Result<Report, Error> {
+fn second(
+    preview: Preview,
+    looks: &[Readiness],
+    reads: &[Result<&'static str, ErrorKind>],
+) -> Result<Report, Error> {
     let played = Played::new([], [], [Ok(CLEAN)]);
-    let scanner = played.scanner().build().unwrap();
-    let first = scanner.scan(Content::bytes(b"first")).unwrap();
+    let scanner = played.scanner().preview(preview).build().unwrap();
+    let first = scanner.scan(Content::bytes(b"one")).unwrap();
     assert!(first.verdict().is_clean());
     {
         let mut calls = played.0.lock().unwrap();
@@ -184,13 +188,22 @@ fn second(looks: &[Readiness], reads: &[Result<&'static str, ErrorKind>]) -> Res
 }
 
 #[test]
-fn what_began_to_come_before_the_request_was_written_is_early_whenever_it_can_be_read() {
-    let due = second(&[], &[Ok(CLEAN)]).unwrap();
-    assert!(due.verdict().is_clean());
-    for reads in [&[Ok(CLEAN)][..], &[STALL.map(|_| ""), Ok(CLEAN)]] {
-        match second(&[Readable], reads) {
-            Err(Error::Protocol(error)) => assert_eq!(error.violation(), Violation::EarlyAnswer),
-            other => panic!("{other:?}"),
+fn what_began_to_come_before_it_was_asked_for_is_early_whenever_it_can_be_read() {
+    let continued = "ICAP/1.0 100 Continue\r\n\r\n";
+    for (preview, due) in [
+        (Preview::Off, &[Ok(CLEAN)][..]),
+        (Preview::Limit(3), &[Ok(continued), Ok(CLEAN)]),
+    ] {
+        let report = second(preview, &[], due).unwrap();
+        assert!(report.verdict().is_clean(), "{preview:?}");
+        let torn = [&[STALL.map(|_| "")][..], due].concat();
+        for reads in [due, &torn] {
+            match second(preview, &[Readable], reads) {
+                Err(Error::Protocol(error)) => {
+                    assert_eq!(error.violation(), Violation::EarlyAnswer, "{preview:?}");
+                }
+                other => panic!("{preview:?}: {other:?}"),
+            }
         }
     }
 }
