@@ -506,6 +506,15 @@ mod tests {
                 assert!(named, "{said:?}");
             }
         }
+        for said in [blocked, hindered].map(|own| in_heads(own, infected[0])) {
+            assert!(
+                said.iter()
+                    .all(|said| matches!(said, Some(Evidence::Infected(_))))
+            );
+        }
+        for said in in_heads(hindered, "X-Blocked-Reason: malware policy\r\n") {
+            assert!(matches!(said, Some(Evidence::Blocked(_))), "{said:?}");
+        }
         let reason = "X-Blocked-Reason: please deliver\r\n";
         for said in in_heads(blocked, reason) {
             assert_eq!(said, Some(Evidence::Blocked("blocked".to_owned())));
