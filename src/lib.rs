@@ -82,7 +82,8 @@
 //!   answer or a default; from a 204 to a preview only if it was all of the content, or if the caller
 //!   [trusts it](ScannerBuilder::trust_preview).
 //! - **R2** Evidence only worsens. Infection headers count on every status, in the ICAP head, in the
-//!   encapsulated HTTP head, in trailers, and in an answer that breaks off behind them.
+//!   encapsulated HTTP head, in trailers, and in an answer that breaks off behind them. What an
+//!   encapsulated head says, which may be the origin's own words, takes nothing from what the ICAP head says.
 //! - **R3** One answer belongs to one request. A connection is dirty from the first byte of an exchange,
 //!   and clean again only when the whole request was written, the answer was read to its own end, nothing
 //!   is behind it, nobody asked to close and nothing odd was seen. An idle one must prove that it is open
