@@ -22,6 +22,9 @@ pub(crate) struct Done<T> {
     pub(crate) value: T,
     /// The server answered, so it is well.
     pub(crate) is_answered: bool,
+    /// The server did not scan, and another one can be asked: there is time, and the content can be
+    /// sent again.
+    pub(crate) asks_next: bool,
 }
 
 /// An attempt that failed.
@@ -49,12 +52,14 @@ impl Endpoints {
     }
 
     /// Calls `attempt` with one server after the other, until one is not to blame for what comes of
-    /// it, or until the attempt cannot be repeated. Servers that are suspended are passed over; if all
-    /// are, that is the error.
+    /// it, or until the attempt cannot be repeated. What a server that did not scan came to is the result
+    /// only if no other one scans. Servers that are suspended are passed over; if all are, that is the
+    /// error.
     pub(crate) fn try_each<T>(
         &self,
         mut attempt: impl FnMut(&Client, &Admission<'_>) -> Result<Done<T>, Unsuccessful>,
     ) -> Result<T, Error> {
+        let mut unscanned = None;
         let mut failed = None;
         let mut suspended = None;
         for client in self.iter() {
@@ -65,7 +70,7 @@ impl Endpoints {
                     continue;
                 }
             };
-            if failed.is_some() {
+            if failed.is_some() || unscanned.is_some() {
                 count(&self.counters.failovers);
             }
             match attempt(client, &admission) {
@@ -73,17 +78,23 @@ impl Endpoints {
                     if done.is_answered {
                         admission.succeeded(self.clock.now());
                     }
-                    return Ok(done.value);
+                    if !done.asks_next {
+                        return Ok(done.value);
+                    }
+                    unscanned.get_or_insert(done.value);
                 }
                 Err(unsuccessful) => {
                     let can_repeat = unsuccessful.can_repeat;
                     let error = self.blame(client, admission, unsuccessful);
                     if !can_repeat || !is_the_servers(&error) {
-                        return Err(error);
+                        return unscanned.ok_or(error);
                     }
                     failed.get_or_insert(error);
                 }
             }
+        }
+        if let Some(unscanned) = unscanned {
+            return Ok(unscanned);
         }
         // One of the two is there, because there is a server, and it is asked or suspended.
         let nobody = || InputError::new(InvalidInput::Uri, "no server").into();

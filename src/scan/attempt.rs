@@ -127,8 +127,12 @@ impl<'c> Scan<'c> {
             let answer = reply.settle(client);
             self.complete(client, &answer, value.verdict())?;
         }
-        let is_answered = true;
-        Ok(Done { value, is_answered })
+        let asks_next = value.verdict().asks_next_server() && self.can_repeat();
+        Ok(Done {
+            value,
+            is_answered: true,
+            asks_next,
+        })
     }
 
     /// The request to a service with those options, if it was asked for them.
@@ -216,15 +220,17 @@ impl<'c> Scan<'c> {
             ..
         } = failure;
         let response = remains.response.as_ref();
-        let is_answered = false;
+        let done = |value| Done {
+            value,
+            is_answered: false,
+            asks_next: false,
+        };
         if let Some(evidence) = Evidence::of_parts(response, &remains.fragment) {
             let verdict = from_evidence(evidence, response);
-            let value = Report::new(verdict, response, content_sent, service);
-            return Ok(Done { value, is_answered });
+            return Ok(done(Report::new(verdict, response, content_sent, service)));
         }
         let limit = self.content.exceeded_limit().ok_or(error)?;
-        let value = Report::too_large(limit, content_sent, service);
-        Ok(Done { value, is_answered })
+        Ok(done(Report::too_large(limit, content_sent, service)))
     }
 }
 

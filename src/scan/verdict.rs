@@ -43,6 +43,16 @@ impl Verdict {
         !is_agreed
     }
 
+    /// Whether another server may scan what this one did not.
+    pub(crate) fn asks_next_server(&self) -> bool {
+        matches!(
+            self,
+            Self::NotScanned(
+                NotScanned::ServiceError { .. } | NotScanned::EarlyResponse | NotScanned::NoEngine
+            )
+        )
+    }
+
     /// Whether a threat was found.
     #[must_use]
     pub fn is_infected(&self) -> bool {
@@ -146,11 +156,20 @@ pub enum NotScanned {
     /// The service could answer "unmodified" and sent everything back instead: servers do this with
     /// what they pass over, too large or of a type they do not scan.
     Echoed,
-    /// The service answered with an HTTP error of its own.
+    /// The service reported an error of its own, so it did not scan the content.
     ServiceError {
-        /// The status of the encapsulated HTTP answer.
+        /// The status of the encapsulated HTTP response, or of the ICAP response without one.
         status: u16,
+        /// The service's words, safe to show; may be empty.
+        detail: String,
     },
+    /// The response began before all of the content was sent, so it cannot be about all of it. A server
+    /// that responds early does not scan.
+    EarlyResponse,
+    /// The server has no working engine: it scans nothing, whatever it responds.
+    NoEngine,
+    /// Only a part of the content came back. It is not a cleaned file: never deliver it.
+    Truncated,
     /// The service has not finished (202).
     Pending,
     /// The service answered 204 to the preview and has seen no more: it says that it does not want the
@@ -165,7 +184,17 @@ impl fmt::Display for NotScanned {
             Self::ServiceLimit { detail } => write!(f, "over a limit of the service: {detail}"),
             Self::Unscannable { detail } => write!(f, "the service cannot look into it: {detail}"),
             Self::Echoed => f.write_str("the service sent it back without an opinion"),
-            Self::ServiceError { status } => write!(f, "the service reported HTTP error {status}"),
+            Self::ServiceError { status, detail } if detail.is_empty() => {
+                write!(f, "the service reported error {status}")
+            }
+            Self::ServiceError { status, detail } => {
+                write!(f, "the service reported error {status}: {detail}")
+            }
+            Self::EarlyResponse => {
+                f.write_str("the service responded before it had received all of the content")
+            }
+            Self::NoEngine => f.write_str("the server has no working anti-virus engine"),
+            Self::Truncated => f.write_str("the service sent back only a part of the content"),
             Self::Pending => f.write_str("the service has not finished"),
             Self::PreviewOnly => f.write_str("the service has seen only its beginning"),
         }
@@ -288,9 +317,10 @@ fn from_http(response: &Response, sent: &Sent) -> Verdict {
         _ if is_echo(response, sent) => Verdict::NotScanned(NotScanned::Echoed),
         // An interim status, or one that has no body, is no way to refuse something.
         None | Some(100..=299 | 304) => modified,
-        Some(status @ (400 | 401 | 500..)) => {
-            Verdict::NotScanned(NotScanned::ServiceError { status })
-        }
+        Some(status @ (400 | 401 | 500..)) => Verdict::NotScanned(NotScanned::ServiceError {
+            status,
+            detail: response.http_reason(),
+        }),
         Some(status) => Verdict::Blocked(Blocked {
             status,
             reason: response.http_reason(),
@@ -615,18 +645,19 @@ mod tests {
             ("404 Not Found", "Blocked"),
             (
                 "400 Bad Request",
-                "NotScanned(ServiceError { status: 400 })",
+                "NotScanned(ServiceError { status: 400, detail",
             ),
             (
                 "401 Unauthorized",
-                "NotScanned(ServiceError { status: 401 })",
+                "NotScanned(ServiceError { status: 401, detail",
             ),
-            ("500 Error", "NotScanned(ServiceError { status: 500 })"),
-            ("599 Error", "NotScanned(ServiceError { status: 599 })"),
+            ("500 Error", "NotScanned(ServiceError { status: 500, detail"),
+            ("599 Error", "NotScanned(ServiceError { status: 599, detail"),
         ] {
             for icap in ["200 OK", "201 Created"] {
                 let response = response(icap, "", &http(status, None), Some("page"));
-                assert_eq!(kind(&decide(&response, &SENT)), expected, "{status}");
+                let verdict = kind(&decide(&response, &SENT));
+                assert!(verdict.starts_with(expected), "{status}: {verdict}");
             }
         }
         let response = response("200 OK", "", &http("403 VirusFound", None), None);

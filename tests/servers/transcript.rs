@@ -198,7 +198,7 @@ fn hindrance(why: &NotScanned) -> String {
         NotScanned::ServiceLimit { detail } => format!("limit: {detail}"),
         NotScanned::Unscannable { detail } => format!("unscannable: {detail}"),
         NotScanned::Echoed => "echoed".to_owned(),
-        NotScanned::ServiceError { status } => format!("service error {status}"),
+        NotScanned::ServiceError { status, .. } => format!("service error {status}"),
         NotScanned::Pending => "pending".to_owned(),
         NotScanned::PreviewOnly => "preview only".to_owned(),
         other => panic!("a reason that the transcripts do not know: {other}"),

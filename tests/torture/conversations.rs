@@ -266,7 +266,7 @@ fn refused() -> Vec<Conversation> {
         Conversation::new(
             "error_vision_one",
             page("200 OK", "", "500 Error"),
-            "not scanned: ServiceError { status: 500 }",
+            "not scanned: ServiceError { status: 500, detail: \"Error\" }",
         ),
     ]
 }
