@@ -5,7 +5,9 @@
 //! on a connection byte by byte, also what no healthy server does. Each listens on a free port of
 //! 127.0.0.1, and is gone, threads included, when it is dropped.
 //!
-//! All of them know previews (RFC 3507 §4.5), and [`Server::with_preview`] offers one too.
+//! The first two refuse with 400 what they did not offer, as real servers do: a test that passes here
+//! should not fail in production. [`Server::offering`] makes them offer more: previews (RFC 3507 §4.5),
+//! trailers, fewer methods.
 //!
 //! It is no server for anything but tests: it scans nothing, knows no TLS, and takes any name of a
 //! service.
@@ -31,6 +33,7 @@
 mod answers;
 mod clock;
 mod connection;
+mod offer;
 mod received;
 mod script;
 mod shared;
@@ -66,13 +69,26 @@ impl Server {
     ///
     /// It answers `OPTIONS` with [`OPTIONS_ANSWER`], and `RESPMOD` and `REQMOD` with
     /// [`infected("Eicar-Test-Signature")`](infected) if the EICAR test file is anywhere in the body,
-    /// otherwise with [`CLEAN`]. Where the request does not allow 204, a message with a body of up to
-    /// 1 MiB is sent back, and for a longer body the answer is 500. Other methods get 405; what is no
-    /// request gets 400.
+    /// otherwise with [`CLEAN`]. Where the request does not allow 204, or where
+    /// [what it offers](Self::offering) does not, a message with a body of up to 1 MiB is sent back, and
+    /// for a longer body the answer is 500.
     ///
-    /// It offers no preview, but takes one of any length. If the test file is in it, or if it is the
-    /// whole body, that is answered at once, and everything else with [`CONTINUE`] first. A preview that
-    /// is longer than announced, or shorter without `ieof`, gets 400.
+    /// What is no request, or is not offered, gets 400 or, for a method, 405, and the connection is closed:
+    ///
+    /// | 400 for | because |
+    /// | --- | --- |
+    /// | a method that ICAP does not have | c-icap does so |
+    /// | `OPTIONS` with a body | c-icap does so |
+    /// | `RESPMOD` or `REQMOD` without an encapsulated HTTP head | c-icap, icap-rs and McAfee do so |
+    /// | encapsulated parts of the other method, a head that is not whole | c-icap does so |
+    /// | a preview where none is offered, or a larger one than is offered | c-icap loses data after it |
+    /// | a preview longer than announced, or shorter without `ieof` | it cannot be read |
+    /// | trailers where `Allow: trailers` is not offered | c-icap closes, pyicap takes them for the next request |
+    ///
+    /// The reason phrase says which it was. A method that is known and not offered gets 405.
+    ///
+    /// If the test file is in an offered preview, or if the preview is the whole body, that is answered at
+    /// once, and everything else with [`CONTINUE`] first.
     ///
     /// Bodies may have any length. What was received is counted and not recorded.
     ///
@@ -80,19 +96,47 @@ impl Server {
     ///
     /// If the system has no port or thread left.
     pub fn start() -> io::Result<Self> {
-        Self::with(Behaviour::Scan { preview: None })
+        Self::with(Behaviour::Scan)
     }
 
     /// A healthy service as [`start`](Self::start), but one that offers a preview of `len` bytes: it
-    /// answers `OPTIONS` with [`options_with_preview(len)`](options_with_preview), and refuses longer
-    /// previews with 400.
+    /// answers `OPTIONS` with [`options_with_preview(len)`](options_with_preview).
     ///
     /// # Errors
     ///
     /// If the system has no port or thread left.
     pub fn with_preview(len: usize) -> io::Result<Self> {
-        let preview = Some(len);
-        Self::with(Behaviour::Scan { preview })
+        Self::start()?.offering(options_with_preview(len))
+    }
+
+    /// Makes it offer what `options`, a complete 200 to `OPTIONS`, says, instead of what
+    /// [`OPTIONS_ANSWER`] says: `Methods`, `Preview`, `Allow: trailers` and `Allow: 204`.
+    ///
+    /// A [healthy service](Self::start) sends `options` to who asks for it. A server that
+    /// [answers](Self::answering) needs this only for clients that do not ask: it offers what its last
+    /// response to `OPTIONS` offered. One that is [scripted](Self::scripted) refuses nothing, and this
+    /// changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if `options` is no complete 200 to `OPTIONS`.
+    ///
+    /// ```
+    /// use icap_client::testing::{OPTIONS_ANSWER, Server};
+    /// use icap_client::Client;
+    ///
+    /// let options = OPTIONS_ANSWER.replace("Allow: 204", "Allow: 204, trailers");
+    /// let server = Server::start()?.offering(options)?;
+    /// assert!(Client::new(&server.uri())?.options()?.allows_trailers());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn offering(self, options: impl AsRef<[u8]>) -> io::Result<Self> {
+        if self.shared.has_offered(options.as_ref()) {
+            Ok(self)
+        } else {
+            let why = "not a complete 200 response to OPTIONS";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+        }
     }
 
     /// A server that reads each request to its end and then plays the script that `answer` gives.
@@ -102,7 +146,9 @@ impl Server {
     /// [read the rest](Script::read_rest) before it.
     ///
     /// The connection is kept for the next request until a script [closes](Script::close) it. What is
-    /// no request gets 400. If `answer` panics, its connection is closed; dropping the server waits for
+    /// no request, or was not offered, does not reach `answer`: it is refused as by [`start`](Self::start).
+    /// Offered is what the last response to `OPTIONS` offered that `answer` gave, whatever the connection;
+    /// before that, what [`OPTIONS_ANSWER`] offers or [`offering`](Self::offering) says. If `answer` panics, its connection is closed; dropping the server waits for
     /// an `answer` that is running.
     ///
     /// # Errors
@@ -117,7 +163,8 @@ impl Server {
     /// A server that plays the first script on the first connection, the second on the second, and the
     /// last one again on all that follow; without any script it closes them.
     ///
-    /// A script begins with the connection's first byte, and after its last step the connection is
+    /// A script decides itself what it takes, so nothing is refused for not being offered. It begins with
+    /// the connection's first byte, and after its last step the connection is
     /// closed as by [`Script::close`].
     ///
     /// # Errors

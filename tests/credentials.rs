@@ -162,7 +162,9 @@ fn the_page_that_asks_does_not_get_into_the_callers_output() {
     .unwrap();
     let client = Client::builder(&server.uri()).credentials("joe", "hunter2");
     let mut output = Vec::new();
-    let request = icap_client::Request::respmod();
+    let http_head = b"HTTP/1.1 200 OK\r\n\r\n";
+    let request = icap_client::Request::respmod().http_response(http_head);
+    let request = request.unwrap();
     let sent = client
         .build()
         .unwrap()

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use icap_client::testing::{
-    self, CLEAN, CONTINUE, Script, Server, echo, eicar, infected, options_with_preview,
+    self, CLEAN, CONTINUE, Received, Script, Server, echo, eicar, infected, options_with_preview,
 };
 use icap_client::{
     Content, Error, NotScanned, Preview, Report, Scanner, ScannerBuilder, TimeLimit, Verdict,
@@ -16,6 +16,12 @@ fn previewing(server: &Server) -> ScannerBuilder {
     Scanner::builder(&server.uri())
         .negotiate(false)
         .preview(Preview::Limit(4))
+}
+
+/// A server that offers a preview also to who does not ask.
+fn answering(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Server {
+    let server = Server::answering(answer).unwrap();
+    server.offering(options_with_preview(4096)).unwrap()
 }
 
 fn scan_with(script: Script, content: &[u8]) -> (Result<Report, Error>, Server) {
@@ -50,11 +56,10 @@ fn the_preview_ends_where_it_says_and_the_rest_follows_only_when_it_is_asked_for
         ("abcd", "4\r\nabcd\r\n0; ieof\r\n\r\n"),
         ("abcde", "4\r\nabcd\r\n0\r\n\r\n1\r\ne\r\n0\r\n\r\n"),
     ] {
-        let server = Server::answering(|request| match request.is_whole() {
+        let server = answering(|request| match request.is_whole() {
             true => Script::new().send(CLEAN),
             false => Script::new().send(CONTINUE).read_rest().send(CLEAN),
-        })
-        .unwrap();
+        });
         let scanner = previewing(&server).build().unwrap();
         let report = scanner.scan(Content::bytes(content.as_bytes())).unwrap();
         assert!(report.verdict().is_clean(), "{content}: {report:?}");
@@ -88,7 +93,7 @@ fn a_preview_of_nothing_asks_before_anything_is_sent() {
 
 #[test]
 fn a_204_to_a_preview_is_not_clean_for_what_was_not_sent() {
-    let server = Server::answering(|_| Script::new().send(CLEAN)).unwrap();
+    let server = answering(|_| Script::new().send(CLEAN));
     let scanner = previewing(&server).build().unwrap();
     for _ in 0..2 {
         let report = scanner.scan(Content::bytes(b"abcde")).unwrap();
@@ -120,7 +125,7 @@ fn a_204_to_a_preview_is_not_clean_for_what_was_not_sent() {
 
 #[test]
 fn trust_in_a_preview_needs_content_in_it() {
-    let server = Server::answering(|_| Script::new().send(CLEAN)).unwrap();
+    let server = answering(|_| Script::new().send(CLEAN));
     let builder = previewing(&server).preview(Preview::Limit(0));
     let scanner = builder.trust_preview(true).build().unwrap();
     let only = Verdict::NotScanned(NotScanned::PreviewOnly);
@@ -130,19 +135,24 @@ fn trust_in_a_preview_needs_content_in_it() {
 #[test]
 fn a_preview_of_any_size_is_bounded_by_the_content() {
     use icap_client::{Body, Client, Request};
-    let server = Server::with_preview(usize::MAX).unwrap();
+    let server = Server::with_preview(usize::MAX - 1).unwrap();
     let client = Client::new(&server.uri()).unwrap();
-    for size in [0, 1, usize::MAX] {
-        let request = Request::respmod().preview(size);
+    let respmod = || {
+        Request::respmod()
+            .http_response(b"HTTP/1.1 200 OK\r\n\r\n")
+            .unwrap()
+    };
+    for size in [0, 1, usize::MAX - 1] {
+        let request = respmod().preview(size);
         let body = Body::from(&b"hello"[..]);
         let response = client.send(&request, body, &mut io::sink()).unwrap();
         assert_eq!(response.status(), 204, "{size}");
         assert!(!response.answers_preview_only(), "{size}");
     }
-    let server = Server::answering(|_| Script::new().send(CLEAN)).unwrap();
+    let server = answering(|_| Script::new().send(CLEAN));
     let client = Client::new(&server.uri()).unwrap();
     let body = Body::from(&b"hello"[..]);
-    let response = client.send(&Request::respmod().preview(2), body, &mut io::sink());
+    let response = client.send(&respmod().preview(2), body, &mut io::sink());
     assert!(response.unwrap().answers_preview_only());
 }
 
@@ -169,11 +179,10 @@ fn violation_of(error: Error) -> Violation {
 #[test]
 fn a_final_answer_to_a_preview_makes_the_rest_unnecessary() {
     let blocked = echo("HTTP/1.1 403 Forbidden\r\n\r\n", b"no");
-    let server = Server::answering(move |request| match request.has_eicar() {
+    let server = answering(move |request| match request.has_eicar() {
         true => Script::new().send(infected("Eicar")),
         false => Script::new().send(&blocked),
-    })
-    .unwrap();
+    });
     let scanner = previewing(&server).preview(Preview::Limit(68)).build();
     let scanner = scanner.unwrap();
     let content = [eicar(), vec![b'x'; 200_000]].concat();

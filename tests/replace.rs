@@ -4,7 +4,9 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
-use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected};
+use icap_client::testing::{
+    CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected, options_with_preview,
+};
 use icap_client::{
     Body, Client, Content, Error, Limit, NotScanned, Preview, Report, Request, Scanner,
     ScannerBuilder, TimeLimit, Verdict, Violation,
@@ -18,7 +20,13 @@ fn unasked(server: &Server) -> ScannerBuilder {
 
 fn answering(answer: impl AsRef<[u8]>) -> Server {
     let answer = answer.as_ref().to_vec();
-    Server::answering(move |_| Script::new().send(&answer)).unwrap()
+    let server = Server::answering(move |_| Script::new().send(&answer)).unwrap();
+    server.offering(options_with_preview(4096)).unwrap()
+}
+
+/// A request with the head that real servers want.
+fn respmod() -> Request {
+    Request::respmod().http_response(OK.as_bytes()).unwrap()
 }
 
 /// A 206 whose own body is `body` and whose last chunk has `extension`.
@@ -127,7 +135,7 @@ fn a_206_is_put_together_from_the_answer_and_the_original() {
         assert_eq!(scanner.stats().connections_opened, 1);
         let mut output = Vec::new();
         let client = Client::new(&server.uri()).unwrap();
-        let request = Request::respmod().allow_206(true);
+        let request = respmod().allow_206(true);
         let response = client.send(&request, Body::from(&b"hello"[..]), &mut output);
         assert_eq!(response.unwrap().body_len(), Some(body.len() as u64));
         assert_eq!(output, expected.as_bytes(), "{extension}");
@@ -488,7 +496,7 @@ fn a_206_nobody_allowed_is_an_error() {
 fn a_206_of_a_body_that_was_read_once_is_the_callers_error() {
     let server = answering(partial("HE", "; use-original-body=2"));
     let client = Client::new(&server.uri()).unwrap();
-    let request = Request::respmod().allow_206(true);
+    let request = respmod().allow_206(true);
     let body = Body::reader(&b"hello"[..]);
     let result = client.send(&request, body, &mut io::sink());
     assert!(matches!(result, Err(Error::Content(_))), "{result:?}");
@@ -542,11 +550,9 @@ fn an_answer_may_be_as_long_as_it_is_allowed_to_be() {
     for (limit, is_taken) in [(4, false), (5, true), (6, true)] {
         let server = answering(echo(OK, b"other"));
         let client = Client::builder(&server.uri()).max_answer(limit).build();
-        let result = client.unwrap().send(
-            &Request::respmod(),
-            Body::from(&b"hello"[..]),
-            &mut io::sink(),
-        );
+        let result = client
+            .unwrap()
+            .send(&respmod(), Body::from(&b"hello"[..]), &mut io::sink());
         match result {
             Ok(_) => assert!(is_taken, "{limit}"),
             Err(Error::Protocol(error)) => {

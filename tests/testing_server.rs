@@ -55,6 +55,27 @@ fn rest(mut stream: &TcpStream) -> String {
     read
 }
 
+/// Reads a refusal, and the end of the connection.
+fn assert_refused(stream: &TcpStream, status: &str, request: impl AsRef<[u8]>) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let answer = rest(stream);
+    let request = String::from_utf8_lossy(request.as_ref()).into_owned();
+    let line = format!("ICAP/1.0 {status}\r\n");
+    assert!(answer.starts_with(&line), "{request}: {answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+}
+
+/// A healthy service that offers every preview these tests send.
+fn previewing() -> Server {
+    Server::with_preview(4096).unwrap()
+}
+
+/// [`OPTIONS_ANSWER`] with another line in place of one of its own.
+fn options_but(line: &str, other: &str) -> String {
+    assert!(OPTIONS_ANSWER.contains(line));
+    OPTIONS_ANSWER.replace(line, other)
+}
+
 /// A request with a body in these chunks.
 fn request_with(method: &str, fields: &str, chunks: &[&[u8]]) -> Vec<u8> {
     let (http, list) = match method {
@@ -271,20 +292,6 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn refuses_unknown_methods_and_goes_on() {
-        let server = Server::start().unwrap();
-        let stream = connect(&server);
-        send(&stream, "LOGMOD icap://h/scan ICAP/1.0\r\n\r\n");
-        let refusal = "ICAP/1.0 405 Method Not Allowed\r\nISTag: \"icap-client-testing\"\r\n\
-                       Encapsulated: null-body=0\r\n\r\n";
-        expect(&stream, refusal);
-        send(&stream, request_with("respmod", "", &[b"x"]));
-        expect(&stream, refusal);
-        send(&stream, OPTIONS);
-        expect(&stream, OPTIONS_ANSWER);
-    }
-
-    #[test]
     fn refuses_what_is_no_request_and_closes() {
         for bad in [
             "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -297,18 +304,53 @@ mod a_healthy_service {
             "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: res-body=7\r\n\r\n",
             "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: null-body=0\r\n\
              Encapsulated: null-body=0\r\n\r\n",
-            "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: res-body=0\r\n\r\nxyz\r\n",
+            "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
+             HTTP/1.1 200 OK\r\n\r\nxyz\r\n",
             &"x".repeat(64 * 1024),
         ] {
             let server = Server::start().unwrap();
             let stream = connect(&server);
             send(&stream, bad);
-            let answer = rest(&stream);
-            assert!(
-                answer.starts_with("ICAP/1.0 400 Bad Request\r\n"),
-                "{bad:?}: {answer:?}"
-            );
-            assert!(answer.contains("\r\nConnection: close\r\n"));
+            assert_refused(&stream, "400 Bad Request: malformed request", bad);
+        }
+    }
+
+    #[test]
+    fn a_request_in_a_wrong_form_is_refused() {
+        let http = "HTTP/1.1 200 OK\r\n\r\n";
+        let body = "1\r\nx\r\n0\r\n\r\n";
+        let (both, none) = ([http, body].concat(), "");
+        let method = "unknown method";
+        let options = "OPTIONS with a body";
+        let heads = "no encapsulated HTTP head";
+        let parts = "encapsulated parts of another method";
+        let malformed = "malformed encapsulated HTTP head";
+        for (words, list, rest, why) in [
+            ("LOGMOD", "null-body=0", none, method),
+            ("respmod", "null-body=0", none, method),
+            ("OPTIONS", "opt-body=0", body, options),
+            ("OPTIONS", "res-hdr=0, null-body=19", http, options),
+            ("RESPMOD", "res-body=0", body, heads),
+            ("RESPMOD", "null-body=0", none, heads),
+            ("REQMOD", "req-body=0", body, heads),
+            ("REQMOD", "null-body=0", none, heads),
+            ("RESPMOD", "res-hdr=0, req-body=19", &both, parts),
+            ("RESPMOD", "res-hdr=0, opt-body=19", &both, parts),
+            ("REQMOD", "res-hdr=0, req-body=19", &both, parts),
+            ("REQMOD", "req-hdr=0, res-body=19", &both, parts),
+            ("RESPMOD", "req-hdr=0, res-body=19", &both, malformed),
+            ("RESPMOD", "res-hdr=0, res-body=17", &both, malformed),
+            ("RESPMOD", "res-hdr=0, res-body=21", &both, malformed),
+        ] {
+            let head = format!("{words} icap://h/scan ICAP/1.0\r\nEncapsulated: {list}\r\n\r\n");
+            let request = head + rest;
+            let answering = || Server::answering(|request| panic!("it got {request:?}"));
+            for server in [Server::start(), answering()] {
+                let server = server.unwrap();
+                let stream = connect(&server);
+                send(&stream, &request);
+                assert_refused(&stream, &format!("400 Bad Request: {why}"), &request);
+            }
         }
     }
 
@@ -352,7 +394,7 @@ mod a_healthy_service_that_gets_a_preview {
 
     #[test]
     fn asks_for_the_rest_and_judges_all_of_it() {
-        let server = Server::start().unwrap();
+        let server = previewing();
         let stream = connect(&server);
         let eicar = testing::eicar();
         for at in 0..eicar.len() {
@@ -367,7 +409,7 @@ mod a_healthy_service_that_gets_a_preview {
 
     #[test]
     fn answers_at_once_when_the_preview_is_everything() {
-        let server = Server::start().unwrap();
+        let server = previewing();
         let stream = connect(&server);
         for method in ["RESPMOD", "REQMOD"] {
             // A 204 to a preview needs no permission.
@@ -382,19 +424,19 @@ mod a_healthy_service_that_gets_a_preview {
 
     #[test]
     fn answers_at_once_when_the_preview_is_infected_and_goes_on_with_the_next_request() {
-        let server = Server::start().unwrap();
+        let server = previewing();
         let stream = connect(&server);
         for method in ["RESPMOD", "REQMOD"] {
             send(&stream, preview(method, 68, &testing::eicar(), ""));
             expect(&stream, infected());
         }
         send(&stream, OPTIONS);
-        expect(&stream, OPTIONS_ANSWER);
+        expect(&stream, testing::options_with_preview(4096));
     }
 
     #[test]
     fn answers_204_to_all_of_it_only_where_that_is_allowed() {
-        let server = Server::start().unwrap();
+        let server = previewing();
         let stream = connect(&server);
         let allowed = request_with("REQMOD", "Allow: 204\r\nPreview: 0\r\n", &[]);
         send(&stream, allowed);
@@ -424,7 +466,7 @@ mod a_healthy_service_that_gets_a_preview {
 
     #[test]
     fn takes_a_message_without_a_body_as_it_is() {
-        let server = Server::start().unwrap();
+        let server = previewing();
         let stream = connect(&server);
         send(
             &stream,
@@ -445,7 +487,7 @@ mod a_healthy_service_that_gets_a_preview {
             request_with("RESPMOD", "Preview:\r\n", &[]),
             request_with("RESPMOD", "Preview: 0\r\nPreview: 0\r\n", &[]),
         ] {
-            let server = Server::start().unwrap();
+            let server = previewing();
             let stream = connect(&server);
             send(&stream, &bad);
             stream.shutdown(Shutdown::Write).unwrap();
@@ -457,7 +499,7 @@ mod a_healthy_service_that_gets_a_preview {
 
     #[test]
     fn refuses_a_rest_that_is_malformed() {
-        let server = Server::start().unwrap();
+        let server = previewing();
         let stream = connect(&server);
         send(&stream, preview("RESPMOD", 2, b"he", ""));
         expect(&stream, CONTINUE);
@@ -466,7 +508,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 
     #[test]
-    fn offers_one_where_it_is_told_to_and_refuses_longer_ones() {
+    fn offers_the_preview_it_is_told_to() {
         let server = Server::with_preview(4).unwrap();
         let options = Client::new(&server.uri()).unwrap().options().unwrap();
         assert_eq!(options.preview(), Some(4));
@@ -478,8 +520,153 @@ mod a_healthy_service_that_gets_a_preview {
             send(&stream, preview("RESPMOD", announced, b"hel", "; ieof"));
             expect(&stream, CLEAN);
         }
-        send(&stream, preview("RESPMOD", 5, b"hel", "; ieof"));
-        assert!(rest(&stream).starts_with("ICAP/1.0 400 "));
+    }
+}
+
+mod what_was_not_offered {
+    use super::*;
+
+    fn trailers(content: &str, fields: &str) -> Vec<u8> {
+        let mut request = request_with("RESPMOD", fields, &[content.as_bytes()]);
+        request.truncate(request.len() - 2);
+        request.extend_from_slice(b"X-Sum: 42\r\n\r\n");
+        request
+    }
+
+    #[test]
+    fn previews_are_refused() {
+        let why = "400 Bad Request: preview not offered";
+        for request in [
+            preview("RESPMOD", 0, b"", ""),
+            preview("REQMOD", 5, b"hello", "; ieof"),
+        ] {
+            let server = Server::start().unwrap();
+            let stream = connect(&server);
+            send(&stream, &request);
+            assert_refused(&stream, why, &request);
+        }
+    }
+
+    #[test]
+    fn larger_previews_are_refused() {
+        let server = Server::with_preview(4).unwrap();
+        let stream = connect(&server);
+        let request = preview("RESPMOD", 5, b"hel", "; ieof");
+        send(&stream, &request);
+        let why = "400 Bad Request: preview larger than offered";
+        assert_refused(&stream, why, &request);
+    }
+
+    #[test]
+    fn trailers_are_refused() {
+        let why = "400 Bad Request: trailers not offered";
+        let server = Server::start().unwrap();
+        let stream = connect(&server);
+        let request = trailers("hello", "Allow: 204, trailers\r\nTrailer: X-Sum\r\n");
+        send(&stream, &request);
+        assert_refused(&stream, why, &request);
+        // Those after the rest of a preview, too.
+        let server = previewing();
+        let stream = connect(&server);
+        send(&stream, preview("RESPMOD", 2, b"he", ""));
+        expect(&stream, CONTINUE);
+        send(&stream, "3\r\nllo\r\n0\r\nX-Sum: 42\r\n\r\n");
+        assert_refused(&stream, why, "the rest");
+    }
+
+    #[test]
+    fn methods_are_refused() {
+        let options = options_but("Methods: RESPMOD, REQMOD", "Methods: RESPMOD");
+        let server = Server::start().unwrap().offering(options).unwrap();
+        let stream = connect(&server);
+        send(&stream, respmod(&[b"hello"]));
+        expect(&stream, CLEAN);
+        let request = request_with("REQMOD", "Allow: 204\r\n", &[b"hello"]);
+        send(&stream, &request);
+        let why = "405 Method Not Allowed: method not offered";
+        assert_refused(&stream, why, &request);
+    }
+
+    #[test]
+    fn offered_trailers_are_taken() {
+        let options = options_but("Allow: 204", "Allow: 204, trailers");
+        let server = Server::start().unwrap().offering(&options).unwrap();
+        let stream = connect(&server);
+        send(&stream, OPTIONS);
+        expect(&stream, &options);
+        send(&stream, trailers("hello", "Allow: 204, trailers\r\n"));
+        expect(&stream, CLEAN);
+    }
+
+    #[test]
+    fn content_is_sent_back_where_204_is_not_offered() {
+        let options = options_but("Allow: 204\r\n", "");
+        let server = Server::start().unwrap().offering(options).unwrap();
+        let (response, body) = exchange(&server, true, b"hello");
+        assert_eq!((response.status(), &*body), (200, &b"hello"[..]));
+    }
+
+    #[test]
+    fn an_answering_server_offers_what_its_answer_offered() {
+        let server = Server::answering(|request| match request.uri() {
+            "icap://h/scan" if request.method() == "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+            "icap://h/broken" => Script::new()
+                .send("ICAP/1.0 200 OK\r\nPreview: 9\r\n")
+                .close(),
+            "icap://h/busy" => Script::new().send("ICAP/1.0 503 Busy\r\nPreview: 9\r\n\r\n"),
+            _ if request.method() == "OPTIONS" => {
+                Script::new().send(testing::options_with_preview(4))
+            }
+            _ => Script::new().send(CLEAN),
+        });
+        let server = server.unwrap();
+        let takes = |len| {
+            let stream = connect(&server);
+            send(&stream, preview("RESPMOD", len, b"", "; ieof"));
+            stream.shutdown(Shutdown::Write).unwrap();
+            rest(&stream) == CLEAN
+        };
+        let ask = |service: &str| {
+            let stream = connect(&server);
+            send(&stream, OPTIONS.replace("/scan", service));
+            stream.shutdown(Shutdown::Write).unwrap();
+            rest(&stream)
+        };
+        assert!(!takes(0), "it was not asked yet");
+        ask("/with_preview");
+        assert!(takes(4) && !takes(5));
+        ask("/broken");
+        ask("/busy");
+        assert!(takes(4) && !takes(5), "these offer nothing");
+        ask("/scan");
+        assert!(!takes(0));
+    }
+
+    #[test]
+    fn what_is_no_response_to_options_cannot_be_offered() {
+        for bad in ["", "OPTIONS", CONTINUE, CLEAN, &OPTIONS_ANSWER[..40]] {
+            let error = Server::start().unwrap().offering(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_script_takes_everything() {
+        let options = options_but("Methods: RESPMOD, REQMOD", "Methods: RESPMOD");
+        let without_heads =
+            "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: res-body=0\r\n\r\n0\r\n\r\n";
+        for request in [
+            trailers("hello", ""),
+            preview("REQMOD", 70_000, b"hello", "; ieof"),
+            without_heads.into(),
+            "LOGMOD icap://h/scan ICAP/1.0\r\n\r\n".into(),
+        ] {
+            let server = Server::scripted([Script::new().read_request().send("taken")]).unwrap();
+            let server = server.offering(&options).unwrap();
+            let stream = connect(&server);
+            send(&stream, &request);
+            assert_eq!(rest(&stream), "taken");
+        }
     }
 }
 
@@ -606,7 +793,8 @@ mod an_answering_server {
             }
             script.send(CONTINUE).read_rest().send("all")
         });
-        let server = server.unwrap();
+        let options = testing::options_with_preview(4096);
+        let server = server.unwrap().offering(options).unwrap();
         let stream = connect(&server);
         send(&stream, respmod(&[b"no"]));
         expect(&stream, "None true 2\n");

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use icap_client::testing::{CLEAN, CONTINUE, OPTIONS_ANSWER, Script, Server};
+use icap_client::testing::{CLEAN, CONTINUE, OPTIONS_ANSWER, Script, Server, options_with_preview};
 use icap_client::{
     Body, Client, Connect, Content, Method, Preview, Request, Scanner, ScannerBuilder, ServiceUri,
     Stream,
@@ -20,14 +20,19 @@ impl Connect for To {
     }
 }
 
-/// Records what `send` makes the server receive on its only connection, and compares.
-fn golden(name: &str, send: impl FnOnce(To)) {
+/// A server that offers previews to a client that does not ask.
+fn healthy() -> Server {
     let server = Server::answering(|request| match request.preview() {
         _ if request.method() == "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
         Some(_) if !request.is_whole() => Script::new().send(CONTINUE).read_rest().send(CLEAN),
         _ => Script::new().send(CLEAN),
-    })
-    .unwrap();
+    });
+    let server = server.unwrap();
+    server.offering(options_with_preview(4096)).unwrap()
+}
+
+/// Records what `send` makes the server receive on its only connection, and compares.
+fn golden(name: &str, server: Server, send: impl FnOnce(To)) {
     send(To(server.address()));
     let mut conversations = server.finish();
     assert_eq!(conversations.len(), 1, "{name}");
@@ -56,7 +61,7 @@ fn scan_at(
 
 /// Scans without asking first, so that only one request goes out.
 fn scans(name: &str, set: impl FnOnce(ScannerBuilder) -> ScannerBuilder, content: Content<'_>) {
-    golden(name, |to| {
+    golden(name, healthy(), |to| {
         scan_at("icap://av.example/scan", to, set, content);
     });
 }
@@ -87,7 +92,7 @@ fn content_as_it_goes_to_most_services() {
 
 #[test]
 fn options_asked_before_the_first_scan() {
-    golden("options_then_respmod", |to| {
+    golden("options_then_respmod", healthy(), |to| {
         let builder = Scanner::builder("icap://av.example/scan").connector(to);
         let scanner = builder.build().unwrap();
         let _ = scanner.scan(Content::bytes(b"hello")).unwrap();
@@ -177,7 +182,9 @@ fn hosts_and_ports() {
         ),
         ("uri_without_a_path", "icap://av.example"),
     ] {
-        golden(name, |to| scan_at(uri, to, plain, Content::bytes(b"hello")));
+        golden(name, healthy(), |to| {
+            scan_at(uri, to, plain, Content::bytes(b"hello"));
+        });
     }
 }
 
@@ -202,8 +209,14 @@ fn names_of_files() {
 
 #[test]
 fn requests_of_a_client() {
+    // A script takes also what no server offers.
+    let take = |response| Server::scripted([Script::new().read_request().send(response).hold()]);
     let send = |name: &str, request: Request, body: Body<'_>| {
-        golden(name, |to| {
+        let response = match request.method() {
+            Method::Options => OPTIONS_ANSWER,
+            _ => CLEAN,
+        };
+        golden(name, take(response).unwrap(), |to| {
             let client = Client::builder("icap://av.example/scan")
                 .connector(to)
                 .build();

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use super::offer::Offer;
 use super::received::Received;
 use super::script::Script;
 use crate::proto::chunk::{encode_chunk, encode_last_chunk};
@@ -32,17 +33,6 @@ pub const CONTINUE: &str = "ICAP/1.0 100 Continue\r\n\r\n";
 
 /// The answer to content in which nothing was found, where the request allows it (RFC 3507 §4.6).
 pub const CLEAN: &str = "ICAP/1.0 204 No Content\r\n\
-    ISTag: \"icap-client-testing\"\r\n\
-    Encapsulated: null-body=0\r\n\
-    \r\n";
-
-pub(super) const BAD_REQUEST: &str = "ICAP/1.0 400 Bad Request\r\n\
-    ISTag: \"icap-client-testing\"\r\n\
-    Connection: close\r\n\
-    Encapsulated: null-body=0\r\n\
-    \r\n";
-
-const METHOD_NOT_ALLOWED: &str = "ICAP/1.0 405 Method Not Allowed\r\n\
     ISTag: \"icap-client-testing\"\r\n\
     Encapsulated: null-body=0\r\n\
     \r\n";
@@ -107,20 +97,18 @@ pub fn eicar() -> Vec<u8> {
     raised.iter().map(|byte| byte - 1).collect()
 }
 
-/// What [`Server::start`](super::Server::start) answers to a request that it read as far as it wants,
-/// and a server that offers a preview.
-pub(super) fn scan(request: &Received, offered: Option<usize>) -> Script {
-    let script = match request.method() {
-        "OPTIONS" => Script::new().send(options(offered)),
-        "RESPMOD" | "REQMOD" if request.has_eicar() => {
-            Script::new().send(infected("Eicar-Test-Signature"))
-        }
-        "RESPMOD" | "REQMOD" if request.may_be_answered_204() => Script::new().send(CLEAN),
-        "RESPMOD" | "REQMOD" if request.body_len() > MAX_RETURNED_BODY as u64 => {
-            Script::new().send(TOO_LARGE_TO_RETURN)
-        }
-        "RESPMOD" | "REQMOD" => Script::new().send(returned(request)),
-        _ => Script::new().send(METHOD_NOT_ALLOWED),
+/// The response of [`Server::start`](super::Server::start) to a request that it read as far as it wants.
+pub(super) fn scan(request: &Received, offer: &Offer) -> Script {
+    let script = if request.method() == "OPTIONS" {
+        Script::new().send(&offer.response)
+    } else if request.has_eicar() {
+        Script::new().send(infected("Eicar-Test-Signature"))
+    } else if request.answers_preview() || (request.allows_204() && offer.allows_204()) {
+        Script::new().send(CLEAN)
+    } else if request.body_len() > MAX_RETURNED_BODY as u64 {
+        Script::new().send(TOO_LARGE_TO_RETURN)
+    } else {
+        Script::new().send(returned(request))
     };
     let asks_to_close = request.headers().has_token("Connection", "close");
     if asks_to_close {
@@ -128,10 +116,6 @@ pub(super) fn scan(request: &Received, offered: Option<usize>) -> Script {
     } else {
         script
     }
-}
-
-fn options(offered: Option<usize>) -> String {
-    offered.map_or_else(|| OPTIONS_ANSWER.to_owned(), options_with_preview)
 }
 
 /// The message that was sent for modification, unmodified.

@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::PATIENCE;
-use super::answers::{BAD_REQUEST, CONTINUE, MAX_RETURNED_BODY, scan};
+use super::answers::{CONTINUE, MAX_RETURNED_BODY, scan};
+use super::offer::{Offer, Refusal, check_http_heads};
 use super::received::{Conversation, Received};
 use super::script::{Script, Step};
 use super::shared::{Behaviour, Phase, Shared};
@@ -33,8 +34,8 @@ pub(super) enum Over {
     Closed,
     /// It is to be reset.
     Reset,
-    /// The client sent what is no request.
-    NoRequest,
+    /// The client sent what is no request, or what was not offered.
+    Refused(Refusal),
 }
 
 /// The server's end of one connection.
@@ -80,11 +81,17 @@ impl<'s> Connection<'s> {
     fn serve(&mut self) -> Result<(), Over> {
         let shared = self.shared;
         match &shared.behaviour {
-            Behaviour::Scan { preview } => self.answer_all(|connection, mut request| {
-                connection.read_on(&mut request, *preview)?;
-                Ok(scan(&request, *preview))
+            Behaviour::Scan => self.answer_all(|connection, mut request| {
+                connection.read_on(&mut request)?;
+                Ok(scan(&request, &shared.offer()))
             }),
-            Behaviour::Answer(answer) => self.answer_all(|_, request| Ok(answer(&request))),
+            Behaviour::Answer(answer) => self.answer_all(|_, request| {
+                let script = answer(&request);
+                if request.method() == "OPTIONS" {
+                    shared.has_offered(&script.sent());
+                }
+                Ok(script)
+            }),
             Behaviour::Play(scripts) => match scripts.get(self.number).or(scripts.last()) {
                 Some(script) => self.play(script),
                 None => Ok(()),
@@ -100,7 +107,7 @@ impl<'s> Connection<'s> {
             let request = self.read_request();
             match request.and_then(|request| answer(self, request)) {
                 Ok(script) => self.play(&script)?,
-                Err(Over::NoRequest) => return self.send(BAD_REQUEST.as_bytes()),
+                Err(Over::Refused(why)) => return self.send(why.response().as_bytes()),
                 Err(over) => return Err(over),
             }
         }
@@ -168,11 +175,13 @@ impl<'s> Connection<'s> {
 
     fn read_request(&mut self) -> Result<Received, Over> {
         let head = self.read_head()?;
-        let mut request = Received::parse(head).ok_or(Over::NoRequest)?;
+        let mut request = Received::parse(head).ok_or(Over::Refused(Refusal::Malformed))?;
+        self.check(|offer| offer.check_head(&request))?;
         let heads_len = request.list.heads_len() as u64;
         self.take(heads_len, |piece| {
             request.http_heads.extend_from_slice(piece);
         })?;
+        self.check(|_| check_http_heads(&request))?;
         if request.list.body != BodyKind::Null {
             self.read_first_part(&mut request)?;
         }
@@ -181,19 +190,25 @@ impl<'s> Connection<'s> {
         Ok(request)
     }
 
+    /// Refuses what was not offered, unless a script is played.
+    fn check(&self, check: impl FnOnce(&Offer) -> Result<(), Refusal>) -> Result<(), Over> {
+        if !self.shared.behaviour.is_strict() {
+            return Ok(());
+        }
+        check(&self.shared.offer()).map_err(Over::Refused)
+    }
+
     /// The body or, if the request has one, its preview.
     fn read_first_part(&mut self, request: &mut Received) -> Result<(), Over> {
         let kept = self.kept_body();
         let limit = request.first_part_limit();
         let has_ieof = self.read_chunks(limit, |data| request.take_body(data, kept))?;
-        request.end_first_part(has_ieof).ok_or(Over::NoRequest)
+        let ended = request.end_first_part(has_ieof);
+        ended.ok_or(Over::Refused(Refusal::Malformed))
     }
 
     /// Has the client go on behind a preview, unless there is nothing left to come or to find.
-    fn read_on(&mut self, request: &mut Received, offered: Option<usize>) -> Result<(), Over> {
-        if offered.is_some() && request.preview() > offered {
-            return Err(Over::NoRequest);
-        }
+    fn read_on(&mut self, request: &mut Received) -> Result<(), Over> {
         if request.is_whole() || request.has_eicar() {
             return Ok(());
         }
@@ -226,14 +241,15 @@ impl<'s> Connection<'s> {
             let before = head.len();
             let piece = self.unused(MAX_HEAD - before)?;
             head.extend_from_slice(piece);
-            let end = finder.find(&head).map_err(|_| Over::NoRequest)?;
+            let end = finder.find(&head);
+            let end = end.map_err(|_| Over::Refused(Refusal::Malformed))?;
             self.consume(end.unwrap_or(head.len()) - before);
             if let Some(end) = end {
                 head.truncate(end);
                 return Ok(head);
             }
         }
-        Err(Over::NoRequest)
+        Err(Over::Refused(Refusal::Malformed))
     }
 
     /// Reads to a last chunk, and returns whether that says `ieof`.
@@ -241,14 +257,18 @@ impl<'s> Connection<'s> {
         let mut decoder = ChunkDecoder::new(limit);
         loop {
             let input = self.unused(usize::MAX)?;
-            let (used, decoded) = decoder.decode(input).map_err(|_| Over::NoRequest)?;
+            let decoded = decoder.decode(input);
+            let (used, decoded) = decoded.map_err(|_| Over::Refused(Refusal::Malformed))?;
             if let Decoded::Data(data) = decoded {
                 each(data);
             }
             let is_end = decoded == Decoded::End;
             self.consume(used);
             if is_end {
-                return Ok(decoder.has_ieof());
+                let has_ieof = decoder.has_ieof();
+                let trailers = decoder.into_trailers();
+                self.check(|offer| offer.check_trailers(&trailers))?;
+                return Ok(has_ieof);
             }
         }
     }

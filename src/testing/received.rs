@@ -184,9 +184,9 @@ impl Received {
         self.headers().has_token("Allow", "204")
     }
 
-    /// Whether the answer that is due may be 204.
-    pub(super) fn may_be_answered_204(&self) -> bool {
-        self.extent != Extent::Whole || self.allows_204()
+    /// Whether the response that is due is one to a preview, which may be 204.
+    pub(super) fn answers_preview(&self) -> bool {
+        self.extent != Extent::Whole
     }
 
     /// The most bytes of the body that come before the client waits for an answer.

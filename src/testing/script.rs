@@ -37,7 +37,8 @@ impl Script {
     }
 
     /// Reads one whole request: its heads, and its body to the last chunk. With a preview, that is the
-    /// one that ends the preview. If what comes is no request, the script is over.
+    /// one that ends the preview. If what comes is no request, the script is over. What was offered plays
+    /// no part here: every request that can be read is read.
     pub fn read_request(self) -> Self {
         self.then(Step::ReadRequest)
     }
@@ -113,6 +114,15 @@ impl Script {
     /// Reads a request and sends [`OPTIONS_ANSWER`], whatever was asked.
     pub fn answer_options(self) -> Self {
         self.read_request().send(OPTIONS_ANSWER)
+    }
+
+    /// All bytes that it sends.
+    pub(super) fn sent(&self) -> Vec<u8> {
+        let sent = self.steps.iter().map(|step| match step {
+            Step::Send(bytes) | Step::Dribble(bytes, _) => bytes.as_slice(),
+            _ => &[],
+        });
+        sent.collect::<Vec<_>>().concat()
     }
 
     fn then(mut self, step: Step) -> Self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::PATIENCE;
 use super::connection::{Connection, Over};
+use super::offer::Offer;
 use super::received::{Conversation, Received};
 use super::script::Script;
 
@@ -18,10 +19,7 @@ pub(super) type Answer = dyn Fn(&Received) -> Script + Send + Sync;
 
 /// What a server does on its connections.
 pub(super) enum Behaviour {
-    /// `preview` is the one that it offers.
-    Scan {
-        preview: Option<usize>,
-    },
+    Scan,
     Answer(Box<Answer>),
     Play(Vec<Script>),
 }
@@ -30,13 +28,20 @@ impl Behaviour {
     /// Whether tests look at what is received and may want it reset. A body of many gigabytes is read
     /// faster without.
     pub(super) fn is_under_test(&self) -> bool {
-        !matches!(self, Self::Scan { .. })
+        !matches!(self, Self::Scan)
+    }
+
+    /// Whether what was not offered is refused. A script decides itself.
+    pub(super) fn is_strict(&self) -> bool {
+        !matches!(self, Self::Play(_))
     }
 }
 
 /// What all threads of a server know.
 pub(super) struct Shared {
     pub(super) behaviour: Behaviour,
+    /// What the last response to `OPTIONS` offered.
+    offer: Mutex<Offer>,
     state: Mutex<State>,
     changed: Condvar,
     /// The client's side of the connection that ends accepting.
@@ -73,10 +78,24 @@ impl Shared {
         };
         Self {
             behaviour,
+            offer: Mutex::default(),
             state: Mutex::new(state),
             changed: Condvar::new(),
             waker: Mutex::new(None),
         }
+    }
+
+    pub(super) fn offer(&self) -> MutexGuard<'_, Offer> {
+        self.offer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what was offered, unless `response` is no complete response to `OPTIONS`.
+    pub(super) fn has_offered(&self, response: &[u8]) -> bool {
+        let Some(offer) = Offer::of(response) else {
+            return false;
+        };
+        *self.offer() = offer;
+        true
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
