@@ -110,6 +110,18 @@ impl Error {
         }
     }
 
+    /// The error with all its causes, in one line.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether time ran out; which time, the [`TimeoutError`] tells.
     #[must_use]
     pub fn is_timeout(&self) -> bool {

@@ -65,9 +65,9 @@
 //!   comes late would be taken for the next file's. What no client can see is a server, or something
 //!   between, that sends an answer of its own after the next request is on its way. Where that cannot be
 //!   ruled out, [`max_idle(0)`](ScannerBuilder::max_idle) gives each exchange a connection of its own.
-//! - **A failing server is left alone.** After ten failures in a row it is suspended, and scans go on to the
-//!   [next server](ScannerBuilder::endpoint) or fail at once: otherwise each file would park a thread for a
-//!   timeout.
+//! - **A failing server is suspended.** After ten failures in a row a circuit breaker opens, and scans go on to
+//!   the [next server](ScannerBuilder::endpoint) or fail at once: otherwise each file would park a thread for a
+//!   timeout. After 1 s one scan tries the server again; see [`suspension`](ScannerBuilder::suspension).
 //! - **`OPTIONS` is no health check.** A server whose engine is down may answer it as always, and call
 //!   everything clean. Scan something that must be found, for example EICAR, from time to time.
 //!

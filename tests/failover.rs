@@ -1,13 +1,13 @@
 //! Servers that fail are left alone for a while, and others are asked meanwhile.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server};
-use icap_client::{Content, Error, Scanner};
+use icap_client::{Connect, Content, Error, Scanner, ServiceUri, Stream, TcpConnector};
 
 fn hello() -> Content<'static> {
     Content::bytes(b"hello")
@@ -112,7 +112,8 @@ fn what_is_not_the_servers_fault_stays_with_it() {
 fn a_black_hole_is_suspended_and_then_calls_fail_at_once() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
     let builder = Scanner::builder(&server.uri()).read_timeout(Duration::from_millis(200));
-    let scanner = builder.build().unwrap();
+    // So that no trial is due, however slow the machine is.
+    let scanner = builder.clock(ManualClock::new()).build().unwrap();
     let scan_64_times = || {
         std::thread::scope(|scope| {
             let scan = || {
@@ -139,7 +140,7 @@ fn a_black_hole_is_suspended_and_then_calls_fail_at_once() {
             panic!("{error}")
         };
         assert!(error.why().contains("timed out"), "{error}");
-        assert!(error.retry_in() <= Duration::from_secs(30));
+        assert!(error.retry_in() <= Duration::from_secs(1));
         let said = error.to_string();
         assert!(
             said.contains(&server.uri()) && said.contains("suspended"),
@@ -161,41 +162,119 @@ fn a_black_hole_is_suspended_and_then_calls_fail_at_once() {
     assert_eq!(stats.scans, stats.errors);
 }
 
+/// How long the only suspended server is not asked yet.
+fn retry_in(scanner: &Scanner) -> Duration {
+    scanner.stats().suspended[0].retry_in
+}
+
 #[test]
-fn after_a_suspension_one_scan_tries_first() {
+fn failed_trial_doubles_the_suspension() {
     let (server, fails, asked) = switched("500 Server error");
     let clock = ManualClock::new();
     let builder = Scanner::builder(&server.uri())
         .clock(clock.clone())
         .suspend_after(2);
-    let first = Duration::from_secs(30);
-    let scanner = builder
-        .suspension(first, Duration::from_secs(180))
-        .build()
-        .unwrap();
+    let scanner = builder.build().unwrap();
     for _ in 0..5 {
         assert!(scanner.scan(hello()).is_err());
     }
     assert_eq!(asked.load(SeqCst), 2);
-    // Twice as long after each failed try, up to the longest.
-    for length in [30, 60, 120, 180, 180] {
-        clock.advance(Duration::from_secs(length - 1));
-        assert!(
-            matches!(scanner.scan(hello()), Err(Error::Suspended(_))),
-            "{length}"
-        );
-        clock.advance(Duration::from_secs(1));
-        assert_eq!(
-            scanner.scan(hello()).unwrap_err().status(),
-            Some(500),
-            "{length}"
-        );
+    // A fifth more or less, but for the first.
+    for (milliseconds, jitter) in [
+        (1000, 0),
+        (2000, 400),
+        (4000, 800),
+        (8000, 1600),
+        (8000, 1600),
+    ] {
+        let wait = retry_in(&scanner);
+        let off = wait.abs_diff(Duration::from_millis(milliseconds));
+        assert!(off <= Duration::from_millis(jitter), "{wait:?}");
+        clock.advance(wait - Duration::from_millis(1));
+        assert!(matches!(scanner.scan(hello()), Err(Error::Suspended(_))));
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(500));
     }
     assert_eq!(asked.load(SeqCst), 7);
     fails.store(false, SeqCst);
-    clock.advance(Duration::from_secs(180));
+    clock.advance(retry_in(&scanner));
     assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
     assert!(scanner.stats().suspended.is_empty());
+}
+
+#[test]
+fn only_a_scan_of_content_ends_the_suspension() {
+    let (server, fails, _) = switched("500 Server error");
+    let clock = ManualClock::new();
+    let builder = Scanner::builder(&server.uri()).clock(clock.clone());
+    let scanner = builder.suspend_after(1).build().unwrap();
+    assert!(scanner.scan(hello()).is_err());
+    fails.store(false, SeqCst);
+    clock.advance(retry_in(&scanner));
+    // Servers answer these without their engine. The trial is given back.
+    assert!(scanner.options().is_ok());
+    for _ in 0..2 {
+        assert!(scanner.scan(Content::bytes(b"")).is_ok());
+        assert_eq!(scanner.stats().suspended.len(), 1);
+    }
+    assert!(scanner.scan(hello()).is_ok());
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+/// Connects while the switch says so, and is refused otherwise.
+struct Reachable(Arc<AtomicBool>);
+
+impl Connect for Reachable {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        if !self.0.load(SeqCst) {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "nobody there",
+            ));
+        }
+        TcpConnector.connect(service, timeout)
+    }
+}
+
+#[test]
+fn server_is_used_again_soon_after_an_outage() {
+    let server = Server::start().unwrap();
+    let step = Duration::from_millis(10);
+    for outage in [100, 990, 1000, 1500, 3100, 7300, 20_000, 60_000].map(Duration::from_millis) {
+        let (clock, is_there) = (ManualClock::new(), Arc::new(AtomicBool::new(true)));
+        let builder = Scanner::builder(&server.uri())
+            .clock(clock.clone())
+            .connector(Reachable(Arc::clone(&is_there)));
+        let scanner = builder.max_idle(0).build().unwrap();
+        let scan_for = |time: Duration| {
+            let mut waited = Duration::ZERO;
+            while waited < time && scanner.scan(hello()).is_err() {
+                clock.advance(step);
+                waited += step;
+            }
+            waited
+        };
+        assert_eq!(scan_for(outage), Duration::ZERO);
+        is_there.store(false, SeqCst);
+        assert_eq!(scan_for(outage), outage);
+        is_there.store(true, SeqCst);
+        let bound = (outage + Duration::from_secs(1)).min(Duration::from_secs(10));
+        let waited = scan_for(Duration::from_secs(60));
+        assert!(waited <= bound, "{outage:?}: {waited:?}");
+    }
+}
+
+#[test]
+fn suspension_names_the_innermost_cause() {
+    let scanner = Scanner::builder(&nobody())
+        .suspend_after(1)
+        .build()
+        .unwrap();
+    assert!(scanner.scan(hello()).is_err());
+    let cause = "onnection refused";
+    assert!(scanner.stats().suspended[0].why.contains(cause));
+    let error = scanner.scan(hello()).unwrap_err();
+    assert!(error.to_string().contains(cause), "{error}");
 }
 
 #[test]

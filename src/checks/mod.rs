@@ -16,6 +16,7 @@
 )]
 
 mod chunks;
+mod circuit_breaker;
 mod encapsulated;
 mod evidence;
 mod exchange;
@@ -33,6 +34,7 @@ mod status_line;
 mod uri;
 
 pub use chunks::{chunk_decode, chunk_roundtrip};
+pub use circuit_breaker::circuit_breaker;
 pub use encapsulated::encapsulated;
 pub use evidence::evidence;
 pub use exchange::exchange;
@@ -54,6 +56,7 @@ mod tests {
     const TARGETS: &[(&str, Check)] = &[
         ("chunk_decode", chunk_decode),
         ("chunk_roundtrip", chunk_roundtrip),
+        ("circuit_breaker", circuit_breaker),
         ("encapsulated", encapsulated),
         ("evidence", evidence),
         ("exchange", exchange),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::circuit_breaker::{BreakerRules, CircuitBreaker};
 use super::credentials::Credentials;
-use super::health::{Health, SuspensionRules};
 use super::options_cache::OptionsCache;
 use super::stats::{Counters, ServiceLedger};
 use super::{Client, Shared};
@@ -119,8 +119,8 @@ pub(crate) use connection_settings;
 const DEFAULT_SUSPEND_AFTER: u32 = 10;
 
 /// The defaults of `suspension`.
-const DEFAULT_SUSPENSION: Duration = Duration::from_secs(30);
-const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(180);
+const DEFAULT_SUSPENSION: Duration = Duration::from_secs(1);
+const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(8);
 
 /// Settings of a [`Client`].
 #[must_use]
@@ -140,7 +140,7 @@ pub(crate) struct Settings {
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) answer_limit: u64,
     pub(crate) limits: PoolLimits,
-    pub(crate) rules: SuspensionRules,
+    pub(crate) breaker: BreakerRules,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -161,7 +161,7 @@ impl Default for Settings {
                 max_connections: None,
                 idle_timeout: DEFAULT_IDLE_TIMEOUT,
             },
-            rules: SuspensionRules {
+            breaker: BreakerRules {
                 after: DEFAULT_SUSPEND_AFTER,
                 first: DEFAULT_SUSPENSION,
                 longest: DEFAULT_LONGEST_SUSPENSION,
@@ -185,7 +185,7 @@ impl Settings {
             ("read_timeout", Some(read) == zero),
             ("write_timeout", Some(write) == zero),
             ("deadline", self.deadline == zero),
-            ("suspend_after", self.rules.after == 0),
+            ("suspend_after", self.breaker.after == 0),
             ("max_connections", self.limits.max_connections == Some(0)),
         ];
         if let Some((name, _)) = is_zero.iter().find(|(_, is_zero)| *is_zero) {
@@ -225,7 +225,7 @@ impl Settings {
             clock: Arc::clone(&self.clock),
             pool: Pool::new(self.limits),
             options: OptionsCache::default(),
-            health: Health::new(self.rules),
+            breaker: CircuitBreaker::new(self.breaker),
             counters,
             ledger: Arc::new(ledger),
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Client;
-use super::health::Admission;
+use super::circuit_breaker::{Admission, Failure};
 use super::stats::{Counters, Suspended, count};
 use crate::error::{Error, InputError, InvalidInput, Phase, Violation};
 use crate::net::clock::Clock;
@@ -20,8 +20,8 @@ pub(crate) struct Endpoints {
 /// What an attempt came to.
 pub(crate) struct Done<T> {
     pub(crate) value: T,
-    /// The server answered, so it is well.
-    pub(crate) is_answered: bool,
+    /// The server scanned: it works.
+    pub(crate) is_success: bool,
     /// The server did not scan, and another one can be asked: there is time, and the content can be
     /// sent again.
     pub(crate) asks_next: bool,
@@ -63,10 +63,10 @@ impl Endpoints {
         let mut failed = None;
         let mut suspended = None;
         for client in self.iter() {
-            let admission = match client.health().admit(self.clock.now()) {
+            let admission = match client.breaker().admit(self.clock.now()) {
                 Ok(admission) => admission,
-                Err(suspension) => {
-                    suspended.get_or_insert_with(|| client.suspended(&suspension));
+                Err(rejection) => {
+                    suspended.get_or_insert_with(|| client.suspended(rejection));
                     continue;
                 }
             };
@@ -75,8 +75,8 @@ impl Endpoints {
             }
             match attempt(client, &admission) {
                 Ok(done) => {
-                    if done.is_answered {
-                        admission.succeeded(self.clock.now());
+                    if done.is_success {
+                        self.succeeded(client, admission);
                     }
                     if !done.asks_next {
                         return Ok(done.value);
@@ -86,7 +86,7 @@ impl Endpoints {
                 Err(unsuccessful) => {
                     let can_repeat = unsuccessful.can_repeat;
                     let error = self.blame(client, admission, unsuccessful);
-                    if !can_repeat || !is_the_servers(&error) {
+                    if !can_repeat || !asks_next_server(&error) {
                         return unscanned.ok_or(error);
                     }
                     failed.get_or_insert(error);
@@ -116,12 +116,12 @@ impl Endpoints {
     pub(crate) fn suspended(&self) -> Vec<Suspended> {
         let now = self.clock.now();
         let suspended = |client: &Client| {
-            let suspension = client.health().suspension()?;
+            let rejection = client.breaker().rejection()?;
             Some(Suspended {
                 service: client.name().to_owned(),
-                failing_for: now.saturating_duration_since(suspension.began),
-                retry_in: suspension.until.saturating_duration_since(now),
-                why: suspension.why,
+                failing_for: now.saturating_duration_since(rejection.since),
+                retry_in: rejection.next_trial.saturating_duration_since(now),
+                why: rejection.why,
             })
         };
         self.iter().filter_map(suspended).collect()
@@ -131,6 +131,14 @@ impl Endpoints {
         std::iter::once(&self.first).chain(&self.others)
     }
 
+    fn succeeded(&self, client: &Client, admission: Admission<'_>) {
+        if let Some(since) = admission.succeeded() {
+            let outage = self.clock.now().saturating_duration_since(since);
+            let name = client.name();
+            log::info!("{name}: used again after {} ms", outage.as_millis());
+        }
+    }
+
     /// Remembers what an attempt says about its server; returns the error.
     fn blame(&self, client: &Client, admission: Admission<'_>, failed: Unsuccessful) -> Error {
         let Unsuccessful {
@@ -138,38 +146,43 @@ impl Endpoints {
         } = failed;
         // Those who waited for another's timeout have waited too: each is a thread that was parked.
         let is_counted = !is_shared || error.is_timeout();
-        if matches!(error, Error::Suspended(_)) {
-            // Overtaken in line; nothing was asked.
-        } else if !is_the_servers(&error) {
-            if error.status().is_some() {
-                admission.succeeded(self.clock.now());
-            }
-        } else if is_counted {
-            let now = self.clock.now();
-            if let Some(suspension) = admission.failed(&error, now) {
+        if let Some(failure) = failure_of(&error).filter(|_| is_counted) {
+            let (why, now) = (error.with_causes(), self.clock.now());
+            if let Some(wait) = admission.failed(failure, &why, now) {
                 client.forget_options();
-                let length = suspension.until.saturating_duration_since(now).as_millis();
-                log::warn!(
-                    "{}: suspended for {length} ms, because: {error}",
-                    client.name()
-                );
+                let name = client.name();
+                log::warn!("{name}: suspended for {} ms: {why}", wait.as_millis());
             }
+        } else if error.status().is_some_and(|status| status < 400) {
+            self.succeeded(client, admission);
         }
         error
     }
 }
 
-/// Whether another server may do better: this one is not there, does not answer in time, breaks off,
-/// or reports a failure of its own. What the caller, its deadline or other callers took is not.
-fn is_the_servers(error: &Error) -> bool {
+/// How the server failed: it is not there, does not answer in time, breaks off, or reports a failure of
+/// its own. What the caller, its deadline or other callers took is no failure of the server (rule R10).
+fn failure_of(error: &Error) -> Option<Failure> {
     match error {
-        Error::Timeout(error) => error.phase() != Phase::Checkout && error.is_the_servers(),
+        Error::Status(error) if error.code() == 503 => Some(Failure::Overload),
+        Error::Status(error) => (error.code() >= 500).then_some(Failure::Refusal),
+        Error::Timeout(error) => {
+            let is_its_own = error.phase() != Phase::Checkout && error.is_the_servers();
+            is_its_own.then_some(Failure::Loss)
+        }
         Error::Protocol(error) => {
-            matches!(
+            let is_cut = matches!(
                 error.violation(),
                 Violation::Truncated | Violation::IncompleteUpload
-            )
+            );
+            is_cut.then_some(Failure::Loss)
         }
-        error => error.is_unavailable(),
+        Error::Connect(_) | Error::Disconnected(_) => Some(Failure::Loss),
+        _ => None,
     }
+}
+
+/// Whether another server may do better.
+fn asks_next_server(error: &Error) -> bool {
+    failure_of(error).is_some() || matches!(error, Error::Suspended(_))
 }

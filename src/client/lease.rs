@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::health::Admission;
+use super::circuit_breaker::Admission;
 use super::outcome::Answer;
 use super::stats::count;
 use crate::error::{ConnectError, Error, Phase};
@@ -40,11 +40,11 @@ impl Lease {
             return Err(client.timed_out(Phase::Checkout, deadline));
         };
         // While this one waited in line, others may have found out that the server is gone.
-        if let Some(suspension) = admission.and_then(Admission::overtaken) {
+        if let Some(rejection) = admission.and_then(Admission::overtaken) {
             if let Some(idle) = idle {
                 permit.check_in(idle.connection, idle.since);
             }
-            return Err(client.suspended(&suspension));
+            return Err(client.suspended(rejection));
         }
         if let Some(Idle {
             mut connection,

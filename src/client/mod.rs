@@ -2,10 +2,10 @@
 
 pub(crate) mod body;
 pub(crate) mod builder;
+pub(crate) mod circuit_breaker;
 pub(crate) mod credentials;
 pub(crate) mod endpoints;
 pub(crate) mod exchange;
-pub(crate) mod health;
 pub(crate) mod lease;
 pub(crate) mod options_cache;
 pub(crate) mod outcome;
@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
+use circuit_breaker::{Admission, CircuitBreaker, Rejection};
 use credentials::Credentials;
 use exchange::Exchange;
-use health::{Admission, Health, Suspension};
 use lease::{Lease, Reply};
 use options_cache::{Known, OptionsCache, Unnegotiated};
 use outcome::{Answer, Failure, protocol_error};
@@ -76,7 +76,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     pool: Arc<Pool>,
     options: OptionsCache,
-    health: Health,
+    breaker: CircuitBreaker,
     counters: Arc<Counters>,
     ledger: Arc<dyn Ledger>,
 }
@@ -251,8 +251,8 @@ impl Client {
         self.shared.options.clear();
     }
 
-    pub(crate) fn health(&self) -> &Health {
-        &self.shared.health
+    pub(crate) fn breaker(&self) -> &CircuitBreaker {
+        &self.shared.breaker
     }
 
     /// An answer showed this tag; see [`OptionsCache::saw_istag`].
@@ -407,13 +407,13 @@ impl Client {
             .into()
     }
 
-    fn suspended(&self, suspension: &Suspension) -> Error {
+    fn suspended(&self, rejection: Rejection) -> Error {
         let now = self.shared.clock.now();
         SuspendedError {
             service: self.name().to_owned(),
-            failing_for: now.saturating_duration_since(suspension.began),
-            retry_in: suspension.until.saturating_duration_since(now),
-            why: suspension.why.clone(),
+            failing_for: now.saturating_duration_since(rejection.since),
+            retry_in: rejection.next_trial.saturating_duration_since(now),
+            why: rejection.why,
         }
         .into()
     }

@@ -23,6 +23,15 @@ pub(crate) struct Answer {
     pub(crate) close_reason: Option<CloseReason>,
 }
 
+impl Answer {
+    /// The server scanned: it gave a verdict on content that is not empty. Empty content is no proof,
+    /// because servers answer it without their engine.
+    pub(crate) fn is_success(&self) -> bool {
+        let is_empty = self.request_complete && self.content_sent == 0;
+        matches!(self.response.status(), ..400 | 403) && !is_empty
+    }
+}
+
 /// An exchange that did not come to a complete answer.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -11,8 +11,8 @@ use super::observed::Observed;
 use super::report::Report;
 use super::verdict::{NoVerdict, Sent, Verdict, decide, from_evidence};
 use crate::client::body::Outgoing;
+use crate::client::circuit_breaker::Admission;
 use crate::client::endpoints::{Done, Unsuccessful};
-use crate::client::health::Admission;
 use crate::client::outcome::{Answer, Failure, protocol_error};
 use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
@@ -119,6 +119,7 @@ impl<'c> Scan<'c> {
             Err(failure) => return self.salvage(*failure, client.name()),
         };
         saw(&reply.answer.response);
+        let is_success = reply.answer.is_success();
         let value = self.judge(&reply.answer, &request, options, client.name())?;
         // Nothing was found in what the service calls unmodified, or one of the two is not true.
         if value.status() == Some(204) && value.verdict().is_contradicted() {
@@ -130,7 +131,7 @@ impl<'c> Scan<'c> {
         let asks_next = value.verdict().asks_next_server() && self.can_repeat();
         Ok(Done {
             value,
-            is_answered: true,
+            is_success,
             asks_next,
         })
     }
@@ -222,7 +223,7 @@ impl<'c> Scan<'c> {
         let response = remains.response.as_ref();
         let done = |value| Done {
             value,
-            is_answered: false,
+            is_success: false,
             asks_next: false,
         };
         if let Some(evidence) = Evidence::of_parts(response, &remains.fragment) {

@@ -73,23 +73,27 @@ impl ScannerBuilder {
         self
     }
 
-    /// Suspends a server after so many failures in a row, of all threads together: no connection, a
-    /// broken one, a timeout, a 5xx status. Default: 10. At least 1.
+    /// Suspends a server after so many failures in a row, over all threads: no connection, a broken
+    /// one, a timeout, a 5xx status. Default: 10. At least 1.
     ///
-    /// While it is suspended, scans go on to the next server, or fail at once with
-    /// [`Error::Suspended`], so that a thread pool is not parked for a timeout a file. Then one scan
-    /// tries it, and the others go on as before until that one has succeeded. A 503, which asks for
-    /// fewer connections, is answered with a pause of half a second at once.
+    /// While a server is suspended, scans go on to the next server or fail at once with
+    /// [`Error::Suspended`], so that no thread of a pool waits for a timeout per file. When the
+    /// [interval](Self::suspension) is over, one scan is let through as a trial. A trial that succeeds
+    /// ends the suspension.
     pub fn suspend_after(mut self, failures: u32) -> Self {
-        self.settings.rules.after = failures;
+        self.settings.breaker.after = failures;
         self
     }
 
-    /// How long a server is suspended first; each failed try doubles it, up to `longest`.
-    /// Default: 30 s, 180 s.
+    /// How long a suspended server is not asked: `first` before the first trial, and twice as long
+    /// after each failed one, up to `longest`, 20 % more or less. Default: 1 s, 8 s.
+    ///
+    /// The interval begins with a trial, not with its end. If a trial takes longer, the next one begins
+    /// beside it. A trial that is cancelled or fails for a reason of the caller's is given back: the
+    /// next scan can be one at once.
     pub fn suspension(mut self, first: Duration, longest: Duration) -> Self {
-        self.settings.rules.first = first;
-        self.settings.rules.longest = longest;
+        self.settings.breaker.first = first;
+        self.settings.breaker.longest = longest;
         self
     }
 
