@@ -1,14 +1,16 @@
-use std::io::{self, Read};
+use std::collections::BTreeMap;
+use std::io;
 
 use super::input::Input;
+use super::odd_reader::Source;
 use super::peer::{Record, Server, World};
 use super::reference_chunks::{self, Ended};
 use super::sent::find;
+use super::worst::{Worst, legible};
 use crate::error::Error;
 use crate::proto::reader::{Event, ResponseReader};
 use crate::proto::request::Method;
 use crate::scan::Scanner;
-use crate::scan::content::Content;
 use crate::scan::preview::Preview;
 use crate::scan::report::Report;
 use crate::scan::verdict::Verdict;
@@ -17,14 +19,17 @@ use crate::scan::verdict::Verdict;
 /// connection meanwhile: bytes, stalls, errors, at any time.
 ///
 /// - Every scan comes to an end.
-/// - What is sent is a request with the content of this scan, or a beginning of one; content that fails
-///   is never completed; what is behind a preview is sent only after a `100 Continue`.
+/// - What is sent is a request with the content of this scan, or a beginning of one; content that fails,
+///   that lies about what it read or that is too large is never completed; what is behind a preview is sent
+///   only after a `100 Continue`.
 /// - Clean is only what was sent completely and then answered with a valid 204, or was returned whole by
 ///   a service that does not offer 204; not with a threat in sight.
 /// - No answer is made of bytes that were sent before its request was begun; a 204 on a connection that
 ///   was used before is not made of bytes read before the request was complete.
 /// - A connection is used again only after a complete exchange with nothing behind it.
-/// - A request is repeated once at most, on a new connection, and only if it went out on an old one.
+/// - A request is repeated once at most at each server, on a new connection, and only if it went out on an
+///   old one.
+/// - No verdict is better than the worst evidence that any server gave, and no evidence becomes an error.
 pub fn exchange(data: &[u8]) {
     let mut input = Input::new(data);
     let plan = Plan::new(&mut input);
@@ -34,7 +39,7 @@ pub fn exchange(data: &[u8]) {
     let mut results = Vec::new();
     for (scan, content) in contents.iter().enumerate() {
         server.world().scan = scan;
-        let content = plan.wrap(content);
+        let content = plan.source.wrap(content);
         results.push(match plan.replaces {
             true => scanner.scan_replace(content, &mut io::sink()),
             false => scanner.scan(content),
@@ -56,6 +61,9 @@ pub fn exchange(data: &[u8]) {
 
 const SCANS: usize = 3;
 
+/// Content that can be read once is sent again only if it was kept, and no more than this is.
+const FIRST_BUFFER: usize = 64 * 1024;
+
 /// How lines of an answer begin that tell of a threat. No content has them.
 const THREATS: &[&[u8]] = &[
     b"\r\nX-Virus-ID: Test\r\n",
@@ -69,18 +77,11 @@ struct Plan {
     preview: Preview,
     allow_206: bool,
     replaces: bool,
+    max_size: Option<u64>,
+    /// There is another server for what the first does not scan.
+    has_fallback: bool,
     len: usize,
     source: Source,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Bytes,
-    Reader,
-    /// Fails at its end.
-    Failing,
-    /// Is shorter than declared.
-    Short,
 }
 
 impl Plan {
@@ -96,18 +97,19 @@ impl Plan {
             method,
             allow_206: flags & 4 != 0,
             replaces: flags & 8 != 0,
+            max_size: match flags & (16 | 64) {
+                0 => None,
+                16 => Some(10),
+                _ => Some(100_000),
+            },
+            has_fallback: flags & 32 != 0,
             preview: match input.byte() {
                 0 => Preview::Off,
                 1 => Preview::Negotiated,
                 size => Preview::Limit(usize::from(size) - 2),
             },
             len: input.choose(&[5, 0, 1, 30, 300, 70_000, 140_000]),
-            source: input.choose(&[
-                Source::Bytes,
-                Source::Reader,
-                Source::Failing,
-                Source::Short,
-            ]),
+            source: input.choose(Source::ALL),
         }
     }
 
@@ -120,27 +122,22 @@ impl Plan {
     }
 
     fn scanner(&self, server: &Server) -> Scanner {
-        Scanner::builder("icap://server.invalid/scan")
+        let builder = Scanner::builder("icap://server.invalid/scan")
             .negotiate(self.negotiate)
             .method(self.method)
             .preview(self.preview)
             .allow_206(self.allow_206)
-            .connector(server.clone())
-            .build()
-            .expect("valid settings")
+            .max_size(self.max_size)
+            .connector(server.clone());
+        let builder = match self.has_fallback {
+            true => builder.endpoint("icap://fallback.invalid/scan"),
+            false => builder,
+        };
+        builder.build().expect("valid settings")
     }
 
-    fn wrap<'c>(&self, content: &'c [u8]) -> Content<'c> {
-        match self.source {
-            Source::Bytes => Content::bytes(content),
-            Source::Reader => Content::reader(content),
-            Source::Failing => Content::reader(content.chain(Failing)),
-            Source::Short => Content::reader(content).len(content.len() as u64 + 1),
-        }
-    }
-
-    fn fails(&self) -> bool {
-        matches!(self.source, Source::Failing | Source::Short)
+    fn is_too_large(&self, len: usize) -> bool {
+        self.max_size.is_some_and(|max| len as u64 > max)
     }
 
     fn assert_sent(&self, exchange: &Exchange<'_>, world: &World) {
@@ -151,9 +148,14 @@ impl Plan {
         }
         let is_ours = self.method.as_str().starts_with(exchange.method);
         assert!(is_ours, "{}", exchange.method);
+        let has_an_end = !self.source.fails() && !self.is_too_large(content.len());
         assert!(
-            !(self.fails() && exchange.is_complete()),
+            has_an_end || !exchange.is_complete(),
             "an end of what has none"
+        );
+        assert!(
+            !self.is_too_large(exchange.content.len()),
+            "sent more than is allowed"
         );
         if exchange.parts > 1 {
             assert!(
@@ -171,25 +173,53 @@ impl Plan {
     ) {
         let (options, scans): (Vec<&Exchange<'_>>, Vec<&Exchange<'_>>) =
             exchanges.iter().copied().partition(|e| e.is_options());
-        for attempts in [&options, &scans] {
+        self.assert_attempts(&options);
+        self.assert_attempts(&scans);
+        let worst = scans.iter().filter_map(|exchange| exchange.evidence());
+        if let Some(worst) = worst.max() {
+            let is_told = result
+                .as_ref()
+                .is_ok_and(|it| worst.is_told_by(it.verdict()));
+            assert!(is_told, "{worst:?} became {result:?}");
+        }
+        let Ok(report) = result else { return };
+        if scans.is_empty() {
+            let len = world.contents[0].len();
+            assert!(self.is_too_large(len), "an answer is one to a request");
+            return;
+        }
+        let of_service = |exchange: &&&Exchange<'_>| exchange.service == report.service();
+        let last = scans.iter().rev().find(of_service);
+        let last = last.expect("an answer is one of who was asked");
+        assert!(!last.has_stale_bytes, "an answer of before");
+        if report.verdict() == &Verdict::Clean {
+            self.assert_clean(report, last, world);
+        }
+    }
+
+    /// Those of one scan.
+    fn assert_attempts(&self, all: &[&Exchange<'_>]) {
+        let mut of_services: BTreeMap<&str, Vec<&Exchange<'_>>> = BTreeMap::new();
+        for exchange in all {
+            let of_service = of_services.entry(exchange.service).or_default();
+            of_service.push(exchange);
+        }
+        for attempts in of_services.values() {
             assert!(attempts.len() <= 2, "repeated too often");
             if let [first, second] = attempts[..] {
                 assert!(
                     first.is_reused && !second.is_reused,
                     "repeated without need"
                 );
-                assert!(
-                    self.source == Source::Bytes || first.is_options(),
-                    "read twice"
-                );
             }
         }
-        let Ok(report) = result else { return };
-        let last = scans.last().expect("an answer is one to a request");
-        assert!(!last.has_stale_bytes, "an answer of before");
-        if report.verdict() == &Verdict::Clean {
-            self.assert_clean(report, last, world);
-        }
+        let sent_content = all.iter().filter(|exchange| !exchange.is_options());
+        assert!(
+            self.source.can_be_read_again()
+                || self.len <= FIRST_BUFFER
+                || sent_content.count() <= 1,
+            "read twice"
+        );
     }
 
     fn assert_clean(&self, report: &Report, exchange: &Exchange<'_>, world: &World) {
@@ -222,17 +252,10 @@ impl Plan {
     }
 }
 
-struct Failing;
-
-impl Read for Failing {
-    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-        Err(io::Error::other("the content fails"))
-    }
-}
-
 /// A request, as far as it was written, and what was read before the next one was begun.
 struct Exchange<'r> {
     scan: usize,
+    service: &'r str,
     method: &'r str,
     /// What was sent of the content.
     content: Vec<u8>,
@@ -261,6 +284,7 @@ impl<'r> Exchange<'r> {
             let first_write = record.writes.iter().rev().find(|(start, _)| *start <= at);
             exchange.scan = first_write.expect("it was written").1;
             exchange.is_reused = at > 0;
+            exchange.service = &record.service;
             exchange.take_answer(record, at, at + len);
             exchanges.push(exchange);
             at += len;
@@ -275,6 +299,7 @@ impl<'r> Exchange<'r> {
     fn request(written: &'r [u8]) -> (Self, usize) {
         let mut exchange = Self {
             scan: 0,
+            service: "",
             method: "",
             content: Vec::new(),
             parts: 0,
@@ -366,6 +391,16 @@ impl<'r> Exchange<'r> {
             }
         }
         at
+    }
+
+    /// What the server says against the content. What it sent before it was asked is about other content.
+    fn evidence(&self) -> Option<Worst> {
+        if self.has_stale_bytes {
+            return None;
+        }
+        let interim = b"ICAP/1.0 100 Continue\r\n\r\n";
+        let response = self.answer.strip_prefix(interim).unwrap_or(self.answer);
+        legible(self.method, response)
     }
 
     fn is_options(&self) -> bool {

@@ -22,6 +22,7 @@ mod evidence;
 mod exchange;
 mod headers;
 mod input;
+mod odd_reader;
 mod options;
 #[cfg(test)]
 pub mod other_parser;
@@ -32,6 +33,7 @@ mod response;
 mod sent;
 mod status_line;
 mod uri;
+mod worst;
 
 pub use chunks::{chunk_decode, chunk_roundtrip};
 pub use circuit_breaker::circuit_breaker;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::input::Input;
+use super::worst::PLANTED;
 use crate::net::stream::{Connect, Readiness, Stream};
 use crate::net::uri::ServiceUri;
 
@@ -48,6 +49,12 @@ const ANSWERS: &[&str] = &[
     "ICAP/1.0 404 Service not found\r\nConnection: close\r\n\r\n",
     "ICAP/1.0 503 Service overloaded\r\n\r\n",
     "ICAP/1.0 204 No Con",
+    // Of a service that does not scan, in several ways.
+    "ICAP/1.0 204 No Content\r\nISTag: \"CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\"\r\n\r\n",
+    "ICAP/1.0 204 No Content\r\nISTag: \"T\"\r\nX-Error-Code: antivirus_license_expired\r\n\r\n",
+    "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=28\r\n\r\nHTTP/1.1 502 Bad Gateway\r\n\r\n4\r\npage\r\n0\r\n\r\n",
+    "ICAP/1.0 500 Server error\r\n\r\n",
+    "HTTP/1.1 400 Bad Request\r\n\r\n",
 ];
 
 const KINDS: &[io::ErrorKind] = &[
@@ -69,7 +76,7 @@ fn scripts(input: &mut Input<'_>) -> VecDeque<VecDeque<Event>> {
     let mut scripts = VecDeque::from([VecDeque::new()]);
     while !input.is_empty() {
         let event = match input.byte() % 16 {
-            0 | 1 => Event::Send(input.choose(ANSWERS).into()),
+            0 | 1 => Event::Send(response(input.byte()).into()),
             2 => Event::Send(input.text().into()),
             3 => Event::Echo,
             4 | 5 => Event::AwaitRead,
@@ -97,9 +104,19 @@ fn scripts(input: &mut Input<'_>) -> VecDeque<VecDeque<Event>> {
     scripts
 }
 
+/// The other responses follow in the list, so that it can grow.
+fn response(choice: u8) -> &'static str {
+    let planted = PLANTED.iter().map(|planted| planted.response);
+    let all = || ANSWERS.iter().copied().chain(planted.clone());
+    let at = usize::from(choice) % all().count();
+    all().nth(at).unwrap_or_default()
+}
+
 /// What was said on a connection, and when.
 #[derive(Debug, Default)]
 pub(super) struct Record {
+    /// The name of the service that was connected to.
+    pub(super) service: String,
     pub(super) written: Vec<u8>,
     /// From which byte on what was written belongs to which scan.
     pub(super) writes: Vec<(usize, usize)>,
@@ -155,12 +172,15 @@ impl Server {
 }
 
 impl Connect for Server {
-    fn connect(&self, _service: &ServiceUri, _timeout: Duration) -> io::Result<Box<dyn Stream>> {
+    fn connect(&self, service: &ServiceUri, _timeout: Duration) -> io::Result<Box<dyn Stream>> {
         let mut world = self.world();
         let script = world.scripts.pop_front();
         let script = script.ok_or(io::ErrorKind::ConnectionRefused)?;
         let id = world.records.len();
-        world.records.push(Record::default());
+        world.records.push(Record {
+            service: service.to_string(),
+            ..Record::default()
+        });
         Ok(Box::new(Connection {
             server: self.clone(),
             id,
