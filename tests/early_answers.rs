@@ -1,7 +1,7 @@
 //! The server answers while the content is still being sent.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,41 +74,127 @@ fn an_early_infection_stops_the_upload() {
     assert!(!conversations[0].received().ends_with(b"0\r\n\r\n"));
 }
 
-#[test]
-fn an_early_204_is_believed_only_after_everything_was_sent() {
-    let script = Script::new()
-        .read_bytes(64 * 1024)
-        .send(CLEAN)
-        .read_to_end();
-    let server = Server::scripted([script]).unwrap();
-    let report = scan(&server).unwrap();
-    assert!(report.verdict().is_clean());
-    assert_eq!(report.bytes_sent(), LARGE);
-    assert!(server.finish()[0].received_len() > LARGE);
-}
+const EARLY: Verdict = Verdict::NotScanned(NotScanned::EarlyResponse);
 
 #[test]
-fn an_early_204_from_a_server_that_stops_reading_is_not_clean() {
-    let begin = Script::new().read_bytes(64 * 1024).send(CLEAN);
+fn early_204_is_not_clean_and_stops_the_upload() {
+    let begin = || Script::new().read_bytes(64 * 1024).send(CLEAN);
     for script in [
-        begin.clone().reset(),
-        begin.clone().close(),
-        begin.half_close().read_to_end(),
+        begin().read_to_end(),
+        begin().reset(),
+        begin().close(),
+        begin().half_close().read_to_end(),
+        begin().send(CLEAN).read_to_end(),
     ] {
         let server = Server::scripted([script]).unwrap();
-        assert_eq!(violation(scan(&server)), Violation::IncompleteUpload);
+        let report = scan(&server).unwrap();
+        assert_eq!(*report.verdict(), EARLY);
+        assert!(report.bytes_sent() < LARGE);
+        assert_eq!(report.status(), Some(204));
+        let conversation = server.finish().remove(0);
+        assert!(conversation.received_len() < LARGE);
+        assert!(!conversation.received().ends_with(b"0\r\n\r\n"));
     }
 }
 
 #[test]
-fn a_second_answer_behind_an_early_204_is_not_clean() {
-    let script = Script::new()
+fn early_204_on_a_used_connection_is_asked_for_again() {
+    let script = || {
+        Script::new()
+            .read_bytes(64 * 1024)
+            .send(CLEAN)
+            .read_to_end()
+    };
+    let first = Script::new().read_request().send(CLEAN);
+    let used = first.read_bytes(64 * 1024).send(CLEAN).read_to_end();
+    let server = Server::scripted([used, script()]).unwrap();
+    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let scanner = builder.build().unwrap();
+    let content = vec![7; 20_000_000];
+    assert!(
+        scanner
+            .scan(Content::bytes(b"a"))
+            .unwrap()
+            .verdict()
+            .is_clean()
+    );
+    let report = scanner.scan(Content::bytes(&content)).unwrap();
+    assert_eq!(*report.verdict(), EARLY);
+    assert_eq!((server.connections(), scanner.stats().retries), (2, 1));
+}
+
+#[test]
+fn early_response_makes_the_next_server_be_asked() {
+    let early = || {
+        Script::new()
+            .read_bytes(64 * 1024)
+            .send(CLEAN)
+            .read_to_end()
+    };
+    let content = vec![7; 20_000_000];
+    let blind = Server::scripted(std::iter::repeat_with(early).take(12)).unwrap();
+    let good = Server::start().unwrap();
+    let builder = Scanner::builder(&blind.uri()).negotiate(false);
+    let builder = builder.endpoint(&good.uri()).suspend_after(1);
+    let scanner = builder.build().unwrap();
+    for _ in 0..3 {
+        let report = scanner.scan(Content::bytes(&content)).unwrap();
+        assert!(report.verdict().is_clean(), "{}", report.verdict());
+        assert_eq!(report.service(), good.uri());
+    }
+    let stats = scanner.stats();
+    assert_eq!((stats.failovers, stats.suspended.len()), (3, 0));
+
+    // If nobody scans, or if the content is gone, that is the verdict.
+    let other = Server::scripted([early()]).unwrap();
+    let builder = Scanner::builder(&blind.uri()).negotiate(false);
+    let scanner = builder.endpoint(&other.uri()).build().unwrap();
+    let report = scanner.scan(Content::bytes(&content)).unwrap();
+    assert_eq!(*report.verdict(), EARLY);
+    assert_eq!(report.service(), blind.uri());
+    let report = scanner.scan(Content::reader(&content[..])).unwrap();
+    assert_eq!(*report.verdict(), EARLY);
+}
+
+#[test]
+fn client_does_not_return_an_early_204() {
+    let server = Server::scripted([Script::new()
         .read_bytes(64 * 1024)
         .send(CLEAN)
-        .send(CLEAN)
-        .read_to_end();
-    let server = Server::scripted([script]).unwrap();
-    assert_eq!(violation(scan(&server)), Violation::TrailingBytes);
+        .read_to_end()]);
+    let server = server.unwrap();
+    let client = Client::new(&server.uri()).unwrap();
+    let sent = client.send(&Request::respmod(), Body::reader(large()), &mut io::sink());
+    match sent {
+        Err(Error::Protocol(error)) => assert_eq!(error.violation(), Violation::EarlyAnswer),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a server makes of `size` bytes that responds as soon as it has the head, `delay` later.
+fn scan_blind(size: usize, delay: Duration) -> (Verdict, u64) {
+    let script = Script::new().read_bytes(1).wait(delay).send(CLEAN);
+    let server = Server::scripted([script.read_to_end()]).unwrap();
+    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let scanner = builder.build().unwrap();
+    let content = vec![7; size];
+    let report = scanner.scan(Content::bytes(&content)).unwrap();
+    (report.verdict().clone(), report.bytes_sent())
+}
+
+/// The kernel takes megabytes ahead, so of small content all may be written before the response is
+/// there. What was seen early is never clean, and more than the kernel takes is always seen.
+#[test]
+fn blind_server_is_seen_where_the_kernel_does_not_take_all() {
+    for (size, delay) in [4 << 10, 200 << 10, 1 << 20, 20 << 20]
+        .into_iter()
+        .flat_map(|size| [0, 1, 20].map(|delay| (size, Duration::from_millis(delay))))
+    {
+        let (verdict, sent) = scan_blind(size, delay);
+        assert!(verdict.is_clean() || verdict == EARLY, "{size}: {verdict}");
+        assert!(!verdict.is_clean() || sent == size as u64);
+        assert!(size < 20 << 20 || verdict == EARLY, "{delay:?}: {verdict}");
+    }
 }
 
 #[test]
@@ -160,16 +246,34 @@ fn the_whole_answer_before_the_request_is_read_does_not_deadlock() {
     assert!(body == page, "{} bytes came back", body.len());
 }
 
+/// Connects to this address, so that a request is as long whatever the port is.
+struct To(SocketAddr);
+
+impl Connect for To {
+    fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(TcpStream::connect(self.0)?))
+    }
+}
+
 #[test]
 fn interim_answers_do_not_stop_the_upload() {
+    let scan = |server: &Server| {
+        let builder = Scanner::builder("icap://server.invalid/scan").negotiate(false);
+        let scanner = builder.connector(To(server.address())).build().unwrap();
+        scanner.scan(Content::reader(large()).len(LARGE)).unwrap()
+    };
+    let server = Server::answering(|_| Script::new().send(CLEAN)).unwrap();
+    assert!(scan(&server).verdict().is_clean());
+    let request_len = server.finish()[0].received_len();
+
     let interim = "ICAP/1.0 102 Processing\r\n\r\n";
     let script = Script::new()
         .read_bytes(64 * 1024)
         .send(interim)
-        .read_bytes(LARGE - 64 * 1024)
+        .read_bytes(request_len - 64 * 1024)
         .send(interim);
     let server = Server::scripted([script.send(CLEAN).read_to_end()]).unwrap();
-    assert!(scan(&server).unwrap().verdict().is_clean());
+    assert!(scan(&server).verdict().is_clean());
 }
 
 /// Connects, and keeps a second handle of the connection to wait for what the server sends.

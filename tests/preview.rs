@@ -51,7 +51,6 @@ fn body(received: &[u8]) -> String {
 #[test]
 fn the_preview_ends_where_it_says_and_the_rest_follows_only_when_it_is_asked_for() {
     for (content, expected) in [
-        ("", "0; ieof\r\n\r\n"),
         ("abc", "3\r\nabc\r\n0; ieof\r\n\r\n"),
         ("abcd", "4\r\nabcd\r\n0; ieof\r\n\r\n"),
         ("abcde", "4\r\nabcd\r\n0\r\n\r\n1\r\ne\r\n0\r\n\r\n"),
@@ -70,6 +69,25 @@ fn the_preview_ends_where_it_says_and_the_rest_follows_only_when_it_is_asked_for
         assert_eq!(body(received.received()), expected);
         let head = String::from_utf8_lossy(received.received()).into_owned();
         assert!(head.contains("\r\nPreview: 4\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn empty_content_has_a_preview_only_if_its_length_is_unknown() {
+    for (content, has_preview, expected) in [
+        (Content::bytes(b""), false, "0\r\n\r\n"),
+        (Content::seekable(io::empty()), false, "0\r\n\r\n"),
+        (Content::reader(io::empty()).len(0), false, "0\r\n\r\n"),
+        (Content::reader(io::empty()), true, "0; ieof\r\n\r\n"),
+    ] {
+        let server = answering(|_| Script::new().send(CLEAN));
+        let scanner = previewing(&server).build().unwrap();
+        assert!(verdict(scanner.scan(content)).is_clean());
+        drop(scanner);
+        let received = server.finish().remove(0);
+        let text = String::from_utf8_lossy(received.received()).into_owned();
+        assert_eq!(text.contains("\r\nPreview: 4\r\n"), has_preview);
+        assert!(received.received().ends_with(expected.as_bytes()));
     }
 }
 
@@ -251,7 +269,7 @@ fn only_100_releases_the_rest() {
 
 #[test]
 fn a_100_behind_ieof_is_ignored_and_its_connection_not_used_again() {
-    for content in [&b""[..], b"abcd"] {
+    for content in [&b"a"[..], b"abcd"] {
         let script = Script::new().read_request().send(CONTINUE).send(CLEAN);
         let server = Server::scripted([script.hold()]).unwrap();
         let scanner = previewing(&server).build().unwrap();
@@ -288,11 +306,12 @@ fn a_100_before_the_preview_is_out_is_held_until_then() {
 }
 
 #[test]
-fn a_204_that_crosses_the_rest_may_be_one_to_the_preview_and_is_no_verdict() {
+fn a_204_before_the_rest_was_sent_is_an_early_response() {
     let together = [CONTINUE, CLEAN].concat();
     let script = Script::new().read_request().send(together).read_rest();
     let (result, server) = scan_with(script.hold(), b"abcde");
-    assert_eq!(violation(result), Violation::EarlyAnswer);
+    let early = Verdict::NotScanned(NotScanned::EarlyResponse);
+    assert_eq!(verdict(result), early);
     assert!(server.finish()[0].closed_by_client());
 }
 

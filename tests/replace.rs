@@ -111,7 +111,7 @@ fn content_streams_through_while_it_is_sent() {
 }
 
 #[test]
-fn a_206_is_put_together_from_the_answer_and_the_original() {
+fn a_206_is_put_together_and_its_connection_not_used_again() {
     for (body, extension, expected) in [
         ("HE", "; use-original-body=2", "HEllo"),
         ("", "; use-original-body=0", "hello"),
@@ -132,7 +132,9 @@ fn a_206_is_put_together_from_the_answer_and_the_original() {
             );
             assert_eq!(output, expected, "{extension}");
         }
-        assert_eq!(scanner.stats().connections_opened, 1);
+        // Its server may not have read the request, whose rest it would take for the next one.
+        let stats = scanner.stats();
+        assert_eq!((stats.connections_opened, stats.connections_idle), (2, 0));
         let mut output = Vec::new();
         let client = Client::new(&server.uri()).unwrap();
         let request = respmod().allow_206(true);

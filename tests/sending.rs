@@ -139,31 +139,58 @@ fn a_write_that_fails_is_a_lost_connection_if_nothing_says_why() {
     }
 }
 
+const EARLY: Verdict = Verdict::NotScanned(NotScanned::EarlyResponse);
+
 #[test]
-fn a_write_that_fails_behind_an_early_204_is_an_upload_nobody_saw() {
+fn early_204_found_after_a_failed_write_is_not_clean() {
     let played = Played::new([Ok(10), Err(ErrorKind::BrokenPipe)], [], [Ok(CLEAN)]);
-    assert_eq!(played.violation(), Violation::IncompleteUpload);
+    assert_eq!(*played.scan().unwrap().verdict(), EARLY);
 }
 
 #[test]
-fn what_comes_behind_an_early_204_tells_why_that_is_not_believed() {
-    for (behind, violation) in [
-        (Readable, Violation::TrailingBytes),
-        (Closed, Violation::IncompleteUpload),
-    ] {
-        let played = Played::new([Ok(10), Ok(10)], [Idle, Readable, behind], [Ok(CLEAN)]);
-        assert_eq!(played.violation(), violation);
+fn early_204_ends_the_upload_whatever_follows_it() {
+    for next in [Idle, Readable, Closed] {
+        let played = Played::new([Ok(10), Ok(10)], [Idle, Readable, next], [Ok(CLEAN)]);
+        assert_eq!(*played.scan().unwrap().verdict(), EARLY);
+        let left = played.0.lock().unwrap().writes.len();
+        assert_eq!(left, 1, "the second write");
     }
 }
 
 #[test]
-fn a_look_that_shows_what_cannot_be_read_yet_does_not_keep_the_request_from_being_sent() {
+fn early_204_that_ends_late_is_not_clean() {
+    for at in [1, 12, CLEAN.len() - 1] {
+        let (begin, end) = CLEAN.split_at(at);
+        let played = Played::new([Ok(10)], [Idle, Readable], [Ok(begin), Ok(end)]);
+        assert_eq!(*played.scan().unwrap().verdict(), EARLY, "{at}");
+    }
+}
+
+#[test]
+fn early_echo_is_not_clean() {
+    const ECHO: &str = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
+                        HTTP/1.1 200 OK\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    for at in [1, 20, 80, ECHO.len() - 1] {
+        let (begin, end) = ECHO.split_at(at);
+        for (look, is_clean) in [(Idle, true), (Readable, false)] {
+            let played = Played::new([Ok(10)], [Idle, look], [Ok(begin), Ok(end)]);
+            let scanner = played.scanner().allow_204(false).build().unwrap();
+            let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+            let expected = if is_clean { Verdict::Clean } else { EARLY };
+            assert_eq!(*report.verdict(), expected, "{at}");
+        }
+    }
+}
+
+#[test]
+fn early_part_of_a_record_does_not_stop_the_upload() {
     let played = Played::new(
         [Ok(10)],
         [Idle, Readable, Idle, Readable],
         [STALL.map(|_| ""), Ok(CLEAN)],
     );
-    assert!(played.scan().unwrap().verdict().is_clean());
+    assert_eq!(*played.scan().unwrap().verdict(), EARLY);
+    assert!(played.0.lock().unwrap().writes.is_empty());
 }
 
 /// A scan behind another one, with content that can be read only once.
@@ -223,9 +250,8 @@ fn trust_in_a_preview_needs_a_preview_that_was_seen() {
             let builder = played.scanner().preview(Preview::Limit(3));
             let scanner = builder.trust_preview(true).build().unwrap();
             let report = scanner.scan(Content::bytes(b"hello")).unwrap();
-            let only = Verdict::NotScanned(NotScanned::PreviewOnly);
             assert_eq!(report.verdict().is_clean(), expected, "{looks:?}");
-            assert!(expected || *report.verdict() == only, "{looks:?}");
+            assert!(expected || *report.verdict() == EARLY, "{looks:?}");
         }
     }
 }
@@ -307,7 +333,7 @@ fn a_reset_behind_an_answer_says_that_content_was_thrown_away_and_nothing_of_a_p
 fn an_early_204_before_the_end_of_the_connection_is_not_believed_and_a_due_one_is() {
     let early = [Idle, Readable, Idle, Closed];
     let played = Played::new([Ok(10)], early, [Ok(CLEAN)]);
-    assert_eq!(played.violation(), Violation::IncompleteUpload);
+    assert_eq!(*played.scan().unwrap().verdict(), EARLY);
     let due = Played::new([Ok(10)], [Idle, Idle, Closed], [Ok(CLEAN)]);
     assert!(due.scan().unwrap().verdict().is_clean());
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
+use super::output::write_all;
 use crate::error::ContentError;
 use crate::proto::chunk::{encode_chunk, encode_end, encode_last_chunk};
 use crate::proto::request::check_header;
@@ -149,7 +150,7 @@ impl<'a> Body<'a> {
             let skipped = usize::try_from(left_out).map_or(bytes.len(), |n| n.min(bytes.len()));
             left_out -= skipped as u64;
             let wanted = &bytes[skipped..];
-            output.write_all(wanted).map_err(crate::Error::Output)?;
+            write_all(output, wanted, &is_in_time)?;
             self.chunk.consume(self.chunk.filled);
             if has_ended {
                 return Ok(());

@@ -1,6 +1,7 @@
 //! Settings, and their defaults.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::circuit_breaker::{BreakerRules, CircuitBreaker};
@@ -226,6 +227,7 @@ impl Settings {
             pool: Pool::new(self.limits),
             options: OptionsCache::default(),
             breaker: CircuitBreaker::new(self.breaker),
+            lacks_engine: AtomicBool::new(false),
             counters,
             ledger: Arc::new(ledger),
         };

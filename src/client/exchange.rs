@@ -13,8 +13,8 @@
 //!
 //! - A preview (§4.5) stops the upload behind its last byte until the service has decided: `100 Continue`
 //!   asks for the rest, a final answer makes it unnecessary, and is then the answer to a complete request.
-//! - An early final answer stops the upload, unless it is a 204: that is believed only after all of the
-//!   content was sent, because it would otherwise call clean what nobody has seen.
+//! - An early final response stops the upload, also a 204: whoever responds before it has all of the
+//!   content has not looked at all of it, so such a 204 is never clean.
 //! - A failed write is followed by a read, because the reason is often already there (`404`, then close).
 //! - The end of the connection never ends an answer.
 
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::body::{Body, Next, Then};
 use super::outcome::{Answer, Failure, Trailing, protocol_error};
+use super::output::write_all;
 use super::progress::{Progress, Stage};
 use crate::error::{ContentError, DisconnectedError, Error, Phase, TimeoutError, Violation};
 use crate::net::connection::{CloseReason, Connection};
@@ -41,8 +42,7 @@ pub(crate) struct Exchange<'x> {
     pub(crate) reader: ResponseReader,
     /// Where the answer's body goes.
     pub(crate) output: &'x mut dyn Write,
-    /// What goes there is used, and not only looked at.
-    pub(crate) is_passed_on: bool,
+    pub(crate) pass_on: PassOn,
     pub(crate) timeouts: Timeouts,
     pub(crate) deadline: Deadline,
     /// Names the service in errors.
@@ -50,6 +50,38 @@ pub(crate) struct Exchange<'x> {
     /// The connection was used before, so what comes too early may be another request's answer.
     pub(crate) is_reused: bool,
     pub(crate) progress: Progress,
+}
+
+/// Which response bodies reach the caller's writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PassOn {
+    /// None: they are only looked at.
+    Nothing,
+    /// Those that can come with a verdict. The page of an error is withheld, so that another server can
+    /// still be asked.
+    Verdicts,
+    /// All but the page that asks for credentials: the caller may yet get another response.
+    Everything,
+}
+
+impl PassOn {
+    fn includes(self, response: &Response) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Verdicts => can_come_with_verdict(response),
+            Self::Everything => response.status() != 407,
+        }
+    }
+}
+
+/// Whether a verdict can be based on this response, and not only an error.
+fn can_come_with_verdict(response: &Response) -> bool {
+    match response.http_status() {
+        Some(400 | 401 | 500..) => false,
+        None | Some(100..=299 | 304) => matches!(response.status(), 200..=299 | 403),
+        // A page that refuses counts under any ICAP status.
+        Some(_) => true,
+    }
 }
 
 /// What an attempt to send leaves to do.
@@ -183,13 +215,6 @@ impl Exchange<'_> {
             if !self.progress.begun {
                 return Err(self.unsolicited(readiness));
             }
-            if self.reader.has_ended() {
-                // The answer was an early 204, and the upload goes on: see `sending`.
-                return Err(self.violation(match readiness {
-                    Readiness::Readable => Violation::TrailingBytes,
-                    _ => Violation::IncompleteUpload,
-                }));
-            }
             self.progress.answered_early = true;
             // It is there, so this does not wait, and what was said in time counts when time is up.
             let moved = self.progress.moved;
@@ -242,17 +267,14 @@ impl Exchange<'_> {
         }
         match self.sending() {
             Sending::Stops => Ok(Sending::Stops),
-            Sending::Continues if self.reader.has_ended() => {
-                Err(self.violation(Violation::IncompleteUpload))
-            }
             Sending::Continues => Err(self.disconnected(Phase::Write, write_error)),
         }
     }
 
-    /// Whether to go on sending: not for a complete answer, unless it is a 204, which speaks only of
-    /// content that was sent (RFC 3507's erratum on early responses: a client should finish).
+    /// Whether to go on sending: not after a complete response. RFC 3507's erratum on early responses says
+    /// that a client should finish if it wants to use the connection again; this one closes it.
     fn sending(&self) -> Sending {
-        if self.reader.has_ended() && !self.is_204() {
+        if self.reader.has_ended() {
             Sending::Stops
         } else {
             Sending::Continues
@@ -286,6 +308,14 @@ impl Exchange<'_> {
     fn feed(&mut self) -> Result<(), Error> {
         // What the service says behind what the caller could not take still counts.
         let mut written = Ok(());
+        let (deadline, service, timeouts) = (self.deadline, self.service, self.timeouts);
+        let is_in_time = || match deadline.left() {
+            Some(_) => Ok(()),
+            // The caller's writer took the time, so the server was not waited for.
+            None => Err(deadline
+                .timeout_error(service, Phase::Read, &timeouts, Duration::ZERO)
+                .into()),
+        };
         loop {
             let (used, event) = match self.reader.feed(self.connection.unread()) {
                 Ok(step) => step,
@@ -293,10 +323,10 @@ impl Exchange<'_> {
             };
             let is_done = matches!(event, Event::NeedsMore | Event::End);
             let (is_continue, is_head) = (event == Event::Interim(100), event == Event::Head);
-            // The page that asks for credentials is not the caller's, who may yet get an answer.
-            let is_wanted = self.status() != Some(407) && written.is_ok();
-            if let (Event::Body(data), true) = (event, is_wanted) {
-                written = self.output.write_all(data).map_err(Error::Output);
+            let response = self.reader.response();
+            let is_wanted = response.is_some_and(|response| self.pass_on.includes(response));
+            if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
+                written = write_all(self.output, data, is_in_time);
                 // The time the caller's writer took is not the server's.
                 self.progress.moved = Instant::now();
             }
@@ -325,7 +355,8 @@ impl Exchange<'_> {
                 && matches!(response.http_status(), None | Some(100..=299 | 304))
         };
         let is_early = self.progress.final_early || !self.progress.is_due();
-        if self.is_passed_on && self.is_reused && is_early && response.is_some_and(is_content) {
+        let is_passed_on = self.pass_on != PassOn::Nothing;
+        if is_passed_on && self.is_reused && is_early && response.is_some_and(is_content) {
             return Err(self.violation(Violation::EarlyAnswer));
         }
         Ok(())
@@ -355,15 +386,13 @@ impl Exchange<'_> {
     /// What is behind a complete answer to a complete request? Nothing may be: it would be taken for
     /// the next answer. A lone line end is odd, but RFC 9112 §9.2 knows it from robust clients.
     fn look_behind(&mut self) -> Result<Option<Trailing>, Error> {
+        // On a connection that was used before, what came before the last byte of this request was
+        // written may be the late response to the previous request.
+        if self.is_reused && self.progress.final_early && self.is_204() {
+            return Err(self.violation(Violation::EarlyAnswer));
+        }
         if !self.progress.request_written {
             return Ok(None);
-        }
-        // On a connection that was used before, what came before the last byte of this request was
-        // written may be the late answer to the one before; and where a preview was sent, it may be
-        // the decision on that, which crossed the rest.
-        let is_ambiguous = self.is_reused || self.progress.stage == Stage::Rest;
-        if is_ambiguous && self.progress.final_early && self.is_204() {
-            return Err(self.violation(Violation::EarlyAnswer));
         }
         match self.connection.readiness() {
             // A failure is the connection's and not the answer's, which is complete.
@@ -429,10 +458,13 @@ impl Exchange<'_> {
     fn close_reason(&mut self, trailing: Option<&Trailing>) -> Option<CloseReason> {
         let response = self.reader.response()?;
         let asked_for = usize::from(self.progress.stage == Stage::Rest);
+        let is_about_preview = matches!(self.progress.stage, Stage::Preview | Stage::Decision);
         if !self.progress.request_written {
             Some(CloseReason::RequestUnfinished)
         } else if self.progress.answered_early {
             Some(CloseReason::EarlyAnswer)
+        } else if response.status() == 206 && !is_about_preview {
+            Some(CloseReason::PartialContent)
         } else if trailing.is_some() {
             Some(CloseReason::StrayBytes)
         } else if response.asks_to_close() {

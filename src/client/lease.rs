@@ -164,8 +164,8 @@ impl Reply {
         self.answer
     }
 
-    /// The answer contradicts itself: its connection is not used again.
-    pub(crate) fn distrust(self) {
-        self.lease.connection.close(CloseReason::Contradiction);
+    /// Closes the connection, whatever the exchange left it like.
+    pub(crate) fn close(self, reason: CloseReason) {
+        self.lease.connection.close(reason);
     }
 }

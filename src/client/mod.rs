@@ -9,19 +9,21 @@ pub(crate) mod exchange;
 pub(crate) mod lease;
 pub(crate) mod options_cache;
 pub(crate) mod outcome;
+mod output;
 mod progress;
 pub(crate) mod stats;
 
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
 use circuit_breaker::{Admission, CircuitBreaker, Rejection};
 use credentials::Credentials;
-use exchange::Exchange;
+use exchange::{Exchange, PassOn};
 use lease::{Lease, Reply};
 use options_cache::{Known, OptionsCache, Unnegotiated};
 use outcome::{Answer, Failure, protocol_error};
@@ -36,7 +38,7 @@ use crate::net::pool::Pool;
 use crate::net::stream::Connect;
 use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
-use crate::proto::options::ServiceOptions;
+use crate::proto::options::{ServiceOptions, says_no_engine};
 use crate::proto::reader::ResponseReader;
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
@@ -77,6 +79,8 @@ struct Shared {
     pool: Arc<Pool>,
     options: OptionsCache,
     breaker: CircuitBreaker,
+    /// The last state tag that was seen says that the server has no engine.
+    lacks_engine: AtomicBool,
     counters: Arc<Counters>,
     ledger: Arc<dyn Ledger>,
 }
@@ -96,8 +100,7 @@ pub(crate) struct Delivery<'d> {
     pub(crate) request: &'d Request,
     pub(crate) content: &'d mut dyn Outgoing,
     pub(crate) output: &'d mut dyn Write,
-    /// What goes there is used, and not only looked at.
-    pub(crate) is_passed_on: bool,
+    pub(crate) pass_on: PassOn,
     /// Bytes the answer's body may have.
     pub(crate) answer_limit: u64,
     pub(crate) deadline: Deadline,
@@ -152,7 +155,7 @@ impl Client {
             request,
             content: &mut body,
             output,
-            is_passed_on: true,
+            pass_on: PassOn::Everything,
             answer_limit: self.shared.answer_limit,
             deadline,
             admission: None,
@@ -260,6 +263,33 @@ impl Client {
         self.shared.options.saw_istag(istag, known);
     }
 
+    /// Whether the server has no engine, going by the state tag of `response`; where it has none, by the
+    /// tag of the options and by the one seen last.
+    pub(crate) fn lacks_engine(
+        &self,
+        response: &Response,
+        options: Option<&ServiceOptions>,
+    ) -> bool {
+        match response.istag() {
+            Some(istag) => says_no_engine(&istag),
+            None => {
+                let offered = options.and_then(ServiceOptions::istag);
+                let last = self.shared.lacks_engine.load(Ordering::Relaxed);
+                last || offered.is_some_and(says_no_engine)
+            }
+        }
+    }
+
+    /// Remembers what the state tag of a response says about the engine.
+    fn note_engine(&self, response: &Response) {
+        if let Some(istag) = response.istag() {
+            let lacks_engine = says_no_engine(&istag);
+            self.shared
+                .lacks_engine
+                .store(lacks_engine, Ordering::Relaxed);
+        }
+    }
+
     fn fetch_options(
         &self,
         deadline: Deadline,
@@ -269,7 +299,7 @@ impl Client {
             request: &Request::options(),
             content: &mut Body::none(),
             output: &mut io::sink(),
-            is_passed_on: false,
+            pass_on: PassOn::Nothing,
             answer_limit: MAX_OPTIONS_BODY,
             deadline,
             admission,
@@ -369,7 +399,7 @@ impl Client {
         let exchange = Exchange {
             reader: ResponseReader::new(delivery.request.method(), delivery.answer_limit),
             output: &mut *delivery.output,
-            is_passed_on: delivery.is_passed_on,
+            pass_on: delivery.pass_on,
             timeouts: self.shared.timeouts,
             deadline: delivery.deadline,
             service: self.name(),
@@ -378,6 +408,7 @@ impl Client {
             progress: Progress::start(preview.is_some()),
         };
         let answer = exchange.run(out, first, body)?;
+        self.note_engine(&answer.response);
         Ok(Reply { answer, lease })
     }
 
@@ -425,6 +456,7 @@ fn unexpected(answer: &Answer, request: &Request) -> Option<Violation> {
     match answer.response.status() {
         _ if answer.trailing.is_some() => Some(Violation::TrailingBytes),
         204 if !allowed_204 => Some(Violation::Unexpected204),
+        204 if answer.is_early => Some(Violation::EarlyAnswer),
         206 if !request.allows_206() => Some(Violation::Unexpected206),
         _ => None,
     }

@@ -140,6 +140,8 @@ pub(crate) enum CloseReason {
     RequestUnfinished,
     /// The answer began before the request was completely written.
     EarlyAnswer,
+    /// A 206 came outside a preview.
+    PartialContent,
     /// Bytes came behind the answer.
     StrayBytes,
     /// The peer said `Connection: close`.
@@ -150,6 +152,8 @@ pub(crate) enum CloseReason {
     Odd,
     /// What the answer says is contradictory.
     Contradiction,
+    /// Its server has no engine.
+    NoEngine,
     /// Bytes came while nothing was asked.
     IdleBytes,
     /// The peer closed or reset it while it was idle.
@@ -163,15 +167,17 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Failed,
         Self::RequestUnfinished,
         Self::EarlyAnswer,
+        Self::PartialContent,
         Self::StrayBytes,
         Self::PeerAsked,
         Self::PeerClosed,
         Self::Odd,
         Self::Contradiction,
+        Self::NoEngine,
         Self::IdleBytes,
         Self::IdleClosed,
         Self::IdleTimeout,
@@ -185,11 +191,15 @@ impl CloseReason {
             Self::Failed => "the exchange failed",
             Self::RequestUnfinished => "the answer was complete before the request was",
             Self::EarlyAnswer => "the answer began before the request was completely written",
+            Self::PartialContent => {
+                "a 206 came outside a preview, so the server may not have read the request"
+            }
             Self::StrayBytes => "bytes came behind the answer",
             Self::PeerAsked => "the peer asked to close",
             Self::PeerClosed => "the peer closed it behind the answer",
             Self::Odd => "the peer sent something odd",
             Self::Contradiction => "the answer contradicts itself",
+            Self::NoEngine => "the server has no engine",
             Self::IdleBytes => "bytes came while nothing was asked",
             Self::IdleClosed => "the peer closed it while it was idle",
             Self::IdleTimeout => "it was idle for too long",

@@ -74,6 +74,11 @@ impl ServiceOptions {
             is_framed: headers.get("Encapsulated").is_some(),
             warnings,
         };
+        if options.istag().is_some_and(says_no_engine) {
+            let warning = "ISTag: the server has no anti-virus engine, so it scans nothing; start the engine, \
+                           then restart the server";
+            options.warnings.push(warning.to_owned());
+        }
         if options.has_ambiguous_transfer() {
             let warning = "Transfer-Preview, -Ignore, -Complete: not exactly one of them has *";
             options.warnings.push(warning.to_owned());
@@ -224,6 +229,12 @@ impl ServiceOptions {
 }
 
 /// The number in the only field of that name; two fields contradict each other even if they agree.
+/// Whether a state tag is the one that c-icap makes of an empty list of engines: it holds the base64 of
+/// the MD5 of nothing. c-icap that was started without its engine responds 204 to everything.
+pub(crate) fn says_no_engine(istag: &str) -> bool {
+    istag.contains("1B2M2Y8AsgTpgAmY7PhCfg")
+}
+
 fn number_of(headers: Headers<'_>, name: &str, warnings: &mut Vec<String>) -> Option<u64> {
     let mut fields = headers.get_all(name);
     let field = fields.next()?;

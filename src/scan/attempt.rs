@@ -9,13 +9,15 @@ use super::digest::{Digest, Returned};
 use super::evidence::Evidence;
 use super::observed::Observed;
 use super::report::Report;
-use super::verdict::{NoVerdict, Sent, Verdict, decide, from_evidence};
+use super::verdict::{NoVerdict, NotScanned, Sent, Verdict, decide, from_evidence};
 use crate::client::body::Outgoing;
 use crate::client::circuit_breaker::Admission;
 use crate::client::endpoints::{Done, Unsuccessful};
+use crate::client::exchange::PassOn;
 use crate::client::outcome::{Answer, Failure, protocol_error};
 use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
+use crate::net::connection::CloseReason;
 use crate::net::deadline::Deadline;
 use crate::proto::http_head::{self, start_line};
 use crate::proto::limits::ANSWER_BODY_ALLOWANCE;
@@ -107,7 +109,11 @@ impl<'c> Scan<'c> {
         let mut delivery = Delivery {
             request: &request,
             content: &mut self.content,
-            is_passed_on: self.returned.is_wanted(),
+            pass_on: if self.returned.is_wanted() {
+                PassOn::Verdicts
+            } else {
+                PassOn::Nothing
+            },
             output: &mut self.returned,
             answer_limit: self.answer_limit,
             deadline: self.deadline,
@@ -120,10 +126,12 @@ impl<'c> Scan<'c> {
         };
         saw(&reply.answer.response);
         let is_success = reply.answer.is_success();
-        let value = self.judge(&reply.answer, &request, options, client.name())?;
-        // Nothing was found in what the service calls unmodified, or one of the two is not true.
-        if value.status() == Some(204) && value.verdict().is_contradicted() {
-            reply.distrust();
+        let value = self.judge(&reply.answer, &request, options, client)?;
+        if *value.verdict() == Verdict::NotScanned(NotScanned::NoEngine) {
+            reply.close(CloseReason::NoEngine);
+        } else if value.status() == Some(204) && value.verdict().is_contradicted() {
+            // Nothing was found in what the service calls unmodified, or one of the two is not true.
+            reply.close(CloseReason::Contradiction);
         } else {
             let answer = reply.settle(client);
             self.complete(client, &answer, value.verdict())?;
@@ -149,9 +157,12 @@ impl<'c> Scan<'c> {
         let can_complete = !self.returned.is_wanted() || self.content.is_repeatable();
         let offers_206 = options.is_none_or(ServiceOptions::allows_206);
         let asked_for = options.map(|options| self.about.asked_for(options));
-        let request = self.request.clone();
+        let request = self.request.clone().allow_204(self.rules.allow_204);
+        // c-icap sends an empty preview back; and a 204 to a preview is allowed whatever `Allow` says.
+        let has_preview = self.rules.allow_204 && self.length != Some(0);
+        let preview = self.rules.preview.size(name, options);
         Ok(request
-            .preview(self.rules.preview.size(name, options))
+            .preview(preview.filter(|_| has_preview))
             .allow_206(self.rules.allow_206 && offers_206 && can_complete)
             .allow_trailers(options.is_some_and(ServiceOptions::allows_trailers))
             .add_headers(&asked_for.unwrap_or_default()))
@@ -163,18 +174,21 @@ impl<'c> Scan<'c> {
         answer: &Answer,
         request: &Request,
         options: Option<&ServiceOptions>,
-        service: &str,
+        client: &Client,
     ) -> Result<Report, Error> {
+        let service = client.name();
         let response = &answer.response;
         let sent = Sent {
             is_complete: answer.request_complete,
             answers_preview: answer.answers_preview,
-            // One that came before the preview was there has not seen it.
-            trusts_preview: self.rules.trust_preview && !answer.is_early && answer.content_sent > 0,
+            trusts_preview: self.rules.trust_preview && answer.content_sent > 0,
+            is_early: answer.is_early,
+            lacks_engine: client.lacks_engine(response, options),
             allowed_204: request.allows_204(),
             allowed_206: request.allows_206(),
             length: self.length.unwrap_or(answer.content_sent),
-            offers_204: options.is_none_or(|options| offers_204(options, response)),
+            offers_204: request.allows_204()
+                && options.is_none_or(|options| offers_204(options, response)),
             is_echoed: is_same_message(request, response)
                 && *self.content.digest() == self.returned.digest,
             has_trailing: answer.trailing.is_some(),

@@ -58,6 +58,7 @@ impl ScannerBuilder {
                 method: None,
                 preview: Preview::Off,
                 trust_preview: false,
+                allow_204: true,
                 allow_206: false,
                 negotiate: true,
             },
@@ -142,6 +143,20 @@ impl ScannerBuilder {
     /// answers so for a virus behind the first bytes of a GIF.
     pub fn trust_preview(mut self, trust: bool) -> Self {
         self.rules.trust_preview = trust;
+        self
+    }
+
+    /// Whether the service may respond 204 instead of sending clean content back (RFC 3507 §4.6).
+    /// Default: true.
+    ///
+    /// With `false` content is [`Clean`](crate::Verdict::Clean) only if exactly the bytes that were sent
+    /// come back; a 204 is an error, and no [preview](Self::preview) is sent. That shows what a 204 hides:
+    /// a server that lost a part of the content before it was scanned, as c-icap does when its disk is full.
+    /// It costs as much to receive as to send, and a service that sends back what it does not scan (too
+    /// large, of a type that it skips) cannot be told from one that found nothing: take it only where the
+    /// service scans every type and size.
+    pub fn allow_204(mut self, allow: bool) -> Self {
+        self.rules.allow_204 = allow;
         self
     }
 

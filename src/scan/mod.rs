@@ -66,6 +66,7 @@ struct Rules {
     method: Option<Method>,
     preview: Preview,
     trust_preview: bool,
+    allow_204: bool,
     allow_206: bool,
     negotiate: bool,
 }

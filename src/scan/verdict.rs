@@ -38,7 +38,7 @@ impl Verdict {
     pub(crate) fn is_contradicted(&self) -> bool {
         let is_agreed = matches!(
             self,
-            Self::Clean | Self::NotScanned(NotScanned::PreviewOnly)
+            Self::Clean | Self::NotScanned(NotScanned::PreviewOnly | NotScanned::EarlyResponse)
         );
         !is_agreed
     }
@@ -236,6 +236,10 @@ pub(crate) struct Sent {
     pub(crate) offers_204: bool,
     /// What came back is what was sent: byte for byte the content, in a message of the same kind.
     pub(crate) is_echoed: bool,
+    /// The response began before all of the content was written.
+    pub(crate) is_early: bool,
+    /// What is known of the server says that it has no engine.
+    pub(crate) lacks_engine: bool,
     /// Bytes came behind the answer.
     pub(crate) has_trailing: bool,
 }
@@ -258,9 +262,11 @@ pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerd
         return Err(NoVerdict::Violation(Violation::TrailingBytes));
     }
     match response.status() {
+        204 if sent.lacks_engine => Ok(Verdict::NotScanned(NotScanned::NoEngine)),
         204 if !sent.allowed_204 && !sent.answers_preview => {
             Err(NoVerdict::Violation(Violation::Unexpected204))
         }
+        204 if sent.is_early => Ok(Verdict::NotScanned(NotScanned::EarlyResponse)),
         204 if sent.answers_preview && !sent.is_complete => Ok(if sent.trusts_preview {
             Verdict::Clean
         } else {
@@ -311,6 +317,12 @@ fn from_http(response: &Response, sent: &Sent) -> Verdict {
         original_from: response.use_original_body(),
     });
     match response.http_status() {
+        _ if is_echo(response, sent) && sent.lacks_engine => {
+            Verdict::NotScanned(NotScanned::NoEngine)
+        }
+        _ if is_echo(response, sent) && sent.is_early => {
+            Verdict::NotScanned(NotScanned::EarlyResponse)
+        }
         // Without a status it is a request that came back (REQMOD).
         None | Some(200..=299) if is_echo(response, sent) && !sent.offers_204 => Verdict::Clean,
         // Also under the status of an error page that was sent.
@@ -359,6 +371,8 @@ mod tests {
         length: 5,
         offers_204: true,
         is_echoed: false,
+        is_early: false,
+        lacks_engine: false,
         has_trailing: false,
     };
 

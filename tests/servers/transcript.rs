@@ -201,6 +201,9 @@ fn hindrance(why: &NotScanned) -> String {
         NotScanned::ServiceError { status, .. } => format!("service error {status}"),
         NotScanned::Pending => "pending".to_owned(),
         NotScanned::PreviewOnly => "preview only".to_owned(),
+        NotScanned::EarlyResponse => "early response".to_owned(),
+        NotScanned::NoEngine => "no engine".to_owned(),
+        NotScanned::Truncated => "truncated".to_owned(),
         other => panic!("a reason that the transcripts do not know: {other}"),
     }
 }

@@ -298,7 +298,8 @@ fn returned() -> Vec<Conversation> {
         Conversation::new("a_part_of_it", percent_mode, "modified: 2"),
         Conversation::new("an_empty_head", empty_head, "error: EmptyHttpHead").closing(),
         Conversation::new("partial_content", &partial, "modified: 3")
-            .with(|builder| builder.allow_206(true)),
+            .with(|builder| builder.allow_206(true))
+            .closing(),
         Conversation::new(
             "partial_content_nobody_allowed",
             &partial,
@@ -386,7 +387,7 @@ fn long() -> Vec<Conversation> {
         Conversation::new("long_continued", CLEAN, "clean")
             .of(&[b'x'; 150_000])
             .continued(),
-        Conversation::new("early_clean", CLEAN, "clean").early(),
+        Conversation::new("early_clean", CLEAN, "not scanned: EarlyResponse").early(),
         Conversation::new("early_infected", infected("Eicar-Test-Signature"), FOUND).early(),
         Conversation::new("early_404", close, "error: status 404").early(),
         Conversation::new("early_modified", echoed, "modified: 5").early(),

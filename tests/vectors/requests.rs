@@ -14,7 +14,7 @@ pub(crate) const REQUESTS: &[(&str, fn())] = &[
     ("K08", an_empty_read_is_no_last_chunk),
     ("K09", content_that_fails_is_not_completed),
     ("K10", content_of_another_length_is_not_completed),
-    ("K11", an_empty_file_ends_in_its_preview),
+    ("K11", an_empty_file_is_sent_without_a_preview),
     ("K12", a_file_of_the_previews_length_ends_in_it),
     ("K13", one_byte_more_waits_to_be_asked_for),
     ("K14", no_chunk_but_the_last_has_an_extension),
@@ -127,13 +127,15 @@ fn content_of_another_length_is_not_completed() {
     }
 }
 
-fn an_empty_file_ends_in_its_preview() {
+fn an_empty_file_is_sent_without_a_preview() {
     for preview in [Preview::Limit(0), Preview::Limit(1024)] {
-        let (received, outcome) = sent(Content::bytes(b""), preview);
-        assert_eq!(
-            (body(&received), outcome.as_str()),
-            ("0; ieof\r\n\r\n", "clean")
-        );
+        for (content, expected) in [
+            (Content::bytes(b""), "0\r\n\r\n"),
+            (Content::reader(std::io::empty()), "0; ieof\r\n\r\n"),
+        ] {
+            let (received, outcome) = sent(content, preview);
+            assert_eq!((body(&received), outcome.as_str()), (expected, "clean"));
+        }
     }
 }
 
