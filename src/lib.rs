@@ -35,6 +35,8 @@
 //!      the verdict table:  infection evidence, on any status ────────────► Infected
 //!                          words for a limit or for what is locked ──────► NotScanned(ServiceLimit, Unscannable)
 //!                          words that refuse, or a 403 ──────────────────► Blocked
+//!                          a state tag that means "no engine" ───────────► NotScanned(NoEngine)
+//!                          204 before all of the content was sent ───────► NotScanned(EarlyResponse)
 //!                          204 to all of the content ────────────────────► Clean
 //!                          204 to a preview of a part of it ─────────────► NotScanned(PreviewOnly)
 //!                          the same content back, no 204 offered ────────► Clean
@@ -51,6 +53,11 @@
 //! - **A 200 is not clean.** It says that content follows, not that it was looked at. Servers send
 //!   unscanned files back as 200: too large, of a type they skip, or, with the usual defaults of
 //!   c-icap, an infected file of which they return the first 5% and no infection header.
+//! - **An early 204 is not clean.** A server that responds before it has all of the content has not scanned
+//!   it; c-icap that was started without its engine does so. The upload stops, and the
+//!   [next server](ScannerBuilder::endpoint) is asked. This is seen only where the response arrives before the
+//!   last byte is written, and "written" means taken by the kernel, which takes megabytes on a fast network:
+//!   smaller content can be gone before an early response is there. That none was seen proves nothing.
 //! - **No preview is sent** unless one is [asked for](ScannerBuilder::preview). Servers answer a preview
 //!   with 204 because of what they saw of it: because they do not scan PDF, for example. That speaks of a
 //!   part of the file and is [`NotScanned::PreviewOnly`].
@@ -69,16 +76,19 @@
 //!   the [next server](ScannerBuilder::endpoint) or fail at once: otherwise each file would park a thread for a
 //!   timeout. After 1 s one scan tries the server again; see [`suspension`](ScannerBuilder::suspension).
 //! - **`OPTIONS` is no health check.** A server whose engine is down may answer it as always, and call
-//!   everything clean. Scan something that must be found, for example EICAR, from time to time.
+//!   everything clean. That is known only of c-icap that was started without its engine, by its state tag:
+//!   [`NotScanned::NoEngine`]. Scan something that must be found, for example EICAR, from time to time.
 //!
 //! # Rules that are never broken
 //!
 //! The sources refer to these by number.
 //!
 //! - **R1** No false clean. [`Verdict::Clean`] comes only from a complete, valid 204 to a completely
-//!   written request or, from a service that does not offer 204, from exactly the content that was
-//!   sent (compared by length and keyed hash) under an HTTP 2xx head, or behind the very request line
-//!   that was sent (REQMOD). Never from the end of a connection, a timeout, an unknown status, an empty
+//!   written request, whose first byte came after the last byte of content was written; or, from a service
+//!   that does not offer 204 or was not [allowed](ScannerBuilder::allow_204) it, from exactly the content that
+//!   was sent (compared by length and keyed hash) under an HTTP 2xx head, or after the very request line
+//!   that was sent (REQMOD). What is known against it counts: a response that began early, a state tag that
+//!   means "no engine". Never from the end of a connection, a timeout, an unknown status, an empty
 //!   answer or a default; from a 204 to a preview only if it was all of the content, or if the caller
 //!   [trusts it](ScannerBuilder::trust_preview).
 //! - **R2** Evidence only worsens. Infection headers count on every status, in the ICAP head, in the

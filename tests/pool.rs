@@ -747,6 +747,50 @@ fn an_options_answer_that_always_shows_another_istag_does_not_cost_one_per_scan(
 }
 
 #[test]
+fn another_tag_on_each_response_costs_an_options_a_minute() {
+    let responses = AtomicUsize::new(0);
+    let server = tagged(move |_| format!("tag {}", responses.fetch_add(1, SeqCst)));
+    let clock = ManualClock::new();
+    let builder = Scanner::builder(&server.uri()).clock(clock.clone());
+    let scanner = builder.build().unwrap();
+    let options_sent = || {
+        for _ in 0..50 {
+            scan_clean(&scanner);
+        }
+        scanner.stats().options_sent
+    };
+    assert_eq!(options_sent(), 2);
+    clock.advance(Duration::from_millis(59_999));
+    assert_eq!(options_sent(), 2);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(options_sent(), 3);
+}
+
+#[test]
+fn echo_under_another_tag_is_not_clean_and_the_report_says_why() {
+    let responses = AtomicUsize::new(0);
+    let server = Server::answering(move |request| {
+        let tag = format!("ISTag: \"{}\"\r\n", responses.fetch_add(1, SeqCst));
+        let response = match request.method() {
+            "OPTIONS" => {
+                b"ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nEncapsulated: null-body=0\r\n\r\n".to_vec()
+            }
+            _ => echo("HTTP/1.1 200 OK\r\n\r\n", b"hello"),
+        };
+        let response = String::from_utf8(response).unwrap();
+        Script::new().send(response.replacen("OK\r\n", &format!("OK\r\n{tag}"), 1))
+    });
+    let server = server.unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    let report = scanner.scan(hello()).unwrap();
+    assert_eq!(*report.verdict(), Verdict::NotScanned(NotScanned::Echoed));
+    assert!(report.advice().unwrap().contains("allow_204(false)"));
+    let builder = Scanner::builder(&server.uri()).allow_204(false);
+    let report = builder.build().unwrap().scan(hello()).unwrap();
+    assert!(report.verdict().is_clean() && report.advice().is_none());
+}
+
+#[test]
 fn many_threads_never_get_each_others_verdict() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(&server.uri()).unwrap();

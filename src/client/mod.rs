@@ -260,7 +260,8 @@ impl Client {
 
     /// An answer showed this tag; see [`OptionsCache::saw_istag`].
     pub(crate) fn saw_istag(&self, istag: &str, known: &Known) {
-        self.shared.options.saw_istag(istag, known);
+        let now = self.shared.clock.now();
+        self.shared.options.saw_istag(istag, known, now);
     }
 
     /// Whether the server has no engine, going by the state tag of `response`; where it has none, by the

@@ -10,6 +10,10 @@ use crate::proto::options::ServiceOptions;
 /// Tags that are remembered: a few servers behind one address have one each.
 const REMEMBERED_TAGS: usize = 8;
 
+/// How long the options are kept, at least, after a new tag made them be fetched again. A service whose
+/// every response has another tag must not cost an `OPTIONS` a scan.
+const TAG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The last answer to `OPTIONS`.
 #[derive(Debug, Default)]
 pub(crate) struct OptionsCache {
@@ -22,6 +26,8 @@ struct State {
     cached: Option<Cached>,
     /// The tags last seen, in answers to `OPTIONS` and in others, the newest last.
     istags: VecDeque<String>,
+    /// When a new tag last made the options be fetched again, or will.
+    tag_changed: Option<Instant>,
     is_fetching: bool,
     /// How many fetches have ended.
     fetches: u64,
@@ -97,16 +103,19 @@ impl OptionsCache {
     }
 
     /// An answer showed this tag (RFC 3507 §4.7). If it is a new one, the service may offer something
-    /// else by now, so what came of the fetch that `known` came from holds no longer.
+    /// else by now, so what came of the fetch that `known` came from holds no longer; or, if a new tag had
+    /// that effect less than a minute ago, only until that minute is over.
     ///
     /// Some tags that were seen before are remembered: there are services whose `OPTIONS` always show
     /// another tag than their scans, and several servers behind one address show their own in turn.
     /// Neither must cost an `OPTIONS` a scan.
-    pub(crate) fn saw_istag(&self, istag: &str, known: &Known) {
+    pub(crate) fn saw_istag(&self, istag: &str, known: &Known, now: Instant) {
         let mut state = self.lock();
         let is_current = state.fetches == known.fetch;
         if is_current && state.is_new(istag) {
-            state.cached = None;
+            let last = state.tag_changed;
+            let due = last.and_then(|last| last.checked_add(TAG_INTERVAL));
+            state.expire(due.unwrap_or(now), now);
         }
     }
 
@@ -116,6 +125,18 @@ impl OptionsCache {
 }
 
 impl State {
+    /// The options hold until `at` at most, because a new tag was seen.
+    fn expire(&mut self, at: Instant, now: Instant) {
+        let holds_longer = |cached: &&mut Cached| cached.expires.is_none_or(|end| at < end);
+        if at <= now {
+            self.cached = None;
+            self.tag_changed = Some(now);
+        } else if let Some(cached) = self.cached.as_mut().filter(holds_longer) {
+            cached.expires = Some(at);
+            self.tag_changed = Some(at);
+        }
+    }
+
     fn holds(&self, now: Instant) -> bool {
         let holds = |cached: &Cached| cached.expires.is_none_or(|at| now < at);
         self.cached.as_ref().is_some_and(holds)

@@ -200,8 +200,10 @@ impl<'c> Scan<'c> {
                 protocol_error(service, violation, seen)
             }
         })?;
-        let sent = answer.content_sent;
-        Ok(Report::new(verdict, Some(response), sent, service))
+        let is_retagged = sent.offers_204 && options.is_some_and(ServiceOptions::excludes_204);
+        let is_echoed = verdict == Verdict::NotScanned(NotScanned::Echoed);
+        let report = Report::new(verdict, Some(response), answer.content_sent, service);
+        Ok(report.with_advice((is_echoed && is_retagged).then_some(ANOTHER_TAG)))
     }
 
     /// Puts the part of the content that a 206 refers to behind what came, if anyone wants it, and if it
@@ -248,6 +250,11 @@ impl<'c> Scan<'c> {
         Ok(done(Report::too_large(limit, content_sent, service)))
     }
 }
+
+/// Why content that came back is not clean although the options have no 204.
+const ANOTHER_TAG: &str = "the service's OPTIONS response does not offer 204, but it has another state tag \
+    (ISTag) than this response, so it may offer 204 by now; if the service sends back what it found clean, \
+    do not allow 204 (`allow_204(false)`)";
 
 /// Whether the service can answer 204, so that content it sends back is content it passed over.
 ///

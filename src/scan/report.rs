@@ -15,6 +15,7 @@ pub struct Report {
     bytes_sent: u64,
     elapsed: Duration,
     service: String,
+    advice: Option<&'static str>,
 }
 
 impl Report {
@@ -53,6 +54,13 @@ impl Report {
         &self.service
     }
 
+    /// What to change so that the next scan comes to a verdict, where that is known: a sentence for
+    /// whoever configures the scanner.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.advice
+    }
+
     pub(super) fn new(
         verdict: Verdict,
         response: Option<&Response>,
@@ -66,7 +74,13 @@ impl Report {
             bytes_sent,
             elapsed: Duration::ZERO,
             service: service.to_owned(),
+            advice: None,
         }
+    }
+
+    pub(super) fn with_advice(mut self, advice: Option<&'static str>) -> Self {
+        self.advice = advice;
+        self
     }
 
     /// Of content that no service was asked about, or not to its end.

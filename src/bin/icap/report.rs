@@ -90,7 +90,11 @@ impl Entry {
             Verdict::Infected(threats) => (Outcome::Infected, Some(threats.to_string())),
             Verdict::Blocked(blocked) => (Outcome::Blocked, Some(blocked.to_string())),
             Verdict::Modified(modified) => (Outcome::Modified, Some(modified.to_string())),
-            Verdict::NotScanned(why) => (Outcome::NotScanned, Some(why.to_string())),
+            Verdict::NotScanned(why) => {
+                let advice = report.advice().map(|advice| format!(" ({advice})"));
+                let detail = format!("{why}{}", advice.unwrap_or_default());
+                (Outcome::NotScanned, Some(detail))
+            }
             unknown => (Outcome::NotScanned, Some(unknown.to_string())),
         };
         let threats = match verdict {
