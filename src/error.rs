@@ -275,6 +275,8 @@ pub struct StatusError {
     pub(crate) service: String,
     pub(crate) code: u16,
     pub(crate) reason: String,
+    /// It was a 503 while others had connections: there may be room for this one later.
+    pub(crate) has_room_later: bool,
 }
 
 impl StatusError {
@@ -449,6 +451,7 @@ mod tests {
                 service: "icap://av.example/scan".into(),
                 code,
                 reason: String::new(),
+                has_room_later: false,
             })
         };
         assert_eq!(

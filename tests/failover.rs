@@ -278,22 +278,6 @@ fn suspension_names_the_innermost_cause() {
 }
 
 #[test]
-fn a_503_is_a_short_pause_at_once() {
-    let (server, fails, asked) = switched("503 Service overloaded");
-    let clock = ManualClock::new();
-    let scanner = Scanner::builder(&server.uri())
-        .clock(clock.clone())
-        .build()
-        .unwrap();
-    assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(503));
-    assert!(matches!(scanner.scan(hello()), Err(Error::Suspended(_))));
-    assert_eq!(asked.load(SeqCst), 1);
-    fails.store(false, SeqCst);
-    clock.advance(Duration::from_millis(500));
-    assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
-}
-
-#[test]
 fn a_slow_reader_of_the_caller_does_not_suspend_the_server() {
     struct Fails;
     impl Read for Fails {

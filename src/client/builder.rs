@@ -57,6 +57,15 @@ macro_rules! connection_settings {
             self
         }
 
+        /// Bounds waiting in line for a connection to a server that has as many as it may have, or
+        /// that sends 503 because it has too many. Default: the connect timeout.
+        ///
+        /// A scan then goes on to the next server. It is no failure of this one.
+        pub fn wait_timeout(mut self, timeout: Duration) -> Self {
+            self.settings.timeouts.wait = Some(timeout);
+            self
+        }
+
         /// Bounds the whole, from waiting for a connection to the last byte of the answer, `OPTIONS`
         /// included where it is asked first; `None` is no bound. Default: 300 s.
         ///
@@ -100,7 +109,11 @@ macro_rules! connection_settings {
         /// Default: `None`. The server's own `Max-Connections` counts as well, and the smaller one
         /// wins.
         ///
-        /// Who comes beyond it waits in line, first come, first served, within the deadline.
+        /// A caller beyond it waits in line, first come, first served, for the
+        /// [wait timeout](Self::wait_timeout) and within the deadline.
+        ///
+        /// A server that sends 503 while it serves others has fewer places than that (RFC 3507 §4.3.3). Its
+        /// limit is then one less than what ran, and grows again by one for each second of success.
         pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
             self.settings.limits.max_connections = connections.into();
             self
@@ -153,6 +166,7 @@ impl Default for Settings {
                 connect: DEFAULT_TIMEOUT,
                 read: DEFAULT_TIMEOUT,
                 write: DEFAULT_TIMEOUT,
+                wait: None,
             },
             deadline: Some(DEFAULT_DEADLINE),
             headers: Vec::new(),
@@ -179,12 +193,14 @@ impl Settings {
             connect,
             read,
             write,
+            wait,
         } = self.timeouts;
         let zero = Some(Duration::ZERO);
         let is_zero = [
             ("connect_timeout", Some(connect) == zero),
             ("read_timeout", Some(read) == zero),
             ("write_timeout", Some(write) == zero),
+            ("wait_timeout", wait == zero),
             ("deadline", self.deadline == zero),
             ("suspend_after", self.breaker.after == 0),
             ("max_connections", self.limits.max_connections == Some(0)),

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::Client;
+use super::call::Call;
 use super::circuit_breaker::{Admission, Failure};
 use super::stats::{Counters, Suspended, count};
 use crate::error::{Error, InputError, InvalidInput, Phase, Violation};
 use crate::net::clock::Clock;
+use crate::net::deadline::Deadline;
 
 /// The servers, the first being the preferred one.
 #[derive(Debug)]
@@ -57,7 +59,8 @@ impl Endpoints {
     /// error.
     pub(crate) fn try_each<T>(
         &self,
-        mut attempt: impl FnMut(&Client, &Admission<'_>) -> Result<Done<T>, Unsuccessful>,
+        deadline: Deadline,
+        mut attempt: impl FnMut(&Client, &Call<'_>) -> Result<Done<T>, Unsuccessful>,
     ) -> Result<T, Error> {
         let mut unscanned = None;
         let mut failed = None;
@@ -73,10 +76,11 @@ impl Endpoints {
             if failed.is_some() || unscanned.is_some() {
                 count(&self.counters.failovers);
             }
-            match attempt(client, &admission) {
+            let call = Call::new(deadline, admission);
+            match attempt_while_full(client, &call, &mut attempt) {
                 Ok(done) => {
                     if done.is_success {
-                        self.succeeded(client, admission);
+                        self.succeeded(client, call);
                     }
                     if !done.asks_next {
                         return Ok(done.value);
@@ -85,7 +89,7 @@ impl Endpoints {
                 }
                 Err(unsuccessful) => {
                     let can_repeat = unsuccessful.can_repeat;
-                    let error = self.blame(client, admission, unsuccessful);
+                    let error = self.blame(client, call, unsuccessful);
                     if !can_repeat || !asks_next_server(&error) {
                         return unscanned.ok_or(error);
                     }
@@ -131,8 +135,8 @@ impl Endpoints {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    fn succeeded(&self, client: &Client, admission: Admission<'_>) {
-        if let Some(since) = admission.succeeded() {
+    fn succeeded(&self, client: &Client, call: Call<'_>) {
+        if let Some(since) = call.into_admission().and_then(Admission::succeeded) {
             let outage = self.clock.now().saturating_duration_since(since);
             let name = client.name();
             log::info!("{name}: used again after {} ms", outage.as_millis());
@@ -140,30 +144,56 @@ impl Endpoints {
     }
 
     /// Remembers what an attempt says about its server; returns the error.
-    fn blame(&self, client: &Client, admission: Admission<'_>, failed: Unsuccessful) -> Error {
+    fn blame(&self, client: &Client, call: Call<'_>, failed: Unsuccessful) -> Error {
         let Unsuccessful {
             error, is_shared, ..
         } = failed;
         // Those who waited for another's timeout have waited too: each is a thread that was parked.
         let is_counted = !is_shared || error.is_timeout();
-        if let Some(failure) = failure_of(&error).filter(|_| is_counted) {
-            let (why, now) = (error.with_causes(), self.clock.now());
-            if let Some(wait) = admission.failed(failure, &why, now) {
-                client.forget_options();
-                let name = client.name();
-                log::warn!("{name}: suspended for {} ms: {why}", wait.as_millis());
+        match (failure_of(&error), call.into_admission()) {
+            (Some(failure), Some(admission)) if is_counted => {
+                let (why, now) = (error.with_causes(), self.clock.now());
+                if let Some(wait) = admission.failed(failure, &why, now) {
+                    client.forget_options();
+                    let name = client.name();
+                    log::warn!("{name}: suspended for {} ms: {why}", wait.as_millis());
+                }
             }
-        } else if error.status().is_some_and(|status| status < 400) {
-            self.succeeded(client, admission);
+            _ => {}
         }
         error
     }
+}
+
+/// An attempt, and another one each time the server turns it away because it is full of others.
+fn attempt_while_full<T>(
+    client: &Client,
+    call: &Call<'_>,
+    attempt: &mut impl FnMut(&Client, &Call<'_>) -> Result<Done<T>, Unsuccessful>,
+) -> Result<Done<T>, Unsuccessful> {
+    loop {
+        match attempt(client, call) {
+            Err(failed)
+                if failed.can_repeat
+                    && has_room_later(&failed.error)
+                    && client.wait_in_line(call).is_some() =>
+            {
+                log::debug!("{}: stands in line again: {}", client.name(), failed.error);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn has_room_later(error: &Error) -> bool {
+    matches!(error, Error::Status(error) if error.has_room_later)
 }
 
 /// How the server failed: it is not there, does not answer in time, breaks off, or reports a failure of
 /// its own. What the caller, its deadline or other callers took is no failure of the server (rule R10).
 fn failure_of(error: &Error) -> Option<Failure> {
     match error {
+        Error::Status(error) if error.has_room_later => None,
         Error::Status(error) if error.code() == 503 => Some(Failure::Overload),
         Error::Status(error) => (error.code() >= 500).then_some(Failure::Refusal),
         Error::Timeout(error) => {
@@ -182,7 +212,11 @@ fn failure_of(error: &Error) -> Option<Failure> {
     }
 }
 
-/// Whether another server may do better.
+/// Whether another server may do better: this one failed, is suspended, or has no room.
 fn asks_next_server(error: &Error) -> bool {
-    failure_of(error).is_some() || matches!(error, Error::Suspended(_))
+    match error {
+        Error::Timeout(error) if error.phase() == Phase::Checkout => true,
+        Error::Suspended(_) => true,
+        error => failure_of(error).is_some() || has_room_later(error),
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::circuit_breaker::Admission;
+use super::call::Call;
 use super::outcome::Answer;
 use super::stats::count;
 use crate::error::{ConnectError, Error, Phase};
@@ -29,18 +29,13 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// A connection that is idle and proves it, or a new one.
-    pub(crate) fn take(
-        client: &Client,
-        fresh: bool,
-        deadline: &Deadline,
-        admission: Option<&Admission<'_>>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn take(client: &Client, fresh: bool, call: &Call<'_>) -> Result<Self, Error> {
         let shared = &client.shared;
-        let Some((permit, idle)) = shared.pool.acquire(fresh, || deadline.left()) else {
-            return Err(client.timed_out(Phase::Checkout, deadline));
+        let Some((permit, idle)) = shared.pool.acquire(fresh, || client.wait_in_line(call)) else {
+            return Err(client.timed_out(Phase::Checkout, &call.deadline));
         };
         // While this one waited in line, others may have found out that the server is gone.
-        if let Some(rejection) = admission.and_then(Admission::overtaken) {
+        if let Some(rejection) = call.overtaken() {
             if let Some(idle) = idle {
                 permit.check_in(idle.connection, idle.since);
             }
@@ -65,7 +60,7 @@ impl Lease {
                 Some(reason) => connection.close(reason),
             }
         }
-        let connection = connect(client, deadline)?;
+        let connection = connect(client, &call.deadline)?;
         Ok(Self {
             connection,
             permit,
@@ -77,12 +72,7 @@ impl Lease {
 impl Lease {
     /// Looks once more, after the caller's reader took its time: what happened to an idle connection
     /// meanwhile is no reason to lose content that cannot be read again.
-    pub(crate) fn renew(
-        mut self,
-        client: &Client,
-        deadline: &Deadline,
-        admission: Option<&Admission<'_>>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn renew(mut self, client: &Client, call: &Call<'_>) -> Result<Self, Error> {
         if !self.is_reused {
             return Ok(self);
         }
@@ -91,9 +81,17 @@ impl Lease {
             Some(reason) => {
                 self.connection.close(reason);
                 drop(self.permit);
-                Self::take(client, true, deadline, admission)
+                Self::take(client, true, call)
             }
         }
+    }
+}
+
+impl Lease {
+    /// The server has no room for it; see [`Permit::had_no_room`].
+    fn had_no_room(self, now: Instant) -> bool {
+        self.connection.close(CloseReason::ServerFull);
+        self.permit.had_no_room(now)
     }
 }
 
@@ -154,14 +152,29 @@ pub(crate) struct Reply {
 impl Reply {
     /// The answer makes sense: gives the connection back if the exchange left it clean.
     pub(crate) fn settle(self, client: &Client) -> Answer {
-        let Lease {
-            connection, permit, ..
-        } = self.lease;
-        match self.answer.close_reason {
-            None => permit.check_in(connection, client.shared.clock.now()),
-            Some(reason) => connection.close(reason),
+        let Self { answer, lease } = self;
+        let now = client.shared.clock.now();
+        if answer.is_success() {
+            lease.permit.succeeded(now);
         }
-        self.answer
+        match answer.close_reason {
+            _ if answer.response.status() == 503 => {
+                lease.had_no_room(now);
+            }
+            None => lease.permit.check_in(lease.connection, now),
+            Some(reason) => lease.connection.close(reason),
+        }
+        answer
+    }
+
+    /// The answer is no use: closes its connection. Returns the error, which of a 503 says whether other
+    /// callers had connections (RFC 3507 §4.3.3).
+    pub(crate) fn reject(self, client: &Client, mut error: Error) -> Error {
+        if let Error::Status(error) = &mut error {
+            error.has_room_later =
+                error.code == 503 && self.lease.had_no_room(client.shared.clock.now());
+        }
+        error
     }
 
     /// Closes the connection, whatever the exchange left it like.

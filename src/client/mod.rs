@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod builder;
+pub(crate) mod call;
 pub(crate) mod circuit_breaker;
 pub(crate) mod credentials;
 pub(crate) mod endpoints;
@@ -21,7 +22,8 @@ use std::time::Duration;
 
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
-use circuit_breaker::{Admission, CircuitBreaker, Rejection};
+use call::Call;
+use circuit_breaker::{CircuitBreaker, Rejection};
 use credentials::Credentials;
 use exchange::{Exchange, PassOn};
 use lease::{Lease, Reply};
@@ -103,9 +105,7 @@ pub(crate) struct Delivery<'d> {
     pub(crate) pass_on: PassOn,
     /// Bytes the answer's body may have.
     pub(crate) answer_limit: u64,
-    pub(crate) deadline: Deadline,
-    /// Whoever waits for a connection is told if the server is suspended meanwhile.
-    pub(crate) admission: Option<&'d Admission<'d>>,
+    pub(crate) call: &'d Call<'d>,
     /// Whether what came of an answer must not be thrown away for another attempt (rule R2).
     pub(crate) must_keep: fn(Option<&Response>, &[u8]) -> bool,
 }
@@ -131,7 +131,7 @@ impl Client {
     ///
     /// [`Error::Status`] if the answer is not 200, and everything an exchange can fail with.
     pub fn options(&self) -> Result<ServiceOptions, Error> {
-        self.fetch_options(self.start(), None)
+        self.fetch_options(&Call::new(self.start(), None))
     }
 
     /// Sends a request and reads the answer, whose body goes to `output` while it arrives, even while
@@ -150,15 +150,14 @@ impl Client {
         output: &mut impl Write,
     ) -> Result<Response, Error> {
         let mut body = body.into();
-        let deadline = self.start();
+        let call = Call::new(self.start(), None);
         let mut delivery = Delivery {
             request,
             content: &mut body,
             output,
             pass_on: PassOn::Everything,
             answer_limit: self.shared.answer_limit,
-            deadline,
-            admission: None,
+            call: &call,
             must_keep: |_, _| false,
         };
         let reply = self
@@ -169,7 +168,7 @@ impl Client {
             return Err(protocol_error(self.name(), violation, seen));
         }
         let answer = reply.settle(self);
-        self.complete(&answer, &deadline, &mut body, output)?;
+        self.complete(&answer, &call.deadline, &mut body, output)?;
         Ok(answer.response)
     }
 
@@ -211,6 +210,11 @@ impl Client {
         &self.shared.uri
     }
 
+    /// Stands in line for a connection; how long that may still take.
+    pub(crate) fn wait_in_line(&self, call: &Call<'_>) -> Option<Duration> {
+        call.wait_in_line(self.shared.timeouts.wait())
+    }
+
     /// The service as errors name it.
     pub(crate) fn name(&self) -> &str {
         &self.shared.name
@@ -227,23 +231,19 @@ impl Client {
     }
 
     /// What the service offers, from the cache while that holds.
-    pub(crate) fn negotiated(
-        &self,
-        deadline: Deadline,
-        admission: &Admission<'_>,
-    ) -> Result<Known, Unnegotiated> {
+    pub(crate) fn negotiated(&self, call: &Call<'_>) -> Result<Known, Unnegotiated> {
         let fetch = || {
-            let options = self.fetch_options(deadline, Some(admission))?;
+            let options = self.fetch_options(call)?;
             for warning in options.warnings() {
                 log::warn!("{}: odd OPTIONS answer: {warning}", self.name());
             }
             Ok(options)
         };
         let now = self.shared.clock.now();
-        match self.shared.options.get(now, || deadline.left(), fetch) {
+        match self.shared.options.get(now, || call.deadline.left(), fetch) {
             Some(known) => known,
             None => Err(Unnegotiated {
-                error: self.timed_out(Phase::Read, &deadline),
+                error: self.timed_out(Phase::Read, &call.deadline),
                 is_shared: true,
             }),
         }
@@ -291,19 +291,14 @@ impl Client {
         }
     }
 
-    fn fetch_options(
-        &self,
-        deadline: Deadline,
-        admission: Option<&Admission<'_>>,
-    ) -> Result<ServiceOptions, Error> {
+    fn fetch_options(&self, call: &Call<'_>) -> Result<ServiceOptions, Error> {
         let mut delivery = Delivery {
             request: &Request::options(),
             content: &mut Body::none(),
             output: &mut io::sink(),
             pass_on: PassOn::Nothing,
             answer_limit: MAX_OPTIONS_BODY,
-            deadline,
-            admission,
+            call,
             must_keep: |_, _| false,
         };
         let reply = self
@@ -321,10 +316,12 @@ impl Client {
         }
         if response.status() != 200 {
             // The connection is closed: a 204, for example, is another request's answer.
-            return Err(status_error(self.name(), response));
+            let error = status_error(self.name(), response);
+            return Err(reply.reject(self, error));
         }
         let options = ServiceOptions::from_response(response);
         reply.settle(self);
+        call.is_served();
         self.shared
             .pool
             .set_service_limit(options.max_connections());
@@ -385,14 +382,14 @@ impl Client {
         let head = self.encode(delivery.request, delivery.content);
         let mut out = head.map_err(Failure::before)?;
         // Before the content is begun: a reader can go on to another server if this one is not there.
-        let lease = Lease::take(self, fresh, &delivery.deadline, delivery.admission);
+        let lease = Lease::take(self, fresh, delivery.call);
         let lease = lease.map_err(Failure::before)?;
         let content_failed = |error: ContentError| Failure::before(error.into());
         let body = delivery.content.begin().map_err(content_failed)?;
         let preview = delivery.request.preview_size().filter(|_| body.is_some());
         let mut body = body.preview(preview);
         let first = body.encode_next(&mut out).map_err(content_failed)?;
-        let lease = lease.renew(self, &delivery.deadline, delivery.admission);
+        let lease = lease.renew(self, delivery.call);
         let mut lease = lease.map_err(Failure::before)?;
         if delivery.request.method() == Method::Options {
             count(&self.shared.counters.options_sent);
@@ -402,7 +399,7 @@ impl Client {
             output: &mut *delivery.output,
             pass_on: delivery.pass_on,
             timeouts: self.shared.timeouts,
-            deadline: delivery.deadline,
+            deadline: delivery.call.deadline,
             service: self.name(),
             is_reused: lease.is_reused,
             connection: &mut lease.connection,
@@ -469,6 +466,7 @@ pub(crate) fn status_error(service: &str, response: &Response) -> Error {
         service,
         code,
         reason,
+        has_room_later: false,
     }
     .into()
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Phase, TimeLimit};
+use crate::error::{Error, TimeLimit};
 use crate::proto::options::ServiceOptions;
 
 /// Tags that are remembered: a few servers behind one address have one each.
@@ -177,15 +177,10 @@ impl State {
     }
 }
 
-/// Whether a failure is one for all who waited. That one caller's own time was over, or that it stood
-/// in line for too long, is not: then the next one fetches.
+/// Whether a failure is one for all who waited. That one caller's own time was over is not: then the
+/// next one fetches.
 fn is_shareable(failure: &Error) -> bool {
-    match failure {
-        Error::Timeout(error) => {
-            error.limit() != TimeLimit::Deadline && error.phase() != Phase::Checkout
-        }
-        _ => true,
-    }
+    !matches!(failure, Error::Timeout(error) if error.limit() == TimeLimit::Deadline)
 }
 
 /// A fetch under way. However it ends, also by a panic, the others do not wait for ever.

@@ -78,6 +78,8 @@ impl fmt::Display for Phase {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimeLimit {
+    /// `wait_timeout`: for a connection, while the server has as many as it may have.
+    WaitTimeout,
     /// `connect_timeout`: all addresses together.
     ConnectTimeout,
     /// `write_timeout`: no progress in either direction while sending.
@@ -91,6 +93,7 @@ pub enum TimeLimit {
 impl fmt::Display for TimeLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::WaitTimeout => "wait timeout",
             Self::ConnectTimeout => "connect timeout",
             Self::WriteTimeout => "write timeout",
             Self::ReadTimeout => "read timeout",

@@ -162,12 +162,14 @@ pub(crate) enum CloseReason {
     IdleTimeout,
     /// There are enough idle ones, or more than the service wants.
     NoRoom,
+    /// The server turned it away because there are too many.
+    ServerFull,
     /// It was idle when the last clone of its scanner was dropped.
     PoolDropped,
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Failed,
         Self::RequestUnfinished,
         Self::EarlyAnswer,
@@ -182,6 +184,7 @@ impl CloseReason {
         Self::IdleClosed,
         Self::IdleTimeout,
         Self::NoRoom,
+        Self::ServerFull,
         Self::PoolDropped,
     ];
 
@@ -204,6 +207,7 @@ impl CloseReason {
             Self::IdleClosed => "the peer closed it while it was idle",
             Self::IdleTimeout => "it was idle for too long",
             Self::NoRoom => "there are enough idle connections",
+            Self::ServerFull => "the server has too many connections",
             Self::PoolDropped => "nobody will use it any more",
         }
     }

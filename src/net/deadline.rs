@@ -14,6 +14,14 @@ pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     pub(crate) read: Duration,
     pub(crate) write: Duration,
+    /// For a place in the line of a full server; the connect timeout unless it is set.
+    pub(crate) wait: Option<Duration>,
+}
+
+impl Timeouts {
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait.unwrap_or(self.connect)
+    }
 }
 
 /// When an exchange must be over.
@@ -57,9 +65,8 @@ impl Deadline {
         let over = self.at.is_some_and(|at| Instant::now() >= at);
         let (limit, after) = match (phase, self.limit.filter(|_| over)) {
             (_, Some(deadline)) => (TimeLimit::Deadline, deadline),
-            (Phase::Checkout | Phase::Connect, None) => {
-                (TimeLimit::ConnectTimeout, timeouts.connect)
-            }
+            (Phase::Checkout, None) => (TimeLimit::WaitTimeout, timeouts.wait()),
+            (Phase::Connect, None) => (TimeLimit::ConnectTimeout, timeouts.connect),
             (Phase::Write, None) => (TimeLimit::WriteTimeout, timeouts.write),
             (Phase::Read, None) => (TimeLimit::ReadTimeout, timeouts.read),
         };
@@ -83,6 +90,7 @@ mod tests {
         connect: Duration::from_secs(1),
         read: Duration::from_secs(2),
         write: Duration::from_secs(3),
+        wait: Some(Duration::from_secs(4)),
     };
 
     #[test]
@@ -106,6 +114,7 @@ mod tests {
     #[test]
     fn the_error_names_the_limit_that_ran_out() {
         for (phase, limit, after) in [
+            (Phase::Checkout, TimeLimit::WaitTimeout, TIMEOUTS.wait()),
             (Phase::Connect, TimeLimit::ConnectTimeout, TIMEOUTS.connect),
             (Phase::Read, TimeLimit::ReadTimeout, TIMEOUTS.read),
             (Phase::Write, TimeLimit::WriteTimeout, TIMEOUTS.write),

@@ -40,7 +40,22 @@ struct State {
     last_ticket: Ticket,
     /// What the service allows.
     service_limit: Option<usize>,
+    /// What the server turned out to have room for.
+    found_limit: Option<FoundLimit>,
+    /// How many callers were given a place so far.
+    acquired: u64,
 }
+
+/// A limit that the server did not announce but showed: it grows again by one for each second of
+/// success.
+#[derive(Debug, Clone, Copy)]
+struct FoundLimit {
+    connections: usize,
+    changed: Instant,
+}
+
+/// How long the server must do well until it is trusted with one connection more.
+const GROWTH: Duration = Duration::from_secs(1);
 
 type Ticket = u64;
 
@@ -101,9 +116,13 @@ impl Pool {
                 None
             };
             if let Some(idle) = taken {
+                state.acquired += 1;
+                let mut permit = Permit::new(self);
+                permit.began_with = state.in_use();
+                permit.acquired = state.acquired;
                 state.leave(ticket);
                 drop(state);
-                return Some((Permit::new(self), idle));
+                return Some((permit, idle));
             }
             let Some(left) = left() else {
                 state.leave(ticket);
@@ -128,7 +147,8 @@ impl Pool {
     }
 
     fn limit(&self, state: &State) -> usize {
-        let limits = [self.limits.max_connections, state.service_limit];
+        let found = state.found_limit.map(|found| found.connections);
+        let limits = [self.limits.max_connections, state.service_limit, found];
         let least = limits.into_iter().flatten().min();
         // A limit of none would be a service nobody can use.
         least.unwrap_or(usize::MAX).max(1)
@@ -143,8 +163,7 @@ impl Pool {
 impl State {
     /// An idle connection, or none and a place for one.
     fn take(&mut self, fresh: bool, limit: usize) -> Option<Option<Idle>> {
-        let in_use = self.open - self.idle.len();
-        if in_use < limit && (!fresh || self.open >= limit) {
+        if self.in_use() < limit && (!fresh || self.open >= limit) {
             if let Some(idle) = self.idle.pop() {
                 return Some(Some(idle));
             }
@@ -153,6 +172,20 @@ impl State {
             self.open += 1;
             None
         })
+    }
+
+    fn in_use(&self) -> usize {
+        self.open - self.idle.len()
+    }
+
+    /// The server had no room for one of `ran` connections.
+    fn lower_limit(&mut self, ran: usize, now: Instant) {
+        let found = self.found_limit.map(|found| found.connections);
+        let least = ran.saturating_sub(1).max(1);
+        self.found_limit = Some(FoundLimit {
+            connections: found.map_or(least, |found| found.min(least)),
+            changed: now,
+        });
     }
 
     fn line_up(&mut self) -> Ticket {
@@ -180,6 +213,10 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Permit {
     pool: Arc<Pool>,
+    /// Connections in use when it was given out, this one included.
+    began_with: usize,
+    /// Which one it is, of all that were given out.
+    acquired: u64,
     is_given_back: bool,
 }
 
@@ -187,6 +224,8 @@ impl Permit {
     fn new(pool: &Arc<Pool>) -> Self {
         Self {
             pool: Arc::clone(pool),
+            began_with: 0,
+            acquired: 0,
             is_given_back: false,
         }
     }
@@ -226,6 +265,43 @@ impl Permit {
     }
 }
 
+impl Permit {
+    /// The server works: after a while, one connection more may be tried.
+    pub(crate) fn succeeded(&self, now: Instant) {
+        let mut state = self.pool.lock();
+        if let Some(found) = &mut state.found_limit {
+            if now.saturating_duration_since(found.changed) >= GROWTH {
+                found.connections = found.connections.saturating_add(1);
+                found.changed = now;
+                state.wake_first();
+            }
+        }
+    }
+
+    /// Gives the place back of a connection that the server had no room for, and that is closed. If
+    /// other callers had connections meanwhile, the limit becomes one less than that, and idle
+    /// connections make room. Returns whether there can be room for this caller later: not if it was
+    /// alone.
+    pub(crate) fn had_no_room(mut self, now: Instant) -> bool {
+        let mut state = self.pool.lock();
+        let ran = state.in_use().max(self.began_with);
+        let was_alone = ran == 1 && state.acquired == self.acquired;
+        if ran > 1 {
+            state.lower_limit(ran, now);
+        }
+        let closed = self.pool.places(state.idle.drain(..));
+        self.is_given_back = true;
+        state.open -= 1;
+        state.wake_first();
+        drop(state);
+        let made_room = !closed.is_empty();
+        for (idle, _place) in closed {
+            idle.connection.close(CloseReason::NoRoom);
+        }
+        made_room || !was_alone
+    }
+}
+
 /// Gives the place back.
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -247,35 +323,4 @@ impl fmt::Debug for Pool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn those_who_wait_are_served_in_the_order_they_came() {
-        const WAITING: usize = 8;
-        let pool = Pool::new(PoolLimits {
-            max_idle: 0,
-            max_connections: Some(1),
-            idle_timeout: Duration::ZERO,
-        });
-        let forever = || Some(Duration::from_secs(60));
-        let (first, _) = pool.acquire(false, forever).unwrap();
-        let served = Mutex::new(Vec::new());
-        thread::scope(|scope| {
-            for caller in 0..WAITING {
-                let (pool, served) = (&pool, &served);
-                scope.spawn(move || {
-                    // The place is held until it is noted who has it.
-                    let _place = pool.acquire(false, forever).unwrap();
-                    served.lock().unwrap().push(caller);
-                });
-                while pool.lock().line.len() <= caller {
-                    thread::yield_now();
-                }
-            }
-            drop(first);
-        });
-        assert_eq!(*served.lock().unwrap(), Vec::from_iter(0..WAITING));
-        assert_eq!(pool.lock().open, 0);
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use super::observed::Observed;
 use super::report::Report;
 use super::verdict::{NoVerdict, NotScanned, Sent, Verdict, decide, from_evidence};
 use crate::client::body::Outgoing;
-use crate::client::circuit_breaker::Admission;
+use crate::client::call::Call;
 use crate::client::endpoints::{Done, Unsuccessful};
 use crate::client::exchange::PassOn;
 use crate::client::outcome::{Answer, Failure, protocol_error};
@@ -69,17 +69,17 @@ impl<'c> Scan<'c> {
     pub(super) fn on(
         &mut self,
         client: &Client,
-        admission: &Admission<'_>,
+        call: &Call<'_>,
     ) -> Result<Done<Report>, Unsuccessful> {
         let negotiate = self.rules.negotiate;
-        let known = negotiate.then(|| client.negotiated(self.deadline, admission));
+        let known = negotiate.then(|| client.negotiated(call));
         let known = known.transpose().map_err(|failed| Unsuccessful {
             error: failed.error,
             can_repeat: self.can_repeat(),
             is_shared: failed.is_shared,
         })?;
         let options = known.as_ref().map(|known| &*known.options);
-        let answered = self.ask(client, admission, options, |response| {
+        let answered = self.ask(client, call, options, |response| {
             if let (Some(known), Some(istag)) = (&known, response.istag()) {
                 client.saw_istag(&istag, known);
             }
@@ -100,7 +100,7 @@ impl<'c> Scan<'c> {
     fn ask(
         &mut self,
         client: &Client,
-        admission: &Admission<'_>,
+        call: &Call<'_>,
         options: Option<&ServiceOptions>,
         saw: impl Fn(&Response),
     ) -> Result<Done<Report>, Error> {
@@ -116,8 +116,7 @@ impl<'c> Scan<'c> {
             },
             output: &mut self.returned,
             answer_limit: self.answer_limit,
-            deadline: self.deadline,
-            admission: Some(admission),
+            call,
             must_keep: |response, fragment| Evidence::of_parts(response, fragment).is_some(),
         };
         let reply = match client.exchange(&mut delivery) {
@@ -126,7 +125,10 @@ impl<'c> Scan<'c> {
         };
         saw(&reply.answer.response);
         let is_success = reply.answer.is_success();
-        let value = self.judge(&reply.answer, &request, options, client)?;
+        let value = match self.judge(&reply.answer, &request, options, client) {
+            Ok(value) => value,
+            Err(error) => return Err(reply.reject(client, error)),
+        };
         if *value.verdict() == Verdict::NotScanned(NotScanned::NoEngine) {
             reply.close(CloseReason::NoEngine);
         } else if value.status() == Some(204) && value.verdict().is_contradicted() {

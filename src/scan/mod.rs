@@ -195,7 +195,7 @@ impl Scanner {
             return Ok(Report::too_large(limit, 0, service).finish(began));
         }
         let mut scan = Scan::new(*rules, content, length, *max_size, output, deadline)?;
-        let report = endpoints.try_each(|client, admission| scan.on(client, admission))?;
+        let report = endpoints.try_each(deadline, |client, call| scan.on(client, call))?;
         Ok(report.finish(began))
     }
 }

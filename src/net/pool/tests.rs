@@ -1,0 +1,101 @@
+use super::*;
+
+#[test]
+fn those_who_wait_are_served_in_the_order_they_came() {
+    const WAITING: usize = 8;
+    let pool = Pool::new(PoolLimits {
+        max_idle: 0,
+        max_connections: Some(1),
+        idle_timeout: Duration::ZERO,
+    });
+    let forever = || Some(Duration::from_secs(60));
+    let (first, _) = pool.acquire(false, forever).unwrap();
+    let served = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for caller in 0..WAITING {
+            let (pool, served) = (&pool, &served);
+            scope.spawn(move || {
+                // The place is held until it is noted who has it.
+                let _place = pool.acquire(false, forever).unwrap();
+                served.lock().unwrap().push(caller);
+            });
+            while pool.lock().line.len() <= caller {
+                thread::yield_now();
+            }
+        }
+        drop(first);
+    });
+    assert_eq!(*served.lock().unwrap(), Vec::from_iter(0..WAITING));
+    assert_eq!(pool.lock().open, 0);
+}
+
+fn unlimited() -> Arc<Pool> {
+    Pool::new(PoolLimits {
+        max_idle: 9,
+        max_connections: None,
+        idle_timeout: Duration::ZERO,
+    })
+}
+
+/// Takes what places there are, up to `most`.
+fn take(pool: &Arc<Pool>, most: usize) -> Vec<Permit> {
+    let acquire = || pool.acquire(false, || None).map(|(permit, _)| permit);
+    std::iter::from_fn(acquire).take(most).collect()
+}
+
+#[test]
+fn no_room_lowers_the_limit_to_one_less_than_ran() {
+    let (pool, now) = (unlimited(), Instant::now());
+    let mut permits = take(&pool, 8);
+    for left in [7, 6, 5] {
+        assert!(permits.remove(0).had_no_room(now));
+        assert_eq!(pool.limit(&pool.lock()), left);
+        assert!(take(&pool, 1).is_empty());
+    }
+    // What is told late says nothing about fewer connections than ran then.
+    let late = permits.pop().unwrap();
+    permits.clear();
+    assert!(late.had_no_room(now));
+    assert_eq!(take(&pool, 9).len(), 5);
+}
+
+#[test]
+fn limit_is_never_less_than_one_connection() {
+    let (pool, now) = (unlimited(), Instant::now());
+    for _ in 0..3 {
+        let mut permits = take(&pool, 2);
+        permits.remove(0).had_no_room(now);
+        drop(permits);
+        assert_eq!(take(&pool, 9).len(), 1);
+    }
+}
+
+#[test]
+fn no_room_for_a_caller_alone_is_no_reason_to_wait() {
+    let (pool, now) = (unlimited(), Instant::now());
+    assert!(!take(&pool, 1).remove(0).had_no_room(now));
+    assert_eq!(take(&pool, 9).len(), 9, "the limit stays");
+    // Others came and went meanwhile; how many they were is not known.
+    let permit = take(&pool, 1).remove(0);
+    take(&pool, 2).clear();
+    assert!(permit.had_no_room(now));
+    assert_eq!(take(&pool, 9).len(), 9);
+}
+
+#[test]
+fn limit_grows_by_one_for_each_second_of_success() {
+    let (pool, mut now) = (unlimited(), Instant::now());
+    let mut permits = take(&pool, 3);
+    permits.remove(0).had_no_room(now);
+    for limit in [2, 3, 4] {
+        assert_eq!(pool.limit(&pool.lock()), limit);
+        permits[0].succeeded(now + GROWTH - Duration::from_millis(1));
+        assert_eq!(pool.limit(&pool.lock()), limit);
+        now += GROWTH;
+        permits[0].succeeded(now);
+        permits[0].succeeded(now);
+    }
+    // A long time without a scan is no success.
+    permits[0].succeeded(now + 100 * GROWTH);
+    assert_eq!(pool.limit(&pool.lock()), 6);
+}

@@ -1,0 +1,326 @@
+//! A server that has no room for another connection: scans wait for a place or go on to another server,
+//! and it is not suspended for that.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server};
+use icap_client::{Content, Error, Phase, Scanner, TimeLimit};
+
+const FULL: &str = "ICAP/1.0 503 Service overloaded\r\n\r\n";
+
+const SLOTS: usize = 4;
+
+/// How long a scan takes.
+const TAKES: Duration = Duration::from_millis(10);
+
+fn hello() -> Content<'static> {
+    Content::bytes(b"hello")
+}
+
+/// A server that scans so many requests at a time, and answers 503 to more.
+fn with_request_slots() -> (Server, Arc<AtomicUsize>) {
+    let (running, refused) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&refused);
+    let server = Server::answering(move |request| {
+        if request.method() == "OPTIONS" {
+            return Script::new().send(OPTIONS_ANSWER);
+        }
+        let is_full = running.fetch_add(1, SeqCst) >= SLOTS;
+        if is_full {
+            count.fetch_add(1, SeqCst);
+        } else {
+            // This is the scan.
+            thread::sleep(TAKES);
+        }
+        running.fetch_sub(1, SeqCst);
+        Script::new().send(if is_full { FULL } else { CLEAN })
+    });
+    (server.unwrap(), refused)
+}
+
+/// A server that has so many connections at a time, idle ones included. It answers 503 on more, and
+/// closes them.
+struct ConnectionSlots {
+    uri: String,
+    refused: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl ConnectionSlots {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            uri: format!("icap://{}/scan", listener.local_addr().unwrap()),
+            refused: Arc::default(),
+            is_over: Arc::default(),
+        };
+        let (refused, is_over) = (Arc::clone(&server.refused), Arc::clone(&server.is_over));
+        let open = Arc::new(AtomicUsize::new(0));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if is_over.load(SeqCst) {
+                    return;
+                }
+                let is_full = open.fetch_add(1, SeqCst) >= SLOTS;
+                refused.fetch_add(usize::from(is_full), SeqCst);
+                let open = Arc::clone(&open);
+                thread::spawn(move || {
+                    serve(stream.unwrap(), is_full);
+                    open.fetch_sub(1, SeqCst);
+                });
+            }
+        });
+        server
+    }
+}
+
+impl Drop for ConnectionSlots {
+    fn drop(&mut self) {
+        self.is_over.store(true, SeqCst);
+        let address = self.uri.trim_start_matches("icap://");
+        let _ = TcpStream::connect(address.trim_end_matches("/scan"));
+    }
+}
+
+/// Answers the small requests of these tests, on one connection.
+fn serve(mut stream: TcpStream, is_full: bool) {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while let Ok(1) = stream.read(&mut byte) {
+        request.push(byte[0]);
+        let is_options = request.starts_with(b"OPTIONS");
+        let end: &[u8] = if is_options {
+            b"\r\n\r\n"
+        } else {
+            b"\r\n0\r\n\r\n"
+        };
+        if !request.ends_with(end) {
+            continue;
+        }
+        if is_full {
+            let _ = stream.write_all(FULL.as_bytes());
+            return;
+        }
+        if !is_options {
+            thread::sleep(TAKES);
+        }
+        let response = if is_options { OPTIONS_ANSWER } else { CLEAN };
+        if stream.write_all(response.as_bytes()).is_err() {
+            return;
+        }
+        request.clear();
+    }
+}
+
+/// Scans 800 times on so many threads; returns how many scans a second that was, and the errors.
+fn scan_on(scanner: &Scanner, threads: usize) -> (f64, Vec<Error>) {
+    let began = Instant::now();
+    let errors = thread::scope(|scope| {
+        let scan = |_| scanner.scan(hello()).err();
+        let scan_all = move || (0..800 / threads).filter_map(scan).collect::<Vec<_>>();
+        let scans: Vec<_> = (0..threads).map(|_| scope.spawn(scan_all)).collect();
+        let errors = scans.into_iter().flat_map(|scan| scan.join().unwrap());
+        errors.collect()
+    });
+    (800.0 / began.elapsed().as_secs_f64(), errors)
+}
+
+fn assert_serves_twice_as_many_threads_as_slots(uri: &str, refused: &AtomicUsize) {
+    let (expected, errors) = scan_on(&Scanner::new(uri).unwrap(), SLOTS);
+    assert!(errors.is_empty(), "{errors:?}");
+    let before = refused.load(SeqCst);
+
+    let scanner = Scanner::new(uri).unwrap();
+    let (rate, errors) = scan_on(&scanner, 2 * SLOTS);
+    let refused = refused.load(SeqCst) - before;
+    println!("4 threads: {expected:.0}/s, 8: {rate:.0}/s, {refused} times 503");
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(scanner.stats().suspended.is_empty());
+    assert!(refused > 0);
+    // It is over 95 % on a machine that has nothing else to do.
+    assert!(rate > 0.75 * expected, "{rate} of {expected}");
+}
+
+#[test]
+fn server_full_of_requests_serves_more_threads_than_slots() {
+    let (server, refused) = with_request_slots();
+    assert_serves_twice_as_many_threads_as_slots(&server.uri(), &refused);
+}
+
+#[test]
+fn server_full_of_connections_serves_more_threads_than_slots() {
+    let server = ConnectionSlots::start();
+    assert_serves_twice_as_many_threads_as_slots(&server.uri, &server.refused);
+}
+
+#[test]
+fn overload_among_long_scans_suspends_nobody() {
+    let is_first = AtomicBool::new(true);
+    let server = Server::answering(move |request| {
+        if request.method() == "OPTIONS" {
+            return Script::new().send(OPTIONS_ANSWER);
+        }
+        if is_first.swap(false, SeqCst) {
+            // When the others have come.
+            return Script::new().wait(TAKES).send(FULL);
+        }
+        Script::new().wait(2 * TAKES).send(CLEAN)
+    });
+    let server = server.unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    let (_, errors) = scan_on(&scanner, 2 * SLOTS);
+    assert!(errors.is_empty(), "{} errors: {errors:?}", errors.len());
+}
+
+#[test]
+fn overload_of_a_lone_scan_suspends_for_a_moment() {
+    let is_full = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&is_full);
+    let server = Server::answering(move |request| {
+        let is_full = request.method() != "OPTIONS" && switch.load(SeqCst);
+        match request.method() {
+            _ if is_full => Script::new().send(FULL),
+            "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+            _ => Script::new().wait(10 * TAKES).send(CLEAN),
+        }
+    });
+    let server = server.unwrap();
+    let clock = ManualClock::new();
+    let builder = Scanner::builder(&server.uri()).clock(clock.clone());
+    let scanner = builder.build().unwrap();
+    assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(503));
+    let suspended = &scanner.stats().suspended[0];
+    assert_eq!(suspended.retry_in, Duration::from_millis(500));
+    assert!(matches!(scanner.scan(hello()), Err(Error::Suspended(_))));
+    is_full.store(false, SeqCst);
+    clock.advance(Duration::from_millis(500));
+    // The trials take longer than the interval, and others come meanwhile.
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let scan = || while scanner.scan(hello()).is_err() {};
+        let threads: Vec<_> = (0..2 * SLOTS).map(|_| scope.spawn(scan)).collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            clock.advance(Duration::from_millis(1));
+            thread::yield_now();
+        }
+    });
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+/// Content that says when it is asked for, and ends when it is told to.
+struct Holds(Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>);
+
+impl Read for Holds {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        if let Some((begins, end)) = self.0.take() {
+            let _ = begins.send(());
+            let _ = end.recv();
+        }
+        Ok(0)
+    }
+}
+
+/// Calls `then` while another scan has the only connection.
+fn while_full(scanner: &Scanner, then: impl FnOnce()) {
+    let (begins, begun) = mpsc::channel();
+    let (ends, end) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| scanner.scan(Content::reader(Holds(Some((begins, end))))));
+        begun.recv().expect("it has a connection");
+        then();
+        drop(ends);
+    });
+}
+
+#[test]
+fn scan_goes_on_to_the_next_server_after_the_wait_timeout() {
+    let (full, idle) = (Server::start().unwrap(), Server::start().unwrap());
+    let builder = Scanner::builder(&full.uri())
+        .endpoint(&idle.uri())
+        .max_connections(1)
+        .suspend_after(1);
+    let scanner = builder.wait_timeout(10 * TAKES).build().unwrap();
+    while_full(&scanner, || {
+        let report = scanner.scan(hello()).unwrap();
+        assert_eq!(report.service(), idle.uri());
+    });
+    let stats = scanner.stats();
+    assert!(stats.suspended.is_empty());
+    assert_eq!((stats.failovers, stats.errors), (1, 0));
+    assert_eq!(scanner.scan(hello()).unwrap().service(), full.uri());
+}
+
+#[test]
+fn wait_timeout_without_another_server_is_an_error() {
+    let full = Server::start().unwrap();
+    let builder = Scanner::builder(&full.uri()).max_connections(1);
+    let scanner = builder.wait_timeout(10 * TAKES).build().unwrap();
+    while_full(&scanner, || {
+        let Err(Error::Timeout(error)) = scanner.scan(hello()) else {
+            panic!("no timeout");
+        };
+        assert_eq!(error.phase(), Phase::Checkout);
+        assert_eq!(
+            (error.limit(), error.after()),
+            (TimeLimit::WaitTimeout, 10 * TAKES)
+        );
+    });
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+#[test]
+fn wait_timeout_is_the_connect_timeout_unless_it_is_set() {
+    let full = Server::start().unwrap();
+    let builder = Scanner::builder(&full.uri()).max_connections(1);
+    let scanner = builder.connect_timeout(10 * TAKES).build().unwrap();
+    while_full(&scanner, || {
+        let error = scanner.scan(hello()).unwrap_err();
+        assert!(
+            error.to_string().contains("wait timeout of 100 ms"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn scan_that_is_turned_away_for_too_long_goes_on_to_the_next_server() {
+    let (slow, idle) = (
+        Server::answering(|request| {
+            let is_long = request.body().len() > 5;
+            match request.method() {
+                "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+                _ if is_long => Script::new().hold(),
+                _ => Script::new().wait(TAKES).send(FULL),
+            }
+        }),
+        Server::start().unwrap(),
+    );
+    let slow = slow.unwrap();
+    let builder = Scanner::builder(&slow.uri())
+        .endpoint(&idle.uri())
+        .read_timeout(200 * TAKES)
+        .suspend_after(1);
+    let scanner = builder.wait_timeout(10 * TAKES).build().unwrap();
+    thread::scope(|scope| {
+        let long = scope.spawn(|| scanner.scan(Content::bytes(b"this one is long")));
+        while slow.requests() < 2 {
+            thread::yield_now();
+        }
+        for _ in 0..3 {
+            let report = scanner.scan(hello()).unwrap();
+            assert_eq!(report.service(), idle.uri());
+        }
+        assert!(scanner.stats().suspended.is_empty());
+        assert_eq!(long.join().unwrap().unwrap().service(), idle.uri());
+    });
+}
