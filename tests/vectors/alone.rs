@@ -110,7 +110,7 @@ fn the_rest_does_not_race_the_decision() {
         .unwrap();
     assert_eq!(
         scanned(&scanner, Content::bytes(&content)),
-        "error: EarlyAnswer"
+        "not scanned: EarlyResponse"
     );
 }
 
