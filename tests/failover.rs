@@ -88,20 +88,110 @@ fn a_reader_goes_on_only_if_nothing_of_it_was_read() {
     assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
 }
 
+/// A scanner with a server that gives these responses, and a healthy one after it.
+fn misconfigured(to_options: &str, to_scan: &str) -> (Server, Server, Scanner) {
+    let (to_options, to_scan) = (to_options.to_owned(), to_scan.to_owned());
+    let first = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(&to_options),
+        _ => Script::new().send(&to_scan).close(),
+    });
+    let (first, second) = (first.unwrap(), Server::start().unwrap());
+    let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
+    let scanner = builder.suspend_after(3).build().unwrap();
+    (first, second, scanner)
+}
+
+fn assert_next_server_scans((first, second, scanner): &(Server, Server, Scanner)) {
+    for _ in 0..5 {
+        let report = scanner.scan(hello()).unwrap();
+        assert!(report.verdict().is_clean());
+        assert_eq!(report.service(), second.uri());
+    }
+    let stats = scanner.stats();
+    assert_eq!((stats.failovers, stats.errors), (3, 0));
+    assert_eq!(stats.suspended[0].service, first.uri());
+}
+
+const NO_SERVICE: [&str; 5] = [
+    "400 Bad request",
+    "404 Service not found",
+    "405 Method not allowed",
+    "501 Not implemented",
+    "505 Version not supported",
+];
+
 #[test]
-fn what_is_not_the_servers_fault_stays_with_it() {
+fn misconfigured_server_does_not_block_the_next() {
+    for status in NO_SERVICE {
+        let response = format!("ICAP/1.0 {status}\r\n\r\n");
+        assert_next_server_scans(&misconfigured(&response, CLEAN));
+        assert_next_server_scans(&misconfigured(OPTIONS_ANSWER, &response));
+    }
+}
+
+#[test]
+fn server_of_another_protocol_does_not_block_the_next() {
+    for foreign in [
+        "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 403 Forbidden\r\n\r\n",
+        "<html>\n",
+        "\u{15}\u{3}\u{1}\0\u{2}\u{2}F",
+    ] {
+        assert_next_server_scans(&misconfigured(foreign, CLEAN));
+        assert_next_server_scans(&misconfigured(OPTIONS_ANSWER, foreign));
+    }
+    let speaks_first = Script::new().send("220 mail ESMTP\r\n").read_to_end();
+    let first = Server::scripted([speaks_first]).unwrap();
     let second = Server::start().unwrap();
+    let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
+    let scanner = builder.suspend_after(3).build().unwrap();
+    assert_next_server_scans(&(first, second, scanner));
+}
+
+#[test]
+fn options_that_are_refused_do_not_block_the_next_server() {
+    for status in [
+        "403 Forbidden",
+        "407 Proxy authentication required",
+        "204 No",
+    ] {
+        let response = format!("ICAP/1.0 {status}\r\n\r\n");
+        let (_first, second, scanner) = misconfigured(&response, CLEAN);
+        for _ in 0..5 {
+            let report = scanner.scan(hello()).unwrap();
+            assert_eq!(report.service(), second.uri());
+        }
+        // Whom the server lets in is not its failure.
+        assert!(scanner.stats().suspended.is_empty());
+    }
+}
+
+#[test]
+fn misconfigured_servers_alone_are_the_error() {
     let not_found = Script::new()
         .read_request()
         .send("ICAP/1.0 404 Service not found\r\n\r\n");
     let first = Server::scripted([not_found]).unwrap();
-    let builder = Scanner::builder(&first.uri())
-        .endpoint(&second.uri())
-        .suspend_after(1);
+    let builder = Scanner::builder(&first.uri()).endpoint(&nobody());
     let scanner = builder.build().unwrap();
-    for _ in 0..3 {
-        assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(404));
+    assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(404));
+}
+
+#[test]
+fn evidence_of_a_misconfigured_server_is_kept() {
+    for status in NO_SERVICE {
+        let found = format!("ICAP/1.0 {status}\r\nX-Virus-ID: Eicar\r\n\r\n");
+        let (_first, second, scanner) = misconfigured(OPTIONS_ANSWER, &found);
+        assert!(scanner.scan(hello()).unwrap().verdict().is_infected());
+        assert_eq!(second.connections(), 0);
     }
+}
+
+#[test]
+fn failure_of_the_content_does_not_ask_the_next_server() {
+    let (first, second) = (Server::start().unwrap(), Server::start().unwrap());
+    let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
+    let scanner = builder.suspend_after(1).build().unwrap();
     let content = Content::reader(std::io::empty()).len(9);
     assert!(scanner.scan(content).is_err());
     assert!(scanner.stats().suspended.is_empty());

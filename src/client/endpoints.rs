@@ -36,6 +36,8 @@ pub(crate) struct Unsuccessful {
     pub(crate) can_repeat: bool,
     /// The failure is another caller's, who was waited for, and is counted there.
     pub(crate) is_shared: bool,
+    /// It is about `OPTIONS`, and the content was not sent.
+    pub(crate) is_of_options: bool,
 }
 
 impl Endpoints {
@@ -88,9 +90,10 @@ impl Endpoints {
                     unscanned.get_or_insert(done.value);
                 }
                 Err(unsuccessful) => {
-                    let can_repeat = unsuccessful.can_repeat;
+                    let asks_next = unsuccessful.can_repeat
+                        && asks_next_server(&unsuccessful.error, unsuccessful.is_of_options);
                     let error = self.blame(client, call, unsuccessful);
-                    if !can_repeat || !asks_next_server(&error) {
+                    if !asks_next {
                         return unscanned.ok_or(error);
                     }
                     failed.get_or_insert(error);
@@ -189,34 +192,40 @@ fn has_room_later(error: &Error) -> bool {
     matches!(error, Error::Status(error) if error.has_room_later)
 }
 
-/// How the server failed: it is not there, does not answer in time, breaks off, or reports a failure of
-/// its own. What the caller, its deadline or other callers took is no failure of the server (rule R10).
+/// How the server failed: it is not there, does not answer in time, breaks off, reports a failure of
+/// its own, or does not serve. What the caller, its deadline or other callers took is no failure of the
+/// server (rule R10).
 fn failure_of(error: &Error) -> Option<Failure> {
     match error {
         Error::Status(error) if error.has_room_later => None,
-        Error::Status(error) if error.code() == 503 => Some(Failure::Overload),
-        Error::Status(error) => (error.code() >= 500).then_some(Failure::Refusal),
+        Error::Status(error) => match error.code() {
+            503 => Some(Failure::Overload),
+            // It has no such service or method, does not understand requests, or not this version.
+            400 | 404 | 405 | 500.. => Some(Failure::Refusal),
+            _ => None,
+        },
         Error::Timeout(error) => {
             let is_its_own = error.phase() != Phase::Checkout && error.is_the_servers();
             is_its_own.then_some(Failure::Loss)
         }
-        Error::Protocol(error) => {
-            let is_cut = matches!(
-                error.violation(),
-                Violation::Truncated | Violation::IncompleteUpload
-            );
-            is_cut.then_some(Failure::Loss)
-        }
+        Error::Protocol(error) => match error.violation() {
+            Violation::Truncated | Violation::IncompleteUpload => Some(Failure::Loss),
+            // What is there speaks another protocol.
+            Violation::BadStatusLine | Violation::Unsolicited => Some(Failure::Refusal),
+            _ => None,
+        },
         Error::Connect(_) | Error::Disconnected(_) => Some(Failure::Loss),
         _ => None,
     }
 }
 
-/// Whether another server may do better: this one failed, is suspended, or has no room.
-fn asks_next_server(error: &Error) -> bool {
+/// Whether another server may do better: this one failed, is suspended, or has no room. Nothing that
+/// comes of `OPTIONS` says anything about the content.
+fn asks_next_server(error: &Error, is_of_options: bool) -> bool {
     match error {
         Error::Timeout(error) if error.phase() == Phase::Checkout => true,
         Error::Suspended(_) => true,
+        Error::Status(_) | Error::Protocol(_) if is_of_options => true,
         error => failure_of(error).is_some() || has_room_later(error),
     }
 }

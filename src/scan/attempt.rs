@@ -77,6 +77,7 @@ impl<'c> Scan<'c> {
             error: failed.error,
             can_repeat: self.can_repeat(),
             is_shared: failed.is_shared,
+            is_of_options: true,
         })?;
         let options = known.as_ref().map(|known| &*known.options);
         let answered = self.ask(client, call, options, |response| {
@@ -88,6 +89,7 @@ impl<'c> Scan<'c> {
             error,
             can_repeat: self.can_repeat(),
             is_shared: false,
+            is_of_options: false,
         })
     }
 

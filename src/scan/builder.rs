@@ -65,7 +65,8 @@ impl ScannerBuilder {
         }
     }
 
-    /// Adds a server that is asked when those before it are unavailable or suspended.
+    /// Adds a server that is asked when those before it do not scan: they are unavailable, suspended or
+    /// full, have no such service (400, 404, 405, 501, 505), or speak no ICAP.
     ///
     /// A scan goes on to the next server only if the content can be sent again (bytes, files, what can
     /// seek), or if nothing of it was read yet.
@@ -75,7 +76,7 @@ impl ScannerBuilder {
     }
 
     /// Suspends a server after so many failures in a row, over all threads: no connection, a broken
-    /// one, a timeout, a 5xx status. Default: 10. At least 1.
+    /// one, a timeout, a 5xx status, 400, 404, 405, or a response that is not ICAP. Default: 10. At least 1.
     ///
     /// While a server is suspended, scans go on to the next server or fail at once with
     /// [`Error::Suspended`], so that no thread of a pool waits for a timeout per file. When the
