@@ -48,17 +48,51 @@ fn escape(chars: impl Iterator<Item = char>) -> String {
 }
 
 /// Whether a character shows as itself and changes nothing around it: neither a control character,
-/// nor an invisible one, nor one that turns the direction of text.
+/// nor an invisible one, nor a space other than U+0020, nor one that turns the direction of text.
 ///
 /// Everything this crate takes from a peer's text is escaped by this rule; use it for names that come
 /// from elsewhere, for example of files.
 #[must_use]
 pub fn is_displayable(c: char) -> bool {
-    let invisible_or_directional = matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-    !c.is_control() && !invisible_or_directional
+    let after = HIDDEN.partition_point(|&(_, last)| last < c);
+    HIDDEN.get(after).is_none_or(|&(first, _)| c < first)
 }
+
+/// Ranges of characters that do not show as themselves: of the Unicode Character Database 17.0, those
+/// with the general category Cc, Cf, Zl or Zp, those with Zs except U+0020, and those with the property
+/// `Default_Ignorable_Code_Point`; and U+2800, a Braille pattern without dots that looks like a space.
+const HIDDEN: &[(char, char)] = &[
+    ('\u{0}', '\u{1f}'),
+    ('\u{7f}', '\u{a0}'),
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{1680}', '\u{1680}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{2000}', '\u{200f}'),
+    ('\u{2028}', '\u{202f}'),
+    ('\u{205f}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3000}', '\u{3000}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
 
 #[cfg(test)]
 mod tests {
@@ -126,6 +160,23 @@ mod tests {
                     len.min(MAX_DISPLAY) + usize::from(cut)
                 );
             }
+        }
+    }
+
+    #[test]
+    fn hidden_characters_are_those_of_the_unicode_data() {
+        use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+        use icu_properties::{CodePointMapData, CodePointSetData};
+        let category = CodePointMapData::<GeneralCategory>::new();
+        let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+        for c in '\0'..=char::MAX {
+            let is_hidden = match category.get(c) {
+                GeneralCategory::Control | GeneralCategory::Format => true,
+                GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => true,
+                GeneralCategory::SpaceSeparator => c != ' ',
+                _ => ignorable.contains(c) || c == '\u{2800}',
+            };
+            assert_eq!(is_displayable(c), !is_hidden, "{c:?}");
         }
     }
 }
