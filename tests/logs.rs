@@ -118,10 +118,7 @@ fn answers() -> Vec<Vec<u8>> {
 
 fn converse(answer: Vec<u8>) {
     let server = Server::answering(move |_: &Received| Script::new().send(&answer)).unwrap();
-    let uri = server
-        .uri()
-        .replace("icap://", "icap://joe:hunter2@")
-        .replace("/scan", "/scan?key=hunter2");
+    let uri = server.uri().replace("/scan", "/scan?key=hunter2");
     for negotiate in [true, false] {
         let scanner = Scanner::builder(&uri)
             .negotiate(negotiate)

@@ -15,9 +15,10 @@ const DEFAULT_TLS_PORT: u16 = 11344;
 
 /// Where a service is: a checked `icap://host[:port]/service[?args]`, or `icaps://` for TLS.
 ///
-/// IPv6 addresses stand in brackets. User information (`icap://user:secret@host/…`) is accepted,
-/// because RFC 3507 allows it, and dropped at once: it is neither sent nor kept nor shown. `Display`
-/// and `Debug` leave the arguments out as well.
+/// IPv6 addresses stand in brackets. User information (`icap://user:secret@host/…`) is an error, although
+/// RFC 3507 §4.2 has it: a URI gets into logs and configuration dumps, and a user and a password belong in
+/// [`credentials`](crate::ScannerBuilder::credentials). The error does not repeat it. `Display` and `Debug`
+/// leave the arguments out.
 ///
 /// ```
 /// use icap_client::ServiceUri;
@@ -103,6 +104,9 @@ impl FromStr for ServiceUri {
 
 const NO_SCHEME: &str = "it must begin with icap:// or icaps://";
 
+const USER_INFORMATION: &str =
+    "it has user information; leave it out and set the user and the password with `credentials`";
+
 fn default_port(is_tls: bool) -> u16 {
     if is_tls {
         DEFAULT_TLS_PORT
@@ -117,16 +121,27 @@ fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
     if !is_tls && !scheme.eq_ignore_ascii_case("icap") {
         return Err(NO_SCHEME);
     }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(USER_INFORMATION);
+    }
     if !rest.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("it has white space, control or non-ASCII characters; percent-encode them");
     }
+    let path_and_query = &rest[authority.len()..];
+    let (path, query) =
+        path_and_query.split_at(path_and_query.find('?').unwrap_or(path_and_query.len()));
+    let (host, port) = parse_authority(authority).map_err(|why| {
+        // A password may hold a slash or a question mark.
+        if rest.contains('@') {
+            USER_INFORMATION
+        } else {
+            why
+        }
+    })?;
     if rest.contains('#') {
         return Err("it has a fragment");
     }
-    let (authority, path_and_query) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let (path, query) =
-        path_and_query.split_at(path_and_query.find('?').unwrap_or(path_and_query.len()));
-    let (host, port) = parse_authority(authority)?;
     let port = port.unwrap_or(default_port(is_tls));
     let path = if path.is_empty() { "/" } else { path };
     Ok(ServiceUri {
@@ -139,16 +154,12 @@ fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
 }
 
 fn parse_authority(authority: &str) -> Result<(String, Option<u16>), &'static str> {
-    let host_and_port = authority
-        .split_once('@')
-        .map_or(authority, |(_userinfo, rest)| rest);
-    let (host, port) = if let Some(rest) = host_and_port.strip_prefix('[') {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or("a bracket is not closed")?;
         check_ipv6(host)?;
         (host, port)
     } else {
-        let (host, port) =
-            host_and_port.split_at(host_and_port.find(':').unwrap_or(host_and_port.len()));
+        let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
         let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
         if host.is_empty() || !host.bytes().all(is_name) {
             return Err("its host is not a name or an address (IPv6 needs brackets)");
@@ -245,13 +256,7 @@ mod tests {
                 "av:1344",
                 "icaps://av:1344/s?x",
             ),
-            (
-                "icap://u:p@av:99/s@t",
-                "av",
-                99,
-                "av:99",
-                "icap://av:99/s@t",
-            ),
+            ("icap://av:99/s@t", "av", 99, "av:99", "icap://av:99/s@t"),
         ] {
             let parsed: ServiceUri = uri.parse().expect(uri);
             assert_eq!((parsed.host(), parsed.port()), (host, port), "{uri}");
@@ -302,12 +307,30 @@ mod tests {
     }
 
     #[test]
-    fn no_password_or_argument_is_ever_shown() {
-        let uri: ServiceUri = "icap://joe:hunter2@av:99/s?key=hunter2".parse().unwrap();
+    fn uri_with_user_information_names_credentials() {
+        for uri in [
+            "icap://joe:hunter2@av:99/s",
+            "icap://joe:hunter2@av:port/s",
+            "icap://hunter2@av",
+            "icap://@av/s",
+            "icap://hunter2@av@other/s",
+            "icap://joe:hunter2@av/s t",
+            "icap://joe:hunt\u{e9}r2@av/s",
+            "icap://joe:hunter2/@av/s",
+            "icap://joe:hunter2?@av/s",
+            "icap://joe:hunter2#@av/s",
+            "icaps://joe:hunter2@[::1]/s",
+        ] {
+            let error = uri.parse::<ServiceUri>().expect_err(uri);
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains("`credentials`"), "{uri}: {shown}");
+            assert!(!shown.contains("hunt") && !shown.contains("joe"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn uri_arguments_are_never_shown() {
+        let uri: ServiceUri = "icap://av:99/s?key=hunter2".parse().unwrap();
         assert_eq!(format!("{uri} {uri:?}"), "icap://av:99/s icap://av:99/s");
-        let error = "icap://joe:hunter2@av:port/s"
-            .parse::<ServiceUri>()
-            .unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 }

@@ -48,7 +48,7 @@ impl Report {
         self.elapsed
     }
 
-    /// The service that answered, without user information and arguments.
+    /// The service that responded, without the arguments of its URI.
     #[must_use]
     pub fn service(&self) -> &str {
         &self.service

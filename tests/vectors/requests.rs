@@ -19,7 +19,7 @@ pub(crate) const REQUESTS: &[(&str, fn())] = &[
     ("K13", one_byte_more_waits_to_be_asked_for),
     ("K14", no_chunk_but_the_last_has_an_extension),
     ("K15", addresses_of_all_kinds_are_named_as_they_were_given),
-    ("K16", user_information_goes_nowhere),
+    ("K16", user_information_is_refused_and_not_repeated),
     ("K17", no_preview_is_larger_than_the_server_asked_for),
     ("K18", hop_by_hop_fields_are_not_encapsulated),
 ];
@@ -217,21 +217,33 @@ fn addresses_of_all_kinds_are_named_as_they_were_given() {
     }
 }
 
-fn user_information_goes_nowhere() {
-    let (host, line) = host_of("icap://jane:hunter2@127.0.0.1/x");
-    assert!(
-        !host.contains("hunter2") && !line.contains("hunter2") && !line.contains("jane"),
-        "{host} {line}"
-    );
-    let scanner = Scanner::new("icap://jane:hunter2@127.0.0.1:1/x").unwrap();
-    let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
-    for shown in [
-        format!("{scanner:?}"),
-        format!("{error:?}"),
-        error.to_string(),
+fn user_information_is_refused_and_not_repeated() {
+    let uri = "icap://jane:hunter2@127.0.0.1:1/x";
+    let fallback = Scanner::builder("icap://127.0.0.1:1/x").endpoint(uri);
+    for refused in [
+        Scanner::new(uri).map(drop),
+        fallback.build().map(drop),
+        icap_client::Client::new(uri).map(drop),
+        uri.parse::<icap_client::ServiceUri>().map(drop),
     ] {
-        assert!(!shown.contains("hunter2"), "{shown}");
+        let error = refused.unwrap_err();
+        assert_eq!(describe_error(&error), "error: input");
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("credentials"), "{shown}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("jane"),
+            "{shown}"
+        );
     }
+    let shown = format!(
+        "{:?} {:?}",
+        Scanner::builder(uri),
+        icap_client::Client::builder(uri)
+    );
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("jane"),
+        "{shown}"
+    );
 }
 
 fn no_preview_is_larger_than_the_server_asked_for() {
