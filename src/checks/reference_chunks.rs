@@ -44,7 +44,7 @@ fn chunks<'d>(input: &'d [u8], limit: u64, data: &mut Vec<u8>) -> Result<Ended<'
             count,
             is_ieof,
         } = extensions(behind)?;
-        extension_bytes += behind.len();
+        extension_bytes += behind.trim_ascii().len();
         let is_misplaced = count > 1 || count == 1 && (size != 0 || offset.is_none());
         if is_misplaced
             || behind.len() + 2 > MAX_CHUNK_LINE

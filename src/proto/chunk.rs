@@ -2,11 +2,11 @@
 //!
 //! Where one chunk ends decides where the next answer begins, so the decoder takes what the grammar
 //! has and nothing beside it: CRLF only, sizes of up to 16 hexadecimal digits, well-formed
-//! extensions, and all of it bounded. One tolerance: white space behind a size, which real servers
-//! send and which `0; ieof` made legal before an extension.
+//! extensions, and all of it bounded. One tolerance: white space after a size, which real servers
+//! send and which `0; ieof` made legal before an extension. It costs nothing of the budget for extensions.
 
 use super::head::HeadFinder;
-use super::header::{Headers, encode_field, is_token_byte};
+use super::header::{Headers, encode_field, is_token_byte, trim};
 use super::limits::{MAX_CHUNK_EXTENSIONS, MAX_CHUNK_LINE, MAX_CHUNK_SIZE_DIGITS, MAX_TRAILERS};
 use super::number::{decimal, hex_digit};
 use crate::error::{Limit, Violation};
@@ -199,7 +199,8 @@ impl ChunkDecoder {
     /// A chunk's line is complete: `line` is what stands behind its size.
     fn begin_chunk(&mut self, size: u64, line: &[u8]) -> Result<(), Violation> {
         let extensions = parse_extensions(line, size == 0)?;
-        self.extension_bytes += line.len();
+        // White space alone is padding, and bounded by the length of the line.
+        self.extension_bytes += trim(line).len();
         if self.extension_bytes > MAX_CHUNK_EXTENSIONS {
             return Err(Violation::LimitExceeded(Limit::ChunkExtensions));
         }
@@ -584,6 +585,25 @@ mod tests {
                     "trailers {excess} cut at {cut}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn padding_after_sizes_costs_no_extension_budget() {
+        for padding in [" ", "\t", &" ".repeat(MAX_CHUNK_LINE - 2)] {
+            let count = MAX_CHUNK_EXTENSIONS / padding.len() + 1;
+            let body = format!("5{padding}\r\nhello\r\n").repeat(count) + "0\r\n\r\n";
+            let (data, end) = decode_with(u64::MAX, &[body.as_bytes()]);
+            assert_eq!((data.len(), end), (5 * count, Ok(Some(0))));
+        }
+        // Also around extensions, which do cost.
+        for (extensions, expected) in [
+            (16, Ok(Some(0))),
+            (17, Err(Violation::LimitExceeded(Limit::ChunkExtensions))),
+        ] {
+            let extension = format!("1 \t;{} \t\r\nA\r\n", "x".repeat(1023));
+            let body = extension.repeat(extensions) + "0\r\n\r\n";
+            assert_eq!(decode_with(99, &[body.as_bytes()]).1, expected);
         }
     }
 

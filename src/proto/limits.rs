@@ -18,7 +18,7 @@ pub const MAX_CHUNK_SIZE_DIGITS: usize = 16;
 /// Bytes of what follows the size on a chunk's line, its line end included.
 pub const MAX_CHUNK_LINE: usize = 4 * 1024;
 
-/// Bytes of chunk extensions in one body, all chunks together.
+/// Bytes of chunk extensions in one body, all chunks together. White space after a size costs nothing.
 pub const MAX_CHUNK_EXTENSIONS: usize = 16 * 1024;
 
 /// Bytes of the trailer section of one body.
