@@ -3,10 +3,12 @@
 
 use icap_client::limits::{
     ANSWER_BODY_ALLOWANCE, MAX_CHUNK_SIZE_DIGITS, MAX_FIELDS, MAX_HEAD, MAX_HTTP_HEAD,
-    MAX_INTERIM_ANSWERS, MAX_OPTIONS_BODY,
+    MAX_INTERIM_ANSWERS, MAX_NAME, MAX_OPTIONS_BODY,
 };
 use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server};
-use icap_client::{Client, Content, Error, Limit, Report, Scanner, Verdict, Violation};
+use icap_client::{
+    Client, Content, Error, InvalidInput, Limit, Method, Report, Scanner, Verdict, Violation,
+};
 
 fn scan(answer: impl AsRef<[u8]>, max_size: u64) -> Result<Report, Error> {
     let script = Script::new().read_request().send(answer);
@@ -137,5 +139,94 @@ fn an_encapsulated_head_and_the_digits_of_a_chunk_are_bounded_on_the_wire_too() 
         );
         let expected = (!is_taken).then_some(Violation::ChunkSize);
         assert_eq!(over(scan(answer, 1000)).err(), expected, "{digits}");
+    }
+}
+
+/// Scans with a server that responds with 204 to whatever it can read; returns the HTTP heads that it got.
+fn scan_with(content: Content<'_>, method: Method) -> Result<Vec<u8>, InvalidInput> {
+    let (sender, heads) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let server = Server::answering(move |request| {
+        let heads = request.http_heads().to_vec();
+        sender.lock().unwrap().send(heads).unwrap();
+        Script::new().send(CLEAN)
+    })
+    .unwrap();
+    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let scanner = builder.method(method).build().unwrap();
+    match scanner.scan(content) {
+        Ok(report) => assert!(report.verdict().is_clean(), "{report:?}"),
+        Err(Error::Input(error)) => return Err(error.kind()),
+        Err(other) => panic!("{other:?}"),
+    }
+    Ok(heads.recv().unwrap())
+}
+
+#[test]
+fn http_head_of_a_caller_may_be_as_long_as_the_limit() {
+    for (line, method) in [
+        ("POST /a HTTP/1.1", Method::Reqmod),
+        ("HTTP/1.1 200 OK", Method::Respmod),
+    ] {
+        for (len, is_taken) in [
+            (MAX_HTTP_HEAD - 1, true),
+            (MAX_HTTP_HEAD, true),
+            (MAX_HTTP_HEAD + 1, false),
+        ] {
+            let frame = format!("{line}\r\nX:\r\n\r\n");
+            let filler = "x".repeat(len - frame.len());
+            let head = format!("{line}\r\nX:{filler}\r\n\r\n");
+            assert_eq!(is_taken_as_given(&head, method), is_taken, "{line} {len}");
+        }
+        for (count, is_taken) in [
+            (MAX_FIELDS - 1, true),
+            (MAX_FIELDS, true),
+            (MAX_FIELDS + 1, false),
+        ] {
+            let head = format!("{line}\r\n{}\r\n", "A: b\r\n".repeat(count));
+            assert_eq!(is_taken_as_given(&head, method), is_taken, "{line} {count}");
+        }
+    }
+}
+
+/// Whether the server got all fields of the head.
+fn is_taken_as_given(head: &str, method: Method) -> bool {
+    let content = Content::bytes(b"hello");
+    let content = match method {
+        Method::Reqmod => content.http_request(head.as_bytes()),
+        _ => content.http_response(head.as_bytes()),
+    };
+    match scan_with(content, method) {
+        Ok(heads) => {
+            let heads = String::from_utf8(heads).unwrap().replace(": ", ":");
+            assert!(heads.contains(head.trim_end().replace(": ", ":").as_str()));
+            true
+        }
+        Err(kind) => {
+            assert_eq!(kind, InvalidInput::HttpHead);
+            false
+        }
+    }
+}
+
+#[test]
+fn name_of_any_length_is_scanned_with_its_extension() {
+    let x = |count: usize| "x".repeat(count);
+    for (name, sent) in [
+        (x(MAX_NAME - 1), x(MAX_NAME - 1)),
+        (x(MAX_NAME), x(MAX_NAME)),
+        (x(MAX_NAME + 1), x(MAX_NAME)),
+        (x(131_100) + ".exe", x(MAX_NAME - 4) + ".exe"),
+        (
+            "\u{1f600}".repeat(14_000),
+            "%F0%9F%98%80".repeat(MAX_NAME / 4),
+        ),
+    ] {
+        for method in [Method::Respmod, Method::Reqmod] {
+            let heads = scan_with(Content::bytes(b"hello").name(&name), method).unwrap();
+            let heads = String::from_utf8(heads).unwrap();
+            let target = format!(" http://content.invalid/{sent} HTTP/1.1\r\n");
+            assert!(heads.contains(&target), "{} {method}", name.len());
+        }
     }
 }

@@ -145,7 +145,7 @@ fn heads_and_people_of_the_callers() {
         Host: files.example\r\nCookie: c=1\r\nAuthorization: Basic x\r\nConnection: X-Hop\r\n\
         X-Hop: 1\r\nProxy-Authorization: Basic y\r\nAccept: */*\r\n\r\n";
     let response =
-        b"HTTP/1.1 206 Partial\r\nSet-Cookie: c=2\r\nContent-Length: 7\r\nETag: \"e\"\r\n\
+        b"HTTP/1.1 203 Changed\r\nSet-Cookie: c=2\r\nContent-Length: 7\r\nETag: \"e\"\r\n\
         Keep-Alive: 5\r\nContent-Type: application/pdf\r\n\r\n";
     let content = || {
         Content::bytes(b"hello")
@@ -163,6 +163,19 @@ fn heads_and_people_of_the_callers() {
         plain,
         content().include_sensitive(true),
     );
+}
+
+#[test]
+fn heads_that_hide_and_heads_that_tell() {
+    let request = b"GET /proxy/http:/joe:pw@origin.example/a.pdf;jsessionid=1 HTTP/1.1\r\n\
+        Host: files.example\r\nConnection: Host, X-Hop\r\nX-Hop: 1\r\n\
+        X-Original-URL: /a.pdf?session=1\r\nX-Forwarded-Uri: /a.pdf\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nConnection: Content-Type, Content-Disposition\r\n\
+        Content-Type: application/pdf\r\nContent-Disposition: attachment; filename=a.exe\r\n\
+        Location: /a.pdf;jsessionid=1\r\n\r\n";
+    let content = Content::bytes(b"hello");
+    let content = content.http_request(request).http_response(response);
+    scans("own_heads_nominated", plain, content);
 }
 
 #[test]
@@ -188,6 +201,7 @@ fn hosts_and_ports() {
 #[test]
 fn names_of_files() {
     let long = "x".repeat(4096);
+    let longer = "\u{1f600}".repeat(14_000) + ".exe";
     for (name, file) in [
         ("name_with_line_ends", "a.txt\r\nX-Infection: no\r\n\r\n"),
         ("name_with_spaces", " a b .txt"),
@@ -195,6 +209,7 @@ fn names_of_files() {
         ("name_with_emoji", "\u{1f600}.txt"),
         ("name_with_path", "../../etc/passwd?a#b"),
         ("name_of_4_kib", &*long),
+        ("name_that_is_cut", &*longer),
     ] {
         for method in [Method::Respmod, Method::Reqmod] {
             let golden = format!("{name}_{}", method.as_str().to_lowercase());

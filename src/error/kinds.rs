@@ -246,9 +246,12 @@ pub enum InvalidInput {
     ReservedHeader,
     /// An HTTP head that is not one complete HTTP/1.x head.
     HttpHead,
+    /// An HTTP head that says that the content is a part of a file: status 206 or `Content-Range`.
+    PartialContent,
     /// A method that scans nothing.
     Method,
-    /// A user or group without a name, or credentials that cannot be sent.
+    /// A user or group without a name, a group that would be read as two, or credentials that cannot be
+    /// sent.
     User,
     /// A timeout, or another limit, of zero.
     Zero,
@@ -264,6 +267,7 @@ impl fmt::Display for InvalidInput {
             }
             Self::ReservedHeader => "this crate alone writes the header",
             Self::HttpHead => "not a complete HTTP/1.x head",
+            Self::PartialContent => "a verdict on a part of a file is none on the file",
             Self::Method => "this method scans nothing",
             Self::User => "not a usable user, group or password",
             Self::Zero => "this setting must be more than zero",

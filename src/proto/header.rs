@@ -161,11 +161,6 @@ impl<'b> Field<'b> {
         self.is_folded
     }
 
-    /// Appends the field as one line, folds replaced.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        encode_field(out, self.name, &self.value());
-    }
-
     /// The members of a comma-separated list, empty ones left out.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         self.raw

@@ -1,13 +1,16 @@
 //! HTTP heads that are encapsulated: one complete head, and nothing in it that must not be forwarded.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use super::head::HeadFinder;
 use super::header::{Field, Headers, is_token_byte};
-use super::limits::MAX_HTTP_HEAD;
+use super::limits::{MAX_FIELDS, MAX_HTTP_HEAD};
 use super::status;
-use crate::error::{InputError, InvalidInput};
+use crate::error::{InputError, InvalidInput, Violation};
 
-/// Fields that speak of one connection and are not encapsulated (RFC 3507 §4.4.2), `Proxy-*` and what
-/// `Connection` names besides.
+/// Fields that speak of one connection and are not encapsulated (RFC 3507 §4.4.2). Besides them these are
+/// `Proxy-*`, and what `Connection` names if it is not [for every recipient](is_end_to_end).
 const HOP_BY_HOP: &[&str] = &[
     "Connection",
     "Keep-Alive",
@@ -15,6 +18,80 @@ const HOP_BY_HOP: &[&str] = &[
     "Trailer",
     "Transfer-Encoding",
     "Upgrade",
+];
+
+/// Beginnings of the names of fields that are for every recipient.
+const FAMILIES: &[&str] = &[
+    "accept",
+    "access-control-",
+    "content-",
+    "cross-origin-",
+    "if-",
+    "sec-",
+    "x-content-",
+    "x-download-",
+    "x-file",
+    "x-forwarded-",
+    "x-original-",
+    "x-real-",
+];
+
+/// The registered fields for every recipient that are in none of the [families](FAMILIES)
+/// (RFC 9110 §16.3.1), and some that are not registered and common.
+const END_TO_END: &[&str] = &[
+    "age",
+    "allow",
+    "alt-svc",
+    "authentication-info",
+    "authorization",
+    "cache-control",
+    "cookie",
+    "date",
+    "depth",
+    "destination",
+    "digest",
+    "disposition",
+    "dnt",
+    "etag",
+    "expect",
+    "expires",
+    "file-name",
+    "filename",
+    "forwarded",
+    "from",
+    "host",
+    "last-modified",
+    "link",
+    "location",
+    "max-forwards",
+    "mime-version",
+    "origin",
+    "overwrite",
+    "pragma",
+    "prefer",
+    "priority",
+    "range",
+    "referer",
+    "refresh",
+    "repr-digest",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "slug",
+    "soapaction",
+    "strict-transport-security",
+    "title",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
+    "x-client-ip",
+    "x-frame-options",
+    "x-http-method-override",
+    "x-powered-by",
+    "x-requested-with",
+    "x-xss-protection",
 ];
 
 /// One complete HTTP/1.x request head.
@@ -40,27 +117,88 @@ pub(crate) fn fields(head: &[u8]) -> Headers<'_> {
     Headers::parse(block.unwrap_or_default()).unwrap_or_default()
 }
 
-/// A checked head without its hop-by-hop fields, and without those that `is_left_out` names.
-pub(crate) fn forwarded(head: &[u8], is_left_out: impl Fn(&Field<'_>) -> bool) -> Vec<u8> {
+/// A checked head without its hop-by-hop fields.
+pub(crate) fn forwarded(head: &[u8]) -> Vec<u8> {
+    forwarded_with(head, None, |_| false)
+}
+
+/// A checked head without its hop-by-hop fields and without those that `is_left_out` names, with a
+/// `Content-Length` if that is given.
+///
+/// It is never longer than [`MAX_HTTP_HEAD`] and never has more than [`MAX_FIELDS`]: rather than that, there
+/// is no space after a colon and no `Content-Length`, which nobody needs where the body is chunked.
+pub(crate) fn forwarded_with(
+    head: &[u8],
+    length: Option<u64>,
+    is_left_out: impl Fn(&Field<'_>) -> bool,
+) -> Vec<u8> {
     let headers = fields(head);
-    let is_hop_by_hop = |field: &Field<'_>| {
-        let name = field.name();
-        let is_proxys = name
-            .get(..6)
-            .is_some_and(|start| start.eq_ignore_ascii_case("Proxy-"));
-        is_proxys
-            || HOP_BY_HOP.iter().any(|hop| field.is(hop))
-            || headers.has_token("Connection", name)
-    };
-    let mut out = start_line(head).to_vec();
-    out.extend_from_slice(b"\r\n");
-    for field in headers.iter() {
-        if !is_hop_by_hop(&field) && !is_left_out(&field) {
-            field.write(&mut out);
+    let nominated = nominated(headers);
+    let kept: Vec<_> = headers
+        .iter()
+        .filter(|field| !is_hop_by_hop(field.name(), &nominated) && !is_left_out(field))
+        .map(|field| (field.name(), field.value()))
+        .collect();
+    let length = length.map(|length| length.to_string());
+    let length = length.filter(|_| kept.len() < MAX_FIELDS);
+    let length_field = length.map(|length| ("Content-Length", length.into_bytes().into()));
+    let with_length: Vec<_> = kept.iter().cloned().chain(length_field).collect();
+    let line = start_line(head);
+    let fits = |out: &Vec<u8>| out.len() <= MAX_HTTP_HEAD;
+    Some(written(line, &with_length, ": "))
+        .filter(fits)
+        .or_else(|| Some(written(line, &with_length, ":")).filter(fits))
+        // Not longer than it was.
+        .unwrap_or_else(|| written(line, &kept, ":"))
+}
+
+fn written(line: &[u8], fields: &[(&str, Cow<'_, [u8]>)], colon: &str) -> Vec<u8> {
+    let mut out = [line, b"\r\n"].concat();
+    for (name, value) in fields {
+        for part in [name.as_bytes(), colon.as_bytes(), value, b"\r\n"] {
+            out.extend_from_slice(part);
         }
     }
     out.extend_from_slice(b"\r\n");
     out
+}
+
+/// The names of fields that `Connection` nominates and that are there, in lower case.
+fn nominated(headers: Headers<'_>) -> HashSet<Vec<u8>> {
+    let names = headers
+        .iter()
+        .map(|field| field.name().to_ascii_lowercase());
+    let names: HashSet<Vec<u8>> = names
+        .filter(|name| !is_end_to_end(name))
+        .map(String::into_bytes)
+        .collect();
+    let mut nominated = HashSet::new();
+    // There may be thousands of tokens, so each is looked up once and none is kept that names nothing.
+    let mut token = Vec::new();
+    for option in headers
+        .get_all("Connection")
+        .flat_map(|field| field.tokens())
+    {
+        token.clear();
+        token.extend(option.iter().map(u8::to_ascii_lowercase));
+        if names.contains(&token) {
+            nominated.insert(token.clone());
+        }
+    }
+    nominated
+}
+
+fn is_hop_by_hop(name: &str, nominated: &HashSet<Vec<u8>>) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_known = HOP_BY_HOP.iter().any(|hop| hop.eq_ignore_ascii_case(&name));
+    is_known || name.starts_with("proxy-") || nominated.contains(name.as_bytes())
+}
+
+/// Whether a field is for every recipient, so that `Connection` must not nominate it (RFC 9110 §7.6.1).
+/// Otherwise whoever sends a file could hide its name and its type from the scanner.
+pub(crate) fn is_end_to_end(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    END_TO_END.contains(&name.as_str()) || FAMILIES.iter().any(|start| name.starts_with(start))
 }
 
 /// One complete head: a start line, fields, a blank line and nothing behind it.
@@ -80,7 +218,12 @@ fn check(head: &[u8], is_start_line: impl Fn(&[u8]) -> bool) -> Result<(), Input
         return Err(refused("its start line is not one of HTTP/1.x"));
     }
     let fields = head.get(line.len() + 2..head.len() - 2).unwrap_or_default();
-    Headers::parse(fields).map_err(|_| refused("one of its fields is malformed"))?;
+    Headers::parse(fields).map_err(|bad| {
+        refused(match bad.violation {
+            Violation::LimitExceeded(_) => "it has more than 256 fields",
+            _ => "one of its fields is malformed",
+        })
+    })?;
     Ok(())
 }
 
@@ -100,6 +243,7 @@ fn is_request_line(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     const GET: &[u8] = b"GET http://content.invalid/a HTTP/1.1\r\nHost: content.invalid\r\n\r\n";
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
@@ -169,11 +313,66 @@ mod tests {
         let head = b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nkeep-alive: 5\r\nX-Hop: 1\r\n\
             Proxy-Authenticate: Basic\r\nTE: trailers\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\
             Upgrade: h2c\r\nSet-Cookie: a=b\r\nX-Folded: one\r\n two\r\nServer: s\r\n\r\n";
-        let out = forwarded(head, |field| field.is("Set-Cookie"));
+        let out = forwarded_with(head, None, |field| field.is("Set-Cookie"));
         assert_eq!(
             String::from_utf8_lossy(&out),
             "HTTP/1.1 200 OK\r\nX-Folded: one two\r\nServer: s\r\n\r\n"
         );
-        assert_eq!(forwarded(OK, |_| false), OK);
+        assert_eq!(forwarded(OK), OK);
+    }
+
+    #[test]
+    fn connection_cannot_nominate_what_is_for_everybody() {
+        let fields = "Content-Type: a\r\nCONTENT-DISPOSITION: b\r\nHost: c\r\nUser-Agent: d\r\n\
+                      Content-Encoding: e\r\nX-Content-Type-Options: f\r\nX-Forwarded-For: g\r\n";
+        for nominated in [
+            "Content-Type, Content-Disposition, Host, User-Agent, Content-Encoding, \
+             X-Content-Type-Options, X-Forwarded-For, close",
+            "content-type,content-disposition,host,user-agent\r\nConnection: content-encoding",
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: {nominated}\r\n{fields}\r\n");
+            let out = forwarded(head.as_bytes());
+            let expected = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn connection_of_many_tokens_takes_linear_time() {
+        let head = |fields: usize, tokens: usize| {
+            let tokens = "x,".repeat(tokens);
+            let fields = "X-Y: z\r\n".repeat(fields - 1);
+            let head = format!("HTTP/1.1 200 OK\r\n{fields}Connection: {tokens}\r\n\r\n");
+            head.into_bytes()
+        };
+        let time = |head: &[u8], times: u32| {
+            let start = Instant::now();
+            for _ in 0..times {
+                assert!(forwarded(head).ends_with(b"X-Y: z\r\n\r\n"));
+            }
+            start.elapsed()
+        };
+        let [long, short] = [16, 1].map(|by| head(16 * by, 3_750 * by));
+        check_response(&long).unwrap();
+        // Sixteen times as many fields and tokens: 256 times the work if each is compared with all others.
+        // Both take as long, so a busy machine delays both.
+        let is_linear = |_| time(&long, 1) < 5 * time(&short, 16);
+        assert!((0..10).any(is_linear));
+    }
+
+    #[test]
+    fn fields_may_be_as_many_as_the_limit() {
+        for (count, why) in [
+            (MAX_FIELDS - 1, None),
+            (MAX_FIELDS, None),
+            (MAX_FIELDS + 1, Some("it has more than 256 fields")),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A:b\r\n".repeat(count));
+            match (check_response(head.as_bytes()), why) {
+                (Ok(()), None) => {}
+                (Err(error), Some(why)) => assert!(error.to_string().contains(why)),
+                other => panic!("{count}: {other:?}"),
+            }
+        }
     }
 }

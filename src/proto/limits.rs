@@ -1,7 +1,9 @@
-//! Every number a peer controls, and how far it may go.
+//! Every number a peer controls, and how far it may go; and what a caller may hand over.
 //!
 //! A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, one
-//! more is refused with [`Violation::LimitExceeded`](crate::Violation::LimitExceeded).
+//! more is refused: of a peer with [`Violation::LimitExceeded`](crate::Violation::LimitExceeded), of a caller
+//! with [`Error::Input`](crate::Error::Input). Nothing that this crate adds to a caller's head takes it
+//! above a limit.
 
 /// Bytes of an ICAP head: status line, fields and blank line.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -37,6 +39,9 @@ pub const MAX_PREVIEW: usize = 64 * 1024;
 /// Bytes of an `OPTIONS` answer's body, which is read and dropped.
 pub const MAX_OPTIONS_BODY: u64 = 1024 * 1024;
 
+/// Bytes of a content's [name](crate::Content::name), in UTF-8. A longer name is cut before its extension.
+pub const MAX_NAME: usize = 4 * 1024;
+
 /// Characters of a text sent by a peer that are kept for display.
 pub const MAX_DISPLAY: usize = 200;
 
@@ -57,5 +62,6 @@ mod tests {
             [16_777_216, 1_048_576]
         );
         assert_eq!((MAX_INTERIM_ANSWERS, MAX_DISPLAY), (4, 200));
+        assert_eq!(MAX_NAME, 4_096);
     }
 }

@@ -182,7 +182,7 @@ impl Request {
     pub fn http_request(mut self, head: &[u8]) -> Result<Self, crate::Error> {
         http_head::check_request(head)?;
         self.refuse_unless(self.method != Method::Options)?;
-        self.http_request = Some(http_head::forwarded(head, |_| false));
+        self.http_request = Some(http_head::forwarded(head));
         Ok(self)
     }
 
@@ -196,7 +196,7 @@ impl Request {
     pub fn http_response(mut self, head: &[u8]) -> Result<Self, crate::Error> {
         http_head::check_response(head)?;
         self.refuse_unless(self.method == Method::Respmod)?;
-        self.http_response = Some(http_head::forwarded(head, |_| false));
+        self.http_response = Some(http_head::forwarded(head));
         Ok(self)
     }
 

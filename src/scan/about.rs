@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::redact;
 use crate::error::{Error, InputError, InvalidInput};
-use crate::proto::header::{Field, encode_field};
+use crate::proto::limits::MAX_NAME;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::{Method, Request, check_header};
 use crate::proto::{base64, http_head};
@@ -11,20 +12,6 @@ use crate::proto::{base64, http_head};
 /// The host of a request that is made up. A reserved name (RFC 2606), so that nothing is disclosed and
 /// no server trips over an address.
 const CONTENT_HOST: &str = "content.invalid";
-
-/// What whoever reads it could act as the user with.
-const SENSITIVE: &[&str] = &[
-    "Authorization",
-    "Cookie",
-    "Cookie2",
-    "Set-Cookie",
-    "Set-Cookie2",
-    "X-Api-Key",
-    "X-Auth-Token",
-];
-
-/// Fields with a URI, which are as sensitive as a target if it has more than a path.
-const URI_FIELDS: &[&str] = &["Content-Location", "Link", "Location", "Referer", "Refresh"];
 
 /// What is known about content beside its bytes and their number.
 #[derive(Default)]
@@ -45,6 +32,7 @@ pub(crate) struct About {
 impl About {
     /// The request that carries the content, of `length` bytes where that is known.
     pub(crate) fn request(&self, method: Method, length: Option<u64>) -> Result<Request, Error> {
+        self.refuse_part(method)?;
         let mut request = match method {
             Method::Options => return Err(InputError::new(InvalidInput::Method, "OPTIONS").into()),
             Method::Respmod => Request::respmod()
@@ -100,9 +88,28 @@ impl About {
         Ok(self.forwarded(head, Some(length)))
     }
 
+    /// A verdict on a part of a file is none on the file, and the heads say that this is a part.
+    fn refuse_part(&self, method: Method) -> Result<(), InputError> {
+        let refused = |why| Err(InputError::new(InvalidInput::PartialContent, why));
+        let has_range = |head| http_head::fields(head).get("Content-Range").is_some();
+        if let Some(head) = &self.http_response {
+            http_head::check_response(head)?;
+            let is_206 = http_head::start_line(head).get(9..12) == Some(b"206");
+            if is_206 || has_range(head) || has_byte_ranges(head) {
+                return refused("the HTTP response is a 206 or has ranges");
+            }
+        }
+        match &self.http_request {
+            Some(head) if method == Method::Reqmod && has_range(head) => {
+                refused("the HTTP request has a Content-Range")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The target, version and host of a request that is made up.
     fn made_up_target(&self) -> String {
-        let name = percent_encode(self.name.as_deref().unwrap_or_default());
+        let name = percent_encode(&shortened(self.name.as_deref().unwrap_or_default()));
         format!("http://{CONTENT_HOST}/{name} HTTP/1.1\r\nHost: {CONTENT_HOST}\r\n")
     }
 
@@ -126,23 +133,18 @@ impl About {
         Ok(if self.include_sensitive {
             head
         } else {
-            without_query(&head)
+            redact::redact_target(&head)
         })
     }
 
-    /// A caller's head without what is not for a service. If it carries the content, its length is
-    /// said, and nothing else: whoever believed another one would scan another part.
+    /// A caller's head without what is not for a service. If it carries the content, the length in it is
+    /// that of the content or left out: whoever believed another one would scan another part.
     fn forwarded(&self, head: &[u8], length: Option<Option<u64>>) -> Vec<u8> {
-        let mut out = http_head::forwarded(head, |field| {
+        http_head::forwarded_with(head, length.flatten(), |field| {
             let is_replaced = length.is_some() && field.is("Content-Length");
-            is_replaced || (!self.include_sensitive && is_sensitive(field))
-        });
-        if let Some(Some(length)) = length {
-            out.truncate(out.len() - 2);
-            encode_field(&mut out, "Content-Length", length.to_string().as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-        out
+            let is_sensitive = || redact::is_sensitive(field.name(), &field.value());
+            is_replaced || (!self.include_sensitive && is_sensitive())
+        })
     }
 
     /// Who is concerned (draft-stecher-icap-subid §3).
@@ -161,7 +163,7 @@ impl About {
             fields.push(("X-Authenticated-User".to_owned(), user.into_bytes()));
         }
         if !self.groups.is_empty() {
-            let groups = self.groups.iter().map(|group| with_scheme(group));
+            let groups = self.groups.iter().map(|group| member(group));
             let groups = groups.collect::<Result<Vec<_>, _>>()?.join(",");
             let groups = base64::encode(groups.as_bytes());
             fields.push(("X-Authenticated-Groups".to_owned(), groups.into_bytes()));
@@ -177,53 +179,53 @@ fn with_scheme(name: &str) -> Result<String, InputError> {
         let why = "empty, or with a control character";
         return Err(InputError::new(InvalidInput::User, why));
     }
-    Ok(match name.contains("://") {
-        true => name.to_owned(),
-        false => format!("Local://{name}"),
+    let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let has_scheme = name
+        .split_once("://")
+        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.chars().all(is_in_scheme));
+    Ok(if has_scheme {
+        name.to_owned()
+    } else {
+        format!("Local://{name}")
     })
 }
 
-fn is_sensitive(field: &Field<'_>) -> bool {
-    let is_one_of = |names: &[&str]| names.iter().any(|name| field.is(name));
-    let says_more = || field.value().iter().any(|byte| b"?#@".contains(byte));
-    is_one_of(SENSITIVE) || (is_one_of(URI_FIELDS) && says_more())
-}
-
-/// A checked request head whose target has neither a query nor user information.
-fn without_query(head: &[u8]) -> Vec<u8> {
-    let line = http_head::start_line(head);
-    let (rest, version) = line.split_at(line.iter().rposition(|&b| b == b' ').unwrap_or(0));
-    let (method, target) = rest.split_at(rest.iter().position(|&b| b == b' ').unwrap_or(0));
-    let path = target
-        .split(|&b| matches!(b, b'?' | b'#'))
-        .next()
-        .unwrap_or_default();
-    [
-        method,
-        &without_userinfo(path),
-        version,
-        &head[line.len()..],
-    ]
-    .concat()
-}
-
-/// ` http://user:secret@host/path` without `user:secret@`; also where such a URI stands in a path, as
-/// `//user:secret@host`, and, for CONNECT, as `user:secret@host:port`. The space in front is that of the
-/// request line.
-fn without_userinfo(target: &[u8]) -> Vec<u8> {
-    let mut segments: Vec<&[u8]> = target.split(|&b| b == b'/').collect();
-    for at in 0..segments.len() {
-        let begins_authority = at == 0 || segments[at - 1].is_empty();
-        if let (true, Some(end)) = (begins_authority, memchr::memrchr(b'@', segments[at])) {
-            segments[at] = &segments[at][end + 1..];
-        }
+/// One group in a list: what would be read as two, or as another one, is refused.
+fn member(group: &str) -> Result<String, InputError> {
+    if group.contains(',') || group.trim() != group {
+        let why = "a group with a comma, which separates groups (%2C in a URI), or with white space around it";
+        return Err(InputError::new(InvalidInput::User, why));
     }
-    let space: &[u8] = if segments[0].starts_with(b" ") {
-        b""
+    with_scheme(group)
+}
+
+/// A response in several parts (RFC 9110 §14.6).
+fn has_byte_ranges(head: &[u8]) -> bool {
+    let fields = http_head::fields(head);
+    fields.get_all("Content-Type").any(|field| {
+        let value = field.value().to_ascii_lowercase();
+        value.starts_with(b"multipart/byteranges")
+    })
+}
+
+/// A name of at most [`MAX_NAME`] bytes. A longer one is cut before its extension, by which services
+/// decide; without an extension, or with one of more than 255 bytes, at its end.
+fn shortened(name: &str) -> String {
+    const MAX_EXTENSION: usize = 255;
+    if name.len() <= MAX_NAME {
+        return name.to_owned();
+    }
+    let extension = name.rfind('.').map_or("", |dot| &name[dot..]);
+    let extension = if extension.len() > MAX_EXTENSION {
+        ""
     } else {
-        b" "
+        extension
     };
-    [space, &segments.join(&b'/')].concat()
+    let mut end = MAX_NAME - extension.len();
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{extension}", &name[..end])
 }
 
 /// Everything but the unreserved characters of RFC 3986 §2.3 is percent-encoded, so no name can end
@@ -248,6 +250,7 @@ fn percent_encode(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::limits::{MAX_FIELDS, MAX_HTTP_HEAD};
 
     #[test]
     fn a_name_becomes_one_path_segment_whatever_is_in_it() {
@@ -261,6 +264,159 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(percent_encode(name), encoded);
+        }
+    }
+
+    #[test]
+    fn long_name_is_cut_and_keeps_its_extension() {
+        let x = |count: usize| "x".repeat(count);
+        for (name, expected) in [
+            (x(MAX_NAME - 1), x(MAX_NAME - 1)),
+            (x(MAX_NAME), x(MAX_NAME)),
+            (x(MAX_NAME + 1), x(MAX_NAME)),
+            (x(MAX_NAME - 4) + ".exe", x(MAX_NAME - 4) + ".exe"),
+            (x(MAX_NAME - 3) + ".exe", x(MAX_NAME - 4) + ".exe"),
+            (x(131_100) + ".exe", x(MAX_NAME - 4) + ".exe"),
+            ("\u{1f600}".repeat(14_000), "\u{1f600}".repeat(MAX_NAME / 4)),
+            (
+                "\u{20ac}".repeat(9_000) + ".x",
+                "\u{20ac}".repeat((MAX_NAME - 2) / 3) + ".x",
+            ),
+            (
+                "a.".to_owned() + &x(9_000),
+                "a.".to_owned() + &x(MAX_NAME - 2),
+            ),
+        ] {
+            let short = shortened(&name);
+            assert_eq!(short, expected);
+            let about = About {
+                name: Some(name),
+                ..About::default()
+            };
+            for method in [Method::Respmod, Method::Reqmod] {
+                let sent = encode(&about, method, Some(5));
+                let target = format!("/{} HTTP/1.1\r\n", percent_encode(&short));
+                assert!(sent.contains(&target));
+            }
+        }
+    }
+
+    #[test]
+    fn head_at_the_limits_is_sent_within_them() {
+        let longest = |frame: &str| {
+            let filler = "x".repeat(MAX_HTTP_HEAD - frame.len());
+            frame.replace("X:", &format!("X:{filler}"))
+        };
+        let most = |line: &str| format!("{line}\r\n{}\r\n", "A:b\r\n".repeat(MAX_FIELDS));
+        for (line, method) in [
+            ("GET /a HTTP/1.1", Method::Reqmod),
+            ("HTTP/1.1 200 OK", Method::Respmod),
+        ] {
+            for (head, says_length) in [
+                (longest(&format!("{line}\r\nX:\r\n\r\n")), false),
+                (
+                    longest(&format!("{line}\r\nX:\r\nContent-Length: 10000\r\n\r\n")),
+                    true,
+                ),
+                (
+                    longest(&format!("{line}\r\nX:\r\nContent-Length:0\r\n\r\n")),
+                    false,
+                ),
+                (
+                    longest(&format!("{line}\r\nX:\r\n{}\r\n", "A:b\r\n".repeat(255))),
+                    false,
+                ),
+                (most(line), false),
+            ] {
+                let mut about = About::default();
+                let given = match method {
+                    Method::Reqmod => &mut about.http_request,
+                    _ => &mut about.http_response,
+                };
+                *given = Some(head.clone().into_bytes());
+                let sent = encode(&about, method, Some(70_000));
+                let (_, heads) = sent.split_once("\r\n\r\n").unwrap();
+                let own = &heads[heads.rfind(line).unwrap()..];
+                assert!(own.len() <= MAX_HTTP_HEAD, "{}", own.len());
+                let fields = own.trim_end().split("\r\n").count() - 1;
+                assert!(fields <= MAX_FIELDS, "{fields}");
+                let is_said =
+                    own.contains("Content-Length:70000") || own.contains("Content-Length: 70000");
+                assert_eq!(is_said, says_length, "{}", &head[head.len() - 30..]);
+                assert!(!own.contains("Content-Length: 1") && !own.contains("Content-Length:0"));
+            }
+        }
+    }
+
+    #[test]
+    fn part_of_a_file_is_refused_by_its_head() {
+        let part = |head: &str, method| {
+            let mut about = About::default();
+            let given = match head.starts_with("HTTP") {
+                true => &mut about.http_response,
+                false => &mut about.http_request,
+            };
+            *given = Some(head.as_bytes().to_vec());
+            match about.request(method, None) {
+                Err(Error::Input(error)) => Some(error.kind()),
+                Err(other) => panic!("{other:?}"),
+                Ok(_) => None,
+            }
+        };
+        for (head, is_part) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", false),
+            ("HTTP/1.1 206 Partial Content\r\n\r\n", true),
+            ("HTTP/1.0 206\r\n\r\n", true),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-range: bytes 0-4/9\r\n\r\n",
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: Multipart/ByteRanges; boundary=x\r\n\r\n",
+                true,
+            ),
+            ("HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\n\r\n", false),
+        ] {
+            for method in [Method::Respmod, Method::Reqmod] {
+                let expected = is_part.then_some(InvalidInput::PartialContent);
+                assert_eq!(part(head, method), expected, "{head}");
+            }
+        }
+        let upload = "PUT /a HTTP/1.1\r\nContent-Range: bytes 0-4/9\r\n\r\n";
+        assert_eq!(
+            part(upload, Method::Reqmod),
+            Some(InvalidInput::PartialContent)
+        );
+        assert_eq!(part(upload, Method::Respmod), None);
+        let download = "GET /a HTTP/1.1\r\nRange: bytes=0-4\r\n\r\n";
+        assert_eq!(part(download, Method::Respmod), None);
+    }
+
+    #[test]
+    fn group_stays_one_group() {
+        for (group, is_taken) in [
+            ("staff", true),
+            ("LDAP://h/cn=x%2Cdc=y", true),
+            ("guests,Local://domain-admins", false),
+            ("LDAP://h/cn=x,dc=y", false),
+            (",", false),
+            (" staff", false),
+            ("staff\u{a0}", false),
+        ] {
+            let about = About {
+                groups: vec![group.to_owned()],
+                ..About::default()
+            };
+            let request = about.request(Method::Respmod, None);
+            assert_eq!(request.is_ok(), is_taken, "{group}");
+        }
+        for (user, sent) in [
+            ("bob", "Local://bob"),
+            ("WinNT://d/bob", "WinNT://d/bob"),
+            ("bob,Local://root", "Local://bob,Local://root"),
+            ("://x", "Local://://x"),
+        ] {
+            assert_eq!(with_scheme(user).unwrap(), sent);
         }
     }
 
@@ -325,31 +481,6 @@ mod tests {
         let response = "HTTP/1.1 200 Fine\r\nSet-Cookie: c\r\nETag: e\r\nLocation: /b\r\n\
                         Content-Location: /c?s=1\r\nContent-Length: 5\r\n\r\n";
         assert!(sent.ends_with(&[request, response].concat()), "{sent}");
-    }
-
-    #[test]
-    fn a_query_is_left_out_of_every_form_of_target() {
-        for (target, kept) in [
-            ("/a?b", "/a"),
-            ("/a?b?c/d@e", "/a"),
-            ("/a@b", "/a@b"),
-            ("http://u:p@h:1/a@b?c", "http://h:1/a@b"),
-            ("http://h?u:p@x", "http://h"),
-            ("http://u@v@h", "http://h"),
-            ("*", "*"),
-            ("h:443", "h:443"),
-            ("u:p@h:443", "h:443"),
-            ("//u:p@h/a@b", "//h/a@b"),
-            ("/a#token=1", "/a"),
-            ("/proxy/http://u:p@h/a", "/proxy/http://h/a"),
-            ("///u:p@h/a", "///h/a"),
-            ("?", ""),
-        ] {
-            let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
-            let expected = format!("GET {kept} HTTP/1.1\r\nHost: h\r\n\r\n");
-            let out = without_query(head.as_bytes());
-            assert_eq!(String::from_utf8(out).unwrap(), expected, "{target}");
-        }
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl<'a> Content<'a> {
     }
 
     /// The name of the file, for services that look at its extension. Any text will do: it is
-    /// percent-encoded.
+    /// percent-encoded. A name of more than [`MAX_NAME`](crate::limits::MAX_NAME) bytes (4 KiB in UTF-8) is cut
+    /// and keeps its extension, if that has no more than 255 bytes with its dot.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.about.name = Some(name.into());
         self
@@ -106,11 +107,16 @@ impl<'a> Content<'a> {
     /// made up from its [name](Self::name).
     ///
     /// Some of it is not for a scanner, and is left out unless
-    /// [asked for](Self::include_sensitive); hop-by-hop fields always are (RFC 3507 §4.4.2). Where it is the
-    /// request that is scanned (REQMOD), its `Content-Length` becomes that of the content.
+    /// [asked for](Self::include_sensitive); hop-by-hop fields always are (RFC 3507 §4.4.2). Among these are
+    /// those that `Connection` names, unless they are for every recipient, such as `Content-Type` and `Host`:
+    /// whoever sends a file cannot hide them from the service. Where it is the request that is scanned
+    /// (REQMOD), its `Content-Length` becomes that of the content; it is left out where that would take
+    /// the head above a limit.
     ///
     /// It is checked when the content is scanned: [`Error::Input`] unless it is one complete HTTP/1.x
-    /// request head of at most 128 KiB.
+    /// request head of at most 128 KiB ([`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD)) and 256 fields
+    /// ([`MAX_FIELDS`](crate::limits::MAX_FIELDS)). For a REQMOD it is also an error if it has a
+    /// `Content-Range`, as for [`http_response`](Self::http_response).
     pub fn http_request(mut self, head: &[u8]) -> Self {
         self.about.http_request = Some(head.to_vec());
         self
@@ -122,19 +128,27 @@ impl<'a> Content<'a> {
     /// What is [sensitive](Self::include_sensitive) and what is hop-by-hop is left out, and its
     /// `Content-Length` becomes that of the content. It is checked as
     /// [`http_request`](Self::http_request) is.
+    ///
+    /// A head that says that the content is a part of a file is [`Error::Input`]
+    /// ([`PartialContent`](crate::InvalidInput::PartialContent)): status 206, `Content-Range`, or the media type
+    /// `multipart/byteranges`. Malware that lies across two parts is in neither, so a clean part says
+    /// nothing about the file.
     pub fn http_response(mut self, head: &[u8]) -> Self {
         self.about.http_response = Some(head.to_vec());
         self
     }
 
-    /// Whether what somebody could act as the user with goes to the service with the HTTP heads.
-    /// Default: false. That leaves out:
+    /// Whether credentials and session data in the HTTP heads are forwarded. Default: false. That leaves
+    /// out:
     ///
-    /// - `Authorization`, `Cookie`, `Set-Cookie`, `X-Api-Key`, `X-Auth-Token`,
-    /// - query, fragment and user information of the request's target,
-    /// - `Referer`, `Location`, `Content-Location`, `Link` and `Refresh` if their URI has one of these.
+    /// - `Authorization`, `Cookie`, `Set-Cookie`, `X-Api-Key`, `X-Auth-Token`, `X-Query-String` and the like,
+    /// - query, fragment, user information and path parameters with a value (`;jsessionid=…`) of the request's
+    ///   target, also where its path holds another URI (`/proxy/http:/user:secret@host/`),
+    /// - fields that hold a URI, if it has one of these: `Referer`, `Location`, `Content-Location`, `Link`,
+    ///   `Refresh`, and others by the words in their name, such as `X-Original-URL`, `X-Forwarded-Uri` and
+    ///   `X-Accel-Redirect`.
     ///
-    /// Fields with other names go out as they are; do not hand over those that are secret.
+    /// Fields with other names are forwarded as they are; do not hand over those that are secret.
     pub fn include_sensitive(mut self, include: bool) -> Self {
         self.about.include_sensitive = include;
         self
@@ -154,7 +168,7 @@ impl<'a> Content<'a> {
     }
 
     /// The user, sent in base64 as `X-Authenticated-User` (draft-stecher-icap-subid §3.4): what
-    /// has a scheme, such as `LDAP://directory/cn=jane`, as it is, and a mere name behind `Local://`.
+    /// has a scheme, such as `LDAP://directory/cn=jane`, as it is, and a mere name after `Local://`.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.about.user = Some(user.into());
         self
@@ -162,6 +176,9 @@ impl<'a> Content<'a> {
 
     /// The groups of the user, sent like the [user](Self::user) as `X-Authenticated-Groups`, in one
     /// list with commas between them (draft-stecher-icap-subid §3.5).
+    ///
+    /// It is checked when the content is scanned: [`Error::Input`] if a group has a comma, which the service
+    /// would read as two groups (write `%2C` in a URI), or white space around it.
     pub fn groups<S: Into<String>>(mut self, groups: impl IntoIterator<Item = S>) -> Self {
         self.about.groups = groups.into_iter().map(Into::into).collect();
         self

@@ -8,6 +8,7 @@ pub(crate) mod digest;
 pub(crate) mod evidence;
 pub(crate) mod observed;
 pub(crate) mod preview;
+pub(crate) mod redact;
 pub(crate) mod report;
 pub(crate) mod verdict;
 
