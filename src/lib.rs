@@ -133,6 +133,7 @@
 //! [`log`]; never content, and never credentials.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 #[cfg(any(test, fuzzing))]
