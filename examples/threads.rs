@@ -1,8 +1,8 @@
 //! A pool of threads that scans files from a channel.
 //!
 //! ```text
-//! cargo run --example thread_pool                                       a server in this process
-//! cargo run --example thread_pool icap://127.0.0.1:1344/avscan FILE...
+//! cargo run --example threads                                       a server in this process
+//! cargo run --example threads icap://127.0.0.1:1344/avscan FILE...
 //! ```
 
 use std::env;

@@ -1,0 +1,57 @@
+//! Takes what a service makes of a file, for example one that removes macros from documents.
+//!
+//! ```text
+//! cargo run --example replace                                       a server in this process
+//! cargo run --example replace icap://127.0.0.1:1344/disarm FILE OUTPUT
+//! ```
+
+use std::env;
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::Path;
+
+use icap_client::testing::{OPTIONS_ANSWER, Script, Server, echo};
+use icap_client::{Content, Scanner, Verdict};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    if let [uri, file, output] = &*arguments {
+        let uri = uri.to_str().ok_or("the URI is not text")?;
+        return replace(uri, Path::new(file), Path::new(output));
+    }
+    // Without arguments: a server that sends another document back.
+    let disarmed = echo("HTTP/1.1 200 OK\r\n\r\n", b"the letter without its macros");
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ => Script::new().send(&disarmed),
+    })?;
+    let folder = tempfile::tempdir()?;
+    let letter = folder.path().join("letter.doc");
+    std::fs::write(&letter, "the letter and its macros")?;
+    replace(&server.uri(), &letter, &folder.path().join("output.doc"))
+}
+
+fn replace(uri: &str, path: &Path, output: &Path) -> Result<(), Box<dyn Error>> {
+    let scanner = Scanner::builder(uri).build()?;
+    // What comes back is written while it arrives, and only the verdict says what it is. So it goes to
+    // a temporary file in the same folder, which is renamed when it may be delivered. Dropped before
+    // that, it is deleted.
+    let folder = output
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut returned = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let report = scanner.scan_replace(Content::file(path)?, returned.as_file_mut())?;
+    match report.verdict() {
+        // Nothing came back: the original is its own replacement.
+        Verdict::Clean => {
+            io::copy(&mut std::fs::File::open(path)?, returned.as_file_mut())?;
+        }
+        Verdict::Modified(_) => {}
+        // Also `Truncated`: what was written then is a part of the original, which may be infected.
+        verdict => return Err(format!("do not deliver it: {verdict}").into()),
+    }
+    returned.as_file_mut().flush()?;
+    returned.persist(output)?;
+    println!("{}: {}", output.display(), report.verdict());
+    Ok(())
+}
