@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use icap_client::{Content, Error, ErrorKind, Report, Scanner, Stats, Verdict, Violation};
 
+use super::{archive_with_eicar_at_its_end, variable};
+
 const THREADS: usize = 16;
 /// Scans in each phase: before the kill, between the kill and the restart, after the restart.
 const SCANS: usize = 1_000;
@@ -82,10 +84,6 @@ fn kill_and_restart(tally: &mut Tally, meanwhile: impl FnOnce()) {
     tally.take(SCANS);
     let wanted = scans_of_a() + IN_USE;
     tally.until("c-icap a is in use again", || scans_of_a() >= wanted);
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).expect("tests/run sets it")
 }
 
 fn service(variable_name: &str) -> String {
@@ -168,11 +166,11 @@ fn scan_until(
         let number = serial.fetch_add(1, Ordering::Relaxed);
         let is_infected = number % 2 == 1;
         let size = [1_000, 30_000, 300_000][number % 3];
-        let mut bytes = format!("content {number}, ").repeat(size / 16).into_bytes();
-        if is_infected {
-            let middle = bytes.len() / 2;
-            bytes.splice(middle..middle, super::eicar());
-        }
+        let bytes = if is_infected {
+            archive_with_eicar_at_its_end(size)
+        } else {
+            format!("content {number}, ").repeat(size / 16).into_bytes()
+        };
         let content = match kind {
             Kind::Bytes => Content::bytes(&bytes),
             Kind::File => {

@@ -7,7 +7,7 @@ use icap_client::{
     Body, Client, Content, Method, NotScanned, Preview, Request, Response, Scanner, Verdict,
 };
 
-use super::{base, eicar};
+use super::{ALL_OF_IT, archive_with_eicar_at_its_end, base, eicar};
 
 /// Long enough for every preview below to be one of a part, too.
 const LEN: usize = 3000;
@@ -118,8 +118,10 @@ pub(super) fn avscan_decides_the_same_however_it_is_asked() {
     let client = client("avscan");
     let mut clean = b"nothing to see here. ".repeat(LEN / 20);
     clean.truncate(LEN);
-    let mut infected = clean.clone();
-    infected[LEN - 100..LEN - 32].copy_from_slice(&eicar());
+    // A part of the zeros at the end of the archive is missing.
+    let mut infected = archive_with_eicar_at_its_end(1000);
+    assert!(infected.len() < LEN + 1024);
+    infected.resize(LEN, 0);
     let mut seen = [0; 2];
     for asking in every_asking() {
         let (response, output) = ask(&client, asking, "text/plain", &clean);
@@ -275,7 +277,12 @@ pub(super) fn a_large_echo_loses_nothing() {
 pub(super) fn a_preview_of_a_pdf_is_no_verdict() {
     let mut content = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n".to_vec();
     content.resize(2000, b' ');
+    content.extend_from_slice(b"\n1 0 obj\n<</Type/EmbeddedFile/Length 68>>\nstream\n");
     content.extend_from_slice(&eicar());
+    content.extend_from_slice(b"\nendstream\nendobj\n%%EOF\n");
+    let scanner = Scanner::new(&format!("{}/{ALL_OF_IT}", base())).unwrap();
+    let report = scanner.scan(Content::bytes(&content)).unwrap();
+    assert!(report.verdict().is_infected(), "{}", report.verdict());
     let service = format!("{}/virus_scan", base());
     for preview in [Preview::Negotiated, Preview::Limit(64)] {
         let scanner = Scanner::builder(&service).preview(preview).build().unwrap();

@@ -2,16 +2,19 @@
 # The real servers of the live tests: clamd with a private signature database, c-icap, HAProxy.
 #
 # Sourced by tests/run, which calls, in this order:
-#   live_folder            makes the private folder $LIVE_DIR
-#   start_clamd            sets ICAP_LIVE_CLAMD_SOCKET
-#   start_c_icap NAME      sets C_ICAP_PORT; may be called again with another NAME
-#   start_c_icap_tls       sets TLS_PORT, OTHER_NAME_PORT, EXPIRED_PORT, CLIENTS_PORT, and
-#                          ICAP_LIVE_TLS_DIR with the certificates
-#   start_haproxy A B      sets HAPROXY_PORT, in front of these two ports
-#   stop_all               on every way out
+#   live_folder              makes the private folder $LIVE_DIR
+#   start_clamd              sets ICAP_LIVE_CLAMD_SOCKET
+#   start_c_icap NAME        sets C_ICAP_PORT; may be called again with another NAME. `blind` finds
+#                            no clamd; `in-process` (engine clamav_mod) and `full` (little space in
+#                            TmpDir) need root
+#   start_c_icap_tls         sets TLS_PORT, OTHER_NAME_PORT, EXPIRED_PORT, CLIENTS_PORT, and
+#                            ICAP_LIVE_TLS_DIR with the certificates
+#   start_haproxy NAME A B   sets HAPROXY_PORT, in front of these two ports
+#   stop_all                 on every way out
 # and by tests/live/c-icap, with which a test kills a c-icap and starts it again:
 #   kill_c_icap NAME       with SIGKILL, children included
-#   restart_c_icap NAME    on the same port
+#   restart_c_icap NAME    on the same port, with clamd
+#   blind_c_icap NAME      on the same port, as if clamd was away when it started
 # On a failure to start they print the server's log and exit.
 
 LIVE_TEMPLATES=$(dirname -- "${BASH_SOURCE[0]}")
@@ -38,16 +41,46 @@ start_clamd() {
 
 # A port can be taken between the choice and c-icap's bind, so another is tried then.
 start_c_icap() {
-    local name=$1 attempt
+    local name=$1 ready=c_icap_finds_eicar attempt
+    mkdir -p "$LIVE_DIR/$name.tmp"
+    if [[ $name == blind ]]; then
+        ready=c_icap_has_no_engine
+    else
+        show_clamd_to "$name"
+    fi
     for ((attempt = 0; attempt < 20; attempt++)); do
         C_ICAP_PORT=$(free_port)
         fill_in c-icap.conf.in "$LIVE_DIR/$name.conf" "$name" "$C_ICAP_PORT"
+        engine "$name" >>"$LIVE_DIR/$name.conf"
         [[ $name != tls ]] || tls_ports >>"$LIVE_DIR/$name.conf"
-        ! launch_c_icap "$name" "$C_ICAP_PORT" || return 0
+        ! launch_c_icap "$name" "$C_ICAP_PORT" "$ready" || return 0
         forget "$SPAWNED"
         grep -qs 'Error binding' "$LIVE_DIR/$name.log" || break
     done
     give_up c-icap "$LIVE_DIR/$name.log" "$LIVE_DIR/$name.out"
+}
+
+engine() {
+    if [[ $1 == in-process ]]; then
+        echo 'Module common clamav_mod.so'
+    else
+        echo 'Module common clamd_mod.so'
+        echo "clamd_mod.ClamdSocket $LIVE_DIR/$1.sock"
+    fi
+}
+
+# c-icap looks for clamd when it starts, and never again.
+show_clamd_to() {
+    ln -sfn clamd.sock "$LIVE_DIR/$1.sock"
+}
+
+# The mounts that only this c-icap sees, and that end with it: clamav_mod's folder of signatures is
+# compiled in, and 1028 KiB for TmpDir are enough for the scan that shows that it is ready.
+mount_for() {
+    case $1 in
+        in-process) echo "mount --bind '$LIVE_DIR/signatures' /var/lib/clamav" ;;
+        full) echo "mount -t tmpfs -o size=1028k,mode=0777 none '$LIVE_DIR/full.tmp'" ;;
+    esac
 }
 
 # A c-icap that also listens for TLS: with a good certificate, with one for another name, with an
@@ -78,15 +111,16 @@ tls_port() {
 # What another process needs to end it is in files: its process group, and the files outside
 # $LIVE_DIR that it leaves behind when it is killed.
 launch_c_icap() {
-    local name=$1 port=$2
+    local name=$1 port=$2 ready=$3 mount namespace=()
     rm -f "$LIVE_DIR/$name".{log,pid,ctl}
+    mount=$(mount_for "$name")
+    [[ -z $mount ]] || namespace=(unshare --mount sh -ec "$mount"' && exec "$@"' sh)
     # -D: without it, an error in the configuration is not printed anywhere.
     # shellcheck disable=SC2016 # expanded by the shell that is started
-    spawn sh -c 'echo $$ >"$0" && exec "$@"' "$LIVE_DIR/$name.group" \
+    spawn "${namespace[@]}" sh -c 'echo $$ >"$0" && exec "$@"' "$LIVE_DIR/$name.group" \
         c-icap -N -D -f "$LIVE_DIR/$name.conf" >"$LIVE_DIR/$name.out" 2>&1
     disown "$SPAWNED"
-    within 30 ended_or "$SPAWNED" c_icap_finds_eicar "$name" "$port" && running "$SPAWNED" ||
-        return 1
+    within 30 ended_or "$SPAWNED" "$ready" "$name" "$port" && running "$SPAWNED" || return 1
     lock_files "$SPAWNED" >>"$LIVE_DIR/leftovers"
     forget "$SPAWNED" # the file knows better whether it is still there
 }
@@ -103,22 +137,32 @@ kill_c_icap() {
 }
 
 restart_c_icap() {
-    local name=$1
+    show_clamd_to "$1"
+    relaunch_c_icap "$1" c_icap_finds_eicar
+}
+
+blind_c_icap() {
+    rm -f -- "$LIVE_DIR/$1.sock"
+    relaunch_c_icap "$1" c_icap_has_no_engine
+}
+
+relaunch_c_icap() {
+    local name=$1 ready=$2
     [[ ! -e $LIVE_DIR/$name.group ]] || kill_c_icap "$name"
-    launch_c_icap "$name" "$(port_of "$name")" ||
+    launch_c_icap "$name" "$(port_of "$name")" "$ready" ||
         give_up c-icap "$LIVE_DIR/$name.log" "$LIVE_DIR/$name.out"
 }
 
 # The very file that README.md shows: HAProxy puts the variables in.
 start_haproxy() {
-    local attempt log=$LIVE_DIR/haproxy.log
-    export ICAP_BIND ICAP_SERVER_A=127.0.0.1:$1 ICAP_SERVER_B=127.0.0.1:$2
+    local name=$1 attempt log=$LIVE_DIR/$1.log
+    export ICAP_BIND ICAP_SERVER_A=127.0.0.1:$2 ICAP_SERVER_B=127.0.0.1:$3
     for ((attempt = 0; attempt < 20; attempt++)); do
         HAPROXY_PORT=$(free_port)
         ICAP_BIND=127.0.0.1:$HAPROXY_PORT
         spawn haproxy -db -f "$LIVE_TEMPLATES/haproxy.cfg" >"$log" 2>&1
         disown "$SPAWNED"
-        if within 30 ended_or "$SPAWNED" answer_finds_eicar haproxy "$HAPROXY_PORT" &&
+        if within 30 ended_or "$SPAWNED" answer_finds_eicar "$name" "$HAPROXY_PORT" &&
             running "$SPAWNED"; then
             return
         fi
@@ -159,22 +203,23 @@ show_server_logs() {
 
 # ClamAV's own database is a large download; two harmless test programs are enough here:
 # EICAR, and the clam.exe that Debian's clamav-testfiles wraps in some forty formats.
-# An .hdb line knows a file by its MD5 and size, an .ndb line finds its bytes within others.
+# An .hdb line knows a file by its MD5 and size, an .ndb line finds its bytes: EICAR's at the beginning
+# of a file or of what is packed into one, as ClamAV's own signature does, the other's anywhere.
 # Everything is computed here, because scanners quarantine a checkout that contains EICAR.
 write_signatures() {
     local folder=$1
     mkdir -p "$folder"
     eicar >"$LIVE_DIR/eicar.com"
-    signatures_of Eicar-Test-Signature "$LIVE_DIR/eicar.com" "$folder"
-    signatures_of ClamAV-Test-File "$ICAP_LIVE_TESTFILES/clam.exe" "$folder"
+    signatures_of Eicar-Test-Signature 0 "$LIVE_DIR/eicar.com" "$folder"
+    signatures_of ClamAV-Test-File '*' "$ICAP_LIVE_TESTFILES/clam.exe" "$folder"
 }
 
 signatures_of() {
-    local name=$1 file=$2 folder=$3 md5 hex
+    local name=$1 offset=$2 file=$3 folder=$4 md5 hex
     md5=$(md5sum <"$file" | cut -c 1-32)
     hex=$(od -An -v -tx1 <"$file" | tr -d ' \n')
     echo "$md5:$(stat -c %s "$file"):$name" >>"$folder/test.hdb"
-    echo "$name:0:*:$hex" >>"$folder/test.ndb"
+    echo "$name:0:$offset:$hex" >>"$folder/test.ndb"
 }
 
 eicar() {
@@ -241,6 +286,11 @@ clamd_answers() {
 c_icap_finds_eicar() {
     local name=$1 port=$2
     answer_finds_eicar "$name" "$port" && grep -qs 'VIRUS DETECTED' "$LIVE_DIR/$name.log"
+}
+
+# What c-icap makes its state tag of is then an empty list of engines.
+c_icap_has_no_engine() {
+    timeout 10 c-icap-client -i 127.0.0.1 -p "$2" -s avscan -v 2>&1 | grep -aq 1B2M2Y8AsgTpgAmY7PhCfg
 }
 
 answer_finds_eicar() {

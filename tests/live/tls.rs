@@ -6,16 +6,12 @@ use std::time::Duration;
 
 use icap_client::{Content, Error, Scanner, TlsConnector, TlsConnectorBuilder};
 
-use super::{archive_with_eicar_at_its_end, eicar};
+use super::{archive_with_eicar_at_its_end, eicar, variable};
 
 /// What a connector can be given, from the folder of certificates.
 fn pem(name: &str) -> Vec<u8> {
     let folder = PathBuf::from(variable("ICAP_LIVE_TLS_DIR"));
     std::fs::read(folder.join(name)).unwrap()
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).expect("tests/run sets it")
 }
 
 fn trusting(roots: &str) -> TlsConnectorBuilder {

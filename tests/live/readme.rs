@@ -1,0 +1,79 @@
+//! What README.md tells a new user to do works as it is written there.
+
+use libtest_mimic::Failed;
+
+const README: &str = include_str!("../../README.md");
+
+pub(crate) fn shows_the_haproxy_configuration() -> Result<(), Failed> {
+    let shown = format!("```haproxy\n{}```\n", include_str!("haproxy.cfg"));
+    if !README.contains(&shown) {
+        return Err("README.md does not show tests/live/haproxy.cfg as it is".into());
+    }
+    Ok(())
+}
+
+#[cfg(feature = "cli")]
+pub(crate) mod setup {
+    use std::path::Path;
+    use std::process::Command;
+
+    const SECTION: &str = "## Scanning with c-icap and ClamAV";
+    /// It takes under ten seconds. The commands wait for signatures for as long as it takes.
+    const LONGEST_SECONDS: &str = "120";
+
+    /// Commands and what they print.
+    struct Block {
+        commands: &'static str,
+        printed: &'static str,
+    }
+
+    fn blocks() -> Vec<Block> {
+        let (_, section) = super::README.split_once(SECTION).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let mut blocks: Vec<Block> = Vec::new();
+        for piece in section.split("\n```").skip(1).step_by(2) {
+            let (language, text) = piece.split_once('\n').unwrap();
+            match language {
+                "sh" => blocks.push(Block {
+                    commands: text,
+                    printed: "",
+                }),
+                "text" => blocks.last_mut().unwrap().printed = text,
+                other => panic!("what is {other}?"),
+            }
+        }
+        blocks
+    }
+
+    /// Runs every command of the section; what is not done literally is in `tests/live/bare-debian`.
+    pub(crate) fn finds_eicar() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = blocks();
+        for (number, block) in blocks.iter().enumerate() {
+            let path = folder.path().join(format!("{number:02}.sh"));
+            std::fs::write(path, format!("{}\n", block.commands)).unwrap();
+        }
+        let status = Command::new("timeout")
+            .args(["--kill-after=5", LONGEST_SECONDS])
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/live/bare-debian"
+            ))
+            .args([folder.path(), Path::new(env!("CARGO_BIN_EXE_icap"))])
+            .status()
+            .unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(status.success(), "{status}");
+        for (number, block) in blocks.iter().enumerate() {
+            let printed = read(&format!("{number:02}.out"));
+            assert_eq!(printed.trim_end(), block.printed, "{}", block.commands);
+        }
+        assert!(blocks.last().unwrap().printed.contains("3 infected"));
+        assert_eq!(read("enabled"), "clamav-freshclam\nclamav-daemon\nc-icap\n");
+        assert_eq!(
+            read("failures"),
+            "c-icap\n",
+            "it does not start before clamd"
+        );
+    }
+}
