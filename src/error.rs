@@ -98,6 +98,7 @@ impl Error {
                     after: *after,
                     source: again(source),
                 },
+                ContentError::NotRewound { length } => ContentError::NotRewound { length: *length },
                 ContentError::TooShort { declared, actual } => ContentError::TooShort {
                     declared: *declared,
                     actual: *actual,
@@ -345,6 +346,14 @@ pub enum ContentError {
         after: u64,
         /// What the reader said.
         source: io::Error,
+    },
+    /// A seekable reader stands at the end of something that is not empty, so nothing would be scanned.
+    #[error(
+        "the content's reader is at the end of its {length} bytes: rewind it (seek to 0) before the scan"
+    )]
+    NotRewound {
+        /// The bytes from its beginning to its end.
+        length: u64,
     },
     /// The content ended before the length that was declared.
     #[error("the content ended after {actual} bytes, {declared} were declared")]

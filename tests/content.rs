@@ -1,10 +1,12 @@
 //! The caller's content fails, or is not what was declared: the caller is told, and the service
 //! never takes the part for the whole.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use icap_client::testing::{Conversation, Script, Server};
-use icap_client::{Content, ContentError, Error, NotScanned, Scanner, Verdict};
+use icap_client::{Content, ContentError, Error, NotScanned, Preview, Scanner, TimeLimit, Verdict};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -103,13 +105,11 @@ fn bytes_and_files_can_be_declared_wrongly_too() {
 
 #[test]
 fn a_file_that_grows_while_it_is_sent_is_no_verdict() {
-    use std::io::Write;
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(MIB).unwrap();
     let mut grows = Some(file.reopen().unwrap());
     let content = Content::file(file.path()).unwrap().progress(|sent, _| {
         if let Some(mut file) = grows.take_if(|_| sent > 0) {
-            use std::io::Seek;
             file.seek(io::SeekFrom::End(0)).unwrap();
             file.write_all(b"more").unwrap();
         }
@@ -208,4 +208,88 @@ fn a_panic_in_the_callers_reader_closes_the_connection_without_a_last_chunk() {
     let scan = || scanner.scan(Content::reader(io::repeat(7).take(MIB).chain(Panics)));
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(scan)).is_err());
     assert_abandoned(&server.finish()[0]);
+}
+
+/// Fills the buffer and claims to have read more.
+struct Claims;
+
+impl Read for Claims {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        buf.fill(b'x');
+        Ok(buf.len() + 40_000)
+    }
+}
+
+impl Seek for Claims {
+    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+        Ok(0)
+    }
+}
+
+#[test]
+fn reader_that_claims_more_is_refused_under_any_max_size() {
+    let server = Server::start().unwrap();
+    for max_size in [Some(0), Some(10), Some(65_536), Some(104_857_600), None] {
+        let scanner = Scanner::builder(&server.uri()).max_size(max_size);
+        let scanner = scanner.preview(Preview::Limit(1024)).build().unwrap();
+        for content in [Content::reader(Claims), Content::seekable(Claims)] {
+            match scanner.scan(content) {
+                Err(Error::Content(error)) => {
+                    let cause = std::error::Error::source(&*error).unwrap().to_string();
+                    assert_eq!(cause, "the reader claims more bytes than it was asked for");
+                }
+                other => panic!("{max_size:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn file_that_was_written_and_not_rewound_is_an_error() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    let empty = scanner.scan(Content::seekable(&mut file)).unwrap();
+    assert_eq!((empty.verdict(), empty.bytes_sent()), (&Verdict::Clean, 0));
+    file.write_all(b"hello").unwrap();
+    match scanner.scan(Content::seekable(&mut file)) {
+        Err(Error::Content(error)) => {
+            assert!(matches!(*error, ContentError::NotRewound { length: 5 }));
+            assert!(error.to_string().contains("rewind it"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    file.rewind().unwrap();
+    let report = scanner.scan(Content::seekable(&mut file)).unwrap();
+    assert_eq!(
+        (report.verdict(), report.bytes_sent()),
+        (&Verdict::Clean, 5)
+    );
+}
+
+#[test]
+fn reader_interrupted_for_ever_meets_the_deadline() {
+    struct Interrupted<'a>(&'a AtomicU32);
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(io::ErrorKind::Interrupted.into())
+        }
+    }
+    let server = Server::start().unwrap();
+    for (deadline, is_in_time) in [(300, false), (60_000, true)] {
+        let scanner = Scanner::builder(&server.uri())
+            .deadline(Duration::from_millis(deadline))
+            .build()
+            .unwrap();
+        let calls = AtomicU32::new(0);
+        match scanner.scan(Content::reader(Interrupted(&calls))) {
+            Err(Error::Timeout(error)) => assert_eq!(error.limit(), TimeLimit::Deadline),
+            Err(Error::Content(_)) => assert!(is_in_time),
+            other => panic!("{other:?}"),
+        }
+        // A core that is kept busy calls millions of times.
+        let calls = calls.into_inner();
+        assert!(calls <= 1_000 && (calls == 1_000 || !is_in_time), "{calls}");
+    }
 }

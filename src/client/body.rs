@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use super::output::write_all;
+use super::reading::{Interruptions, read_once};
 use crate::error::ContentError;
 use crate::proto::chunk::{encode_chunk, encode_end, encode_last_chunk};
 use crate::proto::request::check_header;
@@ -34,6 +35,7 @@ pub struct Body<'a> {
     read: u64,
     /// The reader gave nothing the last time.
     end_seen: bool,
+    interruptions: Interruptions,
     chunk: Chunk,
     /// Bytes of the preview that are still to be sent; `None` without one, and behind it.
     preview: Option<usize>,
@@ -211,7 +213,7 @@ impl<'a> Body<'a> {
             .map_or(CHUNK, |left| CHUNK.min(left.saturating_add(1)));
         let began = Instant::now();
         while self.chunk.filled < limit && began.elapsed() < GATHERING {
-            match self.read_once(limit) {
+            match self.read_source(limit) {
                 Ok(0) if self.end_seen => return Ok(true),
                 // An empty read is the end, unless more comes behind it: then the reader is broken, and
                 // what would be taken for all of the content is only a part.
@@ -220,29 +222,25 @@ impl<'a> Body<'a> {
                     return Err(self.failed(io::Error::other("the reader goes on behind its end")));
                 }
                 Ok(len) => {
+                    self.interruptions.end();
                     self.chunk.filled += len;
                     self.read += len as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.failed(error)),
+                Err(error) => {
+                    let retried = self.interruptions.retry(error);
+                    retried.map_err(|error| self.failed(error))?;
+                }
             }
         }
         Ok(false)
     }
 
-    fn read_once(&mut self, limit: usize) -> io::Result<usize> {
+    fn read_source(&mut self, limit: usize) -> io::Result<usize> {
         let room = self.chunk.room(limit);
-        let room_len = room.len();
-        let len = match &mut self.source {
-            Source::None => 0,
-            Source::Bytes(bytes) => bytes.read(room)?,
-            Source::Reader(reader) => reader.read(room)?,
-        };
-        match len {
-            len if len > room_len => Err(io::Error::other(
-                "a reader claims more than it was asked for",
-            )),
-            len => Ok(len),
+        match &mut self.source {
+            Source::None => Ok(0),
+            Source::Bytes(bytes) => bytes.read(room),
+            Source::Reader(reader) => read_once(reader, room),
         }
     }
 
@@ -488,6 +486,34 @@ mod tests {
     fn a_reader_that_claims_more_than_fits_is_refused() {
         let (out, error) = encode(Body::reader(FromFn(|buf: &mut [u8]| Ok(buf.len() + 1))));
         assert!(error.is_err());
+        assert_eq!(out, b"");
+    }
+
+    #[test]
+    fn reader_interrupted_for_ever_fails_and_lets_go() {
+        let mut body = Body::reader(FromFn(
+            |_: &mut [u8]| Err(io::ErrorKind::Interrupted.into()),
+        ));
+        let began = Instant::now();
+        let mut out = Vec::new();
+        // Between the calls the deadline is looked at.
+        let mut calls = 0;
+        let error = loop {
+            calls += 1;
+            match body.encode_next(&mut out) {
+                Ok(next) => assert_eq!((next.len, next.then), (0, Then::Continues)),
+                Err(error) => break error,
+            }
+        };
+        assert!(
+            matches!(error, ContentError::Read { after: 0, .. }),
+            "{error:?}"
+        );
+        assert!(calls > 5, "{calls}");
+        assert!(
+            began.elapsed() > Duration::from_millis(500),
+            "it did not spin"
+        );
         assert_eq!(out, b"");
     }
 

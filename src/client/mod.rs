@@ -12,6 +12,7 @@ pub(crate) mod options_cache;
 pub(crate) mod outcome;
 mod output;
 mod progress;
+pub(crate) mod reading;
 pub(crate) mod stats;
 
 use std::fmt;

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::about::About;
 use super::digest::Digest;
 use super::observed::{Observed, Progress, Source};
-use crate::error::{ContentError, Error};
+use crate::error::Error;
 
 /// What is to be scanned: its bytes, and what is known about them.
 ///
@@ -70,6 +70,10 @@ impl<'a> Content<'a> {
     }
 
     /// What a reader gives from its present position to its end. It can be sent again.
+    ///
+    /// A reader that stands at the end of something that is not empty, such as a temporary file that was
+    /// written and not rewound, is an [`Error::Content`] when it is scanned. A [`reader`](Self::reader) does not
+    /// say where it stands, so hand over a [`File`] here and not there.
     pub fn seekable(reader: impl Read + Seek + 'a) -> Self {
         Self::new(Source::Seekable(Box::new(reader)), None)
     }
@@ -209,10 +213,8 @@ impl<'a> Content<'a> {
 
     /// The length, where it is known or a seek can tell.
     pub(crate) fn known_length(&mut self) -> Result<Option<u64>, Error> {
-        if self.length.is_none() {
-            let length = self.source.length_by_seeking();
-            self.length = length.map_err(|source| ContentError::Read { after: 0, source })?;
-        }
+        let left = self.source.length_by_seeking()?;
+        self.length = self.length.or(left);
         Ok(self.length)
     }
 

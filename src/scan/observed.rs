@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::digest::Digest;
 use crate::client::body::{Body, Outgoing};
+use crate::client::reading::read_once;
 use crate::error::ContentError;
 
 /// What is called with the bytes sent, and the length where it is known.
@@ -23,15 +24,30 @@ impl<T: Read + Seek> ReadSeek for T {}
 impl Source<'_> {
     /// Bytes from the present position to the end, where a seek can tell. `None` for what has a
     /// position and no end, such as some files in `/proc`.
-    pub(crate) fn length_by_seeking(&mut self) -> io::Result<Option<u64>> {
+    ///
+    /// A reader that stands at the end of something is an error: it was written and never rewound, and
+    /// would be sent as empty content, which every service calls clean.
+    pub(crate) fn length_by_seeking(&mut self) -> Result<Option<u64>, ContentError> {
         let Self::Seekable(reader) = self else {
             return Ok(None);
         };
-        let position = reader.stream_position()?;
-        let end = reader.seek(SeekFrom::End(0));
-        reader.seek(SeekFrom::Start(position))?;
-        Ok(end.ok().map(|end| end.saturating_sub(position)))
+        let (position, end) = position_and_end(&mut **reader)
+            .map_err(|source| ContentError::Read { after: 0, source })?;
+        match end {
+            Some(length) if length > 0 && position >= length => {
+                Err(ContentError::NotRewound { length })
+            }
+            end => Ok(end.map(|end| end.saturating_sub(position))),
+        }
     }
+}
+
+/// Where a reader stands, and where it ends if that is known. It is left where it stood.
+fn position_and_end(reader: &mut dyn ReadSeek) -> io::Result<(u64, Option<u64>)> {
+    let position = reader.stream_position()?;
+    let end = reader.seek(SeekFrom::End(0)).ok();
+    reader.seek(SeekFrom::Start(position))?;
+    Ok((position, end))
 }
 
 /// Content on its way: hashed, counted against the limit, reported to the caller.
@@ -163,11 +179,10 @@ impl Read for Observed<'_> {
                 let read = usize::try_from(self.digest.len).unwrap_or(usize::MAX);
                 bytes.get(read..).unwrap_or_default().read(buf)?
             }
-            Source::Reader(reader) => reader.read(buf)?,
-            Source::Seekable(reader) => reader.read(buf)?,
+            Source::Reader(reader) => read_once(reader, buf)?,
+            Source::Seekable(reader) => read_once(reader, buf)?,
         };
-        // A reader that claims more than fits is refused by whoever gave the buffer.
-        self.digest.update(buf.get(..len).unwrap_or_default());
+        self.digest.update(&buf[..len]);
         if self.exceeded_limit().is_some() {
             return Err(too_large());
         }
@@ -184,6 +199,7 @@ fn too_large() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::scan::content::Content;
 
     #[test]
@@ -200,6 +216,38 @@ mod tests {
         assert!(observed.can_begin_again());
         observed.begin().unwrap();
         assert_eq!(io::read_to_string(&mut observed).unwrap(), "456789");
+    }
+
+    #[test]
+    fn seekable_content_at_its_end_is_to_be_rewound() {
+        for (len, position, expected) in [
+            (0usize, 0, Ok(0)),
+            (0, 5, Ok(0)),
+            (5, 0, Ok(5)),
+            (5, 4, Ok(1)),
+            (5, 5, Err(5)),
+            (5, 6, Err(5)),
+            (5, u64::MAX, Err(5)),
+        ] {
+            // Whether a length was declared or not.
+            for declared in [None, Some(0), Some(5)] {
+                let mut cursor = io::Cursor::new(vec![b'x'; len]);
+                cursor.set_position(position);
+                let mut content = Content::seekable(cursor);
+                if let Some(declared) = declared {
+                    content = content.len(declared);
+                }
+                let expected = expected.map(|left| declared.unwrap_or(left));
+                let length = content.known_length().map_err(|error| match error {
+                    Error::Content(error) => match *error {
+                        ContentError::NotRewound { length } => length,
+                        other => panic!("{other:?}"),
+                    },
+                    other => panic!("{other:?}"),
+                });
+                assert_eq!(length, expected.map(Some), "{len} {position} {declared:?}");
+            }
+        }
     }
 
     #[test]
@@ -232,6 +280,56 @@ mod tests {
                 (too_large, too_large),
                 "{size}"
             );
+        }
+    }
+
+    /// Fills the buffer and claims to have read more.
+    struct Claims {
+        more: usize,
+        at: u64,
+    }
+
+    impl Read for Claims {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            buf.fill(b'x');
+            self.at += buf.len() as u64;
+            Ok(buf.len() + self.more)
+        }
+    }
+
+    impl Seek for Claims {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            if let SeekFrom::Start(at) = to {
+                self.at = at;
+            }
+            Ok(self.at)
+        }
+    }
+
+    #[test]
+    fn reader_that_claims_more_is_refused_at_any_limit() {
+        for more in [1, 2, 40_000, usize::MAX / 2] {
+            for max_size in [Some(0), Some(1), Some(10), Some(100_000), None] {
+                let lies = || Claims { more, at: 0 };
+                for content in [Content::reader(lies()), Content::seekable(lies())] {
+                    let mut observed = content.observe(max_size, Digest::pair().0).1;
+                    observed.begin().unwrap();
+                    let read = observed.read(&mut [0; 64]);
+                    assert!(read.is_err(), "{more} {max_size:?}");
+                    assert_eq!(observed.exceeded_limit(), None);
+                    assert_eq!(observed.digest().len, 0);
+                }
+                // Shortened to what is compared.
+                let mut observed = Content::seekable(io::Cursor::new(b"hello"))
+                    .observe(max_size.filter(|&max| max > 4), Digest::pair().0)
+                    .1;
+                io::copy(&mut observed, &mut io::sink()).unwrap();
+                observed.has_been_sent(false);
+                observed.source = Source::Seekable(Box::new(lies()));
+                observed.begin().unwrap();
+                assert!(observed.read(&mut [0; 64]).is_err(), "{more} {max_size:?}");
+                assert_eq!(observed.digest().len, 0);
+            }
         }
     }
 

@@ -1,0 +1,104 @@
+//! Calls of a caller's reader, which may be broken in any way: it may claim more than it was asked for, and
+//! be interrupted for ever.
+
+use std::io::{self, Read};
+use std::thread;
+use std::time::Duration;
+
+/// Interruptions in a row before a reader is given up.
+const MAX_INTERRUPTIONS: u32 = 1_000;
+
+/// Interruptions in a row that are answered at once. A signal or two is nothing unusual.
+const PROMPT_RETRIES: u32 = 10;
+
+/// The pause before each further retry, so that a reader that is always interrupted occupies no core.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Reads once. A count that does not fit `buf`, which is the buffer that the reader was really given, is an
+/// error. Every call of a caller's reader goes through here.
+pub(crate) fn read_once(reader: &mut (impl Read + ?Sized), buf: &mut [u8]) -> io::Result<usize> {
+    let len = reader.read(buf)?;
+    if len > buf.len() {
+        return Err(io::Error::other(
+            "the reader claims more bytes than it was asked for",
+        ));
+    }
+    Ok(len)
+}
+
+/// Counts how often a reader was interrupted in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Interruptions {
+    in_a_row: u32,
+}
+
+impl Interruptions {
+    /// Whether to try again after `error`, perhaps after a pause. Anything but an interruption is returned,
+    /// and so is one too many.
+    pub(crate) fn retry(&mut self, error: io::Error) -> io::Result<()> {
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+        self.in_a_row += 1;
+        if self.in_a_row >= MAX_INTERRUPTIONS {
+            let why = format!("the reader was interrupted {MAX_INTERRUPTIONS} times in a row");
+            return Err(io::Error::other(why));
+        }
+        if self.in_a_row > PROMPT_RETRIES {
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// The reader was read.
+    pub(crate) fn end(&mut self) {
+        self.in_a_row = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Claims(usize);
+
+    impl Read for Claims {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            buf.fill(b'x');
+            Ok(self.0)
+        }
+    }
+
+    #[test]
+    fn claim_is_compared_with_the_buffer_given() {
+        for (claimed, is_taken) in [(0, true), (10, true), (11, true), (12, false)] {
+            let mut buffer = [0; 64];
+            let read = read_once(&mut Claims(claimed), &mut buffer[..11]);
+            assert_eq!(read.is_ok(), is_taken, "{claimed}");
+        }
+        assert!(read_once(&mut Claims(usize::MAX), &mut [0]).is_err());
+    }
+
+    #[test]
+    fn interruptions_in_a_row_are_limited() {
+        let interrupted = || io::Error::from(io::ErrorKind::Interrupted);
+        let mut interruptions = Interruptions::default();
+        for _ in 0..2 {
+            // As many again once the reader was read.
+            interruptions.end();
+            for _ in 1..MAX_INTERRUPTIONS / 20 {
+                interruptions.retry(interrupted()).unwrap();
+            }
+        }
+        interruptions.in_a_row = MAX_INTERRUPTIONS - 2;
+        interruptions.retry(interrupted()).unwrap();
+        let error = interruptions.retry(interrupted()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the reader was interrupted 1000 times in a row"
+        );
+        let other = io::Error::from(io::ErrorKind::WouldBlock);
+        let error = Interruptions::default().retry(other).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}
