@@ -393,6 +393,13 @@ impl InputError {
     }
 }
 
+/// What becomes a [`ServiceUri`](crate::ServiceUri) without a check cannot fail.
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 macro_rules! boxed {
     ($($error:ident => $variant:ident),+ $(,)?) => {$(
         impl From<$error> for Error {

@@ -225,7 +225,7 @@ impl Settings {
             None if uri.is_tls() => tls_connector()?,
             None => Arc::new(TcpConnector),
         };
-        let name = uri.to_string();
+        let name = uri.name();
         let ledger = ServiceLedger {
             service: name.clone(),
             counters: Arc::clone(&counters),
@@ -269,9 +269,9 @@ fn tls_connector() -> Result<Arc<dyn Connect>, Error> {
 }
 
 impl ClientBuilder {
-    pub(crate) fn new(uri: &str) -> Self {
+    pub(crate) fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
         Self {
-            uri: uri.parse(),
+            uri: uri.try_into().map_err(Into::into),
             credentials: None,
             settings: Settings::default(),
         }

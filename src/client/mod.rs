@@ -117,12 +117,15 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Input`] if `uri` is not an ICAP URI.
-    pub fn new(uri: &str) -> Result<Self, Error> {
+    pub fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Result<Self, Error> {
         Self::builder(uri).build()
     }
 
     /// A client to be configured.
-    pub fn builder(uri: &str) -> ClientBuilder {
+    ///
+    /// `uri` is anything that becomes a [`ServiceUri`]: `&str`, `String`, `&String` or one itself. What is
+    /// wrong with it, [`build`](ClientBuilder::build) says.
+    pub fn builder(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> ClientBuilder {
         ClientBuilder::new(uri)
     }
 

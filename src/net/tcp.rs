@@ -23,7 +23,7 @@ impl Connect for TcpConnector {
     /// Refuses an `icaps://` URI: what is meant to be encrypted is never sent in plain.
     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
         if service.is_tls() {
-            let what = format!("{service} needs TLS, and this connector has none");
+            let what = format!("{service:?} needs TLS, and this connector has none");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         Ok(Box::new(connect_any(service, timeout, connect_one)?))

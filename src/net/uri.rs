@@ -17,15 +17,18 @@ const DEFAULT_TLS_PORT: u16 = 11344;
 ///
 /// IPv6 addresses stand in brackets. User information (`icap://user:secret@host/…`) is an error, although
 /// RFC 3507 §4.2 has it: a URI gets into logs and configuration dumps, and a user and a password belong in
-/// [`credentials`](crate::ScannerBuilder::credentials). The error does not repeat it. `Display` and `Debug`
-/// leave the arguments out.
+/// [`credentials`](crate::ScannerBuilder::credentials). The error does not repeat it.
+///
+/// `Display` shows a URI that can be parsed to the same service again, arguments included. Arguments may hold
+/// what is not for everyone: errors, logs and reports show the [`name`](Self::name), which has none.
 ///
 /// ```
 /// use icap_client::ServiceUri;
 ///
 /// let uri: ServiceUri = "icap://av.example/avscan?mode=strict".parse()?;
 /// assert_eq!((uri.host(), uri.port()), ("av.example", 1344));
-/// assert_eq!(uri.to_string(), "icap://av.example/avscan");
+/// assert_eq!(uri.to_string(), "icap://av.example/avscan?mode=strict");
+/// assert_eq!(uri.name(), "icap://av.example/avscan");
 /// assert!("icap://av.example/a b".parse::<ServiceUri>().is_err());
 /// # Ok::<(), icap_client::Error>(())
 /// ```
@@ -61,6 +64,13 @@ impl ServiceUri {
         self.is_tls
     }
 
+    /// The URI without its arguments, as errors, logs and reports name the service.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let (scheme, authority) = (self.scheme(), self.shown_authority());
+        format!("{scheme}://{authority}{}", self.path)
+    }
+
     fn scheme(&self) -> &'static str {
         if self.is_tls { "icaps" } else { "icap" }
     }
@@ -74,7 +84,15 @@ impl ServiceUri {
     /// Host and port as the `Host` field has them: brackets around IPv6, no zone (RFC 6874 §4), no
     /// default port.
     pub(crate) fn authority(&self) -> String {
-        let host = self.host.split('%').next().unwrap_or_default();
+        self.authority_of(self.host.split('%').next().unwrap_or_default())
+    }
+
+    /// The same with the zone, without which a link-local address is another service.
+    fn shown_authority(&self) -> String {
+        self.authority_of(&self.host)
+    }
+
+    fn authority_of(&self, host: &str) -> String {
         let host = if host.contains(':') {
             format!("[{host}]")
         } else {
@@ -195,15 +213,41 @@ fn check_ipv6(host: &str) -> Result<(), &'static str> {
     }
 }
 
-impl fmt::Display for ServiceUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme(), self.authority(), self.path)
+impl TryFrom<&str> for ServiceUri {
+    type Error = Error;
+
+    fn try_from(uri: &str) -> Result<Self, Error> {
+        uri.parse()
     }
 }
 
+impl TryFrom<String> for ServiceUri {
+    type Error = Error;
+
+    fn try_from(uri: String) -> Result<Self, Error> {
+        uri.parse()
+    }
+}
+
+impl TryFrom<&String> for ServiceUri {
+    type Error = Error;
+
+    fn try_from(uri: &String) -> Result<Self, Error> {
+        uri.parse()
+    }
+}
+
+/// A URI that can be parsed to the same service again.
+impl fmt::Display for ServiceUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.name(), self.query)
+    }
+}
+
+/// Without the arguments: see [`ServiceUri::name`].
 impl fmt::Debug for ServiceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        f.write_str(&self.name())
     }
 }
 
@@ -263,6 +307,8 @@ mod tests {
             assert_eq!(parsed.authority(), authority, "{uri}");
             assert_eq!(parsed.request_uri(), request_uri, "{uri}");
             assert_eq!(parsed.is_tls(), request_uri.starts_with("icaps:"), "{uri}");
+            assert_eq!(parsed.to_string().parse::<ServiceUri>().unwrap(), parsed);
+            assert!(!parsed.name().contains('?'), "{uri}");
         }
     }
 
@@ -329,8 +375,23 @@ mod tests {
     }
 
     #[test]
-    fn uri_arguments_are_never_shown() {
+    fn uri_name_has_no_arguments() {
         let uri: ServiceUri = "icap://av:99/s?key=hunter2".parse().unwrap();
-        assert_eq!(format!("{uri} {uri:?}"), "icap://av:99/s icap://av:99/s");
+        assert_eq!(uri.name(), "icap://av:99/s");
+        assert_eq!(format!("{uri:?}"), uri.name());
+        assert_eq!(uri.to_string(), "icap://av:99/s?key=hunter2");
+    }
+
+    #[test]
+    fn uri_is_made_from_text_and_from_itself() {
+        fn host(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Result<String, Error> {
+            uri.try_into().map(|uri| uri.host).map_err(Into::into)
+        }
+        let text = "icap://av/s".to_owned();
+        assert_eq!(host(&text).unwrap(), "av");
+        assert_eq!(host(text.as_str()).unwrap(), "av");
+        assert_eq!(host(text.parse::<ServiceUri>().unwrap()).unwrap(), "av");
+        assert_eq!(host(text).unwrap(), "av");
+        assert!(host("av").is_err());
     }
 }

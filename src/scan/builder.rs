@@ -14,6 +14,7 @@ use crate::client::stats::Counters;
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::clock::Clock;
 use crate::net::stream::Connect;
+use crate::net::uri::ServiceUri;
 use crate::proto::request::Method;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
@@ -34,21 +35,21 @@ pub struct ScannerBuilder {
 
 /// A server, and who we are to it.
 struct Server {
-    uri: String,
+    uri: Result<ServiceUri, Error>,
     credentials: Option<(String, String)>,
 }
 
 impl Server {
-    fn new(uri: &str) -> Self {
+    fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
         Self {
-            uri: uri.to_owned(),
+            uri: uri.try_into().map_err(Into::into),
             credentials: None,
         }
     }
 }
 
 impl ScannerBuilder {
-    pub(crate) fn new(uri: &str) -> Self {
+    pub(crate) fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
         Self {
             first: Server::new(uri),
             others: Vec::new(),
@@ -70,7 +71,7 @@ impl ScannerBuilder {
     ///
     /// A scan goes on to the next server only if the content can be sent again (bytes, files, what can
     /// seek), or if nothing of it was read yet.
-    pub fn endpoint(mut self, uri: &str) -> Self {
+    pub fn endpoint(mut self, uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
         self.others.push(Server::new(uri));
         self
     }
@@ -208,12 +209,15 @@ impl ScannerBuilder {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
         }
         let counters = Arc::new(Counters::default());
-        let client = |server: &Server| -> Result<Client, Error> {
+        let client = |server: Server| -> Result<Client, Error> {
             let credentials = Credentials::of(server.credentials.as_ref())?;
-            settings.client(server.uri.parse()?, credentials, Arc::clone(&counters))
+            settings.client(server.uri?, credentials, Arc::clone(&counters))
         };
-        let first = client(&first)?;
-        let others = others.iter().map(client).collect::<Result<_, Error>>()?;
+        let first = client(first)?;
+        let others = others
+            .into_iter()
+            .map(client)
+            .collect::<Result<_, Error>>()?;
         let clock = Arc::clone(&settings.clock);
         let shared = Shared {
             endpoints: Endpoints::new(first, others, clock, Arc::clone(&counters)),

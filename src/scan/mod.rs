@@ -27,6 +27,7 @@ use verdict::Verdict;
 use crate::client::endpoints::Endpoints;
 use crate::client::stats::{Counters, Stats, count};
 use crate::error::Error;
+use crate::net::uri::ServiceUri;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::Method;
 #[cfg(doc)]
@@ -78,12 +79,15 @@ impl Scanner {
     /// # Errors
     ///
     /// [`Error::Input`] if `uri` is not an ICAP URI.
-    pub fn new(uri: &str) -> Result<Self, Error> {
+    pub fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Result<Self, Error> {
         Self::builder(uri).build()
     }
 
     /// A scanner to be configured.
-    pub fn builder(uri: &str) -> ScannerBuilder {
+    ///
+    /// `uri` is anything that becomes a [`ServiceUri`]: `&str`, `String`, `&String` or one itself. What is
+    /// wrong with it, [`build`](ScannerBuilder::build) says.
+    pub fn builder(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> ScannerBuilder {
         ScannerBuilder::new(uri)
     }
 

@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
             Status::Unsure
         });
     }
-    print_rows(&rows(&client.uri().to_string(), &client.options()?))?;
+    print_rows(&rows(&client.uri().name(), &client.options()?))?;
     Ok(Status::Clean)
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         builder = builder.method(method);
     }
     let scanner = arguments.settings.of_scanner(builder)?.build()?;
-    let service = arguments.uri.parse::<ServiceUri>()?.to_string();
+    let service = arguments.uri.parse::<ServiceUri>()?.name();
     let format = Format {
         json: arguments.json,
         quiet: arguments.quiet,
