@@ -23,7 +23,9 @@ use crate::scan::verdict::Verdict;
 ///   that lies about what it read or that is too large is never completed; what is behind a preview is sent
 ///   only after a `100 Continue`.
 /// - Clean is only what was sent completely and then answered with a valid 204, or was returned whole by
-///   a service that does not offer 204; not with a threat in sight.
+///   a service that does not offer 204, or was not allowed it; not with a threat in sight, not under the
+///   state tag of a server without an engine, and not if the response began before the last byte of content
+///   was written.
 /// - No answer is made of bytes that were sent before its request was begun; a 204 on a connection that
 ///   was used before is not made of bytes read before the request was complete.
 /// - A connection is used again only after a complete exchange with nothing behind it.
@@ -70,11 +72,16 @@ const THREATS: &[&[u8]] = &[
     b"\r\nX-Infection-Found: Type=0",
 ];
 
+/// In a state tag of c-icap without an engine, and what a service says whose licence has ended.
+const NO_ENGINE: &[u8] = b"CI0001-1B2M2Y8AsgTpgAmY7PhCfg";
+const NO_LICENCE: &[u8] = b"\r\nX-Error-Code: antivirus_license_expired\r\n";
+
 /// How the scans are done.
 struct Plan {
     negotiate: bool,
     method: Method,
     preview: Preview,
+    allow_204: bool,
     allow_206: bool,
     replaces: bool,
     max_size: Option<u64>,
@@ -95,6 +102,7 @@ impl Plan {
         Self {
             negotiate: flags & 1 != 0,
             method,
+            allow_204: flags & 128 == 0,
             allow_206: flags & 4 != 0,
             replaces: flags & 8 != 0,
             max_size: match flags & (16 | 64) {
@@ -126,6 +134,7 @@ impl Plan {
             .negotiate(self.negotiate)
             .method(self.method)
             .preview(self.preview)
+            .allow_204(self.allow_204)
             .allow_206(self.allow_206)
             .max_size(self.max_size)
             .connector(server.clone());
@@ -238,17 +247,24 @@ impl Plan {
         let has = |line: &[u8]| find(&exchange.answer[..end], line).is_some();
         let is_infected = THREATS.iter().any(|line| has(line));
         assert!(!is_infected, "clean with a threat");
-        match status {
-            204 => assert!(
-                !exchange.is_reused || !exchange.is_early,
-                "of another request"
-            ),
+        assert!(!has(NO_ENGINE), "clean without an engine");
+        assert!(!has(NO_LICENCE), "clean without a licence");
+        let began = match status {
+            204 => {
+                let is_early = exchange.is_reused && exchange.is_early;
+                assert!(!is_early, "of another request");
+                assert!(self.allow_204, "clean without the bytes");
+                exchange.interim_len()
+            }
             200 | 201 => {
-                assert!(self.negotiate, "an echo of who was not asked");
+                let is_asked_for = self.negotiate || !self.allow_204;
+                assert!(is_asked_for, "an echo of who was not asked");
                 assert_eq!(&body, content, "an echo of something else");
+                end.saturating_sub(body.len())
             }
             status => panic!("clean for {status}"),
-        }
+        };
+        assert!(!exchange.is_read_early(began), "clean before all was sent");
     }
 }
 
@@ -268,6 +284,10 @@ struct Exchange<'r> {
     is_reused: bool,
     is_last: bool,
     answer: &'r [u8],
+    /// Up to where each piece of the answer goes, and how much of the request was written when it was read.
+    pieces: Vec<(usize, usize)>,
+    /// What of the request is written when the last byte of content is.
+    content_end: usize,
     /// Some of the answer was sent before the request was begun.
     has_stale_bytes: bool,
     /// Some of the final answer was read before the request was complete.
@@ -308,6 +328,8 @@ impl<'r> Exchange<'r> {
             is_reused: false,
             is_last: false,
             answer: b"",
+            pieces: Vec::new(),
+            content_end: 0,
             has_stale_bytes: false,
             is_early: false,
         };
@@ -333,8 +355,15 @@ impl<'r> Exchange<'r> {
             };
             return (exchange, at);
         }
+        exchange.content_end = at;
         while exchange.expects_part(written.get(at..).unwrap_or_default()) {
-            at += exchange.take_part(&written[at..]);
+            let len = exchange.take_part(&written[at..]);
+            // No content has a line like the one of the last chunk.
+            let last_data = written[at..at + len]
+                .windows(3)
+                .rposition(|it| it == b"\r\n0");
+            exchange.content_end = last_data.map_or(exchange.content_end, |end| at + end);
+            at += len;
         }
         (exchange, at.min(written.len()))
     }
@@ -371,6 +400,8 @@ impl<'r> Exchange<'r> {
             if is_ours {
                 let begin = range.map_or(at, |range| range.0);
                 range = Some((begin, at + run.len));
+                self.pieces
+                    .push((at + run.len - begin, run.read_at - start));
                 self.has_stale_bytes |= run.sent_at <= start;
                 early += if run.read_at < end { run.len } else { 0 };
             }
@@ -379,6 +410,12 @@ impl<'r> Exchange<'r> {
         let (begin, end) = range.unwrap_or_default();
         self.answer = &record.read[begin..end];
         self.is_early = early > self.interim_len();
+    }
+
+    /// Whether this byte of the answer was read before the last byte of content was written.
+    fn is_read_early(&self, at: usize) -> bool {
+        let piece = self.pieces.iter().find(|(end, _)| at < *end);
+        piece.is_some_and(|(_, written)| *written < self.content_end)
     }
 
     /// Bytes of interim answers.
