@@ -799,3 +799,29 @@ fn help_shows_defaults_exit_statuses_and_examples() {
         );
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn pipe_is_read_if_it_was_named_and_not_if_it_was_found() {
+    let icap = Icap::with_files(&["folder/clean"]);
+    icap.write("folder/infected", "infected");
+    for name in ["fifo", "folder/fifo"] {
+        let made = Command::new("mkfifo").arg(icap.path(name)).status();
+        assert!(made.unwrap().success());
+    }
+    std::os::unix::fs::symlink(icap.path("fifo"), icap.path("folder/link")).unwrap();
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &["--quiet", "-r", "folder"]));
+    assert_eq!(
+        run.lines(),
+        ["folder/infected: infected: Eicar-Test-Signature"]
+    );
+    let uri = server.uri();
+    for name in ["fifo", "folder/link"] {
+        let child = icap.spawn(&scan(&uri, &["--quiet", name]));
+        // Opening waits until the program reads.
+        fs::write(icap.path("fifo"), "infected").unwrap();
+        let line = format!("{name}: infected: Eicar-Test-Signature");
+        assert_eq!(Run::of(child).lines(), [line]);
+    }
+}

@@ -1,6 +1,7 @@
 //! What is to be scanned.
 
 use std::fmt;
+#[cfg(doc)]
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use std::path::Path;
 use super::about::About;
 use super::digest::Digest;
 use super::observed::{Observed, Progress, Source};
+use super::regular_file;
 use crate::error::Error;
 
 /// What is to be scanned: its bytes, and what is known about them.
@@ -39,25 +41,18 @@ impl<'a> Content<'a> {
         Self::new(Source::Bytes(bytes), Some(bytes.len() as u64))
     }
 
-    /// A file. Its name goes to the service with the content, its path does not.
+    /// A regular file. Its name goes to the service with the content, its path does not.
     ///
-    /// What is no regular file, such as a pipe, is read to its end without a known length.
+    /// That it is regular is checked on the open handle, and opening does not wait: a pipe without a writer
+    /// would hang past every deadline. Pipes and devices can be scanned with [`reader`](Self::reader).
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, or is a directory.
+    /// If it cannot be opened, is a directory ([`IsADirectory`](io::ErrorKind::IsADirectory)), or is not a
+    /// regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)).
     pub fn file(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        let mut content = if metadata.is_file() {
-            Self::seekable(file)
-        } else {
-            Self::reader(file)
-        };
+        let mut content = Self::seekable(regular_file::open(path)?);
         content.about.name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());

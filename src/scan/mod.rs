@@ -9,6 +9,7 @@ pub(crate) mod evidence;
 pub(crate) mod observed;
 pub(crate) mod preview;
 pub(crate) mod redact;
+mod regular_file;
 pub(crate) mod report;
 pub(crate) mod verdict;
 

@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) enum Found {
     StandardInput,
+    /// An argument: whatever can be read, also a pipe.
+    Named(PathBuf),
+    /// A regular file in a directory.
     File(PathBuf),
     Unreadable(PathBuf, io::Error),
 }
 
 /// The files the arguments stand for, in the order they were given; directories sorted by name.
 ///
-/// A symbolic link given as an argument is followed. Inside of directories links are passed over, and
-/// so is everything else that is neither file nor directory: a pipe would be waited for for ever.
+/// A symbolic link given as an argument is followed, and a pipe is read. Inside of directories links are
+/// passed over, and so is everything else that is neither file nor directory: a pipe would be waited for for
+/// ever.
 pub(crate) struct Files {
     /// What is still to come, the next one last.
     stack: Vec<Pending>,
@@ -72,7 +76,7 @@ impl Iterator for Files {
                 Pending::Argument(path) if is_standard_input(&path) => {
                     return Some(Found::StandardInput);
                 }
-                Pending::Argument(path) if !path.is_dir() => return Some(Found::File(path)),
+                Pending::Argument(path) if !path.is_dir() => return Some(Found::Named(path)),
                 Pending::Argument(path) if !self.recursive => {
                     let error = io::Error::other("it is a directory (scan -r takes what is in it)");
                     return Some(Found::Unreadable(path, error));

@@ -1,8 +1,9 @@
 //! `icap scan`: a verdict on each file.
 
 use std::error::Error;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -97,6 +98,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     Ok(session.status(printed))
 }
 
+/// What was named on the command line. A pipe is waited for, because somebody asked for it.
+fn named(path: &Path) -> io::Result<Content<'static>> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_file() || metadata.is_dir() {
+        return Content::file(path);
+    }
+    let content = Content::reader(File::open(path)?);
+    Ok(match path.file_name() {
+        Some(name) => content.name(name.to_string_lossy()),
+        None => content,
+    })
+}
+
 fn method(text: &str) -> Result<Method, String> {
     match text.to_ascii_lowercase().as_str() {
         "respmod" => Ok(Method::Respmod),
@@ -145,6 +159,7 @@ impl Session {
         for found in files {
             match found {
                 Found::StandardInput => self.scan("-", Ok(Content::reader(io::stdin().lock()))),
+                Found::Named(path) => self.scan(&path.to_string_lossy(), named(&path)),
                 Found::File(path) => self.scan(&path.to_string_lossy(), Content::file(&path)),
                 Found::Unreadable(path, error) => self.scan(&path.to_string_lossy(), Err(error)),
             }?;
