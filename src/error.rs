@@ -74,6 +74,7 @@ impl Error {
             Self::Connect(e) => ConnectError {
                 service: e.service.clone(),
                 source: again(&e.source),
+                ..**e
             }
             .into(),
             Self::Timeout(e) => TimeoutError {
@@ -172,22 +173,53 @@ impl Error {
 #[error("cannot connect to {service}")]
 pub struct ConnectError {
     pub(crate) service: String,
+    /// And not of a shortage on this machine (rule R10).
+    pub(crate) is_the_servers: bool,
     #[source]
     pub(crate) source: io::Error,
 }
 
 /// Time ran out.
 #[derive(Debug, thiserror::Error)]
-#[error("timed out {phase} {service} ({limit} of {} ms)", .after.as_millis())]
+#[error("timed out {phase} {service} ({limit} of {} ms){}", .after.as_millis(), Silence(*.silence))]
 pub struct TimeoutError {
     pub(crate) service: String,
     pub(crate) phase: Phase,
     pub(crate) limit: TimeLimit,
     pub(crate) after: Duration,
-    /// How long the server was waited for; the rest of the time others took.
-    pub(crate) waited: Duration,
+    /// The server took the time, and not the caller, a line of other callers, or another server before
+    /// (rule R10).
+    pub(crate) is_the_servers: bool,
+    /// Where a response to content is waited for.
+    pub(crate) silence: Option<Silent>,
     #[source]
     pub(crate) source: Option<io::Error>,
+}
+
+/// A service that has content and says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Silent {
+    /// Bytes of content that were sent.
+    pub(crate) sent: u64,
+    /// How long no byte has moved.
+    pub(crate) time: Duration,
+}
+
+/// Shows what a service had when it said nothing, and which settings give it more time.
+struct Silence(Option<Silent>);
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Silent { sent, time }) = self.0 else {
+            return Ok(());
+        };
+        let time = time.as_millis();
+        write!(
+            f,
+            ": {sent} bytes of content were sent, and the service was silent for {time} ms; \
+             response_timeout and Content::deadline give it more time"
+        )
+    }
 }
 
 impl TimeoutError {
@@ -203,27 +235,53 @@ impl TimeoutError {
         self.limit
     }
 
-    /// Whether it was the server that took the time, and not the caller's reader, a line of other
-    /// callers, or another server before.
-    pub(crate) fn is_the_servers(&self) -> bool {
-        self.limit != TimeLimit::Deadline || self.waited >= self.after / 2
-    }
-
     /// How long the limit was.
     #[must_use]
     pub fn after(&self) -> Duration {
         self.after
     }
+
+    /// Bytes of content that had been sent, where the response to content was waited for.
+    #[must_use]
+    pub fn content_sent(&self) -> Option<u64> {
+        self.silence.map(|silence| silence.sent)
+    }
+
+    /// How long the service had been silent, where the response to content was waited for.
+    #[must_use]
+    pub fn silent_for(&self) -> Option<Duration> {
+        self.silence.map(|silence| silence.time)
+    }
 }
 
 /// The connection broke before the answer was complete.
 #[derive(Debug, thiserror::Error)]
-#[error("lost the connection while {phase} {service}")]
+#[error("lost the connection while {phase} {service}{}", Paused(*.paused))]
 pub struct DisconnectedError {
     pub(crate) service: String,
     pub(crate) phase: Phase,
+    /// How long the caller's reader or writer had kept the server waiting, if that may be why.
+    pub(crate) paused: Option<Duration>,
+    /// The server broke it, and not a shortage on this machine or the caller's pause (rule R10).
+    pub(crate) is_the_servers: bool,
     #[source]
     pub(crate) source: io::Error,
+}
+
+/// Shows why a server may have lost its patience.
+struct Paused(Option<Duration>);
+
+impl fmt::Display for Paused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(time) => write!(
+                f,
+                ", after the caller's reader or writer had paused for {} ms",
+                time.as_millis()
+            ),
+        }
+    }
 }
 
 impl DisconnectedError {
@@ -302,6 +360,8 @@ pub struct ProtocolError {
     pub(crate) violation: Violation,
     /// What stood there, safe to show; empty if nothing did.
     pub(crate) seen: String,
+    /// The caller's reader or writer had kept the server waiting, which may be why it broke off.
+    pub(crate) is_after_pause: bool,
 }
 
 impl ProtocolError {
@@ -437,7 +497,8 @@ mod tests {
             phase: Phase::Read,
             limit: TimeLimit::ReadTimeout,
             after: Duration::from_secs(10),
-            waited: Duration::from_secs(10),
+            is_the_servers: true,
+            silence: None,
             source: None,
         });
         assert_eq!(
@@ -453,6 +514,7 @@ mod tests {
             service: "icap://av.example/scan".into(),
             violation: Violation::BadStatusLine,
             seen: crate::proto::text::displayable(b"\x15\x03\x01\x00"),
+            is_after_pause: false,
         };
         assert!(
             error.to_string().ends_with("(this looks like TLS)"),

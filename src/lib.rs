@@ -65,7 +65,7 @@
 //!   it is sent all the same.
 //! - **Cookies stay here.** A caller's HTTP heads go to the service without what somebody could act as the
 //!   user with, query strings included, unless that is [asked for](Content::include_sensitive).
-//! - **A read timeout is no bound.** It begins anew with every byte. The
+//! - **A read timeout is no bound.** It begins anew with every byte, though at least 1 KiB/s must move. The
 //!   [deadline](ScannerBuilder::deadline) bounds the whole scan; only the caller's own reader, which
 //!   nobody can interrupt, can outlast it.
 //! - **A connection is used again only if it is silent.** ICAP answers carry no number, so an answer that

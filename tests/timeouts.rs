@@ -182,3 +182,113 @@ fn a_timeout_of_zero_is_refused() {
         .deadline(Duration::MAX);
     assert!(forever.build().is_ok());
 }
+
+#[test]
+fn response_timeout_lets_a_slow_engine_work() {
+    let works = Script::new().read_request().wait(4 * SHORT).send(CLEAN);
+    let server = Server::scripted([works]).unwrap();
+    let builder = unasked(&server).read_timeout(SHORT);
+    let scanner = builder.response_timeout(LONG).build().unwrap();
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert!(report.verdict().is_clean());
+}
+
+#[test]
+fn silence_after_the_content_names_its_settings() {
+    let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+    let builder = unasked(&server).response_timeout(SHORT);
+    let (error, took) = timeout_of(builder, 100_000);
+    assert_eq!(
+        (error.phase(), error.limit(), error.after()),
+        (Phase::Read, TimeLimit::ResponseTimeout, SHORT)
+    );
+    assert!(took < LONG, "{took:?}");
+    assert_eq!(error.content_sent(), Some(100_000));
+    let silent = error.silent_for().unwrap();
+    assert!(silent >= SHORT && silent <= took, "{silent:?}");
+    let said = error.to_string();
+    for part in [
+        "100000 bytes of content were sent",
+        &format!("silent for {} ms", silent.as_millis()),
+        "response timeout of 150 ms",
+        "response_timeout and Content::deadline",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn head_that_drips_runs_into_the_response_timeout() {
+    let endless = format!("ICAP/1.0 204 No Content\r\nX: {}", "y".repeat(10_000));
+    let drips = Script::new().read_request().dribble(endless, SHORT / 10);
+    let server = Server::scripted([drips]).unwrap();
+    let (error, took) = timeout_of(unasked(&server).response_timeout(SHORT), 5);
+    assert_eq!(error.limit(), TimeLimit::ResponseTimeout);
+    assert!(took >= SHORT && took < LONG, "{took:?}");
+}
+
+#[test]
+fn content_may_have_a_deadline_of_its_own() {
+    let server = Server::scripted([Script::new().read_to_end()]).unwrap();
+    for (of_all, own) in [(LONG, SHORT), (SHORT, 2 * SHORT)] {
+        let scanner = unasked(&server).deadline(of_all).build().unwrap();
+        let began = Instant::now();
+        let content = Content::bytes(b"hello").deadline(own);
+        match scanner.scan(content) {
+            Err(Error::Timeout(error)) => {
+                let ran_out = (error.limit(), error.after());
+                assert_eq!(ran_out, (TimeLimit::Deadline, own));
+                assert!(error.to_string().contains("Content::deadline"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let took = began.elapsed();
+        assert!(took >= own && took < LONG, "{took:?}");
+        let zero = Content::bytes(b"hello").deadline(Duration::ZERO);
+        assert!(matches!(scanner.scan(zero), Err(Error::Input(_))));
+    }
+}
+
+#[test]
+fn options_as_a_whole_take_no_longer_than_the_read_timeout() {
+    let drips = Script::new()
+        .read_request()
+        .dribble("ICAP/1.0 200 OK", SHORT / 3);
+    let server = Server::scripted([drips]).unwrap();
+    let builder = Scanner::builder(&server.uri()).read_timeout(SHORT);
+    let (error, took) = timeout_of(builder.response_timeout(LONG), 5);
+    assert_eq!(
+        (error.limit(), error.after()),
+        (TimeLimit::ReadTimeout, SHORT)
+    );
+    assert!(took >= SHORT && took < LONG, "{took:?}");
+    assert_eq!(error.content_sent(), None);
+}
+
+#[test]
+fn body_below_the_minimum_rate_is_a_timeout() {
+    let head = "HTTP/1.1 200 OK\r\n\r\n";
+    let page = format!(
+        "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body={}\r\n\r\n{head}",
+        head.len()
+    );
+    let drips = Script::new().read_request().send(page);
+    let drips = drips.dribble(format!("ffff\r\n{}", "y".repeat(65_000)), SHORT / 10);
+    let server = Server::scripted([drips]).unwrap();
+    let client = icap_client::Client::builder(&server.uri()).read_timeout(SHORT);
+    let request = icap_client::Request::respmod();
+    let began = Instant::now();
+    let sent = client
+        .build()
+        .unwrap()
+        .send(&request, &b"hello"[..], &mut std::io::sink());
+    let Err(Error::Timeout(error)) = sent else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(
+        (error.limit(), error.after()),
+        (TimeLimit::MinimumRate, SHORT)
+    );
+    assert!(error.to_string().contains("1 KiB/s"), "{error}");
+    assert!(began.elapsed() < LONG);
+}

@@ -43,10 +43,20 @@ macro_rules! connection_settings {
 
         /// Bounds each wait for bytes of the answer; every byte begins it anew. Default: 10,000 ms.
         ///
-        /// A service says nothing while its engine works, so this must be longer than a scan of the
-        /// largest file takes there.
+        /// While it passes, at least 1 KiB/s must move, of the content or of an answer's body. An
+        /// `OPTIONS` exchange as a whole takes no longer.
         pub fn read_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.read = timeout;
+            self
+        }
+
+        /// Bounds the time from the last byte sent to the end of the response's ICAP head. Default: the
+        /// [read timeout](Self::read_timeout).
+        ///
+        /// A service says nothing while its engine works, so this must be longer than a scan of the
+        /// largest file takes there.
+        pub fn response_timeout(mut self, timeout: Duration) -> Self {
+            self.settings.timeouts.response = Some(timeout);
             self
         }
 
@@ -167,6 +177,7 @@ impl Default for Settings {
                 read: DEFAULT_TIMEOUT,
                 write: DEFAULT_TIMEOUT,
                 wait: None,
+                response: None,
             },
             deadline: Some(DEFAULT_DEADLINE),
             headers: Vec::new(),
@@ -194,6 +205,7 @@ impl Settings {
             read,
             write,
             wait,
+            response,
         } = self.timeouts;
         let zero = Some(Duration::ZERO);
         let is_zero = [
@@ -201,6 +213,7 @@ impl Settings {
             ("read_timeout", Some(read) == zero),
             ("write_timeout", Some(write) == zero),
             ("wait_timeout", wait == zero),
+            ("response_timeout", response == zero),
             ("deadline", self.deadline == zero),
             ("suspend_after", self.breaker.after == 0),
             ("max_connections", self.limits.max_connections == Some(0)),

@@ -140,6 +140,11 @@ impl CircuitBreaker {
         })
     }
 
+    /// Whether an exchange could begin now.
+    pub(crate) fn would_admit(&self, now: Instant) -> bool {
+        self.rejection().is_none_or(|open| now >= open.next_trial)
+    }
+
     /// Why the server is not asked, or only by a trial; `None` if the circuit is closed.
     pub(crate) fn rejection(&self) -> Option<Rejection> {
         match &self.lock().state {

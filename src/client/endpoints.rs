@@ -6,7 +6,7 @@ use super::Client;
 use super::call::Call;
 use super::circuit_breaker::{Admission, Failure};
 use super::stats::{Counters, Suspended, count};
-use crate::error::{Error, InputError, InvalidInput, Phase, Violation};
+use crate::error::{Error, InputError, InvalidInput, TimeLimit, Violation};
 use crate::net::clock::Clock;
 use crate::net::deadline::Deadline;
 
@@ -40,6 +40,55 @@ pub(crate) struct Unsuccessful {
     pub(crate) is_of_options: bool,
 }
 
+impl Unsuccessful {
+    /// Whether another server is to be asked: this one failed, took its time, is suspended, or has no
+    /// room. Nothing that comes of `OPTIONS` says anything about the content.
+    fn asks_next(&self) -> bool {
+        let is_no_verdict = match &self.error {
+            Error::Connect(_)
+            | Error::Timeout(_)
+            | Error::Disconnected(_)
+            | Error::Suspended(_) => true,
+            Error::Status(error) => self.is_of_options || !serves(error.code()),
+            Error::Protocol(error) => {
+                let violation = error.violation();
+                self.is_of_options || is_cut(violation) || is_foreign(violation)
+            }
+            Error::Content(_) | Error::Output(_) | Error::Input(_) => false,
+        };
+        self.can_repeat && is_no_verdict
+    }
+}
+
+/// What the servers asked so far came to, the first of each kind.
+struct SoFar<T> {
+    unscanned: Option<T>,
+    failed: Option<Error>,
+    suspended: Option<Error>,
+}
+
+impl<T> SoFar<T> {
+    fn has_asked(&self) -> bool {
+        self.unscanned.is_some() || self.failed.is_some()
+    }
+
+    /// Nobody is asked after this error.
+    fn end_with(self, error: Error) -> Result<T, Error> {
+        let is_late = matches!(&error, Error::Timeout(e) if e.limit() == TimeLimit::Deadline);
+        // That time is over says less than why it was not enough.
+        let why = self.failed.filter(|_| is_late).unwrap_or(error);
+        self.unscanned.ok_or(why)
+    }
+
+    /// There is nobody else to ask.
+    fn end(self) -> Result<T, Error> {
+        // One of them is there, because there is a server, and it is asked or suspended.
+        let nobody = || InputError::new(InvalidInput::Uri, "no server").into();
+        let error = self.failed.or(self.suspended);
+        self.unscanned.ok_or_else(|| error.unwrap_or_else(nobody))
+    }
+}
+
 impl Endpoints {
     pub(crate) fn new(
         first: Client,
@@ -59,26 +108,32 @@ impl Endpoints {
     /// it, or until the attempt cannot be repeated. What a server that did not scan came to is the result
     /// only if no other one scans. Servers that are suspended are passed over; if all are, that is the
     /// error.
+    ///
+    /// If `can_repeat`, the content can be sent to more than one.
     pub(crate) fn try_each<T>(
         &self,
         deadline: Deadline,
+        can_repeat: bool,
         mut attempt: impl FnMut(&Client, &Call<'_>) -> Result<Done<T>, Unsuccessful>,
     ) -> Result<T, Error> {
-        let mut unscanned = None;
-        let mut failed = None;
-        let mut suspended = None;
-        for client in self.iter() {
+        let mut so_far = SoFar {
+            unscanned: None,
+            failed: None,
+            suspended: None,
+        };
+        for (place, client) in self.iter().enumerate() {
             let admission = match client.breaker().admit(self.clock.now()) {
                 Ok(admission) => admission,
                 Err(rejection) => {
-                    suspended.get_or_insert_with(|| client.suspended(rejection));
+                    let suspended = || client.suspended(rejection);
+                    so_far.suspended.get_or_insert_with(suspended);
                     continue;
                 }
             };
-            if failed.is_some() || unscanned.is_some() {
+            if so_far.has_asked() {
                 count(&self.counters.failovers);
             }
-            let call = Call::new(deadline, admission);
+            let call = Call::new(self.share(deadline, place, can_repeat), admission);
             match attempt_while_full(client, &call, &mut attempt) {
                 Ok(done) => {
                     if done.is_success {
@@ -87,25 +142,29 @@ impl Endpoints {
                     if !done.asks_next {
                         return Ok(done.value);
                     }
-                    unscanned.get_or_insert(done.value);
+                    so_far.unscanned.get_or_insert(done.value);
                 }
-                Err(unsuccessful) => {
-                    let asks_next = unsuccessful.can_repeat
-                        && asks_next_server(&unsuccessful.error, unsuccessful.is_of_options);
-                    let error = self.blame(client, call, unsuccessful);
+                Err(failed) => {
+                    let asks_next = failed.asks_next();
+                    let error = self.blame(client, call, failed);
                     if !asks_next {
-                        return unscanned.ok_or(error);
+                        return so_far.end_with(error);
                     }
-                    failed.get_or_insert(error);
+                    so_far.failed.get_or_insert(error);
                 }
             }
         }
-        if let Some(unscanned) = unscanned {
-            return Ok(unscanned);
+        so_far.end()
+    }
+
+    /// When the server at `place` must be done, so that the next one has time as well if there is one.
+    fn share(&self, deadline: Deadline, place: usize, can_repeat: bool) -> Deadline {
+        let now = self.clock.now();
+        let mut next = self.iter().skip(place + 1);
+        match next.find(|client| client.breaker().would_admit(now)) {
+            Some(next) if can_repeat => deadline.share(next.read_timeout()),
+            _ => deadline,
         }
-        // One of the two is there, because there is a server, and it is asked or suspended.
-        let nobody = || InputError::new(InvalidInput::Uri, "no server").into();
-        Err(failed.or(suspended).unwrap_or_else(nobody))
     }
 
     /// The preferred server.
@@ -193,39 +252,38 @@ fn has_room_later(error: &Error) -> bool {
 }
 
 /// How the server failed: it is not there, does not answer in time, breaks off, reports a failure of
-/// its own, or does not serve. What the caller, its deadline or other callers took is no failure of the
-/// server (rule R10).
+/// its own, or does not serve. What the caller, its deadline, this machine or other callers took is no
+/// failure of the server (rule R10).
 fn failure_of(error: &Error) -> Option<Failure> {
-    match error {
-        Error::Status(error) if error.has_room_later => None,
-        Error::Status(error) => match error.code() {
-            503 => Some(Failure::Overload),
-            // It has no such service or method, does not understand requests, or not this version.
-            400 | 404 | 405 | 500.. => Some(Failure::Refusal),
-            _ => None,
-        },
-        Error::Timeout(error) => {
-            let is_its_own = error.phase() != Phase::Checkout && error.is_the_servers();
-            is_its_own.then_some(Failure::Loss)
+    let (is_the_servers, failure) = match error {
+        Error::Status(error) if error.code() == 503 => (!error.has_room_later, Failure::Overload),
+        Error::Status(error) => (!serves(error.code()), Failure::Refusal),
+        Error::Connect(error) => (error.is_the_servers, Failure::Loss),
+        Error::Timeout(error) => (error.is_the_servers, Failure::Loss),
+        Error::Disconnected(error) => (error.is_the_servers, Failure::Loss),
+        Error::Protocol(error) if is_cut(error.violation()) => {
+            (!error.is_after_pause, Failure::Loss)
         }
-        Error::Protocol(error) => match error.violation() {
-            Violation::Truncated | Violation::IncompleteUpload => Some(Failure::Loss),
-            // What is there speaks another protocol.
-            Violation::BadStatusLine | Violation::Unsolicited => Some(Failure::Refusal),
-            _ => None,
-        },
-        Error::Connect(_) | Error::Disconnected(_) => Some(Failure::Loss),
-        _ => None,
-    }
+        Error::Protocol(error) => (is_foreign(error.violation()), Failure::Refusal),
+        _ => return None,
+    };
+    is_the_servers.then_some(failure)
 }
 
-/// Whether another server may do better: this one failed, is suspended, or has no room. Nothing that
-/// comes of `OPTIONS` says anything about the content.
-fn asks_next_server(error: &Error, is_of_options: bool) -> bool {
-    match error {
-        Error::Timeout(error) if error.phase() == Phase::Checkout => true,
-        Error::Suspended(_) => true,
-        Error::Status(_) | Error::Protocol(_) if is_of_options => true,
-        error => failure_of(error).is_some() || has_room_later(error),
-    }
+/// Not if the server failed, has no such service or method, or does not understand such requests.
+fn serves(status: u16) -> bool {
+    !matches!(status, 400 | 404 | 405 | 500..)
+}
+
+/// The connection ended before the response did.
+fn is_cut(violation: Violation) -> bool {
+    matches!(
+        violation,
+        Violation::Truncated | Violation::IncompleteUpload
+    )
+}
+
+/// What is there does not speak ICAP.
+fn is_foreign(violation: Violation) -> bool {
+    matches!(violation, Violation::BadStatusLine | Violation::Unsolicited)
 }

@@ -22,12 +22,17 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::body::{Body, Next, Then};
-use super::outcome::{Answer, Failure, Trailing, protocol_error};
+use super::outcome::{Answer, Failure, Trailing, protocol_error, timeout_error};
 use super::output::write_all;
 use super::progress::{Progress, Stage};
-use crate::error::{ContentError, DisconnectedError, Error, Phase, TimeoutError, Violation};
+use super::waiting::{Wait, Waiting};
+use crate::error::{
+    ContentError, DisconnectedError, Error, Phase, ProtocolError, Silent, TimeLimit, TimeoutError,
+    Violation,
+};
 use crate::net::connection::{CloseReason, Connection};
-use crate::net::deadline::{Deadline, Timeouts};
+use crate::net::deadline::{Deadline, RanOut, Timeouts};
+use crate::net::shortage::is_shortage;
 use crate::net::stream::{Readiness, is_stall};
 use crate::proto::reader::{Event, Remains, ResponseReader};
 use crate::proto::response::Response;
@@ -50,6 +55,7 @@ pub(crate) struct Exchange<'x> {
     /// The connection was used before, so what comes too early may be another request's answer.
     pub(crate) is_reused: bool,
     pub(crate) progress: Progress,
+    pub(crate) waiting: Waiting,
 }
 
 /// Which response bodies reach the caller's writer.
@@ -128,7 +134,10 @@ impl Exchange<'_> {
                 }
             }
             out.clear();
-            next = match body.encode_next(&mut out) {
+            let began = Instant::now();
+            let encoded = body.encode_next(&mut out);
+            self.waiting.paused(began, Instant::now());
+            next = match encoded {
                 Ok(next) => next,
                 Err(error) => return Err(self.abandon(error)),
             };
@@ -141,6 +150,7 @@ impl Exchange<'_> {
         self.receive_until(|exchange| exchange.progress.continued || exchange.reader.has_ended())?;
         if self.progress.continued {
             self.progress.stage = Stage::Rest;
+            self.waiting.begin(Wait::Upload, Instant::now());
             return Ok(self.sending());
         }
         // §4.5: what was sent is then a complete request.
@@ -153,12 +163,22 @@ impl Exchange<'_> {
     }
 
     fn receive_until(&mut self, is_enough: impl Fn(&Self) -> bool) -> Result<(), Error> {
-        self.progress.moved = Instant::now();
+        self.waiting.content_is_sent();
+        self.await_response();
         while !is_enough(self) {
-            let timeout = self.left_of(self.timeouts.read, Phase::Read)?;
+            let timeout = self.left(Phase::Read)?;
             self.read_once(timeout, Phase::Read)?;
         }
         Ok(())
+    }
+
+    /// The response is due: its head, or the rest of it.
+    fn await_response(&mut self) {
+        let wait = match self.reader.response() {
+            None => Wait::Head,
+            Some(_) => Wait::Body,
+        };
+        self.waiting.begin(wait, Instant::now());
     }
 
     /// The content failed, so its last chunk is never sent. What the service has already said of the
@@ -172,18 +192,16 @@ impl Exchange<'_> {
     }
 
     fn write_out(&mut self, mut out: &[u8]) -> Result<Sending, Error> {
-        // The time the caller's reader took is not the server's.
-        self.progress.moved = Instant::now();
         let mut slice = WRITE_SLICE.0;
         loop {
-            let moved = self.progress.moved;
+            let moved = self.waiting.bytes();
             if self.read_what_is_there()? == Sending::Stops {
                 return Ok(Sending::Stops);
             }
-            if self.progress.moved != moved {
+            if self.waiting.bytes() != moved {
                 slice = WRITE_SLICE.0;
             }
-            let left = self.left_of(self.timeouts.write, Phase::Write)?;
+            let left = self.left(Phase::Write)?;
             if out.is_empty() {
                 // The caller's reader gave nothing for a while.
                 return Ok(Sending::Continues);
@@ -192,7 +210,7 @@ impl Exchange<'_> {
                 Ok(len) => {
                     out = &out[len..];
                     self.progress.begun = true;
-                    self.progress.moved = Instant::now();
+                    self.waiting.moved(len, Instant::now());
                     slice = WRITE_SLICE.0;
                     if out.is_empty() {
                         return Ok(Sending::Continues);
@@ -217,15 +235,15 @@ impl Exchange<'_> {
             }
             self.progress.answered_early = true;
             // It is there, so this does not wait, and what was said in time counts when time is up.
-            let moved = self.progress.moved;
+            let moved = self.waiting.bytes();
             self.read_once(WRITE_SLICE.0, Phase::Write)?;
             if self.sending() == Sending::Stops {
                 return Ok(Sending::Stops);
             }
-            if self.deadline.left().is_none() {
-                return Err(self.waited_too_long(Phase::Write).into());
+            if let Some(ran_out) = self.deadline.ran_out() {
+                return Err(self.timed_out(Phase::Write, ran_out).into());
             }
-            if self.progress.moved == moved {
+            if self.waiting.bytes() == moved {
                 // The beginning of a TLS record, in which nothing can be read yet. What it will turn out
                 // to be, it came now.
                 self.progress.final_early = true;
@@ -254,9 +272,9 @@ impl Exchange<'_> {
         }
         self.progress.answered_early = true;
         // How long the write took is not how long the answer may take.
-        self.progress.moved = Instant::now();
+        self.await_response();
         while !self.reader.has_ended() {
-            let Ok(timeout) = self.left_of(self.timeouts.read, Phase::Write) else {
+            let Ok(timeout) = self.left(Phase::Write) else {
                 break;
             };
             match self.read_once(timeout, Phase::Write) {
@@ -295,8 +313,8 @@ impl Exchange<'_> {
         match self.connection.read(timeout) {
             Ok(0) if self.reader.has_begun() => Err(self.violation(Violation::Truncated)),
             Ok(0) => Err(self.disconnected(phase, closed())),
-            Ok(_) => {
-                self.progress.moved = Instant::now();
+            Ok(len) => {
+                self.waiting.moved(len, Instant::now());
                 self.feed()
             }
             Err(error) if is_stall(&error) => Ok(()),
@@ -308,13 +326,11 @@ impl Exchange<'_> {
     fn feed(&mut self) -> Result<(), Error> {
         // What the service says behind what the caller could not take still counts.
         let mut written = Ok(());
-        let (deadline, service, timeouts) = (self.deadline, self.service, self.timeouts);
-        let is_in_time = || match deadline.left() {
-            Some(_) => Ok(()),
-            // The caller's writer took the time, so the server was not waited for.
-            None => Err(deadline
-                .timeout_error(service, Phase::Read, &timeouts, Duration::ZERO)
-                .into()),
+        let (deadline, service) = (self.deadline, self.service);
+        // The caller's writer took the time, so the server was not waited for.
+        let is_in_time = || match deadline.ran_out() {
+            None => Ok(()),
+            Some(ran_out) => Err(timeout_error(service, Phase::Read, ran_out).into()),
         };
         loop {
             let (used, event) = match self.reader.feed(self.connection.unread()) {
@@ -326,9 +342,9 @@ impl Exchange<'_> {
             let response = self.reader.response();
             let is_wanted = response.is_some_and(|response| self.pass_on.includes(response));
             if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
+                let began = Instant::now();
                 written = write_all(self.output, data, is_in_time);
-                // The time the caller's writer took is not the server's.
-                self.progress.moved = Instant::now();
+                self.waiting.paused(began, Instant::now());
             }
             self.connection.consume(used);
             if is_continue {
@@ -338,6 +354,9 @@ impl Exchange<'_> {
                 self.refuse_what_may_be_anothers()?;
             }
             if is_done {
+                if self.waiting.wait() == Wait::Head && self.reader.response().is_some() {
+                    self.waiting.begin(Wait::Body, Instant::now());
+                }
                 self.progress.final_early |=
                     !self.progress.is_due() && self.reader.has_begun_final();
                 return written;
@@ -492,24 +511,41 @@ impl Exchange<'_> {
         })
     }
 
-    /// What is left of a timeout since a byte last moved, within the deadline.
-    fn left_of(&self, timeout: Duration, phase: Phase) -> Result<Duration, TimeoutError> {
-        let left = timeout.saturating_sub(self.progress.moved.elapsed());
-        let left = self.deadline.cap(left);
-        left.ok_or_else(|| self.waited_too_long(phase))
+    /// How long the present wait may still take.
+    fn left(&self, phase: Phase) -> Result<Duration, TimeoutError> {
+        let left = self.waiting.left(Instant::now());
+        match (self.deadline.ran_out(), left) {
+            (Some(ran_out), _) | (None, Err(ran_out)) => Err(self.timed_out(phase, ran_out)),
+            // Should the deadline run out just now, a moment is waited for nothing.
+            (None, Ok(left)) => Ok(self.deadline.cap(left).unwrap_or(WRITE_SLICE.0)),
+        }
     }
 
-    /// The server let a byte be waited for since the last one moved.
-    fn waited_too_long(&self, phase: Phase) -> TimeoutError {
-        let waited = self.progress.moved.elapsed();
-        self.deadline
-            .timeout_error(self.service, phase, &self.timeouts, waited)
+    fn timed_out(&self, phase: Phase, ran_out: RanOut) -> TimeoutError {
+        let now = Instant::now();
+        let is_deadline = matches!(
+            ran_out.limit,
+            TimeLimit::Deadline | TimeLimit::DeadlineShare
+        );
+        let sent = self.progress.content_sent;
+        let is_silent = self.waiting.wait() == Wait::Head && sent > 0;
+        TimeoutError {
+            is_the_servers: !is_deadline || self.waiting.is_the_servers(now),
+            silence: is_silent.then(|| Silent {
+                sent,
+                time: self.waiting.quiet_for(now),
+            }),
+            ..timeout_error(self.service, phase, ran_out)
+        }
     }
 
     fn disconnected(&self, phase: Phase, source: io::Error) -> Error {
+        let paused = self.waiting.long_pause();
         DisconnectedError {
             service: self.service.to_owned(),
             phase,
+            paused,
+            is_the_servers: paused.is_none() && !is_shortage(&source),
             source,
         }
         .into()
@@ -525,7 +561,13 @@ impl Exchange<'_> {
             }
             (None, _) => String::new(),
         };
-        protocol_error(self.service, violation, seen)
+        ProtocolError {
+            service: self.service.to_owned(),
+            violation,
+            seen,
+            is_after_pause: self.waiting.long_pause().is_some(),
+        }
+        .into()
     }
 }
 

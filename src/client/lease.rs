@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::Client;
 use super::call::Call;
-use super::outcome::Answer;
+use super::outcome::{Answer, timeout_error};
 use super::stats::count;
-use crate::error::{ConnectError, Error, Phase};
+use crate::error::{ConnectError, Error, Phase, TimeLimit, TimeoutError};
 use crate::net::connection::{CloseReason, Connection};
-use crate::net::deadline::Deadline;
+use crate::net::deadline::{Deadline, RanOut};
 use crate::net::pool::{Idle, Permit};
+use crate::net::shortage::is_shortage;
 use crate::net::stream::Readiness;
 
 /// A connection for one exchange. Its fields are dropped in their order: the connection is closed
@@ -117,10 +118,15 @@ fn why_not(
 
 fn connect(client: &Client, deadline: &Deadline) -> Result<Connection, Error> {
     let shared = &client.shared;
-    let began = Instant::now();
     let timed_out = || {
-        let waited = began.elapsed();
-        deadline.timeout_error(client.name(), Phase::Connect, &shared.timeouts, waited)
+        let after = shared.timeouts.connect;
+        let limit = TimeLimit::ConnectTimeout;
+        let deadline = deadline.ran_out();
+        let ran_out = deadline.unwrap_or(RanOut { limit, after });
+        TimeoutError {
+            is_the_servers: deadline.is_none(),
+            ..timeout_error(client.name(), Phase::Connect, ran_out)
+        }
     };
     let timeout = deadline.cap(shared.timeouts.connect);
     let timeout = timeout.ok_or_else(timed_out)?;
@@ -135,8 +141,12 @@ fn connect(client: &Client, deadline: &Deadline) -> Result<Connection, Error> {
             Err(error.into())
         }
         Err(source) => {
-            let service = client.name().to_owned();
-            Err(ConnectError { service, source }.into())
+            let error = ConnectError {
+                service: client.name().to_owned(),
+                is_the_servers: !is_shortage(&source),
+                source,
+            };
+            Err(error.into())
         }
     }
 }

@@ -14,12 +14,13 @@ mod output;
 mod progress;
 pub(crate) mod reading;
 pub(crate) mod stats;
+mod waiting;
 
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
@@ -29,14 +30,15 @@ use credentials::Credentials;
 use exchange::{Exchange, PassOn};
 use lease::{Lease, Reply};
 use options_cache::{Known, OptionsCache, Unnegotiated};
-use outcome::{Answer, Failure, protocol_error};
+use outcome::{Answer, Failure, protocol_error, timeout_error};
 use progress::Progress;
 use stats::{Counters, count};
+use waiting::Waiting;
 
-use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, Violation};
+use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, TimeLimit, Violation};
 use crate::net::clock::Clock;
 use crate::net::connection::Ledger;
-use crate::net::deadline::{Deadline, Timeouts};
+use crate::net::deadline::{Deadline, RanOut, Timeouts};
 use crate::net::pool::Pool;
 use crate::net::stream::Connect;
 use crate::net::uri::ServiceUri;
@@ -229,6 +231,10 @@ impl Client {
         Deadline::start(self.shared.deadline)
     }
 
+    pub(crate) fn read_timeout(&self) -> Duration {
+        self.shared.timeouts.read
+    }
+
     /// Connections that are idle now.
     pub(crate) fn idle_connections(&self) -> usize {
         self.shared.pool.idle()
@@ -389,25 +395,34 @@ impl Client {
         let lease = Lease::take(self, fresh, delivery.call);
         let lease = lease.map_err(Failure::before)?;
         let content_failed = |error: ContentError| Failure::before(error.into());
+        let began = Instant::now();
         let body = delivery.content.begin().map_err(content_failed)?;
         let preview = delivery.request.preview_size().filter(|_| body.is_some());
         let mut body = body.preview(preview);
         let first = body.encode_next(&mut out).map_err(content_failed)?;
+        let read = Instant::now();
         let lease = lease.renew(self, delivery.call);
         let mut lease = lease.map_err(Failure::before)?;
+        let timeouts = self.shared.timeouts;
+        let mut deadline = delivery.call.deadline;
         if delivery.request.method() == Method::Options {
             count(&self.shared.counters.options_sent);
+            // Whoever answers it slowly, byte by byte, would hold up all callers.
+            deadline = deadline.within(timeouts.read, TimeLimit::ReadTimeout);
         }
+        let mut waiting = Waiting::start(timeouts, Instant::now());
+        waiting.paused(began, read);
         let exchange = Exchange {
             reader: ResponseReader::new(delivery.request.method(), delivery.answer_limit),
             output: &mut *delivery.output,
             pass_on: delivery.pass_on,
-            timeouts: self.shared.timeouts,
-            deadline: delivery.call.deadline,
+            timeouts,
+            deadline,
             service: self.name(),
             is_reused: lease.is_reused,
             connection: &mut lease.connection,
             progress: Progress::start(preview.is_some()),
+            waiting,
         };
         let answer = exchange.run(out, first, body)?;
         self.note_engine(&answer.response);
@@ -432,12 +447,15 @@ impl Client {
         Ok(request.encode(&uri.request_uri(), &uri.authority(), content.is_some())?)
     }
 
-    /// Time ran out and it was not the server's doing.
+    /// Time ran out, and it was not the server that took it.
     fn timed_out(&self, phase: Phase, deadline: &Deadline) -> Error {
-        let waited = Duration::ZERO;
-        deadline
-            .timeout_error(self.name(), phase, &self.shared.timeouts, waited)
-            .into()
+        let timeouts = &self.shared.timeouts;
+        let (limit, after) = match phase {
+            Phase::Checkout => (TimeLimit::WaitTimeout, timeouts.wait()),
+            _ => (TimeLimit::ReadTimeout, timeouts.read),
+        };
+        let ran_out = deadline.ran_out().unwrap_or(RanOut { limit, after });
+        timeout_error(self.name(), phase, ran_out).into()
     }
 
     fn suspended(&self, rejection: Rejection) -> Error {

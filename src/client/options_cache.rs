@@ -180,7 +180,8 @@ impl State {
 /// Whether a failure is one for all who waited. That one caller's own time was over is not: then the
 /// next one fetches.
 fn is_shareable(failure: &Error) -> bool {
-    !matches!(failure, Error::Timeout(error) if error.limit() == TimeLimit::Deadline)
+    let is_own = |limit| matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare);
+    !matches!(failure, Error::Timeout(error) if is_own(error.limit()))
 }
 
 /// A fetch under way. However it ends, also by a panic, the others do not wait for ever.

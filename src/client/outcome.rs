@@ -1,7 +1,8 @@
 //! What an exchange came to.
 
-use crate::error::{Error, ProtocolError, Violation};
+use crate::error::{Error, Phase, ProtocolError, TimeoutError, Violation};
 use crate::net::connection::CloseReason;
+use crate::net::deadline::RanOut;
 use crate::proto::reader::Remains;
 use crate::proto::response::Response;
 
@@ -81,11 +82,25 @@ pub(super) enum Trailing {
     Bytes(String),
 }
 
+/// Time ran out, and it was not the server that took it.
+pub(crate) fn timeout_error(service: &str, phase: Phase, ran_out: RanOut) -> TimeoutError {
+    TimeoutError {
+        service: service.to_owned(),
+        phase,
+        limit: ran_out.limit,
+        after: ran_out.after,
+        is_the_servers: false,
+        silence: None,
+        source: None,
+    }
+}
+
 pub(crate) fn protocol_error(service: &str, violation: Violation, seen: String) -> Error {
     ProtocolError {
         service: service.to_owned(),
         violation,
         seen,
+        is_after_pause: false,
     }
     .into()
 }

@@ -1,7 +1,5 @@
 //! How far an exchange has come: what decides how what arrives is read.
 
-use std::time::Instant;
-
 /// How far the exchange has come.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -17,8 +15,6 @@ pub(crate) struct Progress {
     /// And it was one of the final answer, or may have been.
     pub(super) final_early: bool,
     pub(super) content_sent: u64,
-    /// When a byte last moved in either direction.
-    pub(super) moved: Instant,
 }
 
 /// Which part of the request is under way.
@@ -48,7 +44,6 @@ impl Progress {
             answered_early: false,
             final_early: false,
             content_sent: 0,
-            moved: Instant::now(),
         }
     }
 

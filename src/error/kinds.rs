@@ -84,10 +84,16 @@ pub enum TimeLimit {
     ConnectTimeout,
     /// `write_timeout`: no progress in either direction while sending.
     WriteTimeout,
-    /// `read_timeout`: nothing arrived while waiting for the answer.
+    /// `read_timeout`: nothing arrived while waiting for the answer, or `OPTIONS` took as long as that.
     ReadTimeout,
+    /// `response_timeout`: from the last byte sent to the end of the response's ICAP head.
+    ResponseTimeout,
+    /// Less than 1 KiB/s moved while the read timeout passed.
+    MinimumRate,
     /// `deadline`: the whole exchange.
     Deadline,
+    /// What one server may take of the deadline if another one can be asked after it.
+    DeadlineShare,
 }
 
 impl fmt::Display for TimeLimit {
@@ -97,7 +103,10 @@ impl fmt::Display for TimeLimit {
             Self::ConnectTimeout => "connect timeout",
             Self::WriteTimeout => "write timeout",
             Self::ReadTimeout => "read timeout",
+            Self::ResponseTimeout => "response timeout",
+            Self::MinimumRate => "less than 1 KiB/s over a read timeout",
             Self::Deadline => "deadline",
+            Self::DeadlineShare => "share of the deadline",
         })
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::{Phase, TimeLimit, TimeoutError};
+use crate::error::TimeLimit;
 
 /// The timeouts of one exchange.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,9 @@ pub(crate) struct Timeouts {
     pub(crate) write: Duration,
     /// For a place in the line of a full server; the connect timeout unless it is set.
     pub(crate) wait: Option<Duration>,
+    /// From the last byte sent to the end of the response's ICAP head; the read timeout unless it is
+    /// set.
+    pub(crate) response: Option<Duration>,
 }
 
 impl Timeouts {
@@ -24,19 +27,58 @@ impl Timeouts {
     }
 }
 
-/// When an exchange must be over.
+/// A limit that ran out, and how long it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RanOut {
+    pub(crate) limit: TimeLimit,
+    pub(crate) after: Duration,
+}
+
+/// When something must be over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    limit: Option<Duration>,
-    /// `None` also where the limit lies beyond what an `Instant` can say.
+    /// What it is, and how long it was in the beginning.
+    what: RanOut,
+    /// `None` is never, also where it lies beyond what an `Instant` can say.
     at: Option<Instant>,
 }
 
 impl Deadline {
     /// Begins now; `None` is never.
     pub(crate) fn start(limit: Option<Duration>) -> Self {
-        let at = limit.and_then(|limit| Instant::now().checked_add(limit));
-        Self { limit, at }
+        Self {
+            what: RanOut {
+                limit: TimeLimit::Deadline,
+                after: limit.unwrap_or(Duration::MAX),
+            },
+            at: limit.and_then(|limit| Instant::now().checked_add(limit)),
+        }
+    }
+
+    /// The share of one server if there is another one to ask after it: what is left but for a quarter,
+    /// and but for `longest_rest` at most.
+    pub(crate) fn share(self, longest_rest: Duration) -> Self {
+        let Some(at) = self.at else { return self };
+        let left = at.saturating_duration_since(Instant::now());
+        let share = left - (left / 4).min(longest_rest);
+        self.within(share, TimeLimit::DeadlineShare)
+    }
+
+    /// At most so long from now on.
+    pub(crate) fn within(self, after: Duration, limit: TimeLimit) -> Self {
+        match Instant::now().checked_add(after) {
+            Some(at) if self.at.is_none_or(|deadline| at < deadline) => Self {
+                what: RanOut { limit, after },
+                at: Some(at),
+            },
+            _ => self,
+        }
+    }
+
+    /// What ran out, if it is over.
+    pub(crate) fn ran_out(&self) -> Option<RanOut> {
+        let is_over = self.at.is_some_and(|at| Instant::now() >= at);
+        is_over.then_some(self.what)
     }
 
     /// How long one wait may take: the timeout or what is left, whichever is less. `None` when
@@ -52,33 +94,6 @@ impl Deadline {
     pub(crate) fn left(&self) -> Option<Duration> {
         self.cap(Duration::from_secs(3600))
     }
-
-    /// Says what ran out in `phase`: the deadline if it is over, else the timeout of that phase.
-    /// `waited` is how long the server had been waited for.
-    pub(crate) fn timeout_error(
-        &self,
-        service: &str,
-        phase: Phase,
-        timeouts: &Timeouts,
-        waited: Duration,
-    ) -> TimeoutError {
-        let over = self.at.is_some_and(|at| Instant::now() >= at);
-        let (limit, after) = match (phase, self.limit.filter(|_| over)) {
-            (_, Some(deadline)) => (TimeLimit::Deadline, deadline),
-            (Phase::Checkout, None) => (TimeLimit::WaitTimeout, timeouts.wait()),
-            (Phase::Connect, None) => (TimeLimit::ConnectTimeout, timeouts.connect),
-            (Phase::Write, None) => (TimeLimit::WriteTimeout, timeouts.write),
-            (Phase::Read, None) => (TimeLimit::ReadTimeout, timeouts.read),
-        };
-        TimeoutError {
-            service: service.to_owned(),
-            phase,
-            limit,
-            after,
-            waited,
-            source: None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -86,13 +101,6 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
-    const TIMEOUTS: Timeouts = Timeouts {
-        connect: Duration::from_secs(1),
-        read: Duration::from_secs(2),
-        write: Duration::from_secs(3),
-        wait: Some(Duration::from_secs(4)),
-    };
-
     #[test]
     fn a_wait_takes_the_shorter_of_timeout_and_what_is_left() {
         assert_eq!(Deadline::start(None).cap(HOUR), Some(HOUR));
@@ -112,29 +120,32 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_the_limit_that_ran_out() {
-        for (phase, limit, after) in [
-            (Phase::Checkout, TimeLimit::WaitTimeout, TIMEOUTS.wait()),
-            (Phase::Connect, TimeLimit::ConnectTimeout, TIMEOUTS.connect),
-            (Phase::Read, TimeLimit::ReadTimeout, TIMEOUTS.read),
-            (Phase::Write, TimeLimit::WriteTimeout, TIMEOUTS.write),
-        ] {
-            let error =
-                Deadline::start(Some(HOUR)).timeout_error("s", phase, &TIMEOUTS, Duration::ZERO);
-            assert_eq!(
-                (error.limit, error.after, error.phase),
-                (limit, after, phase)
-            );
-            let error = Deadline::start(Some(Duration::ZERO)).timeout_error(
-                "s",
-                phase,
-                &TIMEOUTS,
-                Duration::ZERO,
-            );
-            assert_eq!(
-                (error.limit, error.after),
-                (TimeLimit::Deadline, Duration::ZERO)
-            );
-        }
+    fn share_leaves_a_quarter_or_the_rest_for_the_next() {
+        let second = Duration::from_secs(1);
+        let deadline = Deadline::start(Some(100 * second));
+        let about = |left: Option<Duration>, expected: Duration| {
+            left.is_some_and(|left| left <= expected && left + 10 * second > expected)
+        };
+        assert!(about(deadline.share(HOUR).left(), 75 * second));
+        assert!(about(deadline.share(second).left(), 99 * second));
+        assert!(about(deadline.share(HOUR).share(HOUR).left(), 57 * second));
+        assert_eq!(Deadline::start(None).share(HOUR).cap(HOUR), Some(HOUR));
+    }
+
+    #[test]
+    fn what_ran_out_is_the_limit_that_came_first() {
+        let start = |seconds| Deadline::start(Some(Duration::from_secs(seconds)));
+        let zero = Duration::ZERO;
+        let ran_out = |limit| Some(RanOut { limit, after: zero });
+        assert_eq!(start(60).ran_out(), None);
+        assert_eq!(start(0).ran_out(), ran_out(TimeLimit::Deadline));
+        let share = start(0).share(HOUR);
+        assert_eq!(share.ran_out(), ran_out(TimeLimit::Deadline));
+        let bounded = start(60).within(zero, TimeLimit::ReadTimeout);
+        assert_eq!(bounded.ran_out(), ran_out(TimeLimit::ReadTimeout));
+        let bounded = start(0).within(HOUR, TimeLimit::ReadTimeout);
+        assert_eq!(bounded.ran_out(), ran_out(TimeLimit::Deadline));
+        let unbounded = Deadline::start(None).within(Duration::MAX, TimeLimit::ReadTimeout);
+        assert_eq!(unbounded.ran_out(), None);
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod pool;
+pub(crate) mod shortage;
 pub(crate) mod stream;
 pub(crate) mod tcp;
 #[cfg(feature = "rustls")]

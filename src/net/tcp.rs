@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::shortage::{is_shortage, shortage};
 use super::stream::{Connect, Stream};
 use super::uri::ServiceUri;
 
@@ -74,12 +75,19 @@ fn resolve(service: &ServiceUri, timeout: Duration) -> io::Result<Vec<SocketAddr
     let (sender, receiver) = mpsc::sync_channel(1);
     let look_up = move || {
         let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        // The resolver calls it a missing name if it can open no file or socket. Looked at once, before
+        // others have closed theirs.
+        let found = found.map_err(|error| match can_open_sockets() {
+            Ok(()) => error,
+            Err(why) => shortage(error.kind(), format!("{error} ({why})")),
+        });
         // Nobody waits any more if this fails.
         let _ = sender.send(found);
     };
     thread::Builder::new()
         .name("icap-resolve".to_owned())
-        .spawn(look_up)?;
+        .spawn(look_up)
+        .map_err(|error| shortage(error.kind(), format!("cannot start a thread: {error}")))?;
     let named = |kind, what: &dyn fmt::Display| {
         io::Error::new(kind, format!("cannot resolve {}: {what}", service.host()))
     };
@@ -88,11 +96,24 @@ fn resolve(service: &ServiceUri, timeout: Duration) -> io::Result<Vec<SocketAddr
             Err(named(io::ErrorKind::NotFound, &"no address"))
         }
         Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(error)) if is_shortage(&error) => {
+            Err(shortage(error.kind(), named(error.kind(), &error)))
+        }
         Ok(Err(error)) => Err(named(error.kind(), &error)),
         Err(RecvTimeoutError::Timeout) => Err(named(io::ErrorKind::TimedOut, &"no answer in time")),
         Err(RecvTimeoutError::Disconnected) => {
             Err(named(io::ErrorKind::Other, &"the look-up failed"))
         }
+    }
+}
+
+/// Whether there are file descriptors for as many sockets as a look-up takes.
+fn can_open_sockets() -> io::Result<()> {
+    let open = |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+    let opened: io::Result<Vec<_>> = (0..4).map(open).collect();
+    match opened {
+        Err(error) if is_shortage(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -115,13 +136,22 @@ impl fmt::Display for Unreachable {
 impl std::error::Error for Unreachable {}
 
 impl From<Unreachable> for io::Error {
-    /// Of the kind of the first failure that is no timeout: only if all timed out did time run out.
+    /// Of the kind of the first failure that is no timeout: only if all timed out did time run out. A
+    /// shortage only if each is: this machine may lack an address of one family for ever.
     fn from(unreachable: Unreachable) -> Self {
         let kinds = unreachable.failed.iter().map(|(_, error)| error.kind());
         let kind = kinds
             .into_iter()
             .find(|&kind| kind != io::ErrorKind::TimedOut);
-        Self::new(kind.unwrap_or(io::ErrorKind::TimedOut), unreachable)
+        let kind = kind.unwrap_or(io::ErrorKind::TimedOut);
+        if unreachable
+            .failed
+            .iter()
+            .all(|(_, error)| is_shortage(error))
+        {
+            return shortage(kind, unreachable);
+        }
+        Self::new(kind, unreachable)
     }
 }
 
@@ -185,5 +215,24 @@ mod tests {
         use io::ErrorKind::{ConnectionRefused, TimedOut};
         assert_eq!(failed(&[TimedOut, ConnectionRefused]), ConnectionRefused);
         assert_eq!(failed(&[TimedOut, TimedOut]), TimedOut);
+    }
+
+    #[test]
+    fn only_if_every_address_lacked_something_was_it_a_shortage() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let lacks = |codes: &[i32]| {
+            let fail = |&code| (address, io::Error::from_raw_os_error(code));
+            let failed = codes.iter().map(fail).collect();
+            is_shortage(&Unreachable { failed }.into())
+        };
+        #[cfg(target_os = "linux")]
+        {
+            const TOO_MANY_FILES: i32 = 24;
+            const REFUSED: i32 = 111;
+            const NO_SUCH_ADDRESS: i32 = 99;
+            assert!(lacks(&[TOO_MANY_FILES, TOO_MANY_FILES]));
+            assert!(!lacks(&[NO_SUCH_ADDRESS, REFUSED]));
+            assert!(!lacks(&[REFUSED]));
+        }
     }
 }

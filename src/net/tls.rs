@@ -33,6 +33,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::deadline::Deadline;
+use super::shortage::{is_shortage, shortage};
 use super::stream::{Connect, Stream};
 use super::tcp::{connect_any, connect_one};
 use super::uri::ServiceUri;
@@ -232,6 +233,14 @@ fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
 /// What cannot be read among the system's roots is passed over: it makes nothing trusted.
 fn system_roots() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
+    let is_short = |error: &&rustls_native_certs::Error| match &error.kind {
+        rustls_native_certs::ErrorKind::Io { inner, .. } => is_shortage(inner),
+        _ => false,
+    };
+    if let Some(error) = found.errors.iter().find(is_short) {
+        // A part of the roots would be kept, and servers refused for it.
+        return Err(shortage(io::ErrorKind::Other, error));
+    }
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added > 0 {
@@ -242,7 +251,7 @@ fn system_roots() -> io::Result<RootCertStore> {
         "the system has no trusted root certificates (Debian: package ca-certificates){}",
         why.unwrap_or_default()
     );
-    Err(io::Error::new(io::ErrorKind::NotFound, what))
+    Err(shortage(io::ErrorKind::NotFound, what))
 }
 
 /// What is wrong with PEM, and nothing of its bytes: the error itself shows the line, which is all of a

@@ -65,6 +65,11 @@ impl<'c> Scan<'c> {
         })
     }
 
+    /// Whether the content can be sent more than once.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.content.is_repeatable()
+    }
+
     /// Scans with one server.
     pub(super) fn on(
         &mut self,

@@ -70,7 +70,9 @@ impl ScannerBuilder {
     /// full, have no such service (400, 404, 405, 501, 505), or speak no ICAP.
     ///
     /// A scan goes on to the next server only if the content can be sent again (bytes, files, what can
-    /// seek), or if nothing of it was read yet.
+    /// seek), or if nothing of it was read yet. For content that can be sent again, a server with another
+    /// one after it gets only its share of the [deadline](Self::deadline): a quarter of what is left, or the
+    /// read timeout if that is less, is for the next.
     pub fn endpoint(mut self, uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
         self.others.push(Server::new(uri));
         self
@@ -78,6 +80,11 @@ impl ScannerBuilder {
 
     /// Suspends a server after so many failures in a row, over all threads: no connection, a broken
     /// one, a timeout, a 5xx status, 400, 404, 405, or a response that is not ICAP. Default: 10. At least 1.
+    ///
+    /// Time counts against a server if waiting for it added up to the timeout, whatever the deadline. What
+    /// does not count: a deadline that is over sooner, the caller's slow reader or writer and a server that
+    /// closes because of it, 503 while other scans run, and what this machine lacks (file descriptors,
+    /// memory, ports, threads).
     ///
     /// While a server is suspended, scans go on to the next server or fail at once with
     /// [`Error::Suspended`], so that no thread of a pool waits for a timeout per file. When the

@@ -6,12 +6,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::about::About;
 use super::digest::Digest;
 use super::observed::{Observed, Progress, Source};
 use super::regular_file;
-use crate::error::Error;
+use crate::error::{Error, InputError, InvalidInput};
+use crate::net::deadline::Deadline;
 
 /// What is to be scanned: its bytes, and what is known about them.
 ///
@@ -33,6 +35,7 @@ pub struct Content<'a> {
     length: Option<u64>,
     about: About,
     progress: Option<Progress<'a>>,
+    deadline: Option<Duration>,
 }
 
 impl<'a> Content<'a> {
@@ -79,6 +82,7 @@ impl<'a> Content<'a> {
             length,
             about: About::default(),
             progress: None,
+            deadline: None,
         }
     }
 
@@ -204,6 +208,25 @@ impl<'a> Content<'a> {
     pub fn progress(mut self, progress: impl FnMut(u64, Option<u64>) + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
+    }
+
+    /// Bounds the scan of this content, in place of the scanner's
+    /// [`deadline`](crate::ScannerBuilder::deadline): for a file that may take longer than others, or
+    /// that a person waits for. A scan with a deadline of zero is [`Error::Input`].
+    ///
+    /// The timeouts stay. A service that is silent for long while it scans a large file needs a longer
+    /// [`response_timeout`](crate::ScannerBuilder::response_timeout) as well.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// When the scan must be over, if that was set.
+    pub(crate) fn own_deadline(&self) -> Result<Option<Deadline>, Error> {
+        if self.deadline == Some(Duration::ZERO) {
+            return Err(InputError::new(InvalidInput::Zero, "deadline").into());
+        }
+        Ok(self.deadline.map(|limit| Deadline::start(Some(limit))))
     }
 
     /// The length, where it is known or a seek can tell.

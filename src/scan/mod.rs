@@ -194,14 +194,17 @@ impl Scanner {
             rules,
             ..
         } = &*self.shared;
-        let deadline = endpoints.first().start();
+        let deadline = content.own_deadline()?;
+        let deadline = deadline.unwrap_or_else(|| endpoints.first().start());
         let length = content.known_length()?;
         if let Some(limit) = max_size.filter(|&max| length.is_some_and(|length| length > max)) {
             let service = endpoints.first().name();
             return Ok(Report::too_large(limit, 0, service).finish(began));
         }
         let mut scan = Scan::new(*rules, content, length, *max_size, output, deadline)?;
-        let report = endpoints.try_each(deadline, |client, call| scan.on(client, call))?;
+        let report = endpoints.try_each(deadline, scan.is_repeatable(), |client, call| {
+            scan.on(client, call)
+        })?;
         Ok(report.finish(began))
     }
 }

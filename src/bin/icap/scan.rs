@@ -28,7 +28,7 @@ Examples:
   icap scan icap://av.example:1344/avscan invoice.pdf scan.zip
   icap scan -r --quiet icap://av.example/avscan /srv/uploads
   curl -s https://www.example/x.zip | icap scan icap://av.example/avscan -
-  icap scan --max-size 2GiB --read-timeout 2m icap://av.example/avscan big.iso";
+  icap scan --max-size 2GiB --response-timeout 2m icap://av.example/avscan big.iso";
 
 /// Have files scanned, and print a verdict on each
 #[derive(Debug, Args)]

@@ -20,15 +20,19 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     connect_timeout: Duration,
 
-    /// How long the service may say nothing while it scans
+    /// How long the service may say nothing
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     read_timeout: Duration,
+
+    /// How long it may say nothing of a file [default: the read timeout]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    response_timeout: Option<Duration>,
 
     /// How long the service may take no bytes
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     write_timeout: Duration,
 
-    /// How long each request may take as a whole, or 'none'
+    /// How long each request may take in all, or 'none'
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = bound(time))]
     deadline: Bound<Duration>,
 
@@ -62,6 +66,9 @@ macro_rules! with_settings {
         }
         for (name, value) in &settings.headers {
             builder = builder.header(name, value);
+        }
+        if let Some(timeout) = settings.response_timeout {
+            builder = builder.response_timeout(timeout);
         }
         if let Some((user, password)) = settings.credentials()? {
             builder = builder.credentials(user, &password);

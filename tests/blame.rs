@@ -1,0 +1,173 @@
+//! Only what a server did counts against it: not what the caller does, and not what this machine lacks.
+
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use icap_client::testing::{Script, Server};
+use icap_client::{Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream};
+
+const PAUSE: Duration = Duration::from_millis(300);
+
+fn hello() -> Content<'static> {
+    Content::bytes(b"hello")
+}
+
+/// A scanner that suspends a server after the first failure.
+fn strict(server: &Server) -> ScannerBuilder {
+    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    builder.suspend_after(1)
+}
+
+/// Gives 64 KiB, pauses, and gives 64 KiB more.
+struct Pauses(u32);
+
+impl Read for Pauses {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0 += 1;
+        match self.0 {
+            2 => std::thread::sleep(PAUSE),
+            4.. => return Ok(0),
+            _ => {}
+        }
+        let len = buf.len().min(64 * 1024);
+        buf[..len].fill(7);
+        Ok(len)
+    }
+}
+
+#[test]
+fn server_that_loses_patience_with_a_slow_reader_is_not_suspended() {
+    for script in [
+        Script::new().read_bytes(1000).wait(PAUSE / 10).close(),
+        Script::new().read_bytes(1000).wait(PAUSE / 10).reset(),
+        // It waits for the end of the content, and does not get it.
+        Script::new()
+            .read_bytes(65_000)
+            .wait(PAUSE / 10)
+            .half_close(),
+    ] {
+        let server = Server::scripted([script]).unwrap();
+        let scanner = strict(&server).build().unwrap();
+        let error = scanner.scan(Content::reader(Pauses(0))).unwrap_err();
+        assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
+        assert!(error.to_string().contains("had paused for"), "{error}");
+        assert!(scanner.stats().suspended.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn server_that_breaks_off_without_a_pause_is_suspended() {
+    let server = Server::scripted([Script::new().read_bytes(1000).close()]).unwrap();
+    let scanner = strict(&server).build().unwrap();
+    let content = vec![7; 10_000_000];
+    let error = scanner.scan(Content::bytes(&content)).unwrap_err();
+    assert!(!error.to_string().contains("paused"), "{error}");
+    assert_eq!(scanner.stats().suspended.len(), 1);
+}
+
+struct SlowWriter;
+
+impl Write for SlowWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        std::thread::sleep(PAUSE);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn server_that_loses_patience_with_a_slow_writer_is_not_suspended() {
+    let head = "HTTP/1.1 200 OK\r\n\r\n";
+    let page = format!(
+        "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body={}\r\n\r\n{head}5\r\nother\r\n",
+        head.len()
+    );
+    let gives_up = Script::new().read_request().send(page).wait(PAUSE / 10);
+    let server = Server::scripted([gives_up.close()]).unwrap();
+    let scanner = strict(&server).build().unwrap();
+    let error = scanner.scan_replace(hello(), &mut SlowWriter).unwrap_err();
+    assert!(error.is_protocol(), "{error:?}");
+    assert!(scanner.stats().suspended.is_empty(), "{error}");
+    // The same is the server's failure if nobody was slow.
+    assert!(scanner.scan(hello()).is_err());
+    assert_eq!(scanner.stats().suspended.len(), 1);
+}
+
+/// Whatever it connects to fails with this error of the system.
+struct Fails(i32);
+
+impl Connect for Fails {
+    fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        Err(io::Error::from_raw_os_error(self.0))
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn shortage_on_this_machine_suspends_nobody() {
+    let scanner_of = |code| {
+        let builder = Scanner::builder("icap://av.invalid/s").suspend_after(1);
+        builder.connector(Fails(code)).build().unwrap()
+    };
+    // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL
+    for code in [24, 23, 105, 12, 99] {
+        let scanner = scanner_of(code);
+        let error = scanner.scan(hello()).unwrap_err();
+        assert!(matches!(error, Error::Connect(_)), "{error:?}");
+        assert!(scanner.stats().suspended.is_empty(), "{code}");
+    }
+    // ECONNREFUSED, EHOSTUNREACH
+    for code in [111, 113] {
+        let scanner = scanner_of(code);
+        assert!(scanner.scan(hello()).is_err());
+        assert_eq!(scanner.stats().suspended.len(), 1, "{code}");
+    }
+}
+
+/// Set in the process whose file descriptors are used up.
+const CHILD: &str = "ICAP_TEST_WITHOUT_FILES";
+
+#[test]
+#[cfg(unix)]
+fn lack_of_file_descriptors_suspends_nobody() {
+    if std::env::var_os(CHILD).is_some() {
+        return scan_without_files();
+    }
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "lack_of_file_descriptors_suspends_nobody"])
+        .args(["--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complained}");
+    assert!(said.contains("scanned without files"), "{said}");
+}
+
+#[cfg(unix)]
+fn scan_without_files() {
+    let server = Server::start().unwrap();
+    let names = ["127.0.0.1", "localhost", "no-such-host.invalid"];
+    let scanners = names.map(|name| {
+        let uri = server.uri().replace("127.0.0.1", name);
+        Scanner::builder(&uri).suspend_after(1).build().unwrap()
+    });
+    let open = || std::fs::File::open("/dev/null").ok();
+    let files: Vec<_> = std::iter::from_fn(open).collect();
+    for scanner in &scanners {
+        let error = scanner.scan(hello()).unwrap_err();
+        assert!(matches!(error, Error::Connect(_)), "{error:?}");
+        assert!(scanner.stats().suspended.is_empty(), "{error:?}");
+    }
+    drop(files);
+    assert!(scanners[0].scan(hello()).unwrap().verdict().is_clean());
+    // This one is not known, with files or without.
+    assert!(scanners[2].scan(hello()).is_err());
+    assert_eq!(scanners[2].stats().suspended.len(), 1);
+    println!("scanned without files");
+}
