@@ -126,7 +126,7 @@ fn main() -> ExitCode {
         println!("\nno real servers here: `tests/run` starts them and runs everything");
     } else if !arguments.list && !has_root {
         println!(
-            "\nwithout root there are no mounts of their own for {} tests: they are ignored",
+            "\nnot root: {} tests need mounts of their own and are ignored",
             TESTS_WITH_ROOT.len()
         );
     }

@@ -54,7 +54,8 @@ pub(crate) mod setup {
             std::fs::write(path, format!("{}\n", block.commands)).unwrap();
         }
         let status = Command::new("timeout")
-            .args(["--kill-after=5", LONGEST_SECONDS])
+            // In the process group of this test, so that it ends with it.
+            .args(["--foreground", "--kill-after=5", LONGEST_SECONDS])
             .arg(concat!(
                 env!("CARGO_MANIFEST_DIR"),
                 "/tests/live/bare-debian"
