@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::io;
 
 use super::input::Input;
 use super::odd_reader::Source;
@@ -31,6 +30,7 @@ use crate::scan::verdict::Verdict;
 /// - A connection is used again only after a complete exchange with nothing behind it.
 /// - A request is repeated once at most at each server, on a new connection, and only if it went out on an
 ///   old one.
+/// - What comes back of a scan that is called modified is no beginning of the content.
 /// - No verdict is better than the worst evidence that any server gave, and no evidence becomes an error.
 pub fn exchange(data: &[u8]) {
     let mut input = Input::new(data);
@@ -42,10 +42,15 @@ pub fn exchange(data: &[u8]) {
     for (scan, content) in contents.iter().enumerate() {
         server.world().scan = scan;
         let content = plan.source.wrap(content);
-        results.push(match plan.replaces {
-            true => scanner.scan_replace(content, &mut io::sink()),
+        let mut back = Vec::new();
+        let result = match plan.replaces {
+            true => scanner.scan_replace(content, &mut back),
             false => scanner.scan(content),
-        });
+        };
+        if let Ok(report) = &result {
+            assert_no_part(report, &back, &contents[scan]);
+        }
+        results.push(result);
     }
     drop(scanner);
     let world = server.world();
@@ -59,6 +64,17 @@ pub fn exchange(data: &[u8]) {
         let of_scan: Vec<&Exchange<'_>> = of_scan.collect();
         plan.assert_result(result, &of_scan, &world);
     }
+}
+
+/// The beginning of the content, also if it came back in a valid answer, is nothing to deliver. (Of a 206
+/// the service says itself where the content goes on.)
+fn assert_no_part(report: &Report, back: &[u8], content: &[u8]) {
+    let is_part = !back.is_empty() && back.len() < content.len() && content.starts_with(back);
+    let is_delivered = matches!(report.verdict(), Verdict::Modified(_));
+    assert!(
+        !is_part || !is_delivered || report.status() == Some(206),
+        "a part of the content as a replacement"
+    );
 }
 
 const SCANS: usize = 3;

@@ -19,6 +19,8 @@ enum Event {
     Send(Vec<u8>),
     /// Sends the content of the current scan back.
     Echo,
+    /// Sends a part of it back, so many of 256 parts.
+    EchoPart(u8),
     /// Waits until it is waited for.
     AwaitRead,
     /// Waits for so many bytes more, or until it is waited for.
@@ -79,7 +81,8 @@ fn scripts(input: &mut Input<'_>) -> VecDeque<VecDeque<Event>> {
             0 | 1 => Event::Send(response(input.byte()).into()),
             2 => Event::Send(input.text().into()),
             3 => Event::Echo,
-            4 | 5 => Event::AwaitRead,
+            4 => Event::AwaitRead,
+            5 => Event::EchoPart(input.byte()),
             6 => Event::AwaitBytes(usize::from(input.byte()).pow(2) + 1),
             7 => Event::AwaitNextScan,
             8 => Event::LimitReads(input.choose(&[1, 2, 7, 100])),
@@ -256,7 +259,8 @@ impl Connection {
     fn act(&mut self, event: Event, world: &World, written: usize) {
         match event {
             Event::Send(bytes) => self.send(&bytes, written),
-            Event::Echo => self.send(&echo(&world.contents[world.scan]), written),
+            Event::Echo => self.send(&echo(&world.contents[world.scan], ""), written),
+            Event::EchoPart(parts) => self.send(&part(&world.contents[world.scan], parts), written),
             Event::AwaitRead | Event::AwaitBytes(_) | Event::AwaitNextScan => {}
             Event::LimitReads(limit) => self.read_limit = (limit, WHILE),
             Event::LimitWrites(limit) => self.write_limit = (limit, WHILE),
@@ -293,10 +297,11 @@ fn limited(limit: &mut (usize, usize), len: usize) -> usize {
 }
 
 /// An answer that returns the content.
-fn echo(content: &[u8]) -> Vec<u8> {
-    let head = "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
-        HTTP/1.1 200 OK\r\n\r\n";
-    let mut answer = head.as_bytes().to_vec();
+fn echo(content: &[u8], http_fields: &str) -> Vec<u8> {
+    let http = format!("HTTP/1.1 200 OK\r\n{http_fields}\r\n");
+    let list = format!("res-hdr=0, res-body={}", http.len());
+    let head = format!("ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: {list}\r\n\r\n{http}");
+    let mut answer = head.into_bytes();
     if !content.is_empty() {
         answer.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
         answer.extend_from_slice(content);
@@ -304,6 +309,17 @@ fn echo(content: &[u8]) -> Vec<u8> {
     }
     answer.extend_from_slice(b"0\r\n\r\n");
     answer
+}
+
+/// An answer that returns the beginning of the content as if it were all, as c-icap does of what it
+/// found to be infected too late. A number that is odd leaves out how long it should be.
+fn part(content: &[u8], parts: u8) -> Vec<u8> {
+    let (part, _) = content.split_at(content.len() * usize::from(parts) / 256);
+    let fields = match parts % 2 {
+        0 => format!("Content-Length: {}\r\n", content.len()),
+        _ => String::new(),
+    };
+    echo(part, &fields)
 }
 
 impl Read for Connection {
