@@ -97,7 +97,7 @@ impl Fault {
     /// How often a full run has it at least.
     pub(crate) fn rarely(self) -> u64 {
         match self {
-            Self::SlowDrip | Self::Outage => 20,
+            Self::SlowDrip | Self::Busy | Self::Outage => 20,
             _ => 100,
         }
     }

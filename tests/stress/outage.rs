@@ -142,7 +142,7 @@ impl Watch {
 
     fn begin_outage(&mut self, now: Instant) -> State {
         self.side.is_out.store(true, Relaxed);
-        let length = Duration::from_millis(50 + self.random.below(1500));
+        let length = Duration::from_millis(50 + self.random.below(1000));
         State::Out {
             since: now,
             until: now + length,
