@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::input::Input;
 use super::odd_reader::Source;
-use super::peer::{Record, Server, World};
+use super::peer::{ANSWERS, Record, Server, UNSERVED, World};
 use super::reference_chunks::{self, Ended};
 use super::sent::find;
 use super::worst::{Worst, legible};
@@ -31,6 +31,7 @@ use crate::scan::verdict::Verdict;
 /// - A request is repeated once at most at each server, on a new connection, and only if it went out on an
 ///   old one.
 /// - What comes back of a scan that is called modified is no beginning of the content.
+/// - If a server says that it does not scan, the other one is asked.
 /// - No verdict is better than the worst evidence that any server gave, and no evidence becomes an error.
 pub fn exchange(data: &[u8]) {
     let mut input = Input::new(data);
@@ -77,7 +78,17 @@ fn assert_no_part(report: &Report, back: &[u8], content: &[u8]) {
     );
 }
 
+/// The worst that any server says against the content.
+fn worst_of(scans: &[&Exchange<'_>]) -> Option<Worst> {
+    scans
+        .iter()
+        .filter_map(|exchange| exchange.evidence())
+        .max()
+}
+
 const SCANS: usize = 3;
+
+const FALLBACK: &str = "icap://fallback.invalid/scan";
 
 /// Content that can be read once is sent again only if it was kept, and no more than this is.
 const FIRST_BUFFER: usize = 64 * 1024;
@@ -155,7 +166,7 @@ impl Plan {
             .max_size(self.max_size)
             .connector(server.clone());
         let builder = match self.has_fallback {
-            true => builder.endpoint("icap://fallback.invalid/scan"),
+            true => builder.endpoint(FALLBACK),
             false => builder,
         };
         builder.build().expect("valid settings")
@@ -200,12 +211,22 @@ impl Plan {
             exchanges.iter().copied().partition(|e| e.is_options());
         self.assert_attempts(&options);
         self.assert_attempts(&scans);
-        let worst = scans.iter().filter_map(|exchange| exchange.evidence());
-        if let Some(worst) = worst.max() {
+        if let Some(worst) = worst_of(&scans) {
             let is_told = result
                 .as_ref()
                 .is_ok_and(|it| worst.is_told_by(it.verdict()));
             assert!(is_told, "{worst:?} became {result:?}");
+        }
+        if scans.iter().any(|exchange| self.asks_next(exchange)) {
+            let has_tried = world
+                .asked
+                .iter()
+                .any(|(scan, service)| *scan == scans[0].scan && service == FALLBACK);
+            let has_sent = exchanges
+                .iter()
+                .any(|exchange| exchange.service == FALLBACK);
+            let is_settled = worst_of(&scans).is_some();
+            assert!(has_tried || has_sent || is_settled, "nobody else was asked");
         }
         let Ok(report) = result else { return };
         if scans.is_empty() {
@@ -220,6 +241,19 @@ impl Plan {
         if report.verdict() == &Verdict::Clean {
             self.assert_clean(report, last, world);
         }
+    }
+
+    /// Whether the first server says that it does not scan, so that the other one must be asked: if the
+    /// content can be sent again, and nothing was written that cannot be taken back.
+    fn asks_next(&self, exchange: &Exchange<'_>) -> bool {
+        let is_possible = self.has_fallback && !self.replaces && self.source.can_be_read_again();
+        let is_certain = exchange.service != FALLBACK
+            && exchange.is_complete()
+            && !exchange.is_reused
+            && !exchange.has_stale_bytes;
+        let is_unserved = UNSERVED.iter().any(|it| exchange.answer == it.as_bytes());
+        let early = exchange.answer == ANSWERS[0].as_bytes() && exchange.is_read_early(0);
+        is_possible && is_certain && (is_unserved || early)
     }
 
     /// Those of one scan.

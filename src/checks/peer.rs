@@ -37,8 +37,19 @@ enum Event {
     Reset,
 }
 
+/// Of servers that do not scan, in several ways, and say nothing of the content: another one is asked.
+pub(super) const UNSERVED: &[&str] = &[
+    "ICAP/1.0 404 Service not found\r\nConnection: close\r\n\r\n",
+    "ICAP/1.0 503 Service overloaded\r\n\r\n",
+    "ICAP/1.0 204 No Content\r\nISTag: \"CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\"\r\n\r\n",
+    "ICAP/1.0 204 No Content\r\nISTag: \"T\"\r\nX-Error-Code: antivirus_license_expired\r\n\r\n",
+    "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=28\r\n\r\nHTTP/1.1 502 Bad Gateway\r\n\r\n4\r\npage\r\n0\r\n\r\n",
+    "ICAP/1.0 500 Server error\r\n\r\n",
+    "HTTP/1.1 400 Bad Request\r\n\r\n",
+];
+
 /// Answers worth having as a whole; the others come byte by byte out of the input.
-const ANSWERS: &[&str] = &[
+pub(super) const ANSWERS: &[&str] = &[
     "ICAP/1.0 204 No Content\r\nISTag: \"T\"\r\n\r\n",
     "ICAP/1.0 100 Continue\r\n\r\n",
     "ICAP/1.0 200 OK\r\nMethods: RESPMOD, REQMOD\r\nISTag: \"T\"\r\nAllow: 204, 206\r\nPreview: 4096\r\nTransfer-Preview: *\r\nEncapsulated: null-body=0\r\n\r\n",
@@ -48,15 +59,14 @@ const ANSWERS: &[&str] = &[
     "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nX-Infection-Found: Type=0; Resolution=2; Threat=Test;\r\nEncapsulated: res-hdr=0, res-body=26\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n4\r\npage\r\n0\r\n\r\n",
     "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n5\r\nother\r\n0\r\n\r\n",
     "ICAP/1.0 206 Partial Content\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n0; use-original-body=0\r\n\r\n",
-    "ICAP/1.0 404 Service not found\r\nConnection: close\r\n\r\n",
-    "ICAP/1.0 503 Service overloaded\r\n\r\n",
+    UNSERVED[0],
+    UNSERVED[1],
     "ICAP/1.0 204 No Con",
-    // Of a service that does not scan, in several ways.
-    "ICAP/1.0 204 No Content\r\nISTag: \"CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\"\r\n\r\n",
-    "ICAP/1.0 204 No Content\r\nISTag: \"T\"\r\nX-Error-Code: antivirus_license_expired\r\n\r\n",
-    "ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: res-hdr=0, res-body=28\r\n\r\nHTTP/1.1 502 Bad Gateway\r\n\r\n4\r\npage\r\n0\r\n\r\n",
-    "ICAP/1.0 500 Server error\r\n\r\n",
-    "HTTP/1.1 400 Bad Request\r\n\r\n",
+    UNSERVED[2],
+    UNSERVED[3],
+    UNSERVED[4],
+    UNSERVED[5],
+    UNSERVED[6],
 ];
 
 const KINDS: &[io::ErrorKind] = &[
@@ -142,6 +152,8 @@ pub(super) struct Run {
 pub(super) struct World {
     pub(super) records: Vec<Record>,
     pub(super) contents: Vec<Vec<u8>>,
+    /// Which service the client has tried to reach in which scan.
+    pub(super) asked: Vec<(usize, String)>,
     /// The scan the client is busy with.
     pub(super) scan: usize,
     scripts: VecDeque<VecDeque<Event>>,
@@ -162,6 +174,7 @@ impl Server {
         Self(Arc::new(Mutex::new(World {
             records: Vec::new(),
             contents,
+            asked: Vec::new(),
             scan: 0,
             scripts,
             steps: 0,
@@ -177,6 +190,8 @@ impl Server {
 impl Connect for Server {
     fn connect(&self, service: &ServiceUri, _timeout: Duration) -> io::Result<Box<dyn Stream>> {
         let mut world = self.world();
+        let scan = world.scan;
+        world.asked.push((scan, service.to_string()));
         let script = world.scripts.pop_front();
         let script = script.ok_or(io::ErrorKind::ConnectionRefused)?;
         let id = world.records.len();
