@@ -131,14 +131,14 @@ impl Error {
     }
 
     /// Whether the service could not be reached or could not serve: no connection, a broken one, a
-    /// timeout, a 5xx status, or a suspension. Another server, or the same one later, may do better.
+    /// timeout, a 5xx status, a status with a code for a failure of its own, or a suspension. Another server, or the same one later, may do better.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout(_) | Self::Disconnected(_) | Self::Suspended(_) => {
                 true
             }
-            Self::Status(error) => error.code() >= 500,
+            Self::Status(error) => error.code() >= 500 || error.failure.is_some(),
             _ => false,
         }
     }
@@ -329,11 +329,13 @@ impl SuspendedError {
 
 /// The service answered with a status that is no verdict, for example `404 Service not found`.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{service} answered {code}{}{reason}", if .reason.is_empty() { "" } else { " " })]
+#[error("{service} answered {code}{}", Words(.reason, .failure))]
 pub struct StatusError {
     pub(crate) service: String,
     pub(crate) code: u16,
     pub(crate) reason: String,
+    /// The service's code for a failure of its own.
+    pub(crate) failure: Option<String>,
     /// It was a 503 while others had connections: there may be room for this one later.
     pub(crate) has_room_later: bool,
 }
@@ -349,6 +351,27 @@ impl StatusError {
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// What the service says failed (`X-Error-Code`, for example `antivirus_license_expired`), safe to show;
+    /// `None` if it does not say.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+}
+
+/// What a service says besides the status.
+struct Words<'e>(&'e str, &'e Option<String>);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.is_empty() {
+            write!(f, " {}", self.0)?;
+        }
+        self.1
+            .iter()
+            .try_for_each(|failure| write!(f, " ({failure})"))
     }
 }
 
@@ -529,6 +552,7 @@ mod tests {
                 service: "icap://av.example/scan".into(),
                 code,
                 reason: String::new(),
+                failure: None,
                 has_room_later: false,
             })
         };

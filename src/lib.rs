@@ -33,16 +33,17 @@
 //!              (with a preview: stop behind it until the service wants the rest, or has answered)
 //!                                                                            │
 //!      the verdict table:  infection evidence, on any status ────────────► Infected
-//!                          words for a limit or for what is locked ──────► NotScanned(ServiceLimit, Unscannable)
-//!                          words that refuse, or a 403 ──────────────────► Blocked
+//!                          the ICAP head names a limit or what is locked ► NotScanned(ServiceLimit, Unscannable)
+//!                          words or a status line that refuse ───────────► Blocked
+//!                          a code for a failure of the service ──────────► NotScanned(ServiceError), or Err
 //!                          a state tag that means "no engine" ───────────► NotScanned(NoEngine)
 //!                          204 before all of the content was sent ───────► NotScanned(EarlyResponse)
 //!                          204 to all of the content ────────────────────► Clean
 //!                          204 to a preview of a part of it ─────────────► NotScanned(PreviewOnly)
 //!                          the same content back, no 204 offered ────────► Clean
 //!                          the same content back, 204 offered ───────────► NotScanned(Echoed)
+//!                          the beginning of the content back ────────────► NotScanned(Truncated)
 //!                          other content back, or a part of it (206) ────► Modified
-//!                          a page that refuses ──────────────────────────► Blocked
 //!                          a page that reports an error (400, 401, 5xx) ─► NotScanned(ServiceError)
 //!                          not yet (202) ────────────────────────────────► NotScanned(Pending)
 //!                          any other status, or no valid answer ─────────► Err
@@ -52,7 +53,9 @@
 //!
 //! - **A 200 is not clean.** It says that content follows, not that it was looked at. Servers send
 //!   unscanned files back as 200: too large, of a type they skip, or, with the usual defaults of
-//!   c-icap, an infected file of which they return the first 5% and no infection header.
+//!   c-icap, an infected file of which they return the first 5% and no infection header. That is
+//!   [`NotScanned::Truncated`]: [`scan_replace`](Scanner::scan_replace) has written these 5%, which are never to be
+//!   delivered.
 //! - **An early 204 is not clean.** A server that responds before it has all of the content has not scanned
 //!   it; c-icap that was started without its engine does so. The upload stops, and the
 //!   [next server](ScannerBuilder::endpoint) is asked. This is seen only where the response arrives before the
@@ -91,9 +94,13 @@
 //!   means "no engine". Never from the end of a connection, a timeout, an unknown status, an empty
 //!   answer or a default; from a 204 to a preview only if it was all of the content, or if the caller
 //!   [trusts it](ScannerBuilder::trust_preview).
-//! - **R2** Evidence only worsens. Infection headers count on every status, in the ICAP head, in the
-//!   encapsulated HTTP head, in trailers, and in an answer that breaks off behind them. What an
-//!   encapsulated head says, which may be the origin's own words, takes nothing from what the ICAP head says.
+//! - **R2** Evidence only worsens. Infection fields, words that refuse and status lines that refuse (an ICAP 403;
+//!   under any final ICAP status an HTTP head that is no 1xx, 2xx, 304, 400, 401 or 5xx; in REQMOD any response in
+//!   place of the request but these errors) count as soon as they are legible: on every status, in the ICAP
+//!   head, in the encapsulated HTTP heads, in trailers, and in a response that breaks off after them. No retry and
+//!   no other server makes it better. What an encapsulated head or a trailer says, which may be the
+//!   origin's own words, never yields less than the verdict without it: words for a limit count there only
+//!   against a better verdict.
 //! - **R3** One answer belongs to one request. A connection is dirty from the first byte of an exchange,
 //!   and clean again only when the whole request was written, the answer was read to its own end, nothing
 //!   is behind it, nobody asked to close and nothing odd was seen. An idle one must prove that it is open

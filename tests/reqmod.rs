@@ -97,12 +97,23 @@ fn any_other_request_back_is_not_clean() {
         request_back("GET http://content.invalid/a HTTP/1.1", "", "hello"),
         request_back("POST http://blocked.invalid/ HTTP/1.1", "", "hello"),
         request_back(LINE, "", "hellO"),
-        request_back(LINE, "", "hell"),
-        request_back(LINE, "", ""),
-        request_back(LINE, "Content-Length: 6\r\n", "hello"),
+        request_back(LINE, "Content-Length: 4\r\n", "hello"),
     ] {
         let verdict = verdict_on(answer, false);
         assert!(matches!(verdict, Verdict::Modified(_)), "{verdict}");
+    }
+}
+
+#[test]
+fn upload_of_which_a_part_comes_back_is_truncated() {
+    for answer in [
+        request_back(LINE, "", "hell"),
+        request_back(LINE, "", ""),
+        request_back(LINE, "Content-Length: 6\r\n", "hello"),
+        request_back(LINE, "Content-Length: 6\r\n", "jello"),
+    ] {
+        let verdict = verdict_on(answer, false);
+        assert_eq!(verdict, Verdict::NotScanned(NotScanned::Truncated));
     }
 }
 
@@ -149,12 +160,29 @@ fn an_infection_told_in_the_head_of_the_request_that_comes_back_counts() {
 }
 
 #[test]
-fn a_response_in_place_of_the_request_is_a_refusal_or_other_content() {
-    let blocked = verdict_on(response_back("403 Forbidden", "no"), false);
-    assert!(matches!(blocked, Verdict::Blocked(_)), "{blocked}");
+fn response_in_place_of_the_upload_is_a_refusal() {
     // Even the same bytes: a request that is answered is one that does not go on.
-    let answered = verdict_on(response_back("200 OK", "hello"), false);
-    assert!(matches!(answered, Verdict::Modified(_)), "{answered}");
+    for status in [
+        "403 Forbidden",
+        "200 OK",
+        "204 No Content",
+        "304 Not Modified",
+    ] {
+        for body in ["no", "hello"] {
+            let verdict = verdict_on(response_back(status, body), false);
+            let code = &status[..3];
+            let is_blocked = matches!(&verdict, Verdict::Blocked(blocked) if blocked.status().to_string() == code);
+            assert!(is_blocked, "{status}: {verdict}");
+        }
+    }
+    let bare = "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n2\r\nno\r\n0\r\n\r\n";
+    let verdict = verdict_on(bare.to_owned(), false);
+    assert!(matches!(verdict, Verdict::Blocked(_)), "{verdict}");
+    for status in [400, 401, 500, 502] {
+        let verdict = verdict_on(response_back(&format!("{status} x"), "no"), false);
+        let failed = matches!(&verdict, Verdict::NotScanned(NotScanned::ServiceError { status: s, .. }) if *s == status);
+        assert!(failed, "{status}: {verdict}");
+    }
     let found = String::from_utf8(infected("Eicar")).unwrap();
     assert!(verdict_on(found, false).is_infected());
 }

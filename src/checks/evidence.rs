@@ -1,7 +1,8 @@
 use super::input::Input;
+use super::worsening::{Plan, assert_never_improves};
 use crate::proto::reader::ResponseReader;
 use crate::proto::request::Method;
-use crate::scan::evidence::Evidence;
+use crate::scan::evidence::{Evidence, Said};
 
 /// Fields that say that something was found or refused, and values that do.
 const FIELDS: &[(&str, &[&str])] = &[
@@ -36,11 +37,17 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("X-FSecure-Infected-Filename", &["a.exe", "clean"]),
     (
         "X-Error-Code",
-        &["max_nested_archives_exceeded", "encrypted", "virus_found"],
+        &[
+            "max_nested_archives_exceeded",
+            "encrypted",
+            "virus_found",
+            "file_type_blocked",
+            "antivirus_license_expired",
+        ],
     ),
     (
         "X-Response-Info",
-        &["blocked", "Virus found", "quarantined"],
+        &["blocked", "Virus found", "quarantined", "not allowed"],
     ),
     ("X-Blocked-Reason", &["policy", ""]),
     ("X-Block-Reason", &["policy"]),
@@ -69,14 +76,15 @@ fn is_virus(name: &str, value: &str) -> bool {
     is_said || (OF_VIRUSES.contains(&name) && !is_named)
 }
 
-/// Evidence of an infection: `data` chooses the status, a field that says that something was found, in
-/// which part of the answer it stands, and what other lines, valid or not, stand around it.
+/// Evidence: `data` chooses the status, a field that says that something was found, refused or not looked at,
+/// in which part of the response it stands, and what other lines, valid or not, stand around it.
 ///
-/// - As soon as the line of the field has come, and one byte behind it that does not continue it, there
-///   is evidence: whatever came before it in the answer and whatever comes behind it, be the answer
-///   complete, broken off or invalid.
+/// - As soon as the line of the field has come, and one byte behind it that does not continue it, something
+///   is said: whatever came before it in the response and whatever comes behind it, be the response
+///   complete, broken off or invalid. Unless it may be another's word for a limit, it is evidence.
 /// - What is said to be a virus is one, whatever else is said.
 /// - A threat is never without words to show.
+/// - The verdict is not better than without the field, unless it stands in the service's own head.
 pub fn evidence(data: &[u8]) {
     let mut input = Input::new(data);
     let status = input.choose(&[
@@ -87,67 +95,40 @@ pub fn evidence(data: &[u8]) {
     let value = input.choose(values);
     let (before, behind) = (input.text(), input.text());
     let planted = format!("{}: {value}\r\n", spelled(name, input.byte()));
+    let plan = Plan::new(&mut input, status, place);
     let lines = [before, planted.as_bytes(), behind].concat();
-    let (answer, lines_at) = place.answer(status, &lines, input.rest());
+    let (response, lines_at) = plan.response(&lines);
 
     let mut reader = ResponseReader::new(Method::Respmod, u64::MAX);
-    let came = feed(&mut reader, &answer);
+    let came = feed(&mut reader, &response);
     let line_end = lines_at + before.len() + planted.len();
-    let is_continued = matches!(answer.get(line_end), Some(b' ' | b'\t'));
-    let found = evidence_of(reader);
-    if came > line_end && !is_continued && stays_in_section(before) {
-        assert!(found.is_some(), "lost in {}", answer.escape_ascii());
-        let is_infected = matches!(found, Some(Evidence::Infected(_)));
+    let is_continued = matches!(response.get(line_end), Some(b' ' | b'\t'));
+    let said = said_by(reader);
+    let is_in_section = !is_continued && stays_in_section(before);
+    if came > line_end && is_in_section {
+        let is_said = said.evidence.is_some() || place != Place::Icap && said != Said::default();
+        let is_failure = value == "antivirus_license_expired" && said.failure.is_some();
+        assert!(is_said || is_failure, "lost in {}", response.escape_ascii());
+        let is_infected = matches!(said.evidence, Some(Evidence::Infected(_)));
         let is_softened = is_virus(name, value) && !is_infected;
-        assert!(!is_softened, "softened in {}", answer.escape_ascii());
+        assert!(!is_softened, "softened in {}", response.escape_ascii());
     }
-    if let Some(Evidence::Infected(threats)) = found {
+    if let Some(Evidence::Infected(threats)) = said.evidence {
         assert!(threats.iter().count() > 0 && !threats.to_string().is_empty());
+    }
+    if place != Place::Icap && is_in_section {
+        let without = [before, behind].concat();
+        assert_never_improves(&plan, &without, before.len(), planted.as_bytes());
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+/// Where in a response lines stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
     Icap,
     Http,
     Trailer,
     Interim,
-}
-
-impl Place {
-    /// An answer with `lines` in this part of it, and where they begin.
-    fn answer(self, status: &str, lines: &[u8], rest: &[u8]) -> (Vec<u8>, usize) {
-        let mut answer = Vec::new();
-        let mut lines_at = 0;
-        let mut plant = |answer: &mut Vec<u8>, place: Self| {
-            if self == place {
-                lines_at = answer.len();
-                answer.extend_from_slice(lines);
-            }
-        };
-        if self == Self::Interim {
-            answer.extend_from_slice(b"ICAP/1.0 100 Continue\r\n");
-            plant(&mut answer, Self::Interim);
-            answer.extend_from_slice(b"\r\n");
-        }
-        answer.extend_from_slice(format!("ICAP/1.0 {status} x\r\n").as_bytes());
-        let http_line = b"HTTP/1.1 200 OK\r\n";
-        let http_fields = if self == Self::Http { lines.len() } else { 0 };
-        let http_len = http_line.len() + http_fields + b"\r\n".len();
-        if status != "204" {
-            let list = format!("Encapsulated: res-hdr=0, res-body={http_len}\r\n");
-            answer.extend_from_slice(list.as_bytes());
-        }
-        plant(&mut answer, Self::Icap);
-        answer.extend_from_slice(b"\r\n");
-        answer.extend_from_slice(http_line);
-        plant(&mut answer, Self::Http);
-        answer.extend_from_slice(b"\r\n1\r\nx\r\n0\r\n");
-        plant(&mut answer, Self::Trailer);
-        answer.extend_from_slice(b"\r\n");
-        answer.extend_from_slice(rest);
-        (answer, lines_at)
-    }
 }
 
 /// Whether what comes behind these lines begins a line of the same section: neither in the middle of a
@@ -158,8 +139,8 @@ fn stays_in_section(lines: &[u8]) -> bool {
     lines.all(|line| line.ends_with(b"\n") && !is_blank(line))
 }
 
-/// Feeds byte by byte; returns how many were taken before the answer ended or was refused.
-fn feed(reader: &mut ResponseReader, answer: &[u8]) -> usize {
+/// Feeds byte by byte; returns how many were taken before the response ended or was refused.
+pub(super) fn feed(reader: &mut ResponseReader, answer: &[u8]) -> usize {
     for (at, byte) in answer.chunks(1).enumerate() {
         if reader.has_ended() || feed_all(reader, byte).is_none() {
             return at;
@@ -176,9 +157,10 @@ fn feed_all(reader: &mut ResponseReader, mut bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-pub(super) fn evidence_of(reader: ResponseReader) -> Option<Evidence> {
+/// What is said by what came of a response.
+pub(super) fn said_by(reader: ResponseReader) -> Said {
     let remains = reader.into_remains();
-    Evidence::of_parts(remains.response.as_ref(), &remains.fragment)
+    Said::by_remains(remains.response.as_ref(), &remains.fragments)
 }
 
 /// Names have no case.

@@ -33,6 +33,7 @@ mod response;
 mod sent;
 mod status_line;
 mod uri;
+mod worsening;
 mod worst;
 
 pub use chunks::{chunk_decode, chunk_roundtrip};

@@ -1,11 +1,11 @@
-use super::evidence::evidence_of;
+use super::evidence::said_by;
 use super::input::{Input, assert_displayable, assert_part_of, each_split};
 use crate::error::Violation;
 use crate::proto::header::{Field, Headers};
 use crate::proto::reader::{Event, ResponseReader};
 use crate::proto::request::Method;
 use crate::proto::response::Response;
-use crate::scan::evidence::Evidence;
+use crate::scan::evidence::Said;
 
 /// All that an answer means, however it came.
 #[derive(Debug, PartialEq)]
@@ -16,7 +16,7 @@ struct Outcome {
     end: Result<Option<usize>, Violation>,
     /// All heads and trailers, as far as they came.
     heads: Vec<Vec<u8>>,
-    evidence: Option<Evidence>,
+    said: Said,
 }
 
 /// Whole answers: `data` is a byte that chooses method and limit, then what a server sends.
@@ -53,7 +53,7 @@ fn read(method: Method, limit: u64, pieces: &[&[u8]]) -> Outcome {
         body: Vec::new(),
         end: Ok(None),
         heads: Vec::new(),
-        evidence: None,
+        said: Said::default(),
     };
     let mut used = 0;
     for piece in pieces {
@@ -79,7 +79,7 @@ fn read(method: Method, limit: u64, pieces: &[&[u8]]) -> Outcome {
     }
     assert_response(&reader, &outcome);
     outcome.heads = reader.response().map(heads).unwrap_or_default();
-    outcome.evidence = evidence_of(reader);
+    outcome.said = said_by(reader);
     outcome
 }
 

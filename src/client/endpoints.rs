@@ -257,7 +257,10 @@ fn has_room_later(error: &Error) -> bool {
 fn failure_of(error: &Error) -> Option<Failure> {
     let (is_the_servers, failure) = match error {
         Error::Status(error) if error.code() == 503 => (!error.has_room_later, Failure::Overload),
-        Error::Status(error) => (!serves(error.code()), Failure::Refusal),
+        Error::Status(error) => {
+            let has_failed = !serves(error.code()) || error.failure.is_some();
+            (has_failed, Failure::Refusal)
+        }
         Error::Connect(error) => (error.is_the_servers, Failure::Loss),
         Error::Timeout(error) => (error.is_the_servers, Failure::Loss),
         Error::Disconnected(error) => (error.is_the_servers, Failure::Loss),

@@ -44,7 +44,7 @@ use crate::net::stream::Connect;
 use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::options::{ServiceOptions, says_no_engine};
-use crate::proto::reader::ResponseReader;
+use crate::proto::reader::{Fragments, ResponseReader};
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
 
@@ -110,7 +110,7 @@ pub(crate) struct Delivery<'d> {
     pub(crate) answer_limit: u64,
     pub(crate) call: &'d Call<'d>,
     /// Whether what came of an answer must not be thrown away for another attempt (rule R2).
-    pub(crate) must_keep: fn(Option<&Response>, &[u8]) -> bool,
+    pub(crate) must_keep: fn(Option<&Response>, &Fragments) -> bool,
 }
 
 impl Client {
@@ -326,7 +326,7 @@ impl Client {
         }
         if response.status() != 200 {
             // The connection is closed: a 204, for example, is another request's answer.
-            let error = status_error(self.name(), response);
+            let error = status_error(self.name(), response, None);
             return Err(reply.reject(self, error));
         }
         let options = ServiceOptions::from_response(response);
@@ -348,7 +348,9 @@ impl Client {
         if knows || !self.wants_credentials(response) || reply.answer.trailing.is_some() {
             return Ok(reply);
         }
-        if !delivery.content.can_begin_again() || (delivery.must_keep)(Some(response), &[]) {
+        if !delivery.content.can_begin_again()
+            || (delivery.must_keep)(Some(response), &Fragments::default())
+        {
             return Ok(reply);
         }
         reply.settle(self);
@@ -376,7 +378,7 @@ impl Client {
         match self.attempt(delivery, false) {
             Err(failure)
                 if failure.is_stale()
-                    && !failure.remains.any(delivery.must_keep)
+                    && !failure.must_be_kept(delivery.must_keep)
                     && delivery.content.can_begin_again() =>
             {
                 let error = &failure.error;
@@ -482,12 +484,14 @@ fn unexpected(answer: &Answer, request: &Request) -> Option<Violation> {
     }
 }
 
-pub(crate) fn status_error(service: &str, response: &Response) -> Error {
+/// `failure` is the service's code for a failure of its own, if it gave one.
+pub(crate) fn status_error(service: &str, response: &Response, failure: Option<String>) -> Error {
     let (service, code, reason) = (service.to_owned(), response.status(), response.reason());
     StatusError {
         service,
         code,
         reason,
+        failure,
         has_room_later: false,
     }
     .into()

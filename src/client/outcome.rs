@@ -3,7 +3,7 @@
 use crate::error::{Error, Phase, ProtocolError, TimeoutError, Violation};
 use crate::net::connection::CloseReason;
 use crate::net::deadline::RanOut;
-use crate::proto::reader::Remains;
+use crate::proto::reader::{Fragments, Remains};
 use crate::proto::response::Response;
 
 /// A complete answer, and what it was an answer to.
@@ -62,6 +62,11 @@ impl Failure {
             _ => false,
         };
         self.is_reused && is_stale
+    }
+
+    /// Whether what came of a response must not be thrown away, as `judge` says.
+    pub(crate) fn must_be_kept(&self, judge: fn(Option<&Response>, &Fragments) -> bool) -> bool {
+        judge(self.remains.response.as_ref(), &self.remains.fragments)
     }
 
     /// A failure before anything was sent.

@@ -43,28 +43,46 @@ pub(crate) struct ResponseReader {
     seen: Option<String>,
 }
 
-/// What is left of an answer, be it complete or broken off.
+/// What is left of a response, complete or broken off.
 #[derive(Debug, Default)]
 pub(crate) struct Remains {
     /// As far as its ICAP head was complete.
     pub(crate) response: Option<Response>,
-    /// The head or trailer section in which it broke off, as far as it came, and interim heads before
-    /// it. Unchecked, but what a line of it says of an infection counts.
-    pub(crate) fragment: Vec<u8>,
+    pub(crate) fragments: Fragments,
 }
 
-impl Remains {
-    /// What `judge` says of the two.
-    pub(crate) fn any(&self, judge: fn(Option<&Response>, &[u8]) -> bool) -> bool {
-        judge(self.response.as_ref(), &self.fragment)
-    }
+/// The parts of a response that were not complete or not valid, as far as they came. Nothing in them was
+/// checked, but a line that is legible counts as evidence (rule R2).
+#[derive(Debug, Default)]
+pub(crate) struct Fragments {
+    /// Heads of interim responses, if the final ICAP head is not complete.
+    pub(crate) interim: Vec<u8>,
+    /// The final ICAP head.
+    pub(crate) icap_head: Vec<u8>,
+    /// The head of an encapsulated HTTP request.
+    pub(crate) http_request: Vec<u8>,
+    /// The head of an encapsulated HTTP response.
+    pub(crate) http_response: Vec<u8>,
+    /// The trailer section.
+    pub(crate) trailers: Vec<u8>,
 }
 
 #[derive(Debug)]
 enum State {
-    IcapHead { buffer: Vec<u8>, finder: HeadFinder },
-    HttpHeads { buffer: Vec<u8>, list: Encapsulated },
-    Body { decoder: ChunkDecoder, len: u64 },
+    IcapHead {
+        buffer: Vec<u8>,
+        finder: HeadFinder,
+    },
+    HttpHeads {
+        buffer: Vec<u8>,
+        list: Encapsulated,
+        /// Why the response is refused after its HTTP heads, which may hold evidence.
+        fault: Option<Violation>,
+    },
+    Body {
+        decoder: ChunkDecoder,
+        len: u64,
+    },
     Ended,
 }
 
@@ -142,21 +160,34 @@ impl ResponseReader {
         self.response.as_ref()
     }
 
-    /// What came of the answer.
+    /// What came of the response.
     pub(crate) fn into_remains(self) -> Remains {
-        let mut fragment = self.interim.iter().fold(Vec::new(), |mut all, head| {
-            all.extend_from_slice(&head.bytes);
-            all
-        });
-        fragment.extend_from_slice(match &self.state {
-            State::IcapHead { buffer, finder } => finder.searched(buffer),
-            State::HttpHeads { buffer, .. } => buffer,
-            State::Body { decoder, .. } => decoder.trailers(),
-            State::Ended => b"",
-        });
+        let mut fragments = Fragments::default();
+        for head in &self.interim {
+            fragments.interim.extend_from_slice(&head.bytes);
+        }
+        match &self.state {
+            State::IcapHead { buffer, finder } => {
+                let head = finder.searched(buffer);
+                let is_interim = status::legible_icap(head).is_some_and(|line| line.code < 200);
+                let kept = if is_interim {
+                    &mut fragments.interim
+                } else {
+                    &mut fragments.icap_head
+                };
+                kept.extend_from_slice(head);
+            }
+            State::HttpHeads { buffer, list, .. } => {
+                let (request, response) = split_heads(buffer, *list);
+                fragments.http_request = request.to_vec();
+                fragments.http_response = response.to_vec();
+            }
+            State::Body { decoder, .. } => fragments.trailers = decoder.trailers().to_vec(),
+            State::Ended => {}
+        }
         Remains {
             response: self.response,
-            fragment,
+            fragments,
         }
     }
 
@@ -211,15 +242,28 @@ impl ResponseReader {
             use_original_body: None,
             answers_preview_only: false,
             interim: std::mem::take(&mut self.interim),
+            method: self.method,
+            has_bare_body: false,
         });
         let headers = response.headers();
-        let list = encapsulated(headers, self.method, code).inspect_err(|_| {
+        let list = encapsulated(headers, self.method, code);
+        let unfit = list.and_then(|list| fits(list, code)).err();
+        let fault = framing_fault(headers, code).or(unfit);
+        if fault.is_some() {
             let field = headers.get("Encapsulated");
             self.seen = field.map(|field| format!("{field:?}"));
-        })?;
+        }
+        let list = match (list, fault) {
+            (Ok(list), None) => list,
+            // Where the HTTP heads are is known, and they may hold evidence.
+            (Ok(list), Some(_)) if list.heads_len() > 0 => list,
+            (_, Some(violation)) | (Err(violation), None) => return Err(violation),
+        };
+        response.has_bare_body = list.body == BodyKind::Response && list.heads_len() == 0;
         self.state = State::HttpHeads {
             buffer: Vec::new(),
             list,
+            fault,
         };
         Ok(None)
     }
@@ -228,7 +272,9 @@ impl ResponseReader {
         if self.interim.len() == MAX_INTERIM_ANSWERS {
             return Err(Violation::LimitExceeded(Limit::InterimAnswers));
         }
-        encapsulated(head.headers(), self.method, head.code)?;
+        let headers = head.headers();
+        framing_fault(headers, head.code).map_or(Ok(()), Err)?;
+        encapsulated(headers, self.method, head.code).and_then(|list| fits(list, head.code))?;
         self.state = State::start();
         let code = head.code;
         self.interim.push(head);
@@ -236,14 +282,22 @@ impl ResponseReader {
     }
 
     fn feed_http_heads<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
-        let State::HttpHeads { buffer, list } = &mut self.state else {
+        let State::HttpHeads {
+            buffer,
+            list,
+            fault,
+        } = &mut self.state
+        else {
             return Ok((0, Event::NeedsMore));
         };
-        let list = *list;
+        let (list, fault) = (*list, *fault);
         let used = input.len().min(list.heads_len() - buffer.len());
         buffer.extend_from_slice(&input[..used]);
         if buffer.len() < list.heads_len() {
             return Ok((used, Event::NeedsMore));
+        }
+        if let Some(violation) = fault {
+            return Err(violation);
         }
         let heads = buffer.clone();
         self.take_http_heads(&heads, list)?;
@@ -251,7 +305,7 @@ impl ResponseReader {
     }
 
     fn take_http_heads(&mut self, heads: &[u8], list: Encapsulated) -> Result<(), Violation> {
-        let (request, response) = heads.split_at(list.request_head.unwrap_or(0));
+        let (request, response) = split_heads(heads, list);
         let http_request = (!request.is_empty()).then(|| check_http_request(request));
         let http_response = (!response.is_empty()).then(|| check_http_response(response));
         let kept = (http_request.transpose(), http_response.transpose());
@@ -308,13 +362,13 @@ impl ResponseReader {
     }
 }
 
-/// What follows a head with these fields and this status (RFC 3507 §4.4.1 and its errata: this field
-/// alone decides whether there is a body).
-fn encapsulated(
-    headers: Headers<'_>,
-    method: Method,
-    code: u16,
-) -> Result<Encapsulated, Violation> {
+/// The HTTP request's head and the HTTP response's, as far as `heads` has them.
+fn split_heads(heads: &[u8], list: Encapsulated) -> (&[u8], &[u8]) {
+    heads.split_at(list.request_head.unwrap_or(0).min(heads.len()))
+}
+
+/// What is wrong with the fields that frame a response, other than `Encapsulated`.
+fn framing_fault(headers: Headers<'_>, code: u16) -> Option<Violation> {
     // A fold in a field that frames the message is read differently by different readers.
     let framing = [
         "Encapsulated",
@@ -327,32 +381,44 @@ fn encapsulated(
         .iter()
         .any(|field| field.is_folded() && is_framing(field.name()))
     {
-        return Err(Violation::BadHeader);
+        return Some(Violation::BadHeader);
     }
     if headers.get("Transfer-Encoding").is_some() {
-        return Err(Violation::TransferEncoding);
+        return Some(Violation::TransferEncoding);
     }
     // Elsewhere a Content-Length is odd and frames nothing; here it announces bytes behind the end.
     let announces = |field: Field<'_>| !matches!(&*field.value(), b"" | b"0");
-    if code == 204 && headers.get_all("Content-Length").any(announces) {
-        return Err(Violation::TrailingBytes);
-    }
+    let is_announced = code == 204 && headers.get_all("Content-Length").any(announces);
+    is_announced.then_some(Violation::TrailingBytes)
+}
+
+/// What follows a head with these fields and this status (RFC 3507 §4.4.1 and its errata: this field
+/// alone decides whether there is a body).
+fn encapsulated(
+    headers: Headers<'_>,
+    method: Method,
+    code: u16,
+) -> Result<Encapsulated, Violation> {
     let mut fields = headers.get_all("Encapsulated");
-    let list = match (fields.next(), fields.next()) {
-        (Some(_), Some(_)) => return Err(Violation::DuplicateEncapsulated),
-        (Some(field), None) => Encapsulated::parse_answer(&field.value(), method)?,
+    match (fields.next(), fields.next()) {
+        (Some(_), Some(_)) => Err(Violation::DuplicateEncapsulated),
+        (Some(field), None) => Encapsulated::parse_answer(&field.value(), method),
         // The answer to OPTIONS says what a service can do in its head, and seldom has a body.
         (None, _) if method != Method::Options && matches!(code, 200 | 201 | 206) => {
-            return Err(Violation::MissingEncapsulated);
+            Err(Violation::MissingEncapsulated)
         }
-        (None, _) => Encapsulated::NOTHING,
-    };
+        (None, _) => Ok(Encapsulated::NOTHING),
+    }
+}
+
+/// Whether a response with this status may have these parts.
+fn fits(list: Encapsulated, code: u16) -> Result<(), Violation> {
     match code {
         204 if list != Encapsulated::NOTHING => Err(Violation::BodyOn204),
         100..=199 if list != Encapsulated::NOTHING => Err(Violation::BodyOn100),
         // It has no chunk that could carry the offset.
         206 if list.body == BodyKind::Null => Err(Violation::BadEncapsulated),
-        _ => Ok(list),
+        _ => Ok(()),
     }
 }
 
@@ -443,8 +509,13 @@ mod tests {
                     piece = &piece[used..];
                 }
             }
-            let fragment = reader.into_remains().fragment;
-            let names = legible_fields(&fragment).map(|field| field.name().to_owned());
+            let Fragments {
+                icap_head,
+                trailers,
+                ..
+            } = reader.into_remains().fragments;
+            let lines = [icap_head, trailers].concat();
+            let names = legible_fields(&lines).map(|field| field.name().to_owned());
             names.collect::<Vec<_>>()
         };
         for (input, names) in [

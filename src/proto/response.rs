@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::header::{BadField, Headers};
 use super::http_head;
 use super::limits::MAX_DISPLAY;
+use super::request::Method;
 use super::status::StatusLine;
 use super::text::displayable;
 use crate::error::Violation;
@@ -22,6 +23,10 @@ pub struct Response {
     pub(super) answers_preview_only: bool,
     /// The interim answers that came before it.
     pub(super) interim: Vec<StatusHead>,
+    /// Of the request.
+    pub(super) method: Method,
+    /// A response's body follows, without any head.
+    pub(super) has_bare_body: bool,
 }
 
 impl Response {
@@ -139,6 +144,16 @@ impl Response {
     /// The fields of the interim answers that came before this one.
     pub(crate) fn interim_headers(&self) -> impl Iterator<Item = Headers<'_>> {
         self.interim.iter().map(StatusHead::headers)
+    }
+
+    /// The method of the request.
+    pub(crate) fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Whether a response's body came in place of a request, without any head that would say more.
+    pub(crate) fn replaces_request_bare(&self) -> bool {
+        self.method == Method::Reqmod && self.has_bare_body
     }
 
     /// Whether a message is encapsulated at all.

@@ -28,6 +28,37 @@ pub(crate) fn parse_http(line: &[u8]) -> Option<StatusLine<'_>> {
     }
 }
 
+/// The ICAP status line that `head` begins with, if its line end came. It need not be valid: see
+/// [`legible`].
+pub(crate) fn legible_icap(head: &[u8]) -> Option<StatusLine<'_>> {
+    legible(first_line(head)?.strip_prefix(ICAP_VERSION)?)
+}
+
+/// The HTTP/1.x status line that `head` begins with, if its line end came. It need not be valid: see
+/// [`legible`].
+pub(crate) fn legible_http(head: &[u8]) -> Option<StatusLine<'_>> {
+    match first_line(head)?.strip_prefix(b"HTTP/1.")? {
+        [minor, b' ', rest @ ..] if minor.is_ascii_digit() => legible(rest),
+        _ => None,
+    }
+}
+
+/// A code can be read whatever is wrong with the reason phrase. Only for what may refuse content.
+fn legible(rest: &[u8]) -> Option<StatusLine<'_>> {
+    let (digits, reason) = rest.split_at_checked(3)?;
+    let is_separated = reason.first().is_none_or(|b| !b.is_ascii_digit());
+    let line = parse_after_version(digits).filter(|_| is_separated)?;
+    Some(StatusLine {
+        reason: reason.trim_ascii(),
+        ..line
+    })
+}
+
+fn first_line(head: &[u8]) -> Option<&[u8]> {
+    let line = &head[..memchr::memchr(b'\n', head)?];
+    Some(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
 /// Whether `start`, the first bytes of an answer, can still become an ICAP status line.
 pub(crate) fn may_begin_icap(start: &[u8]) -> bool {
     let len = start.len().min(ICAP_VERSION.len());

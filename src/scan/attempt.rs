@@ -6,7 +6,7 @@ use super::Rules;
 use super::about::About;
 use super::content::Content;
 use super::digest::{Digest, Returned};
-use super::evidence::Evidence;
+use super::evidence::Said;
 use super::observed::Observed;
 use super::report::Report;
 use super::verdict::{NoVerdict, NotScanned, Sent, Verdict, decide, from_evidence};
@@ -124,7 +124,10 @@ impl<'c> Scan<'c> {
             output: &mut self.returned,
             answer_limit: self.answer_limit,
             call,
-            must_keep: |response, fragment| Evidence::of_parts(response, fragment).is_some(),
+            must_keep: |response, fragments| {
+                let said = Said::by_remains(response, fragments);
+                said.evidence.is_some()
+            },
         };
         let reply = match client.exchange(&mut delivery) {
             Ok(reply) => reply,
@@ -179,7 +182,7 @@ impl<'c> Scan<'c> {
 
     /// Judges a complete answer.
     fn judge(
-        &self,
+        &mut self,
         answer: &Answer,
         request: &Request,
         options: Option<&ServiceOptions>,
@@ -187,6 +190,7 @@ impl<'c> Scan<'c> {
     ) -> Result<Report, Error> {
         let service = client.name();
         let response = &answer.response;
+        let is_beginning = self.is_beginning_returned(answer);
         let sent = Sent {
             is_complete: answer.request_complete,
             answers_preview: answer.answers_preview,
@@ -200,10 +204,11 @@ impl<'c> Scan<'c> {
                 && options.is_none_or(|options| offers_204(options, response)),
             is_echoed: is_same_message(request, response)
                 && *self.content.digest() == self.returned.digest,
+            is_beginning,
             has_trailing: answer.trailing.is_some(),
         };
         let verdict = decide(response, &sent).map_err(|why| match why {
-            NoVerdict::Status => status_error(service, response),
+            NoVerdict::Status { failure } => status_error(service, response, failure),
             NoVerdict::Violation(violation) => {
                 let seen = answer.trailing.clone().unwrap_or_default();
                 protocol_error(service, violation, seen)
@@ -213,6 +218,17 @@ impl<'c> Scan<'c> {
         let is_echoed = verdict == Verdict::NotScanned(NotScanned::Echoed);
         let report = Report::new(verdict, Some(response), answer.content_sent, service);
         Ok(report.with_advice((is_echoed && is_retagged).then_some(ANOTHER_TAG)))
+    }
+
+    /// Whether what came back is the beginning of the content, and not all of it.
+    fn is_beginning_returned(&mut self, answer: &Answer) -> bool {
+        let back = &self.returned.digest;
+        let is_all_or_more = answer.request_complete && back.len >= self.content.digest().len;
+        if answer.response.body_len() != Some(back.len) || is_all_or_more {
+            return false;
+        }
+        let deadline = self.deadline;
+        self.content.begins_with(back, || deadline.left().is_some())
     }
 
     /// Puts the part of the content that a 206 refers to behind what came, if anyone wants it, and if it
@@ -251,8 +267,9 @@ impl<'c> Scan<'c> {
             is_success: false,
             asks_next: false,
         };
-        if let Some(evidence) = Evidence::of_parts(response, &remains.fragment) {
-            let verdict = from_evidence(evidence, response);
+        let said = Said::by_remains(response, &remains.fragments);
+        if let Some(evidence) = said.evidence {
+            let verdict = from_evidence(evidence);
             return Ok(done(Report::new(verdict, response, content_sent, service)));
         }
         let limit = self.content.exceeded_limit().ok_or(error)?;

@@ -8,6 +8,9 @@ use std::io::{self, Write};
 /// The hash is std's SipHash under a random key that never leaves this process, so no peer can aim at
 /// a collision. A `Hasher` need not give the same for the same bytes in other pieces, so it is fed
 /// blocks of one size.
+///
+/// It also keeps the first block, and the hash after 1, 2, 4, 8, … blocks: so one sequence can be told from
+/// the beginning of another without keeping either.
 #[derive(Clone)]
 pub(crate) struct Digest {
     pub(crate) len: u64,
@@ -16,6 +19,18 @@ pub(crate) struct Digest {
     hasher: std::hash::DefaultHasher,
     block: [u8; Digest::BLOCK],
     filled: usize,
+    first: [u8; Digest::BLOCK],
+    /// After each power of two of blocks.
+    marks: Vec<u64>,
+}
+
+/// Whether one sequence is the beginning of another, as far as two digests tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    No,
+    /// Nothing is known against it.
+    Perhaps,
+    Yes,
 }
 
 impl Digest {
@@ -30,6 +45,8 @@ impl Digest {
             hasher: keys.build_hasher(),
             block: [0; Self::BLOCK],
             filled: 0,
+            first: [0; Self::BLOCK],
+            marks: Vec::new(),
         };
         (digest(), digest())
     }
@@ -39,6 +56,7 @@ impl Digest {
         self.len = 0;
         self.filled = 0;
         self.hasher = self.empty.clone();
+        self.marks.clear();
     }
 
     pub(crate) fn update(&mut self, mut bytes: &[u8]) {
@@ -50,9 +68,55 @@ impl Digest {
             self.filled += len;
             bytes = later;
             if self.filled == Self::BLOCK {
-                self.hasher.write(&self.block);
-                self.filled = 0;
+                self.take_block(self.len - bytes.len() as u64);
             }
+        }
+    }
+
+    /// The block is full; it is the last one of the first `len` bytes.
+    fn take_block(&mut self, len: u64) {
+        self.hasher.write(&self.block);
+        self.filled = 0;
+        let blocks = len / Self::BLOCK as u64;
+        if blocks == 1 {
+            self.first = self.block;
+        }
+        if blocks.is_power_of_two() {
+            self.marks.push(self.hasher.finish());
+        }
+    }
+
+    /// Whether the shorter sequence is the beginning of the longer one.
+    pub(crate) fn agrees_with(&self, other: &Self) -> Beginning {
+        if self.len <= other.len {
+            self.begins(other)
+        } else {
+            other.begins(self)
+        }
+    }
+
+    /// Whether these bytes are the first of `whole`, or all of it.
+    fn begins(&self, whole: &Self) -> Beginning {
+        let agree = self.marks.iter().zip(&whole.marks).all(|(a, b)| a == b);
+        let len = usize::try_from(self.len).unwrap_or(usize::MAX);
+        if self.len > whole.len || !agree {
+            Beginning::No
+        } else if self.len == whole.len {
+            Beginning::known(self == whole)
+        } else if len < Self::BLOCK {
+            Beginning::known(self.block[..len] == whole.first_block()[..len])
+        } else if self.filled == 0 && (len / Self::BLOCK).is_power_of_two() {
+            Beginning::Yes
+        } else {
+            Beginning::Perhaps
+        }
+    }
+
+    fn first_block(&self) -> &[u8; Self::BLOCK] {
+        if self.marks.is_empty() {
+            &self.block
+        } else {
+            &self.first
         }
     }
 
@@ -60,6 +124,12 @@ impl Digest {
         let mut hasher = self.hasher.clone();
         hasher.write(&self.block[..self.filled]);
         (self.len, hasher.finish())
+    }
+}
+
+impl Beginning {
+    fn known(is_beginning: bool) -> Self {
+        if is_beginning { Self::Yes } else { Self::No }
     }
 }
 
@@ -131,6 +201,51 @@ mod tests {
                 assert!(whole == split);
             });
         }
+    }
+
+    #[test]
+    fn digest_of_a_beginning_is_told_from_all_others() {
+        let content: Vec<u8> = (0..=250).cycle().take(9 * Digest::BLOCK + 7).collect();
+        let of = |digest: &Digest, bytes: &[u8]| {
+            let mut digest = digest.clone();
+            digest.update(bytes);
+            digest
+        };
+        let empty = Digest::pair().0;
+        let whole = of(&empty, &content);
+        let block = Digest::BLOCK;
+        for len in [0, 1, block - 1, block, 2 * block, 8 * block] {
+            assert_eq!(
+                of(&empty, &content[..len]).begins(&whole),
+                Beginning::Yes,
+                "{len}"
+            );
+        }
+        for len in [block + 1, 3 * block, 9 * block, 9 * block + 6] {
+            let part = of(&empty, &content[..len]);
+            assert_eq!(part.begins(&whole), Beginning::Perhaps, "{len}");
+        }
+        assert_eq!(whole.begins(&whole), Beginning::Yes);
+        for (len, at) in [
+            (1, 0),
+            (block, block - 1),
+            (3 * block, 0),
+            (9 * block, 8 * block - 1),
+        ] {
+            let mut part = content[..len].to_vec();
+            part[at] ^= 1;
+            assert_eq!(
+                of(&empty, &part).begins(&whole),
+                Beginning::No,
+                "{len} {at}"
+            );
+        }
+        let longer = of(&empty, &[&content[..], b"x"].concat());
+        assert_eq!(longer.begins(&whole), Beginning::No);
+        assert_eq!(whole.begins(&longer), Beginning::Perhaps);
+        let short = of(&empty, b"hell");
+        assert_eq!(short.begins(&of(&empty, b"hello")), Beginning::Yes);
+        assert_eq!(short.begins(&of(&empty, b"jello")), Beginning::No);
     }
 
     #[test]

@@ -110,7 +110,10 @@ impl Scanner {
     /// The verdict says which, and whether it may be handed on. On [`Clean`](Verdict::Clean) after a
     /// 204 nothing came back and nothing is written: the content is its own replacement. On
     /// [`Modified`](Verdict::Modified) `output` has what the service makes of it; whether to trust that
-    /// is for the caller to know. If the service [refers to the original](ScannerBuilder::allow_206),
+    /// is for the caller to know. On [`Truncated`](NotScanned::Truncated) it has a part of the original, perhaps
+    /// the first part of an infected file: never deliver that. Nothing but `Modified` says that what was written
+    /// may be handed on, so write to a place from which nobody reads until the verdict is there. If the service
+    /// [refers to the original](ScannerBuilder::allow_206),
     /// that part is put behind what came.
     ///
     /// Content that comes back before all was sent is not passed on where the connection was used before,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::digest::Digest;
+use super::digest::{Beginning, Digest};
 use crate::client::body::{Body, Outgoing};
 use crate::client::reading::read_once;
 use crate::error::ContentError;
@@ -121,6 +121,47 @@ impl<'a> Observed<'a> {
         self.progress = None;
         self.sent = Some(self.digest.clone());
         self.is_all_sent = to_its_end;
+    }
+
+    /// Whether `part` is the beginning of the content, of which not all need have been read. Where digests do
+    /// not tell, what can be read again is; on the safe side it is the beginning, also if reading fails or
+    /// takes too long, or gives other content now.
+    pub(crate) fn begins_with(&mut self, part: &Digest, is_in_time: impl Fn() -> bool) -> bool {
+        match part.agrees_with(&self.digest) {
+            Beginning::No => return false,
+            Beginning::Yes if part.len <= self.digest.len => return true,
+            _ if !self.is_repeatable() => return true,
+            _ => {}
+        }
+        let sent = self.digest.clone();
+        let progress = self.progress.take();
+        let again = self.read_again(part.len, is_in_time);
+        let is_known = again.is_ok()
+            && self.digest.len >= part.len.min(sent.len)
+            && self.digest.agrees_with(&sent) != Beginning::No;
+        let is_beginning = self.digest == *part;
+        self.digest = sent;
+        self.progress = progress;
+        is_beginning || !is_known
+    }
+
+    /// Reads the first `len` bytes once more, or fewer if there are no more.
+    fn read_again(&mut self, len: u64, is_in_time: impl Fn() -> bool) -> io::Result<()> {
+        self.begin().map_err(io::Error::other)?;
+        let mut buf = [0; 8 * 1024];
+        while self.digest.len < len {
+            if !is_in_time() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let left = usize::try_from(len - self.digest.len).unwrap_or(usize::MAX);
+            let room = left.min(buf.len());
+            match self.read(&mut buf[..room])? {
+                0 => break,
+                len if len > room => return Err(io::ErrorKind::InvalidData.into()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Bytes up to the end of what was sent, if that is to be compared.

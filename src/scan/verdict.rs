@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use super::evidence::{Evidence, Hindrance, Threats};
+use super::evidence::{Evidence, Hindrance, Legible, Said, ServiceFailure, Threats};
 use crate::error::Violation;
+use crate::proto::header::{Field, Headers};
 use crate::proto::number::decimal;
+use crate::proto::reader::Fragments;
 use crate::proto::response::Response;
 
 /// What is known about the content.
@@ -73,7 +75,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How the service refused the content.
+/// How the service refused the content: by a status line, which counts as soon as it is there, whatever
+/// comes after it, or in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
     status: u16,
@@ -158,7 +161,8 @@ pub enum NotScanned {
     Echoed,
     /// The service reported an error of its own, so it did not scan the content.
     ServiceError {
-        /// The status of the encapsulated HTTP response, or of the ICAP response without one.
+        /// The status of the encapsulated HTTP response that reports it, or of the ICAP response whose
+        /// `X-Error-Code` does.
         status: u16,
         /// The service's words, safe to show; may be empty.
         detail: String,
@@ -168,7 +172,13 @@ pub enum NotScanned {
     EarlyResponse,
     /// The server has no working engine: it scans nothing, whatever it responds.
     NoEngine,
-    /// Only a part of the content came back. It is not a cleaned file: never deliver it.
+    /// Only a part of the content came back: fewer bytes than the response's own `Content-Length`, or the
+    /// beginning of what was sent. It is not a cleaned file: never deliver it, even though
+    /// [`scan_replace`](crate::Scanner::scan_replace) has written it. c-icap with the usual defaults sends
+    /// the first 5% of a large infected file like this.
+    ///
+    /// Of content that can be read again this is certain. Of a [`reader`](crate::Content::reader), other content
+    /// that agrees with it in the first KiB and up to the last power of two of KiB counts as a part, too.
     Truncated,
     /// The service has not finished (202).
     Pending,
@@ -236,6 +246,8 @@ pub(crate) struct Sent {
     pub(crate) offers_204: bool,
     /// What came back is what was sent: byte for byte the content, in a message of the same kind.
     pub(crate) is_echoed: bool,
+    /// What came back is the beginning of the content, byte for byte, and there is more of that.
+    pub(crate) is_beginning: bool,
     /// The response began before all of the content was written.
     pub(crate) is_early: bool,
     /// What is known of the server says that it has no engine.
@@ -244,115 +256,173 @@ pub(crate) struct Sent {
     pub(crate) has_trailing: bool,
 }
 
-/// Why an answer is no verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a response is no verdict.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoVerdict {
-    /// Its status says nothing about the content.
-    Status,
+    /// Its status says nothing about the content. The code is the service's for its own failure.
+    Status {
+        failure: Option<String>,
+    },
     Violation(Violation),
 }
 
 /// The verdict table. Evidence comes first, on every status; after that only a 204 to everything
 /// that was sent is clean, or the same content back from a service that has no other way to say so.
 pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerdict> {
-    if let Some(evidence) = Evidence::of(response) {
-        return Ok(from_evidence(evidence, Some(response)));
+    let said = Said::by(Legible {
+        response: Some(response),
+        fragments: &Fragments::default(),
+        is_echo: is_echo(response, sent),
+    });
+    if let Some(evidence) = said.evidence {
+        return Ok(from_evidence(evidence));
     }
     if sent.has_trailing {
         return Err(NoVerdict::Violation(Violation::TrailingBytes));
     }
-    match response.status() {
-        204 if sent.lacks_engine => Ok(Verdict::NotScanned(NotScanned::NoEngine)),
-        204 if !sent.allowed_204 && !sent.answers_preview => {
-            Err(NoVerdict::Violation(Violation::Unexpected204))
+    let own_failure = said.failure.as_ref().filter(|failure| failure.is_own);
+    let own_failure = own_failure.map(|failure| failure.code.clone());
+    let verdict = from_status(response, sent, own_failure)?;
+    let verdict = unless_hindered(verdict, said.hindered);
+    Ok(unless_failed(verdict, said.failure, response.status()))
+}
+
+pub(crate) fn from_evidence(evidence: Evidence) -> Verdict {
+    match evidence {
+        Evidence::Infected(threats) => Verdict::Infected(threats),
+        Evidence::Hindered(hindrance, detail) => hindered(hindrance, detail),
+        Evidence::Blocked { status, words } => Verdict::Blocked(Blocked {
+            status,
+            reason: words,
+        }),
+    }
+}
+
+fn hindered(hindrance: Hindrance, detail: String) -> Verdict {
+    Verdict::NotScanned(match hindrance {
+        Hindrance::Limit => NotScanned::ServiceLimit { detail },
+        Hindrance::Unscannable => NotScanned::Unscannable { detail },
+    })
+}
+
+/// Words for a limit that need not be the service's own count only against a better verdict.
+fn unless_hindered(verdict: Verdict, words: Option<(Hindrance, String)>) -> Verdict {
+    match (words, &verdict) {
+        (Some((hindrance, detail)), Verdict::Clean | Verdict::Modified(_)) => {
+            hindered(hindrance, detail)
         }
-        204 if sent.is_early => Ok(Verdict::NotScanned(NotScanned::EarlyResponse)),
+        _ => verdict,
+    }
+}
+
+/// A service that failed has not scanned, whatever else it says; words that need not be its own take
+/// nothing from another reason.
+fn unless_failed(verdict: Verdict, failure: Option<ServiceFailure>, status: u16) -> Verdict {
+    let Some(failure) = failure else {
+        return verdict;
+    };
+    let is_replaced = match &verdict {
+        Verdict::Clean | Verdict::Modified(_) | Verdict::NotScanned(NotScanned::Echoed) => true,
+        Verdict::NotScanned(NotScanned::ServiceLimit { .. } | NotScanned::Unscannable { .. }) => {
+            false
+        }
+        Verdict::NotScanned(_) => failure.is_own,
+        Verdict::Infected(_) | Verdict::Blocked(_) => false,
+    };
+    if is_replaced {
+        let detail = failure.code;
+        return Verdict::NotScanned(NotScanned::ServiceError { status, detail });
+    }
+    verdict
+}
+
+/// What the status says where there is no evidence.
+fn from_status(
+    response: &Response,
+    sent: &Sent,
+    own_failure: Option<String>,
+) -> Result<Verdict, NoVerdict> {
+    let not_scanned = |why| Ok(Verdict::NotScanned(why));
+    let violation = |violation| Err(NoVerdict::Violation(violation));
+    match response.status() {
+        204 if sent.lacks_engine => not_scanned(NotScanned::NoEngine),
+        204 if !sent.allowed_204 && !sent.answers_preview => violation(Violation::Unexpected204),
+        204 if sent.is_early => not_scanned(NotScanned::EarlyResponse),
         204 if sent.answers_preview && !sent.is_complete => Ok(if sent.trusts_preview {
             Verdict::Clean
         } else {
             Verdict::NotScanned(NotScanned::PreviewOnly)
         }),
-        204 if !sent.is_complete => Err(NoVerdict::Violation(Violation::IncompleteUpload)),
+        204 if !sent.is_complete => violation(Violation::IncompleteUpload),
         204 => Ok(Verdict::Clean),
-        200 | 201 if !response.encapsulates_something() => {
-            Err(NoVerdict::Violation(Violation::EmptyAnswer))
-        }
+        200 | 201 if !response.encapsulates_something() => violation(Violation::EmptyAnswer),
         200 | 201 => Ok(from_http(response, sent)),
-        202 => Ok(Verdict::NotScanned(NotScanned::Pending)),
-        206 if !sent.allowed_206 => Err(NoVerdict::Violation(Violation::Unexpected206)),
+        202 => not_scanned(NotScanned::Pending),
+        206 if !sent.allowed_206 => violation(Violation::Unexpected206),
         206 if response.use_original_body() > Some(sent.length) => {
-            Err(NoVerdict::Violation(Violation::BadUseOriginalBody))
+            violation(Violation::BadUseOriginalBody)
         }
         206 => Ok(from_http(response, sent)),
-        403 => Ok(Verdict::Blocked(Blocked {
-            status: 403,
-            reason: response.reason(),
-        })),
-        _ => Err(NoVerdict::Status),
+        _ => Err(NoVerdict::Status {
+            failure: own_failure,
+        }),
     }
 }
 
-/// `response` is missing where an answer broke off in its head.
-pub(crate) fn from_evidence(evidence: Evidence, response: Option<&Response>) -> Verdict {
-    match evidence {
-        Evidence::Infected(threats) => Verdict::Infected(threats),
-        Evidence::Hindered(Hindrance::Limit, detail) => {
-            Verdict::NotScanned(NotScanned::ServiceLimit { detail })
-        }
-        Evidence::Hindered(Hindrance::Unscannable, detail) => {
-            Verdict::NotScanned(NotScanned::Unscannable { detail })
-        }
-        Evidence::Blocked(reason) => {
-            let status = |response: &Response| response.http_status().unwrap_or(response.status());
-            let status = response.map_or(0, status);
-            Verdict::Blocked(Blocked { status, reason })
-        }
-    }
-}
-
-/// A 200, 201 or 206 without evidence: the encapsulated HTTP answer decides.
+/// A 200, 201 or 206 without evidence: the encapsulated HTTP response decides.
 fn from_http(response: &Response, sent: &Sent) -> Verdict {
-    let modified = Verdict::Modified(Modified {
-        body_len: response.body_len(),
-        original_from: response.use_original_body(),
-    });
+    let is_echo = is_echo(response, sent);
     match response.http_status() {
-        _ if is_echo(response, sent) && sent.lacks_engine => {
-            Verdict::NotScanned(NotScanned::NoEngine)
-        }
-        _ if is_echo(response, sent) && sent.is_early => {
-            Verdict::NotScanned(NotScanned::EarlyResponse)
-        }
+        _ if is_echo && sent.lacks_engine => Verdict::NotScanned(NotScanned::NoEngine),
+        _ if is_echo && sent.is_early => Verdict::NotScanned(NotScanned::EarlyResponse),
         // Without a status it is a request that came back (REQMOD).
-        None | Some(200..=299) if is_echo(response, sent) && !sent.offers_204 => Verdict::Clean,
+        None | Some(200..=299) if is_echo && !sent.offers_204 => Verdict::Clean,
         // Also under the status of an error page that was sent.
-        _ if is_echo(response, sent) => Verdict::NotScanned(NotScanned::Echoed),
-        // An interim status, or one that has no body, is no way to refuse something.
-        None | Some(100..=299 | 304) => modified,
+        _ if is_echo => Verdict::NotScanned(NotScanned::Echoed),
         Some(status @ (400 | 401 | 500..)) => Verdict::NotScanned(NotScanned::ServiceError {
             status,
             detail: response.http_reason(),
         }),
-        Some(status) => Verdict::Blocked(Blocked {
-            status,
-            reason: response.http_reason(),
+        // One that refuses is evidence.
+        _ if is_truncated(response, sent) => Verdict::NotScanned(NotScanned::Truncated),
+        _ => Verdict::Modified(Modified {
+            body_len: response.body_len(),
+            original_from: response.use_original_body(),
         }),
     }
+}
+
+/// What came back, with the part of the original that a 206 puts after it, is shorter than its own head
+/// says, or is a beginning of what was sent: with the usual defaults of c-icap the first 5% of an infected
+/// file come back like this, and no infection field.
+fn is_truncated(response: &Response, sent: &Sent) -> bool {
+    let Some(body_len) = response.body_len() else {
+        return false;
+    };
+    let from = response.use_original_body();
+    let appended = from.map_or(0, |from| sent.length.saturating_sub(from));
+    let len = body_len.saturating_add(appended);
+    let is_longer = |field: Field<'_>| decimal(&field.value()).is_some_and(|said| said > len);
+    let is_shorter_than_said = message_headers(response)
+        .is_some_and(|headers| headers.get_all("Content-Length").any(is_longer));
+    is_shorter_than_said || sent.is_beginning && appended == 0
+}
+
+/// The fields of the message that came back.
+fn message_headers(response: &Response) -> Option<Headers<'_>> {
+    let request = || response.http_request_headers();
+    response.http_headers().or_else(request)
 }
 
 /// All of the content came back, and the head that came with it says the same of its length. A part of
 /// a 206's content is not in it, so that is none.
 fn is_echo(response: &Response, sent: &Sent) -> bool {
-    let request = || response.http_request_headers();
-    let lengths_agree = response
-        .http_headers()
-        .or_else(request)
-        .is_some_and(|headers| {
-            headers
-                .get_all("Content-Length")
-                .all(|field| decimal(&field.value()) == response.body_len())
-        });
-    let is_whole = response.status() != 206 && response.body_len().is_some();
+    let lengths_agree = message_headers(response).is_some_and(|headers| {
+        headers
+            .get_all("Content-Length")
+            .all(|field| decimal(&field.value()) == response.body_len())
+    });
+    let is_whole = matches!(response.status(), 200 | 201) && response.body_len().is_some();
     sent.is_complete && sent.is_echoed && is_whole && lengths_agree
 }
 
@@ -371,6 +441,7 @@ mod tests {
         length: 5,
         offers_204: true,
         is_echoed: false,
+        is_beginning: false,
         is_early: false,
         lacks_engine: false,
         has_trailing: false,
@@ -565,12 +636,17 @@ mod tests {
             (no_204, http("200 OK", Some(5)), Some("hello"), "Clean"),
             (no_204, http("206 Partial", None), Some("hello"), "Clean"),
             (no_204, http("200 OK", Some(0)), Some(""), "Clean"),
-            (no_204, http("200 OK", Some(9)), Some("hello"), "Modified"),
+            (
+                no_204,
+                http("200 OK", Some(9)),
+                Some("hello"),
+                "NotScanned(Truncated)",
+            ),
             (
                 no_204,
                 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".into(),
                 Some("hello"),
-                "Modified",
+                "NotScanned(Truncated)",
             ),
             (no_204, http("200 OK", Some(5)), None, "Modified"),
             (no_204, String::new(), Some("hello"), "Modified"),
@@ -605,6 +681,7 @@ mod tests {
             (
                 Sent {
                     is_echoed: false,
+                    is_beginning: false,
                     ..no_204
                 },
                 http("200 OK", Some(5)),
@@ -682,6 +759,76 @@ mod tests {
     }
 
     #[test]
+    fn words_of_another_count_only_against_a_better_verdict() {
+        let error = "Status { failure: None }";
+        for (icap, http, expected, of_a_failure) in [
+            (
+                "200 OK",
+                "200 OK",
+                "NotScanned(Unscannable",
+                "NotScanned(ServiceError { status: 200",
+            ),
+            ("200 OK", "403 No", "Blocked", "Blocked"),
+            (
+                "200 OK",
+                "502 Bad",
+                "NotScanned(ServiceError { status: 502",
+                "NotScanned(ServiceError { status: 502",
+            ),
+            (
+                "202 Accepted",
+                "200 OK",
+                "NotScanned(Pending",
+                "NotScanned(Pending",
+            ),
+            ("202 Accepted", "403 No", "Blocked", "Blocked"),
+            ("403 Forbidden", "200 OK", "Blocked", "Blocked"),
+            ("500 Error", "200 OK", error, error),
+        ] {
+            for (code, expected) in [("decode_error", expected), ("scan_timeout", of_a_failure)] {
+                let head = format!("HTTP/1.1 {http}\r\nX-Error-Code: {code}\r\n\r\n");
+                let verdict = kind(&decide(&response(icap, "", &head, Some("page")), &SENT));
+                assert!(
+                    verdict.starts_with(expected),
+                    "{code} in {icap} {http}: {verdict}"
+                );
+            }
+        }
+        let echoed = Sent {
+            is_echoed: true,
+            ..SENT
+        };
+        for (code, expected) in [
+            ("decode_error", "NotScanned(Echoed"),
+            ("scan_timeout", "NotScanned(ServiceError { status: 200"),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\nX-Error-Code: {code}\r\n\r\n");
+            let verdict = kind(&decide(
+                &response("200 OK", "", &head, Some("hello")),
+                &echoed,
+            ));
+            assert!(verdict.starts_with(expected), "{code}: {verdict}");
+        }
+    }
+
+    #[test]
+    fn failure_of_the_service_takes_nothing_from_a_limit() {
+        let fields = "X-Error-Code: scan_timeout\r\n";
+        let limit = "X-Error-Code: max_size\r\n";
+        for fields in [format!("{fields}{limit}"), format!("{limit}{fields}")] {
+            for status in ["204 OK", "500 Error"] {
+                let verdict = decide(&response(status, &fields, "", None), &SENT);
+                assert!(
+                    kind(&verdict).starts_with("NotScanned(ServiceLimit"),
+                    "{fields}"
+                );
+            }
+        }
+        let failed = decide(&response("500 Error", fields, "", None), &SENT);
+        assert_eq!(kind(&failed), "Status { failure: Some(\"scan_timeout\") }");
+    }
+
+    #[test]
     fn every_other_status_is_no_verdict() {
         for code in 200..=599 {
             let verdict = decide(&response_without_list(code), &SENT);
@@ -691,7 +838,7 @@ mod tests {
                 202 => "NotScanned(Pending)",
                 204 => "Clean",
                 403 => "Blocked",
-                _ => "Status",
+                _ => "Status { failure: None }",
             };
             assert_eq!(kind(&verdict), expected, "{code}");
         }

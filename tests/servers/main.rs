@@ -5,19 +5,23 @@ mod recorded;
 mod transcript;
 
 use icap_client::testing::{CLEAN, Script, Server, eicar};
-use icap_client::{Content, Error, Preview, Report, Scanner, ScannerBuilder};
+use icap_client::{Content, Error, NotScanned, Preview, Report, Scanner, ScannerBuilder, Verdict};
 
 use recorded::Recording;
 use transcript::{Outcome, Transcript, all};
 
 fn scan(transcript: &Transcript, builder: ScannerBuilder) -> Result<Report, Error> {
+    let content = Content::bytes(&transcript.content);
+    scanner(transcript, builder).scan(content)
+}
+
+fn scanner(transcript: &Transcript, builder: ScannerBuilder) -> Scanner {
     let preview = transcript.preview().map_or(Preview::Off, Preview::Limit);
     let scanner = builder
         .negotiate(transcript.options.is_some())
         .preview(preview)
         .allow_206(transcript.allows_206());
-    let content = Content::bytes(&transcript.content);
-    scanner.build().unwrap().scan(content)
+    scanner.build().unwrap()
 }
 
 /// Plays it without a socket, at most `step` bytes at a time.
@@ -38,6 +42,12 @@ fn is_infected(result: &Result<Report, Error>) -> bool {
     result
         .as_ref()
         .is_ok_and(|report| report.verdict().is_infected())
+}
+
+fn is_refused(result: &Result<Report, Error>) -> bool {
+    result
+        .as_ref()
+        .is_ok_and(|report| matches!(report.verdict(), Verdict::Blocked(_)))
 }
 
 /// Where the ICAP head ends.
@@ -93,7 +103,7 @@ fn it_does_not_matter_in_what_pieces_an_answer_comes() {
 fn an_answer_that_is_cut_off_is_never_clean_and_what_was_found_stays_found() {
     for transcript in all() {
         let mut cut = transcript.clone();
-        let mut found = false;
+        let (mut found, mut refused) = (false, false);
         let whole = cut.last().clone();
         for len in 0..whole.len() {
             *cut.last() = whole[..len].to_vec();
@@ -103,6 +113,45 @@ fn an_answer_that_is_cut_off_is_never_clean_and_what_was_found_stays_found() {
                 assert!(!found || is_infected(&result), "{} lost at {len}", cut.name);
                 found = is_infected(&result);
             }
+            // It may turn out to be infected, or that a limit of the service explains it.
+            let is_lost = result.is_err() && refused;
+            refused = is_refused(&result);
+            assert!(!is_lost, "{} lost at {len}", cut.name);
+        }
+    }
+}
+
+/// The verdict on content, and what is written, by what c-icap's percent mode sent.
+fn percent_mode(content: Content<'_>, has_length: bool) -> (Verdict, Vec<u8>) {
+    let mut transcripts = all().into_iter();
+    let mut percent = transcripts.find(|t| t.name == "c-icap-percent").unwrap();
+    if !has_length {
+        // As long, so that the offsets are right.
+        let text = String::from_utf8(percent.answer).unwrap();
+        percent.answer = text
+            .replace("Content-Length", "Content-Lenght")
+            .into_bytes();
+    }
+    let answers = percent.answers();
+    let recording = Recording { answers, step: 7 };
+    let builder = Scanner::builder("icap://av.example/virus_scan").connector(recording);
+    let mut output = Vec::new();
+    let report = scanner(&percent, builder).scan_replace(content, &mut output);
+    (report.unwrap().verdict().clone(), output)
+}
+
+#[test]
+fn percent_mode_leaves_a_part_in_the_writer() {
+    let truncated = Verdict::NotScanned(NotScanned::Truncated);
+    let (verdict, beginning) = percent_mode(Content::bytes(b"other content"), true);
+    assert_eq!((verdict, beginning.len()), (truncated.clone(), 181));
+    // As it was scanned: the virus follows the text.
+    let infected = [&beginning[..], &[b' '; 1819 - 181 - 68], &eicar()].concat();
+    for has_length in [true, false] {
+        for content in [Content::bytes(&infected), Content::reader(&infected[..])] {
+            let (verdict, output) = percent_mode(content, has_length);
+            assert_eq!(verdict, truncated);
+            assert_eq!(output, &infected[..181], "not to be delivered");
         }
     }
 }

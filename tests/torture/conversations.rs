@@ -156,6 +156,7 @@ pub(crate) fn all() -> Vec<Conversation> {
         clean(),
         bare(),
         refused(),
+        pages(),
         returned(),
         previews(),
         uploads(),
@@ -254,14 +255,25 @@ fn refused() -> Vec<Conversation> {
         Conversation::new("infected_sophos", format!("{null_body}{HEAD}"), FOUND),
         Conversation::new("infected_in_a_trailer", in_trailer, FOUND),
         Conversation::new(
+            "limit_clamd",
+            page("200 OK", limit, "403 Forbidden"),
+            limit_outcome,
+        ),
+    ]
+}
+
+/// Pages whose status decides.
+fn pages() -> Vec<Conversation> {
+    vec![
+        Conversation::new(
             "blocked_mcafee",
             page("200 OK", "", "403 VirusFound"),
             "blocked: 403",
         ),
         Conversation::new(
-            "limit_clamd",
-            page("200 OK", limit, "403 Forbidden"),
-            limit_outcome,
+            "blocked_under_an_error",
+            page("500 Error", "", "403 Forbidden"),
+            "blocked: 403",
         ),
         Conversation::new(
             "error_vision_one",
@@ -295,7 +307,7 @@ fn returned() -> Vec<Conversation> {
         Conversation::new("echoed_where_there_is_204", &same, "not scanned: Echoed")
             .asked_first(OPTIONS_ANSWER),
         Conversation::new("echoed_in_chunks", extended, "not scanned: Echoed"),
-        Conversation::new("a_part_of_it", percent_mode, "modified: 2"),
+        Conversation::new("a_part_of_it", percent_mode, "not scanned: Truncated"),
         Conversation::new("an_empty_head", empty_head, "error: EmptyHttpHead").closing(),
         Conversation::new("partial_content", &partial, "modified: 3")
             .with(|builder| builder.allow_206(true))
@@ -364,6 +376,12 @@ fn uploads() -> Vec<Conversation> {
             "blocked: 403",
         )
         .with(reqmod),
+        Conversation::new(
+            "upload_answered",
+            page("200 OK", "", "200 OK"),
+            "blocked: 200",
+        )
+        .with(reqmod),
         Conversation::new("upload_infected", infected("Eicar-Test-Signature"), FOUND).with(reqmod),
         Conversation::new(
             "upload_modified",
@@ -389,6 +407,12 @@ fn long() -> Vec<Conversation> {
             .continued(),
         Conversation::new("early_clean", CLEAN, "not scanned: EarlyResponse").early(),
         Conversation::new("early_infected", infected("Eicar-Test-Signature"), FOUND).early(),
+        Conversation::new(
+            "early_refusal",
+            page("200 OK", "", "403 No"),
+            "blocked: 403",
+        )
+        .early(),
         Conversation::new("early_404", close, "error: status 404").early(),
         Conversation::new("early_modified", echoed, "modified: 5").early(),
     ]

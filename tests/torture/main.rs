@@ -175,12 +175,24 @@ const DECISIVE: &[&str] = &[
     "\r\nX-Response-Info: ",
 ];
 
+/// Status lines that decide alone; the last one where a response comes in place of an upload.
+const DECISIVE_LINES: &[&str] = &[
+    "ICAP/1.0 403",
+    "HTTP/1.1 403",
+    "HTTP/1.1 307",
+    "HTTP/1.1 200",
+];
+
 /// Where in what the server sends it has said why nothing of this is clean.
 fn decided(conversation: &Conversation) -> Option<usize> {
     let sent = conversation.sent();
-    let begins = |field: &&str| find(&sent, field.as_bytes());
-    let begin = DECISIVE.iter().filter_map(begins).min();
-    let begin = begin.filter(|_| conversation.outcome != "clean")? + 2;
+    let fields = DECISIVE.iter().map(|field| (*field, "\r\n".len()));
+    let is_answered = conversation.outcome == "blocked: 200";
+    let lines = DECISIVE_LINES.iter().take(if is_answered { 4 } else { 3 });
+    let lines = lines.map(|line| (*line, 0));
+    let begins = |(text, skipped): (&str, usize)| Some(find(&sent, text.as_bytes())? + skipped);
+    let begin = fields.chain(lines).filter_map(begins).min();
+    let begin = begin.filter(|_| conversation.outcome != "clean")?;
     let line_end = find(&sent[begin..], b"\r\n")?;
     Some(begin + line_end + 2)
 }

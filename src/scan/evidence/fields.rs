@@ -2,44 +2,22 @@
 //! of it. What a finding means for the verdict is not decided here.
 
 use super::threat::{Resolution, Threat, ThreatKind};
+use super::words::is_denial;
 use crate::proto::header::Field;
 use crate::proto::number::decimal;
 use crate::proto::text::displayable;
 
-/// Values that say "nothing found", without case.
-const SENTINELS: &[&str] = &[
-    "no threats",
-    "no threat",
-    "none",
-    "no",
-    "clean",
-    "passed",
-    "allowed",
-    "ok",
-    "-",
-    "0",
-    "false",
-];
-
 /// A value that says nothing was found, or a list of such. An empty one says that something is there.
-pub(super) fn says_nothing(field: &Field<'_>) -> bool {
-    is_sentinel(&field.value())
-}
-
-fn is_sentinel(value: &[u8]) -> bool {
-    let is_one = |value: &[u8]| {
-        let value = unquote(value);
-        SENTINELS
-            .iter()
-            .any(|sentinel| value.eq_ignore_ascii_case(sentinel.as_bytes()))
-    };
-    value.split(|&b| b == b',').all(is_one)
+pub(super) fn says_nothing(value: &[u8]) -> bool {
+    value
+        .split(|&b| b == b',')
+        .all(|part| is_denial(unquote(part)))
 }
 
 /// The threats of a list of names. Trend Micro and Kaspersky separate them by commas, and no name of a
 /// virus has one. Of an unnamed threat the list is empty, or says nothing.
 pub(super) fn named(list: &[u8]) -> impl Iterator<Item = Threat> + '_ {
-    let is_name = |name: &&[u8]| !name.is_empty() && !is_sentinel(name);
+    let is_name = |name: &&[u8]| !name.is_empty() && !is_denial(name);
     let names = list.split(|&b| b == b',').map(unquote);
     let mut names = names.filter(is_name).peekable();
     let unnamed = names.peek().is_none().then(Threat::default);
@@ -113,12 +91,28 @@ fn infections(value: &[u8]) -> Vec<Infection<'_>> {
     infections
 }
 
-/// A sentinel, or nothing but `Threat` with sentinels; an empty value says that something is there.
+/// A denial, or nothing but `Threat` with denials, or all of the grammar with nothing in it: a legible type,
+/// no resolution, and a word for no threat. An empty value says that something is there.
 fn names_nothing(value: &[u8]) -> bool {
-    let is_none =
-        |(key, value): (&[u8], &[u8])| key.eq_ignore_ascii_case(THREAT) && is_sentinel(value);
-    let mut parts = parts(value).peekable();
-    is_sentinel(value) || parts.peek().is_some() && parts.all(is_none)
+    if says_nothing(value) {
+        return true;
+    }
+    let (mut has_type, mut has_resolution, mut has_word) = (false, false, true);
+    let mut names = 0;
+    for (key, value) in parts(value) {
+        if key.eq_ignore_ascii_case(THREAT) && says_nothing(value) {
+            names += 1;
+            has_word &= value.iter().any(u8::is_ascii_alphabetic);
+        } else if key.eq_ignore_ascii_case(TYPE) && kind(value).is_some() {
+            has_type = true;
+        } else if key.eq_ignore_ascii_case(RESOLUTION) && decimal(value) == Some(0) {
+            has_resolution = true;
+        } else {
+            return false;
+        }
+    }
+    let is_bare = !has_type && !has_resolution;
+    names > 0 && (is_bare || has_type && has_resolution && has_word)
 }
 
 const TYPE: &[u8] = b"Type";
@@ -179,18 +173,22 @@ fn split_part(part: &[u8]) -> (&[u8], &[u8]) {
 /// an infection, and as one more line of a violation.
 const DESCRIPTION: &[u8] = b"ThreatDescription";
 
-/// A count, then four lines for each violation: file, threat, problem, resolution. A count that does
+/// A count, then four lines for each violation: file, threat, problem, resolution. If there are exactly four
+/// lines for each, the place alone says what a line is: a file may be called anything. A count that does
 /// not fit its lines is evidence all the same (Clearswift says 1 and lists two); only a count of 0
 /// without lines is none.
 pub(super) fn violations(field: &Field<'_>) -> Vec<Threat> {
     let mut lines = field.lines();
-    let count = lines.next().map(<[u8]>::trim_ascii).unwrap_or_default();
+    let count = decimal(lines.next().map(<[u8]>::trim_ascii).unwrap_or_default());
+    let lines: Vec<&[u8]> = lines.collect();
+    let is_positional = count.and_then(|count| count.checked_mul(4)) == Some(lines.len() as u64);
     let mut found: Vec<Threat> = Vec::new();
     let mut place = 0;
     for line in lines {
         let (key, value) = split_part(line);
+        let is_description = !is_positional && key.eq_ignore_ascii_case(DESCRIPTION);
         match (found.last_mut(), place % 4) {
-            (Some(last), 0) if key.eq_ignore_ascii_case(DESCRIPTION) => {
+            (Some(last), 0) if is_description => {
                 last.description = told(value);
                 continue;
             }
@@ -199,7 +197,7 @@ pub(super) fn violations(field: &Field<'_>) -> Vec<Threat> {
         }
         place += 1;
     }
-    if found.is_empty() && decimal(count) != Some(0) {
+    if found.is_empty() && count != Some(0) {
         found.push(Threat::default());
     }
     found

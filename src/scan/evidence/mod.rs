@@ -1,4 +1,4 @@
-//! What servers say about infections, by the fields they say it in.
+//! What servers say about content, by the fields and status lines they say it in.
 //!
 //! Evidence counts on every status, in the ICAP head, in the encapsulated HTTP heads and in trailers:
 //! vendors differ in where they put it. It only ever worsens a verdict. That a field is *there* is
@@ -8,163 +8,331 @@
 mod fields;
 mod found;
 mod refusal;
+#[cfg(test)]
+mod tests;
 mod threat;
+mod vendors;
+mod words;
 
 use fields::{in_file, infection, named, says_nothing, told, unquote, violations};
 use found::{Found, named_ones};
-use refusal::{Refusal, tells_of_threat};
+use refusal::Refusal;
 pub(crate) use threat::Hindrance;
 pub use threat::{Resolution, Threat, ThreatKind, Threats};
+use vendors::{Meaning, meaning};
+use words::{Code, error_code, sentence};
 
 use crate::proto::header::{Field, legible_fields};
+use crate::proto::reader::Fragments;
+use crate::proto::request::Method;
 use crate::proto::response::Response;
+use crate::proto::status::{StatusLine, legible_http, legible_icap};
+use crate::proto::text::displayable;
 
-/// The worst thing an answer's fields say, if they say anything.
+/// Why content is not to be handed on, whatever else a response says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
     Infected(Threats),
-    /// Nothing was found because not everything was looked at; with the service's words.
+    /// Refused, with the status that refuses, 0 if no status line is legible, and the service's words.
+    Blocked {
+        status: u16,
+        words: String,
+    },
+    /// The service itself says that it did not look at everything, with its words.
     Hindered(Hindrance, String),
-    /// Refused, with the service's words.
-    Blocked(String),
 }
 
-impl Evidence {
-    /// Reads all fields of an answer, also of the interim ones before it.
-    pub(crate) fn of(response: &Response) -> Option<Self> {
-        Self::of_parts(Some(response), b"")
-    }
+/// What a response says, complete or broken off.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The worst of it.
+    pub(crate) evidence: Option<Evidence>,
+    /// Not everything was looked at, by words that need not be the service's own. They count only against
+    /// a better verdict.
+    pub(crate) hindered: Option<(Hindrance, String)>,
+    /// The service failed.
+    pub(crate) failure: Option<ServiceFailure>,
+}
 
-    /// Reads what is legible of an answer that broke off: the heads that were complete, and the one
-    /// that was not.
+/// A failure of the service, which says nothing of the content.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ServiceFailure {
+    /// The service's word for it.
+    pub(crate) code: String,
+    /// It stands in the service's own ICAP head.
+    pub(crate) is_own: bool,
+}
+
+/// As much of a response as there is.
+#[derive(Clone, Copy)]
+pub(crate) struct Legible<'r> {
+    pub(crate) response: Option<&'r Response>,
+    pub(crate) fragments: &'r Fragments,
+    /// It sends back, completely and unchanged, what was sent: its HTTP status is the sender's.
+    pub(crate) is_echo: bool,
+}
+
+impl Said {
+    /// Reads the fields and the status lines.
     ///
-    /// Encapsulated heads and trailers may be the origin's, who may be the one to be afraid of. They add
-    /// to what the service itself says, and take nothing from it.
-    pub(crate) fn of_parts(response: Option<&Response>, fragment: &[u8]) -> Option<Self> {
-        let (mut own, mut all) = (Findings::default(), Findings::default());
-        if let Some(response) = response {
-            own.read_icap_heads(response);
-            all.read_icap_heads(response);
-            all.read_message(response);
-        }
-        all.read(legible_fields(fragment));
-        match (own.worst(), all.worst()) {
-            (Some(Self::Infected(own)), Some(Self::Infected(all))) => {
-                Some(Self::Infected(own.and_others(all)))
-            }
-            (Some(own), Some(all)) if own.severity() >= all.severity() => Some(own),
-            (own, all) => all.or(own),
+    /// Only the final ICAP head is certainly the service's own. What stands in encapsulated heads, in
+    /// trailers and in interim responses may be another's, perhaps of somebody to be afraid of. It adds to
+    /// what the service says and takes nothing from it.
+    pub(crate) fn by(legible: Legible<'_>) -> Self {
+        let mut own = Findings::default();
+        legible.read_own(&mut own);
+        let (mut infections, hindered) = own.take_threats();
+        let mut others = Findings::of_others(&hindered);
+        legible.read_others(&mut others);
+        infections.extend(others.take_threats().0);
+        let hindrance = first_hindrance(&hindered).or(own.hindered);
+        let evidence = match infections[..] {
+            [] => legible.refusal_or_hindrance(own.refusal, others.refusal, hindrance),
+            _ => Some(Evidence::Infected(merged(infections))),
+        };
+        Self {
+            evidence,
+            hindered: others.hindered.or(own.description),
+            failure: own.failure.or(others.failure),
         }
     }
 
-    /// Of one who speaks, what hindered the scan explains a refusal. Of two, one of them refuses.
-    fn severity(&self) -> u8 {
-        match self {
-            Self::Hindered(..) => 0,
-            Self::Blocked(_) => 1,
-            Self::Infected(_) => 2,
-        }
+    /// What is left of a response that broke off says.
+    pub(crate) fn by_remains(response: Option<&Response>, fragments: &Fragments) -> Self {
+        Self::by(Legible {
+            response,
+            fragments,
+            is_echo: false,
+        })
     }
 }
 
-/// What the fields of an answer say, the most telling ones in [`read_field`](Findings::read_field).
+impl<'r> Legible<'r> {
+    fn read_own(&self, own: &mut Findings<'_>) {
+        own.read(self.response.iter().flat_map(|r| r.headers().iter()));
+        own.read(legible_fields(&self.fragments.icap_head));
+    }
+
+    fn read_others(&self, others: &mut Findings<'_>) {
+        if let Some(response) = self.response {
+            let http_response = response.http_headers().unwrap_or_default();
+            let http_request = response.http_request_headers().unwrap_or_default();
+            for headers in [http_response, http_request, response.trailers()] {
+                others.read(headers.iter());
+            }
+            for headers in response.interim_headers() {
+                others.read(headers.iter());
+            }
+        }
+        let Fragments {
+            interim,
+            icap_head: _,
+            http_request,
+            http_response,
+            trailers,
+        } = self.fragments;
+        for lines in [interim, http_request, http_response, trailers] {
+            others.read(legible_fields(lines));
+        }
+    }
+
+    /// What hindered the scan explains why the service itself refuses, unless its words tell of a threat.
+    /// Another's words that refuse are worse.
+    fn refusal_or_hindrance(
+        &self,
+        own: Refusal,
+        others: Refusal,
+        hindrance: Option<(Hindrance, String)>,
+    ) -> Option<Evidence> {
+        let line = self.refusing_line();
+        let status = line.map_or(self.status(), |line| line.code);
+        let blocked = |words| Evidence::Blocked { status, words };
+        if let Some((hindrance, what)) = hindrance {
+            if let Some(found) = own.found() {
+                return Some(Evidence::Infected(Threats(vec![unnamed(Some(found))])));
+            }
+            let words = own.words_of_threat().or(others.words());
+            return Some(words.map_or(Evidence::Hindered(hindrance, what), blocked));
+        }
+        let reason = |line: StatusLine<'_>| match line.code {
+            // Of a page in place of a request: it says that all is well.
+            200..=299 => String::new(),
+            _ => displayable(line.reason),
+        };
+        let words = own.words().or(others.words()).or(line.map(reason));
+        words.map(blocked)
+    }
+
+    /// The status line that refuses: an ICAP 403, or, under any final ICAP status, an HTTP response that is
+    /// a refusal.
+    fn refusing_line(&self) -> Option<StatusLine<'r>> {
+        let icap = self.icap_line();
+        let is_upload = self.response.is_some_and(|r| r.method() == Method::Reqmod);
+        let http = self.http_line().filter(|line| {
+            // The same question for credentials, asked twice.
+            let asks_who = line.code == 407 && icap.is_some_and(|icap| icap.code == 407);
+            refuses(line.code, is_upload) && !asks_who && !self.is_echo
+        });
+        let has_bare_body = self.response.is_some_and(Response::replaces_request_bare);
+        http.or(icap.filter(|line| line.code == 403 || has_bare_body))
+    }
+
+    /// The status to show for a refusal that stands in words.
+    fn status(&self) -> u16 {
+        let line = self.http_line().or(self.icap_line());
+        line.map_or(0, |line| line.code)
+    }
+
+    fn http_line(&self) -> Option<StatusLine<'r>> {
+        let whole = self.response.and_then(Response::http_response);
+        legible_http(whole.unwrap_or(&self.fragments.http_response))
+    }
+
+    /// Of the final response.
+    fn icap_line(&self) -> Option<StatusLine<'r>> {
+        let head = self.response.map(Response::head);
+        legible_icap(head.unwrap_or(&self.fragments.icap_head))
+    }
+}
+
+/// Whether an HTTP response with this status refuses the content. An interim status, or one that has no
+/// body, is no way to refuse something; 400, 401 and 5xx report that the service failed. A response to an
+/// upload stands in its place, so the upload does not go on.
+pub(crate) fn refuses(http_status: u16, is_upload: bool) -> bool {
+    match http_status {
+        400 | 401 | 500.. => false,
+        100..=299 | 304 => is_upload,
+        _ => true,
+    }
+}
+
+/// What fields say, the most telling ones in [`read_field`](Findings::read_field).
 #[derive(Default)]
-struct Findings {
+struct Findings<'o> {
     threats: Found,
     /// Out of fields that sum up in a word what others say in full.
     summaries: Found,
     hindered: Option<(Hindrance, String)>,
+    /// A sentence for people that says the same.
+    description: Option<(Hindrance, String)>,
+    failure: Option<ServiceFailure>,
     refusal: Refusal,
+    /// What only hindered the service, as it says itself, if these may be another's words.
+    own_hindered: Option<&'o [Threat]>,
 }
 
-/// Fields whose value names a threat.
-const THREAT_NAMES: &[&str] = &["X-FSecure-Infection-Name"];
-
-/// Fields that name a threat or what it belongs to: ESET writes "Trojaner" and means the category.
-const THREAT_SUMMARIES: &[&str] = &["X-Virus-ID", "X-Virus-Name"];
-
-/// Fields whose value names the file in which a threat is.
-const THREAT_FILES: &[&str] = &["X-FSecure-Infected-Filename"];
-
-/// Fields that say there is a threat and do not name it.
-const THREAT_SIGNS: &[&str] = &["X-FSecure-Scan-Result"];
-
-impl Findings {
-    /// Interim answers are the service's too.
-    fn read_icap_heads(&mut self, response: &Response) {
-        self.read(response.headers().iter());
-        for headers in response.interim_headers() {
-            self.read(headers.iter());
-        }
-    }
-
-    fn read_message(&mut self, response: &Response) {
-        let http_response = response.http_headers().unwrap_or_default();
-        let http_request = response.http_request_headers().unwrap_or_default();
-        for headers in [http_response, http_request, response.trailers()] {
-            self.read(headers.iter());
+impl<'o> Findings<'o> {
+    /// Of words that may be another's.
+    fn of_others(own_hindered: &'o [Threat]) -> Self {
+        Self {
+            own_hindered: Some(own_hindered),
+            ..Self::default()
         }
     }
 
     fn read<'f>(&mut self, fields: impl Iterator<Item = Field<'f>>) {
         for field in fields {
-            self.read_field(&field);
+            if let Some(meaning) = meaning(&field) {
+                self.read_field(&field, meaning);
+            }
         }
     }
 
-    fn read_field(&mut self, field: &Field<'_>) {
+    fn read_field(&mut self, field: &Field<'_>, meaning: Meaning) {
         let value = field.value();
-        if field.is("X-Infection-Found") {
-            self.threats.extend(infection(&value));
-        } else if field.is("X-Violations-Found") {
-            self.threats.extend(violations(field));
-        } else if is_one_of(field, THREAT_FILES) && unquote(&value) != b"-" {
-            self.threats.extend([in_file(unquote(&value))]);
-        } else if says_nothing(field) {
+        match meaning {
+            Meaning::Infections => infection(&value).for_each(|threat| self.add(threat)),
+            Meaning::Violations => {
+                let found = violations(field);
+                found.into_iter().for_each(|threat| self.add(threat));
+            }
+            Meaning::ThreatFile if unquote(&value) == b"-" => {}
+            Meaning::ThreatFile => self.add(in_file(unquote(&value))),
             // Every other field may say that there is nothing to be said.
-        } else if is_one_of(field, THREAT_NAMES) {
-            self.threats.extend(named(&value));
-        } else if is_one_of(field, THREAT_SUMMARIES) {
-            self.summaries.extend(named(&value));
-        } else if is_one_of(field, THREAT_SIGNS) {
-            self.threats.extend([Threat::default()]);
-        } else if field.is("X-Error-Code") {
-            self.read_error_code(unquote(&value));
-        } else {
-            self.refusal.read(field, &value);
+            _ if says_nothing(&value) => {}
+            Meaning::ThreatNames => named(&value).for_each(|threat| self.add(threat)),
+            Meaning::ThreatSummary => named(&value).for_each(|threat| self.add_summary(threat)),
+            Meaning::ThreatSign => self.add(Threat::default()),
+            Meaning::ErrorCode => {
+                let codes = value.split(|&b| b == b',').map(unquote);
+                codes.for_each(|code| self.read_error_code(code));
+            }
+            Meaning::BlockReason | Meaning::BlockResult | Meaning::Description | Meaning::Info => {
+                self.refusal.read(meaning, &value, field.text());
+                let hindrance = sentence(&field.text()).map(|why| (why, field.text()));
+                self.description = self.description.take().or(hindrance);
+            }
         }
+    }
+
+    fn add(&mut self, threat: Threat) {
+        match self.hindrance_of_others(&threat) {
+            Some(hindrance) => self.hinder(hindrance, hindrance_name(&threat)),
+            None => self.threats.extend([threat]),
+        }
+    }
+
+    fn add_summary(&mut self, threat: Threat) {
+        match self.hindrance_of_others(&threat) {
+            Some(hindrance) => self.hinder(hindrance, hindrance_name(&threat)),
+            None => self.summaries.extend([threat]),
+        }
+    }
+
+    /// Whether a finding in others' words is none, by what itself says or the service: not by what another
+    /// field of those says, so that no field takes anything from one beside it.
+    fn hindrance_of_others(&self, threat: &Threat) -> Option<Hindrance> {
+        let own_hindered = self.own_hindered?;
+        threat.hindrance().or_else(|| {
+            let named = |own: &&Threat| threat.kind().is_none() && own.is_named_as(threat);
+            own_hindered.iter().find(named).and_then(Threat::hindrance)
+        })
+    }
+
+    fn hinder(&mut self, hindrance: Hindrance, what: String) {
+        self.hindered.get_or_insert((hindrance, what));
     }
 
     fn read_error_code(&mut self, code: &[u8]) {
-        if tells_of_threat(code) {
-            self.threats.extend([unnamed(told(code))]);
-        } else {
-            let hindrance = || (error_code(code), told(code).unwrap_or_default());
-            self.hindered.get_or_insert_with(hindrance);
+        let word = || told(code).unwrap_or_default();
+        match error_code(code) {
+            Code::Nothing => {}
+            Code::Threat => self.add(unnamed(told(code))),
+            Code::Refusal => self.refusal.refuse(word()),
+            Code::Hindrance(hindrance) => self.hinder(hindrance, word()),
+            Code::Failure => {
+                let is_own = self.own_hindered.is_none();
+                let code = word();
+                self.failure.get_or_insert(ServiceFailure { code, is_own });
+            }
         }
     }
 
-    /// One real threat outweighs what only hindered the scan, and that outweighs a bare refusal; but
-    /// not one that tells of a threat.
-    fn worst(self) -> Option<Evidence> {
-        let (real, hindered): (Vec<_>, Vec<_>) = self
-            .threats
-            .with_summaries(self.summaries)
-            .into_iter()
-            .partition(|threat| threat.hindrance().is_none());
-        if !real.is_empty() {
-            return Some(Evidence::Infected(Threats(named_ones(real))));
-        }
-        let named = hindered.into_iter().find_map(|threat| {
-            let what = threat.name.clone();
-            let what = what.unwrap_or_else(|| "container violation".to_owned());
-            Some((threat.hindrance()?, what))
-        });
-        match named.or(self.hindered) {
-            Some((hindrance, what)) => Some(self.refusal.or_hindrance(hindrance, what)),
-            None => self.refusal.words().map(Evidence::Blocked),
-        }
+    /// Takes out the real threats, and what only hindered the scan. Within the words of one speaker, one
+    /// field says of what kind it is that another names.
+    fn take_threats(&mut self) -> (Vec<Threat>, Vec<Threat>) {
+        let summaries = std::mem::take(&mut self.summaries);
+        let all = std::mem::take(&mut self.threats).with_summaries(summaries);
+        all.into_iter()
+            .partition(|threat| threat.hindrance().is_none())
     }
+}
+
+/// Threats of all speakers, each once.
+fn merged(infections: Vec<Threat>) -> Threats {
+    let mut found = Found::default();
+    found.extend(infections);
+    Threats(named_ones(found.with_summaries(Found::default())))
+}
+
+fn first_hindrance(hindered: &[Threat]) -> Option<(Hindrance, String)> {
+    let first = hindered.first()?;
+    Some((first.hindrance()?, hindrance_name(first)))
+}
+
+fn hindrance_name(threat: &Threat) -> String {
+    let name = threat.name.as_deref();
+    name.unwrap_or("container violation").to_owned()
 }
 
 /// A threat of which there are only words.
@@ -172,528 +340,5 @@ fn unnamed(description: Option<String>) -> Threat {
     Threat {
         description,
         ..Threat::default()
-    }
-}
-
-fn is_one_of(field: &Field<'_>, names: &[&str]) -> bool {
-    names.iter().any(|name| field.is(name))
-}
-
-/// What `X-Error-Code` says: of Broadcom's codes, these are limits.
-fn error_code(code: &[u8]) -> Hindrance {
-    let code = code.to_ascii_lowercase();
-    let is_limit = code.starts_with(b"max_") || memchr::memmem::find(&code, b"exceeded").is_some();
-    if is_limit {
-        Hindrance::Limit
-    } else {
-        Hindrance::Unscannable
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::header::Headers;
-    use crate::proto::limits::MAX_DISPLAY;
-    use crate::proto::reader::ResponseReader;
-    use crate::proto::request::Method;
-    use std::time::{Duration, Instant};
-
-    pub(super) fn evidence(fields: &str) -> Option<Evidence> {
-        let headers = Headers::parse(fields.as_bytes()).expect(fields);
-        let mut found = Findings::default();
-        found.read(headers.iter());
-        found.worst()
-    }
-
-    pub(super) fn is_infected(fields: &str) -> bool {
-        matches!(evidence(fields), Some(Evidence::Infected(_)))
-    }
-
-    pub(super) fn threats(fields: &str) -> Vec<Threat> {
-        match evidence(fields) {
-            Some(Evidence::Infected(threats)) => threats.0,
-            other => panic!("{fields}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn an_infection_header_is_read_whatever_its_shape() {
-        let full = Threat {
-            name: Some("Eicar-Test-Signature".into()),
-            kind: Some(ThreatKind::Virus),
-            resolution: Some(Resolution::Blocked),
-            ..Threat::default()
-        };
-        for value in [
-            "Type=0; Resolution=2; Threat=Eicar-Test-Signature;",
-            "Type=0; Resolution=2; Threat=Eicar-Test-Signature",
-            "threat=Eicar-Test-Signature;TYPE = 0;resolution=2",
-        ] {
-            let found = threats(&format!("x-infection-found: {value}\r\n"));
-            assert_eq!(found, std::slice::from_ref(&full), "{value}");
-        }
-        assert_eq!(threats("X-Infection-Found:\r\n"), [Threat::default()]);
-        assert_eq!(
-            threats("X-Infection-Found: gibberish\r\n"),
-            [Threat::default()]
-        );
-        assert_eq!(
-            threats("X-Infection-Found: Type=9; Threat=a=b\r\n")[0].name(),
-            Some("a=b")
-        );
-    }
-
-    #[test]
-    fn violations_are_read_by_four_folded_lines() {
-        let found = threats(
-            "X-Violations-Found: 2\r\n\tC:\\x: y.doc\r\n\tRel.Test\r\n\t41129\r\n\t2\r\n\t-\r\n\tOther\r\n\t0\r\n\t0\r\n",
-        );
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[0].file(), Some("C:\\x: y.doc"));
-        assert_eq!(found[0].name(), Some("Rel.Test"));
-        assert_eq!(found[0].problem_id(), Some("41129"));
-        assert_eq!(found[0].resolution(), Some(Resolution::Blocked));
-        assert_eq!((found[1].name(), found[1].file()), (Some("Other"), None));
-        assert_eq!(threats("X-Violations-Found: 1\r\n"), [Threat::default()]);
-        assert_eq!(threats("X-Violations-Found: lots\r\n"), [Threat::default()]);
-        assert_eq!(evidence("X-Violations-Found: 0\r\n"), None);
-    }
-
-    #[test]
-    fn one_threat_in_several_fields_is_one_threat() {
-        let found = threats(
-            "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar;\r\nX-Virus-ID: Eicar\r\n\
-             X-Violations-Found: 1\r\n\tx.zip\r\n\tEicar\r\n\t7\r\n\t2\r\n",
-        );
-        assert_eq!(found.len(), 1);
-        assert_eq!(
-            (found[0].file(), found[0].problem_id()),
-            (Some("x.zip"), Some("7"))
-        );
-        let two = threats("X-Virus-ID: A\r\nX-Virus-ID: B\r\n");
-        assert_eq!(Threats(two).to_string(), "A, B");
-        let unnamed = threats("X-Infection-Found: Type=0\r\nX-Virus-Name: \"A\"\r\n");
-        assert_eq!(Threats(unnamed).to_string(), "A");
-        assert_eq!(
-            Threats(vec![Threat::default()]).to_string(),
-            "unnamed threat"
-        );
-    }
-
-    #[test]
-    fn what_says_nothing_was_found_is_no_evidence() {
-        for fields in [
-            "X-Virus-ID: no threats\r\n",
-            "X-Virus-ID: NONE\r\n",
-            "X-Virus-ID: no threats, no threats\r\n",
-            "X-Infection-Found: none, none\r\n",
-            "X-Error-Code: 0, 0\r\n",
-            "X-Response-Info: passed\r\n",
-            "X-Response-Info: Allowed\r\n",
-            "X-FSecure-Scan-Result: clean\r\n",
-            "X-Infection-Found: none\r\n",
-            "X-Infection-Found: Threat=none;\r\n",
-            "X-Blocked: false\r\n",
-            "Server: X-Infection-Found\r\n",
-            "",
-        ] {
-            assert_eq!(evidence(fields), None, "{fields}");
-        }
-    }
-
-    #[test]
-    fn presence_alone_is_enough() {
-        for fields in [
-            "X-Virus-ID:\r\n",
-            "X-Virus-Name: \"\"\r\n",
-            "X-Virus-Name: none,\r\n",
-            "X-Virus-Name: none, A\r\n",
-            "X-FSecure-Scan-Result: suspected, maybe\r\n",
-            "X-FSecure-Scan-Result: infected\r\n",
-            "X-Infection-Found: Type=0; Threat=none\r\n",
-            "X-Infection-Found: Resolution=2; Threat=-;\r\n",
-            "X-Infection-Found: Type=virus; Threat=OK\r\n",
-            "X-Infection-Found: Threat=Eicar; Threat=none\r\n",
-            "X-Infection-Found: =Eicar\r\n",
-            "X-Infection-Found: ;\r\n",
-            "X-Infection-Found: ,\r\n",
-            "X-Violations-Found: 0\r\n\tThreatDescription=Eicar\r\n",
-            "X-FSecure-Infected-Filename: x\r\n",
-        ] {
-            assert!(is_infected(fields), "{fields}");
-        }
-        for name in ["\"clean\"", "no", "0", "none", "OK", "false", ""] {
-            let fields = format!("X-FSecure-Infected-Filename: {name}\r\n");
-            assert!(is_infected(&fields), "a file may be called {name}");
-        }
-        assert_eq!(evidence("X-FSecure-Infected-Filename: \"-\"\r\n"), None);
-    }
-
-    #[test]
-    fn a_limit_or_a_locked_container_is_no_virus() {
-        let limit = |what: &str| Some(Evidence::Hindered(Hindrance::Limit, what.into()));
-        let unscannable =
-            |what: &str| Some(Evidence::Hindered(Hindrance::Unscannable, what.into()));
-        for (fields, expected) in [
-            (
-                "X-Infection-Found: Type=0; Resolution=2; Threat=Heuristics.Limits.Exceeded.MaxFileSize;\r\n",
-                limit("Heuristics.Limits.Exceeded.MaxFileSize"),
-            ),
-            (
-                "X-Virus-ID: heuristics.limits.exceeded\r\n",
-                limit("heuristics.limits.exceeded"),
-            ),
-            (
-                "X-Infection-Found: Type=2; Threat=Locked\r\nX-Virus-ID: Locked\r\n",
-                unscannable("Locked"),
-            ),
-            (
-                "X-Infection-Found: Type=2;\r\n",
-                unscannable("container violation"),
-            ),
-            (
-                "X-Virus-ID: Heuristics.Encrypted.Zip\r\n",
-                unscannable("Heuristics.Encrypted.Zip"),
-            ),
-            (
-                "X-Error-Code: password_protected\r\n",
-                unscannable("password_protected"),
-            ),
-            (
-                "X-Error-Code: max_archive_layers_exceeded\r\n",
-                limit("max_archive_layers_exceeded"),
-            ),
-            ("X-Error-Code: Max_Size\r\n", limit("Max_Size")),
-            ("X-Error-Code: time_Exceeded\r\n", limit("time_Exceeded")),
-        ] {
-            assert_eq!(evidence(fields), expected, "{fields}");
-        }
-    }
-
-    #[test]
-    fn the_worst_counts() {
-        let both = "X-Infection-Found: Type=2; Threat=Locked\r\nX-Virus-ID: Eicar\r\n\
-                    X-Error-Code: decode_error\r\nX-Response-Info: blocked\r\n";
-        assert_eq!(threats(both)[0].name(), Some("Eicar"));
-        let hindered = "X-Response-Info: blocked\r\nX-Error-Code: decode_error\r\n";
-        assert!(matches!(evidence(hindered), Some(Evidence::Hindered(..))));
-        let blocked = "X-Response-Info: Blocked by policy\r\n";
-        assert_eq!(
-            evidence(blocked),
-            Some(Evidence::Blocked("Blocked by policy".into()))
-        );
-    }
-
-    #[test]
-    fn contradictions_are_read_as_the_worst_in_any_order() {
-        for fields in [
-            [
-                "X-Infection-Found: Type=2; Threat=A\r\n",
-                "X-Infection-Found: Type=0; Threat=A\r\n",
-            ],
-            [
-                "X-Virus-ID: Eicar\r\n",
-                "X-Infection-Found: Type=2; Resolution=0;\r\n",
-            ],
-            [
-                "X-Infection-Found: Type=2; Threat=Locked\r\n",
-                "X-FSecure-Scan-Result: infected\r\n",
-            ],
-            [
-                "X-Infection-Found: Type=0; Threat=Eicar; Type=2;\r\n",
-                "X-Error-Code: x\r\n",
-            ],
-            [
-                "X-Virus-ID: Heuristics.Limits.Exceeded\r\n",
-                "X-Virus-ID: Eicar\r\n",
-            ],
-            [
-                "X-Infection-Found: Type=9; Type=2; Threat=Eicar\r\n",
-                "X-Error-Code: x\r\n",
-            ],
-            [
-                "X-Infection-Found: Type=2; Threat=; Threat=Eicar\r\n",
-                "X-Error-Code: x\r\n",
-            ],
-            ["X-Error-Code: virus_found\r\n", "X-Error-Code: x\r\n"],
-        ] {
-            let [first, second] = fields;
-            for fields in [format!("{first}{second}"), format!("{second}{first}")] {
-                assert!(
-                    matches!(evidence(&fields), Some(Evidence::Infected(_))),
-                    "{fields}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn two_threats_in_one_field_are_two() {
-        let joined = "X-Infection-Found: Type=0; Resolution=2; Threat=A;, Type=0; Resolution=1; Threat=B;\r\n";
-        let found = threats(joined);
-        assert_eq!((found[0].name(), found[1].name()), (Some("A"), Some("B")));
-        assert_eq!(found[1].resolution(), Some(Resolution::Repaired));
-    }
-
-    #[test]
-    fn joined_fields_say_what_they_say_apart() {
-        let said = [
-            "Type=2; Resolution=2;",
-            "Type=2; Threat=Locked",
-            "Threat=Eicar;",
-            "Resolution=0; Threat=Eicar",
-            "Type=0",
-            "",
-        ];
-        let infected = |value: &str| is_infected(&format!("X-Infection-Found: {value}\r\n"));
-        for (first, second) in said.iter().flat_map(|a| said.map(|b| (*a, b))) {
-            let expected = infected(first) || infected(second);
-            for comma in [", ", ",", " ,\t"] {
-                let joined = [first, second].join(comma);
-                assert_eq!(infected(&joined), expected, "{joined}");
-            }
-        }
-    }
-
-    /// What an answer says with these fields in its ICAP head and those in its HTTP head, and what one
-    /// that breaks off in its HTTP head says.
-    fn in_heads(icap: &str, http: &str) -> [Option<Evidence>; 2] {
-        let http = format!("HTTP/1.1 200 OK\r\n{http}\r\n");
-        let len = http.len();
-        let head =
-            format!("ICAP/1.0 200 OK\r\n{icap}Encapsulated: res-hdr=0, null-body={len}\r\n\r\n");
-        let broken = &http[..len - 2];
-        [http.as_str(), broken].map(|http| {
-            let mut reader = ResponseReader::new(Method::Respmod, 0);
-            for mut input in [head.as_bytes(), http.as_bytes()] {
-                while !input.is_empty() {
-                    let (used, _) = reader.feed(input).unwrap();
-                    input = &input[used..];
-                }
-            }
-            let remains = reader.into_remains();
-            Evidence::of_parts(remains.response.as_ref(), &remains.fragment)
-        })
-    }
-
-    #[test]
-    fn the_head_of_the_content_adds_to_what_the_service_says_and_takes_nothing_from_it() {
-        let infected = [
-            "X-Virus-ID: Eicar\r\n",
-            "X-FSecure-Infection-Name: \"Eicar\"\r\n",
-            "X-Infection-Found: Resolution=2; Threat=Eicar\r\n",
-            "X-Violations-Found: 1\r\n\tf\r\n\tEicar\r\n\t0\r\n\t2\r\n",
-        ];
-        let locked = "X-Infection-Found: Type=2; Threat=Eicar\r\n";
-        for found in infected {
-            for said in in_heads(found, locked) {
-                let names = match said {
-                    Some(Evidence::Infected(threats)) => threats.to_string(),
-                    other => panic!("{found}: {other:?}"),
-                };
-                assert_eq!(names, "Eicar", "{found}");
-            }
-        }
-        let (blocked, hindered) = ("X-Response-Info: blocked\r\n", "X-Error-Code: x\r\n");
-        for said in in_heads(blocked, hindered) {
-            assert_eq!(said, Some(Evidence::Blocked("blocked".to_owned())));
-        }
-        let harmless = "X-Infection-Found: Type=0; Threat=Harmless\r\n";
-        for http in [harmless.to_owned(), format!("{harmless}{locked}")] {
-            for said in in_heads(infected[0], &http) {
-                let named = matches!(&said, Some(Evidence::Infected(threats)) if threats.names().next() == Some("Eicar"));
-                assert!(named, "{said:?}");
-            }
-        }
-        for said in [blocked, hindered].map(|own| in_heads(own, infected[0])) {
-            assert!(
-                said.iter()
-                    .all(|said| matches!(said, Some(Evidence::Infected(_))))
-            );
-        }
-        for said in in_heads(hindered, "X-Blocked-Reason: malware policy\r\n") {
-            assert!(matches!(said, Some(Evidence::Blocked(_))), "{said:?}");
-        }
-        let reason = "X-Blocked-Reason: please deliver\r\n";
-        for said in in_heads(blocked, reason) {
-            assert_eq!(said, Some(Evidence::Blocked("blocked".to_owned())));
-        }
-        let is_hindered = |said| matches!(said, Some(Evidence::Hindered(..)));
-        assert!(in_heads(hindered, "").into_iter().all(is_hindered));
-        assert!(in_heads("", hindered).into_iter().all(is_hindered));
-        assert_eq!(in_heads("", ""), [None, None]);
-    }
-
-    #[test]
-    fn names_that_were_cut_are_not_taken_for_one() {
-        let long = "x".repeat(MAX_DISPLAY);
-        let locked = format!("X-Infection-Found: Type=2; Threat={long}1\r\n");
-        assert!(!is_infected(&locked));
-        for found in [
-            format!("X-Virus-ID: {long}2\r\n"),
-            format!("X-FSecure-Infection-Name: {long}2\r\n"),
-        ] {
-            assert!(is_infected(&format!("{locked}{found}")), "{found}");
-            assert!(is_infected(&format!("{found}{locked}")), "{found}");
-        }
-    }
-
-    #[test]
-    fn a_hostile_name_is_safe_to_show() {
-        let found = threats("X-Virus-ID: a\x1b[2J\u{202e}b\r\n");
-        assert_eq!(found[0].name(), Some("a\\u{1b}[2J\\u{202e}b"));
-        let debug = format!("{:?}", Threats(found));
-        assert!(debug.contains("[2J") && !debug.contains('\x1b'), "{debug}");
-    }
-
-    #[test]
-    fn several_names_in_one_field_are_several_threats() {
-        let found = threats(
-            "X-Infection-Found: Type=0; Resolution=2; Threat=A,B ,;\r\nX-Virus-ID: B, A\r\n",
-        );
-        let names: Vec<_> = found.iter().map(Threat::name).collect();
-        assert_eq!(names, [Some("A"), Some("B")]);
-        assert!(found.iter().all(|t| t.kind() == Some(ThreatKind::Virus)));
-        // What only hinders must not hide what is behind it.
-        let hidden = threats("X-Virus-ID: Heuristics.Limits.Exceeded.MaxFileSize, Eicar\r\n");
-        assert_eq!(Threats(hidden).to_string(), "Eicar");
-        let quoted = threats("X-FSecure-Infection-Name: \"A\", \"B\"\r\n");
-        assert_eq!(Threats(quoted).to_string(), "A, B");
-    }
-
-    #[test]
-    fn a_word_beside_a_name_describes_it_and_two_are_threats_of_their_own() {
-        let eset = "X-Virus-ID: Trojaner\r\nX-Infection-Found: Type=0; Threat=VBA/Agent;\r\n";
-        let found = threats(eset);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].name(), Some("VBA/Agent"));
-        assert_eq!(found[0].description(), Some("Trojaner"));
-        assert_eq!(threats(&eset.repeat(2)), found, "said twice");
-        let two = threats(&format!("{eset}X-Virus-Name: Other\r\n"));
-        assert_eq!(Threats(two).to_string(), "VBA/Agent, Trojaner, Other");
-        // A word beside what was only not looked into is a threat.
-        let found = threats("X-Infection-Found: Type=2; Threat=Locked;\r\nX-Virus-ID: Eicar\r\n");
-        assert_eq!(Threats(found).to_string(), "Eicar");
-    }
-
-    #[test]
-    fn a_line_that_describes_a_violation_does_not_shift_the_next_one() {
-        let found = threats(
-            "X-Violations-Found: 2\r\n\ta\r\n\tA\r\n\t1\r\n\t2\r\n\tThreatDescription = A|NonViralThreat=Adware\r\n\
-             \tb\r\n\tB\r\n\t2\r\n\t0\r\n\tthreatdescription=\r\n",
-        );
-        let said = |t: &Threat| (t.file.clone(), t.name.clone(), t.description.clone());
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(found.len(), 2);
-        assert_eq!(
-            said(&found[0]),
-            (some("a"), some("A"), some("A|NonViralThreat=Adware"))
-        );
-        assert_eq!(said(&found[1]), (some("b"), some("B"), None));
-    }
-
-    #[test]
-    fn one_threat_in_two_files_is_there_twice_and_named_once() {
-        let found = threats(
-            "X-Virus-ID: A\r\nX-Infection-Found: Type=0; Resolution=1; Threat=A;\r\n\
-             X-Violations-Found: 1\r\n\tone\r\n\tA\r\n\t-\r\n\t0\r\n\ttwo\r\n\tA\r\n\t-\r\n\t0\r\n",
-        );
-        let said = |t: &Threat| (t.file.clone(), t.kind, t.problem.clone());
-        let virus = Some(ThreatKind::Virus);
-        assert_eq!(found.len(), 2);
-        assert_eq!(said(&found[0]), (Some("one".to_owned()), virus, None));
-        assert_eq!(said(&found[1]), (Some("two".to_owned()), virus, None));
-        assert_eq!(Threats(found).to_string(), "A");
-    }
-
-    #[test]
-    fn the_fields_of_one_vendor_make_one_threat() {
-        let found = threats(
-            "X-FSecure-Scan-Result: infected\r\nX-FSecure-Infection-Name: \"W97M/A\"\r\n\
-             X-FSecure-Infected-Filename: \"virus.doc\"\r\n",
-        );
-        let expected = Threat {
-            name: Some("W97M/A".into()),
-            file: Some("virus.doc".into()),
-            ..Threat::default()
-        };
-        assert_eq!(found, [expected]);
-    }
-
-    #[test]
-    fn an_unnamed_sign_is_not_taken_for_what_only_hindered() {
-        for sign in ["X-FSecure-Scan-Result: infected\r\n", "X-Virus-ID:\r\n"] {
-            let locked = "X-Infection-Found: Type=2; Resolution=2;\r\n";
-            for fields in [format!("{locked}{sign}"), format!("{sign}{locked}")] {
-                assert_eq!(threats(&fields).len(), 1, "{fields}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_sentence_about_what_could_not_be_checked_is_no_virus_unless_it_is_said_to_be_one() {
-        for (name, hindrance) in [
-            ("Encrypted Archive", Hindrance::Unscannable),
-            ("File is password protected", Hindrance::Unscannable),
-            ("Scan error", Hindrance::Unscannable),
-            ("Container size violation", Hindrance::Limit),
-        ] {
-            let policy = format!("X-Infection-Found: Type=1; Threat={name};\r\n");
-            let expected = Some(Evidence::Hindered(hindrance, name.to_owned()));
-            assert_eq!(evidence(&policy), expected, "{name}");
-            let virus = policy.replace("Type=1", "Type=0");
-            assert_eq!(threats(&virus)[0].name(), Some(name));
-        }
-        for name in [
-            "W32.Crypt.Error",
-            "Encrypted",
-            "Password Stealer",
-            "Ransom.Encrypted File",
-            "Trojan.Scan Error Generic",
-            "Eicar in password protected.zip",
-            "Eicar Encrypted Archive",
-            "Scan error: Eicar",
-            "Heuristics.Encrypted.Zip; Eicar",
-        ] {
-            assert_eq!(
-                threats(&format!("X-Virus-ID: {name}\r\n"))[0].name(),
-                Some(name)
-            );
-        }
-    }
-
-    fn time_to_read(fields: &str, times: u32) -> Duration {
-        let start = Instant::now();
-        for _ in 0..times {
-            assert!(evidence(fields).is_some());
-        }
-        start.elapsed()
-    }
-
-    #[test]
-    fn reading_takes_time_in_proportion_to_the_length() {
-        let half = |text: &str, len| text.repeat(len / 2 / text.len());
-        let hostile: [&dyn Fn(usize) -> String; 6] = [
-            &|len| {
-                let (long, names) = (half("\u{e9}", len), half("a,", len));
-                format!("X-Infection-Found: ThreatDescription={long};Threat={names}")
-            },
-            &|len| format!("X-Infection-Found: {}", half(",Type=2;", 2 * len)),
-            &|len| format!("X-Infection-Found: {}", half(" ,", 2 * len)),
-            &|len| {
-                let names: Vec<_> = (0..len / 6).map(|n| format!("{n:05}")).collect();
-                format!("X-Virus-ID: {}", names.join(","))
-            },
-            &|len| format!("X-Violations-Found: 1{}", half("\r\n\t-", 2 * len)),
-            &|len| format!("X-Blocked-Reason: {}", half("no virus,", 2 * len)),
-        ];
-        for (case, fields) in hostile.iter().enumerate() {
-            let [short, long] = [8, 128].map(|kib| format!("{}\r\n", fields(kib << 10)));
-            // Sixteen times as long, and sixteen times the work if each part is compared with all
-            // others. Both take as long, so a busy machine delays both.
-            let is_linear = |_| time_to_read(&long, 1) < 5 * time_to_read(&short, 16);
-            assert!((0..10).any(is_linear), "{case}");
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Refusals, and what the words for them tell. Words are for people: alone, a refusal whose words tell of
 //! a threat is a refusal. They count for more where other fields say that nothing was looked at.
 
-use super::{Evidence, Hindrance, Threats, is_one_of, unnamed};
-use crate::proto::header::Field;
+use super::vendors::Meaning;
+use super::words::{is_finding, is_found, refuses, says, tells_of_threat};
 
 /// A refusal, and the words for it.
 #[derive(Default)]
@@ -16,87 +16,30 @@ pub(super) struct Refusal {
     info: Option<String>,
 }
 
-/// Fields whose value says why content was refused.
-const BLOCK_REASONS: &[&str] = &[
-    "X-Blocked-Reason",
-    "X-Block-Reason",
-    "X-MWG-Block-Reason",
-    "X-Blocked",
-];
-
-/// Fields that say, by a number, that content was refused.
-const BLOCK_RESULTS: &[&str] = &["X-Block-Result", "X-WWBlockResult"];
-
-/// Fields with a sentence for people, which need not be about a refusal.
-const DESCRIPTIONS: &[&str] = &["X-Response-Desc", "X-Response-Description"];
-
-/// How words of `X-Response-Info` read, in part, that say the content was refused.
-const REFUSALS: &[&str] = &["block", "denied", "quarantin", "reject"];
-
-/// How words read, in part, that are of threats.
-const THREATS: &[&str] = &[
-    "infect",
-    "malicious",
-    "malware",
-    "threat",
-    "trojan",
-    "virus",
-];
-
-/// Words in a sentence that say the content was refused.
-const FINDINGS: &[&str] = &[
-    "blocked",
-    "denied",
-    "detected",
-    "found",
-    "infected",
-    "malicious",
-    "quarantined",
-    "rejected",
-];
-
-/// Those that say that what the sentence is about was found.
-const FOUND: &[&str] = &["detected", "found", "infected"];
-
-/// Words that deny what stands directly behind them.
-const DENIALS: &[&str] = &["0", "never", "no", "none", "not", "nothing", "without"];
-
-/// Words for what is denied, between the denial and the finding.
-const DENIED: &[&str] = &[
-    "content",
-    "malicious",
-    "malware",
-    "object",
-    "objects",
-    "risk",
-    "risks",
-    "threat",
-    "threats",
-    "virus",
-    "viruses",
-];
-
 impl Refusal {
-    pub(super) fn read(&mut self, field: &Field<'_>, value: &[u8]) {
-        let (place, refuses) = if is_one_of(field, BLOCK_REASONS) {
-            (&mut self.reason, true)
-        } else if is_one_of(field, DESCRIPTIONS) {
-            (&mut self.description, says(value, is_finding))
-        } else if is_one_of(field, BLOCK_RESULTS)
-            || field.is("X-Response-Info") && says(value, is_refusal)
-        {
-            (&mut self.info, true)
-        } else {
-            return;
+    /// Reads one of the fields that can tell of a refusal; `text` is its value, safe to show.
+    pub(super) fn read(&mut self, meaning: Meaning, value: &[u8], text: String) {
+        let (place, is_refused) = match meaning {
+            Meaning::BlockReason => (&mut self.reason, true),
+            Meaning::Description => (&mut self.description, says(value, is_finding)),
+            Meaning::BlockResult => (&mut self.info, true),
+            Meaning::Info if refuses(value) => (&mut self.info, true),
+            _ => return,
         };
-        place.get_or_insert_with(|| field.text());
-        self.is_refused |= refuses;
         if tells_of_threat(value) {
             self.tells_of_threat = true;
-            if says(value, |word| FOUND.contains(&word)) {
-                self.found.get_or_insert_with(|| field.text());
+            if says(value, is_found) {
+                self.found.get_or_insert_with(|| text.clone());
             }
         }
+        self.is_refused |= is_refused;
+        place.get_or_insert(text);
+    }
+
+    /// A word that refuses was said elsewhere.
+    pub(super) fn refuse(&mut self, word: String) {
+        self.is_refused = true;
+        self.info.get_or_insert(word);
     }
 
     /// The most telling words, if there was a refusal.
@@ -105,61 +48,28 @@ impl Refusal {
         self.is_refused.then(|| words.unwrap_or_default())
     }
 
-    /// The worse one of this and what hindered the scan: a service that tells of a threat has looked.
-    pub(super) fn or_hindrance(self, hindrance: Hindrance, what: String) -> Evidence {
-        match (self.is_refused && self.tells_of_threat, self.found.clone()) {
-            (false, _) => Evidence::Hindered(hindrance, what),
-            (true, None) => Evidence::Blocked(self.words().unwrap_or_default()),
-            (true, found) => Evidence::Infected(Threats(vec![unnamed(found)])),
+    /// The same, if they tell of a threat: a service that does has looked.
+    pub(super) fn words_of_threat(self) -> Option<String> {
+        if self.tells_of_threat {
+            self.words()
+        } else {
+            None
         }
     }
-}
 
-/// Whether words are about a threat, and do not say that there is none.
-pub(super) fn tells_of_threat(text: &[u8]) -> bool {
-    says(text, is_threat)
-}
-
-/// The word for the scanner itself is none for what it finds.
-fn is_threat(word: &str) -> bool {
-    !word.starts_with("antivirus") && has_one_of(word, THREATS)
-}
-
-fn is_finding(word: &str) -> bool {
-    FINDINGS.contains(&word)
-}
-
-fn is_refusal(word: &str) -> bool {
-    is_finding(word) || is_threat(word) || has_one_of(word, REFUSALS)
-}
-
-fn has_one_of(word: &str, stems: &[&str]) -> bool {
-    stems.iter().any(|stem| word.contains(stem))
-}
-
-/// Whether a text has a word of that sort which is not denied. `FILE: No risk detected` denies; `Virus
-/// found, not cleaned` does not, and what stands behind a finding, or anywhere else, may be a name that
-/// somebody chose.
-fn says(text: &[u8], is: impl Fn(&str) -> bool) -> bool {
-    let is_between = |c: char| !c.is_ascii_alphanumeric() && !c.is_ascii_whitespace();
-    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-    text.split(is_between).any(|clause| {
-        let mut is_denied = false;
-        clause.split_ascii_whitespace().any(|word| {
-            let says = is(word) && !is_denied;
-            is_denied = DENIALS.contains(&word) || is_denied && DENIED.contains(&word);
-            says
-        })
-    })
+    /// The words by which it was refused because a threat was found.
+    pub(super) fn found(&self) -> Option<String> {
+        self.found.clone().filter(|_| self.is_refused)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{evidence, is_infected, threats};
-    use super::*;
+    use super::super::tests::{evidence, is_infected, said, threats};
+    use super::super::{Evidence, ServiceFailure};
 
     fn is_blocked(fields: &str) -> bool {
-        matches!(evidence(fields), Some(Evidence::Blocked(_)))
+        matches!(evidence(fields), Some(Evidence::Blocked { .. }))
     }
 
     #[test]
@@ -220,13 +130,17 @@ mod tests {
             let found = threats(&format!("X-Error-Code: {code}\r\n"));
             assert_eq!(found[0].description(), Some(code));
         }
-        for code in [
-            "antivirus_license_expired",
-            "file_type_blocked",
-            "file_extension_blocked",
-        ] {
-            let evidence = evidence(&format!("X-Error-Code: {code}\r\n"));
-            assert!(matches!(evidence, Some(Evidence::Hindered(..))), "{code}");
+        for code in ["file_type_blocked", "file_extension_blocked"] {
+            let fields = format!("X-Error-Code: {code}\r\n");
+            assert!(is_blocked(&fields), "{code}");
+        }
+        for code in ["antivirus_license_expired", "server_unavailable"] {
+            let said = said(&format!("X-Error-Code: {code}\r\n"));
+            let failure = ServiceFailure {
+                code: code.to_owned(),
+                is_own: true,
+            };
+            assert_eq!((said.evidence, said.failure), (None, Some(failure)));
         }
     }
 
@@ -242,7 +156,10 @@ mod tests {
             (format!("{reason}{info}"), "Filetype mismatch"),
             ("X-Block-Result: 80\r\n".to_owned(), "80"),
         ] {
-            let expected = Some(Evidence::Blocked(words.to_owned()));
+            let expected = Some(Evidence::Blocked {
+                status: 500,
+                words: words.to_owned(),
+            });
             assert_eq!(evidence(&fields), expected, "{fields}");
         }
         assert_eq!(evidence(description), None, "words for nothing");

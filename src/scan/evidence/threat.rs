@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use super::words::{heuristic, sentence};
 use crate::proto::text::CUT;
 
 /// One thing a service found.
@@ -130,79 +131,11 @@ pub(crate) enum Hindrance {
     Unscannable,
 }
 
-/// How the names begin, in lower case, that ClamAV gives what it could not look into. c-icap passes
-/// them on as viruses.
-const HEURISTICS: &[(&str, Hindrance)] = &[
-    ("heuristics.limits.exceeded", Hindrance::Limit),
-    ("heuristics.encrypted", Hindrance::Unscannable),
-];
-
-/// What such a name says, if it is nothing but that name.
-fn heuristic(name: &str) -> Option<Hindrance> {
-    let is_named = |byte: u8| byte.is_ascii_alphanumeric() || b".:()_-".contains(&byte);
-    let begins = |&&(prefix, _): &&(&str, Hindrance)| {
-        let begin = name.get(..prefix.len());
-        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
-    };
-    let (_, hindrance) = HEURISTICS.iter().find(begins)?;
-    name.bytes().all(is_named).then_some(*hindrance)
-}
-
-/// What stands in place of a name, in lower case, where the content could not be looked into. It takes
-/// a sentence, because names of viruses have words such as "crypt" and "error" in them too; and the
-/// service must not have said that it means a virus.
-const SENTENCES: &[(&str, Hindrance)] = &[
-    ("encrypted archive", Hindrance::Unscannable),
-    ("encrypted container", Hindrance::Unscannable),
-    ("encrypted document", Hindrance::Unscannable),
-    ("encrypted file", Hindrance::Unscannable),
-    ("password protected", Hindrance::Unscannable),
-    ("password-protected", Hindrance::Unscannable),
-    ("check error", Hindrance::Unscannable),
-    ("read error", Hindrance::Unscannable),
-    ("scan error", Hindrance::Unscannable),
-    ("container size violation", Hindrance::Limit),
-    ("scan incomplete", Hindrance::Limit),
-    ("scan timeout", Hindrance::Limit),
-];
-
-/// Words that may stand beside those. Any other may be of a threat, or of a file whose name somebody
-/// chose.
-const BESIDE: &[&str] = &[
-    "archive",
-    "container",
-    "document",
-    "file",
-    "is",
-    "the",
-    "violation",
-];
-
-/// What such a sentence says, if nothing else is said.
-fn sentence(name: &str) -> Option<Hindrance> {
-    let name = name.to_ascii_lowercase();
-    let is_beside = |text: &str| text.split_whitespace().all(|word| BESIDE.contains(&word));
-    let says = |&&(sentence, _): &&(&str, Hindrance)| {
-        let around = name.split_once(sentence);
-        around.is_some_and(|(before, behind)| is_beside(before) && is_beside(behind))
-    };
-    let (_, hindrance) = SENTENCES.iter().find(says)?;
-    Some(*hindrance)
-}
-
 /// What a service found.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Threats(pub(super) Vec<Threat>);
 
 impl Threats {
-    /// Those of `all`, behind those of these that have another name.
-    pub(super) fn and_others(self, all: Self) -> Self {
-        let is_missing =
-            |own: &Threat| own.name.is_some() && all.0.iter().all(|other| own.name != other.name);
-        let missing: Vec<_> = self.0.into_iter().filter(is_missing).collect();
-        Self([missing, all.0].concat())
-    }
-
     /// The names, each once, safe to show; a threat without a name is left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let mut seen = HashSet::new();
