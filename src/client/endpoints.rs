@@ -6,7 +6,7 @@ use super::Client;
 use super::call::Call;
 use super::circuit_breaker::{Admission, Failure};
 use super::stats::{Counters, Suspended, count};
-use crate::error::{Error, InputError, InvalidInput, TimeLimit, Violation};
+use crate::error::{Error, InputError, InvalidInput, StatusError, TimeLimit, Violation};
 use crate::net::clock::Clock;
 use crate::net::deadline::Deadline;
 
@@ -49,7 +49,7 @@ impl Unsuccessful {
             | Error::Timeout(_)
             | Error::Disconnected(_)
             | Error::Suspended(_) => true,
-            Error::Status(error) => self.is_of_options || !serves(error.code()),
+            Error::Status(error) => self.is_of_options || !serves(error),
             Error::Protocol(error) => {
                 let violation = error.violation();
                 self.is_of_options || is_cut(violation) || is_foreign(violation)
@@ -257,10 +257,7 @@ fn has_room_later(error: &Error) -> bool {
 fn failure_of(error: &Error) -> Option<Failure> {
     let (is_the_servers, failure) = match error {
         Error::Status(error) if error.code() == 503 => (!error.has_room_later, Failure::Overload),
-        Error::Status(error) => {
-            let has_failed = !serves(error.code()) || error.failure.is_some();
-            (has_failed, Failure::Refusal)
-        }
+        Error::Status(error) => (!serves(error), Failure::Refusal),
         Error::Connect(error) => (error.is_the_servers, Failure::Loss),
         Error::Timeout(error) => (error.is_the_servers, Failure::Loss),
         Error::Disconnected(error) => (error.is_the_servers, Failure::Loss),
@@ -274,8 +271,8 @@ fn failure_of(error: &Error) -> Option<Failure> {
 }
 
 /// Not if the server failed, has no such service or method, or does not understand such requests.
-fn serves(status: u16) -> bool {
-    !matches!(status, 400 | 404 | 405 | 500..)
+fn serves(error: &StatusError) -> bool {
+    error.failure.is_none() && !matches!(error.code(), 400 | 404 | 405 | 500..)
 }
 
 /// The connection ended before the response did.
