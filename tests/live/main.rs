@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use icap_client::{Client, Content, Error, Method, NotScanned, Report, Scanner, Verdict};
+use icap_client::{Client, Content, Error, Method, NotScanned, Preview, Report, Scanner, Verdict};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const URI: &str = "ICAP_LIVE_URI";
@@ -57,10 +57,7 @@ const TESTS: &[(&str, fn())] = &[
         "an_infected_archive_over_the_service_limit_is_never_clean",
         infected_archives,
     ),
-    (
-        "an_infected_file_returned_in_part_is_never_clean",
-        percent_mode,
-    ),
+    ("malware_returned_in_part_is_truncated", percent_mode),
     (
         "a_type_the_service_does_not_scan_is_not_clean",
         unscanned_type,
@@ -327,19 +324,27 @@ fn infected_archives() {
     }
 }
 
+/// As shipped, c-icap sends on 5% of what is above 2 MB before it has scanned it, and says nothing when
+/// it has. What it sends ends like a complete response, and is the beginning of the malware.
 fn percent_mode() {
-    let archive = archive_with_eicar_at_its_end(4_000_000);
-    let report = scan("virus_scan", Content::bytes(&archive));
-    let Verdict::Modified(modified) = report.verdict() else {
-        panic!("{}", report.verdict())
-    };
-    let back = modified.body_len().unwrap();
-    println!(
-        "{back} of {} bytes came back, with status {:?}",
-        archive.len(),
-        report.status()
-    );
-    assert!(back < archive.len() as u64 / 10);
+    let mut malware = eicar();
+    malware.resize(3_000_000, b'x');
+    for method in [Method::Respmod, Method::Reqmod] {
+        for preview in [Preview::Off, Preview::Negotiated] {
+            let builder = Scanner::builder(&format!("{}/virus_scan", base())).method(method);
+            let scanner = builder.preview(preview).build().unwrap();
+            for content in [Content::bytes(&malware), Content::reader(&malware[..])] {
+                let mut written = Vec::new();
+                let report = scanner.scan_replace(content, &mut written).unwrap();
+                let what = format!("{method}, {preview:?}: {}", report.verdict());
+                println!("{what}, {} bytes written", written.len());
+                let truncated = Verdict::NotScanned(NotScanned::Truncated);
+                assert_eq!(*report.verdict(), truncated, "{what}");
+                assert!(malware.starts_with(&written), "{what}");
+                assert!(written.len() < malware.len() / 10, "{what}");
+            }
+        }
+    }
 }
 
 fn unscanned_type() {

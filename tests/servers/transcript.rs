@@ -80,6 +80,10 @@ impl Transcript {
         Some(size.parse().unwrap())
     }
 
+    pub(crate) fn allows_204(&self) -> bool {
+        self.field("sent").contains("Allow: 204")
+    }
+
     pub(crate) fn allows_206(&self) -> bool {
         self.field("sent").contains("Allow: 204, 206")
     }
