@@ -181,7 +181,12 @@ pub struct ConnectError {
 
 /// Time ran out.
 #[derive(Debug, thiserror::Error)]
-#[error("timed out {phase} {service} ({limit} of {} ms){}", .after.as_millis(), Silence(*.silence))]
+#[error(
+    "timed out {phase} {service} ({limit} of {} ms){}{}",
+    .after.as_millis(),
+    Silence(*.silence),
+    Crowded(*.is_crowded)
+)]
 pub struct TimeoutError {
     pub(crate) service: String,
     pub(crate) phase: Phase,
@@ -192,6 +197,8 @@ pub struct TimeoutError {
     pub(crate) is_the_servers: bool,
     /// Where a response to content is waited for.
     pub(crate) silence: Option<Silent>,
+    /// The server has never answered on this connection, but did on others meanwhile.
+    pub(crate) is_crowded: bool,
     #[source]
     pub(crate) source: Option<io::Error>,
 }
@@ -218,6 +225,21 @@ impl fmt::Display for Silence {
             f,
             ": {sent} bytes of content were sent, and the service was silent for {time} ms; \
              response_timeout and Content::deadline give it more time"
+        )
+    }
+}
+
+/// Shows that the server may have no thread for a connection.
+struct Crowded(bool);
+
+impl fmt::Display for Crowded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0 {
+            return Ok(());
+        }
+        f.write_str(
+            "; it never answered on this connection, but did on others meanwhile: \
+             set max_connections to what it can serve at once",
         )
     }
 }
@@ -522,6 +544,7 @@ mod tests {
             after: Duration::from_secs(10),
             is_the_servers: true,
             silence: None,
+            is_crowded: false,
             source: None,
         });
         assert_eq!(

@@ -2,10 +2,10 @@
 //! and it is not suspended for that.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server};
@@ -84,6 +84,58 @@ impl Drop for ConnectionSlots {
         self.is_over.store(true, SeqCst);
         let address = self.uri.trim_start_matches("icap://");
         let _ = TcpStream::connect(address.trim_end_matches("/scan"));
+    }
+}
+
+/// A server that gives each connection a thread for as long as it is open, idle ones too, while the
+/// kernel accepts more.
+struct Threads {
+    address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn start(threads: usize) -> Self {
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = listener.local_addr().unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let spawn = |_| {
+            let (listener, is_over) = (Arc::clone(&listener), Arc::clone(&is_over));
+            thread::spawn(move || {
+                while let Ok((stream, _)) = listener.accept() {
+                    if is_over.load(SeqCst) {
+                        return;
+                    }
+                    serve(stream, false);
+                }
+            })
+        };
+        let threads = (0..threads).map(spawn).collect();
+        Self {
+            address,
+            is_over,
+            threads,
+        }
+    }
+
+    fn uri(&self) -> String {
+        format!("icap://{}/scan", self.address)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.is_over.store(true, SeqCst);
+        // Each thread accepts one more.
+        let _wakers: Vec<_> = self
+            .threads
+            .iter()
+            .map(|_| TcpStream::connect(self.address))
+            .collect();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -323,4 +375,102 @@ fn scan_that_is_turned_away_for_too_long_goes_on_to_the_next_server() {
         assert!(scanner.stats().suspended.is_empty());
         assert_eq!(long.join().unwrap().unwrap().service(), idle.uri());
     });
+}
+
+#[test]
+fn idle_connections_make_room_for_one_that_is_not_served() {
+    let server = Threads::start(SLOTS);
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    // One more than there are threads, each of which scans once: all the others are idle then.
+    let barrier = Barrier::new(SLOTS + 1);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..=SLOTS {
+            scope.spawn(|| {
+                let meets = MeetsFirst(&barrier, b"hello");
+                let report = scanner.scan(Content::reader(meets)).unwrap();
+                assert!(report.verdict().is_clean());
+            });
+        }
+    });
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    let stats = scanner.stats();
+    assert_eq!((stats.errors, stats.connections_opened), (0, 5));
+    let made_room = "another connection waits for the server to take it";
+    assert_eq!(stats.closed_by_reason[made_room], 1);
+}
+
+/// Content that is begun when all callers have a connection.
+struct MeetsFirst<'b>(&'b Barrier, &'static [u8]);
+
+impl Read for MeetsFirst<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        if self.1.len() == 5 {
+            self.0.wait();
+        }
+        self.1.read(buf)
+    }
+}
+
+#[test]
+fn more_callers_than_server_threads_are_all_served() {
+    let server = Threads::start(SLOTS);
+    let scanner = Scanner::new(&server.uri()).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..=SLOTS {
+            scope.spawn(|| {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_secs(3) {
+                    assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+                }
+            });
+        }
+    });
+    let stats = scanner.stats();
+    assert!(stats.suspended.is_empty());
+    // A connection is given up once in a while, and not for each scan.
+    assert!(stats.connections_opened * 20 < stats.scans, "{stats:?}");
+}
+
+/// A server that serves the first connection and never answers on others.
+fn serves_first_connection_only() -> Server {
+    let serves = (0..10_000).fold(Script::new(), |script, _| script.read_request().send(CLEAN));
+    Server::scripted([serves, Script::new().hold()]).unwrap()
+}
+
+#[test]
+fn silence_beside_served_connections_is_not_the_servers_failure() {
+    let server = serves_first_connection_only();
+    let builder = Scanner::builder(&server.uri())
+        .negotiate(false)
+        .suspend_after(1)
+        .read_timeout(Duration::from_secs(1));
+    let scanner = builder.build().unwrap();
+    assert!(scanner.scan(hello()).is_ok());
+    thread::scope(|scope| {
+        // It keeps the first connection busy, so that it is never put aside.
+        let (begins, begun) = mpsc::channel();
+        let (ends, end) = mpsc::channel::<()>();
+        let (scanner, server) = (&scanner, &server);
+        scope.spawn(move || {
+            let holds = Content::reader(Holds(Some((begins, end))));
+            assert!(scanner.scan(holds).unwrap().verdict().is_clean());
+        });
+        begun.recv().unwrap();
+        let late = scope.spawn(|| scanner.scan(hello()));
+        while server.connections() < 2 {
+            thread::yield_now();
+        }
+        drop(ends);
+        let Err(Error::Timeout(error)) = late.join().unwrap() else {
+            panic!("no timeout");
+        };
+        let said = error.to_string();
+        assert!(said.contains("max_connections"), "{said}");
+    });
+    assert!(scanner.stats().suspended.is_empty());
 }

@@ -101,7 +101,9 @@ macro_rules! connection_settings {
             self
         }
 
-        /// Idle connections to keep for each server. Default: 32. With 0, each exchange has a
+        /// Idle connections to keep for each server. Default: 32. Servers such as c-icap give an idle
+        /// connection a thread too, so this should be at most [`max_connections`](Self::max_connections), and
+        /// as many as usually scan at once. With 0, each exchange has a
         /// connection of its own: no answer can then be taken for another's, whatever a server or
         /// what is between does.
         pub fn max_idle(mut self, connections: usize) -> Self {
@@ -121,6 +123,13 @@ macro_rules! connection_settings {
         ///
         /// A caller beyond it waits in line, first come, first served, for the
         /// [wait timeout](Self::wait_timeout) and within the deadline.
+        ///
+        /// c-icap serves `MaxServers` x `ThreadsPerChild` connections at once, 100 as Debian ships it, and
+        /// the kernel accepts more, on which nobody answers. So the limits of all processes that scan
+        /// should add up to less than that, or, behind HAProxy, to less than its `maxconn` times its
+        /// servers. While a scan waits for long on a connection that has never answered, idle connections
+        /// to that server are closed, one after the other. If it times out while others were answered,
+        /// that does not count against the server, and its limit is lowered as after 503.
         ///
         /// A server that sends 503 while it serves others has fewer places than that (RFC 3507 §4.3.3). Its
         /// limit is then one less than what ran, and grows again by one for each second of success.

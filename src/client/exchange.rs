@@ -32,6 +32,7 @@ use crate::error::{
 };
 use crate::net::connection::{CloseReason, Connection};
 use crate::net::deadline::{Deadline, RanOut, Timeouts};
+use crate::net::pool::Permit;
 use crate::net::shortage::is_shortage;
 use crate::net::stream::{Readiness, is_stall};
 use crate::proto::reader::{Event, Remains, ResponseReader};
@@ -41,9 +42,14 @@ use crate::proto::text::glimpse;
 /// How long a write may stall before what can be read is looked at: at first, and at most.
 const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(128));
 
+/// How long a connection that has never answered is waited for before others make room for it.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// One request and its answer on one connection.
 pub(crate) struct Exchange<'x> {
     pub(crate) connection: &'x mut Connection,
+    /// The connection's place among those to the server.
+    pub(crate) place: &'x Permit,
     pub(crate) reader: ResponseReader,
     /// Where the answer's body goes.
     pub(crate) output: &'x mut dyn Write,
@@ -56,6 +62,8 @@ pub(crate) struct Exchange<'x> {
     pub(crate) is_reused: bool,
     pub(crate) progress: Progress,
     pub(crate) waiting: Waiting,
+    /// How often other connections were asked to make room in the present silence.
+    pub(crate) rooms_wanted: u32,
 }
 
 /// Which response bodies reach the caller's writer.
@@ -314,6 +322,9 @@ impl Exchange<'_> {
             Ok(0) if self.reader.has_begun() => Err(self.violation(Violation::Truncated)),
             Ok(0) => Err(self.disconnected(phase, closed())),
             Ok(len) => {
+                if !self.reader.has_begun() {
+                    self.place.is_answered();
+                }
                 self.waiting.moved(len, Instant::now());
                 self.feed()
             }
@@ -512,13 +523,36 @@ impl Exchange<'_> {
     }
 
     /// How long the present wait may still take.
-    fn left(&self, phase: Phase) -> Result<Duration, TimeoutError> {
-        let left = self.waiting.left(Instant::now());
-        match (self.deadline.ran_out(), left) {
-            (Some(ran_out), _) | (None, Err(ran_out)) => Err(self.timed_out(phase, ran_out)),
-            // Should the deadline run out just now, a moment is waited for nothing.
-            (None, Ok(left)) => Ok(self.deadline.cap(left).unwrap_or(WRITE_SLICE.0)),
+    fn left(&mut self, phase: Phase) -> Result<Duration, TimeoutError> {
+        let now = Instant::now();
+        let left = match (self.deadline.ran_out(), self.waiting.left(now)) {
+            (Some(ran_out), _) | (None, Err(ran_out)) => {
+                return Err(self.timed_out(phase, ran_out));
+            }
+            (None, Ok(left)) if self.is_unanswered() => left.min(self.want_room(now)),
+            (None, Ok(left)) => left,
+        };
+        // Should the deadline run out just now, a moment is waited for nothing.
+        Ok(self.deadline.cap(left).unwrap_or(WRITE_SLICE.0))
+    }
+
+    /// Nothing has ever come on this connection: the server may not know of it yet.
+    fn is_unanswered(&self) -> bool {
+        self.progress.begun && !self.is_reused && !self.reader.has_begun()
+    }
+
+    /// Has other connections make room if the server is silent for long; returns when to do so next.
+    fn want_room(&mut self, now: Instant) -> Duration {
+        let grace = grace(self.timeouts.response());
+        let quiet = self.waiting.quiet_for(now);
+        if quiet < grace {
+            self.rooms_wanted = 0;
+        } else if quiet >= grace * (self.rooms_wanted + 1) {
+            self.rooms_wanted += 1;
+            self.place.wants_room();
         }
+        let next = grace * (self.rooms_wanted + 1);
+        next.saturating_sub(quiet).max(Duration::from_millis(1))
     }
 
     fn timed_out(&self, phase: Phase, ran_out: RanOut) -> TimeoutError {
@@ -529,8 +563,11 @@ impl Exchange<'_> {
         );
         let sent = self.progress.content_sent;
         let is_silent = self.waiting.wait() == Wait::Head && sent > 0;
+        let is_long = !is_deadline || self.waiting.is_the_servers(now);
+        let is_crowded = is_long && self.is_unanswered() && self.place.others_were_answered();
         TimeoutError {
-            is_the_servers: !is_deadline || self.waiting.is_the_servers(now),
+            is_the_servers: is_long && !is_crowded,
+            is_crowded,
             silence: is_silent.then(|| Silent {
                 sent,
                 time: self.waiting.quiet_for(now),
@@ -569,6 +606,11 @@ impl Exchange<'_> {
         }
         .into()
     }
+}
+
+/// Long before the timeout.
+pub(super) fn grace(timeout: Duration) -> Duration {
+    (timeout / 4).clamp(Duration::from_millis(1), GRACE)
 }
 
 fn closed() -> io::Error {

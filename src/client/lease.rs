@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Client;
 use super::call::Call;
+use super::exchange::grace;
 use super::outcome::{Answer, timeout_error};
 use super::stats::count;
 use crate::error::{ConnectError, Error, Phase, TimeLimit, TimeoutError};
@@ -23,7 +24,7 @@ use crate::net::stream::Readiness;
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) connection: Connection,
-    permit: Permit,
+    pub(crate) permit: Permit,
     /// Another exchange had it before.
     pub(crate) is_reused: bool,
 }
@@ -61,12 +62,19 @@ impl Lease {
                 Some(reason) => connection.close(reason),
             }
         }
-        let connection = connect(client, &call.deadline)?;
-        Ok(Self {
-            connection,
-            permit,
-            is_reused: false,
-        })
+        match connect(client, &call.deadline, &permit) {
+            Ok(connection) => Ok(Self {
+                connection,
+                permit,
+                is_reused: false,
+            }),
+            Err(error) => {
+                if is_crowded(&error) {
+                    permit.had_no_room(shared.clock.now());
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -89,6 +97,13 @@ impl Lease {
 }
 
 impl Lease {
+    /// The exchange failed: closes the connection.
+    pub(crate) fn abandon(self, client: &Client, error: &Error) {
+        if is_crowded(error) {
+            self.had_no_room(client.shared.clock.now());
+        }
+    }
+
     /// The server has no room for it; see [`Permit::had_no_room`].
     fn had_no_room(self, now: Instant) -> bool {
         self.connection.close(CloseReason::ServerFull);
@@ -116,20 +131,49 @@ fn why_not(
     }
 }
 
-fn connect(client: &Client, deadline: &Deadline) -> Result<Connection, Error> {
+/// The server answered on other connections and never on this one.
+fn is_crowded(error: &Error) -> bool {
+    matches!(error, Error::Timeout(error) if error.is_crowded)
+}
+
+/// Connects. With TLS, a server that has no thread for a connection does not answer the handshake: if
+/// that takes long, another connection makes room, and there is a second attempt.
+fn connect(client: &Client, deadline: &Deadline, place: &Permit) -> Result<Connection, Error> {
+    let timeout = client.shared.timeouts.connect;
+    let began = Instant::now();
+    if !place.is_alone() {
+        match connect_within(client, deadline, place, grace(timeout)) {
+            Err(Error::Timeout(_)) => place.wants_room(),
+            outcome => return outcome,
+        }
+    }
+    let left = timeout.saturating_sub(began.elapsed());
+    connect_within(client, deadline, place, left)
+}
+
+fn connect_within(
+    client: &Client,
+    deadline: &Deadline,
+    place: &Permit,
+    timeout: Duration,
+) -> Result<Connection, Error> {
     let shared = &client.shared;
     let timed_out = || {
         let after = shared.timeouts.connect;
         let limit = TimeLimit::ConnectTimeout;
         let deadline = deadline.ran_out();
-        let ran_out = deadline.unwrap_or(RanOut { limit, after });
+        let is_crowded = deadline.is_none() && place.others_were_answered();
         TimeoutError {
-            is_the_servers: deadline.is_none(),
-            ..timeout_error(client.name(), Phase::Connect, ran_out)
+            is_the_servers: deadline.is_none() && !is_crowded,
+            is_crowded,
+            ..timeout_error(
+                client.name(),
+                Phase::Connect,
+                deadline.unwrap_or(RanOut { limit, after }),
+            )
         }
     };
-    let timeout = deadline.cap(shared.timeouts.connect);
-    let timeout = timeout.ok_or_else(timed_out)?;
+    let timeout = deadline.cap(timeout).ok_or_else(timed_out)?;
     match shared.connector.connect(&shared.uri, timeout) {
         Ok(stream) => {
             count(&shared.counters.opened);

@@ -423,10 +423,18 @@ impl Client {
             service: self.name(),
             is_reused: lease.is_reused,
             connection: &mut lease.connection,
+            place: &lease.permit,
             progress: Progress::start(preview.is_some()),
             waiting,
+            rooms_wanted: 0,
         };
-        let answer = exchange.run(out, first, body)?;
+        let answer = match exchange.run(out, first, body) {
+            Ok(answer) => answer,
+            Err(failure) => {
+                lease.abandon(self, &failure.error);
+                return Err(failure);
+            }
+        };
         self.note_engine(&answer.response);
         Ok(Reply { answer, lease })
     }

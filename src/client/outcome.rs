@@ -96,6 +96,7 @@ pub(crate) fn timeout_error(service: &str, phase: Phase, ran_out: RanOut) -> Tim
         after: ran_out.after,
         is_the_servers: false,
         silence: None,
+        is_crowded: false,
         source: None,
     }
 }

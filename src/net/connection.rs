@@ -162,6 +162,8 @@ pub(crate) enum CloseReason {
     IdleTimeout,
     /// There are enough idle ones, or more than the service wants.
     NoRoom,
+    /// Another connection has never been answered, and the server may have no thread for it.
+    MadeRoom,
     /// The server turned it away because there are too many.
     ServerFull,
     /// It was idle when the last clone of its scanner was dropped.
@@ -169,7 +171,7 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Failed,
         Self::RequestUnfinished,
         Self::EarlyAnswer,
@@ -184,6 +186,7 @@ impl CloseReason {
         Self::IdleClosed,
         Self::IdleTimeout,
         Self::NoRoom,
+        Self::MadeRoom,
         Self::ServerFull,
         Self::PoolDropped,
     ];
@@ -207,6 +210,7 @@ impl CloseReason {
             Self::IdleClosed => "the peer closed it while it was idle",
             Self::IdleTimeout => "it was idle for too long",
             Self::NoRoom => "there are enough idle connections",
+            Self::MadeRoom => "another connection waits for the server to take it",
             Self::ServerFull => "the server has too many connections",
             Self::PoolDropped => "nobody will use it any more",
         }

@@ -25,6 +25,10 @@ impl Timeouts {
     pub(crate) fn wait(&self) -> Duration {
         self.wait.unwrap_or(self.connect)
     }
+
+    pub(crate) fn response(&self) -> Duration {
+        self.response.unwrap_or(self.read)
+    }
 }
 
 /// A limit that ran out, and how long it was.

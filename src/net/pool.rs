@@ -4,6 +4,7 @@
 //! [`Permit`] connects, probes and closes on their own time, and gives the place back by dropping it,
 //! also when they panic. Waiting callers are served in the order they came.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,12 @@ struct State {
     found_limit: Option<FoundLimit>,
     /// How many callers were given a place so far.
     acquired: u64,
+    /// How many responses have begun so far.
+    responses: u64,
+    /// Callers that have waited for long on a connection that has never answered.
+    starving: usize,
+    /// Connections that are to be closed for them, as soon as they are idle.
+    rooms_wanted: usize,
 }
 
 /// A limit that the server did not announce but showed: it grows again by one for each second of
@@ -120,6 +127,7 @@ impl Pool {
                 let mut permit = Permit::new(self);
                 permit.began_with = state.in_use();
                 permit.acquired = state.acquired;
+                permit.responses_before = state.responses;
                 state.leave(ticket);
                 drop(state);
                 return Some((permit, idle));
@@ -217,6 +225,9 @@ pub(crate) struct Permit {
     began_with: usize,
     /// Which one it is, of all that were given out.
     acquired: u64,
+    /// How many responses had begun then.
+    responses_before: u64,
+    is_starving: Cell<bool>,
     is_given_back: bool,
 }
 
@@ -226,6 +237,8 @@ impl Permit {
             pool: Arc::clone(pool),
             began_with: 0,
             acquired: 0,
+            responses_before: 0,
+            is_starving: Cell::new(false),
             is_given_back: false,
         }
     }
@@ -240,6 +253,11 @@ impl Permit {
         if limits.max_idle == 0 || is_surplus {
             drop(state);
             return connection.close(CloseReason::NoRoom);
+        }
+        if state.rooms_wanted > 0 {
+            state.rooms_wanted -= 1;
+            drop(state);
+            return connection.close(CloseReason::MadeRoom);
         }
         let is_live =
             |idle: &Idle| now.saturating_duration_since(idle.since) <= limits.idle_timeout;
@@ -278,6 +296,49 @@ impl Permit {
         }
     }
 
+    /// Whether there is no other connection.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.pool.lock().open == 1
+    }
+
+    /// A response has begun on this connection.
+    pub(crate) fn is_answered(&self) {
+        let mut state = self.pool.lock();
+        state.responses += 1;
+        self.end_starving(&mut state);
+    }
+
+    /// Whether the server has answered others since this was given out.
+    pub(crate) fn others_were_answered(&self) -> bool {
+        self.pool.lock().responses != self.responses_before
+    }
+
+    /// The caller has waited for long on a connection that has never answered. There are servers that
+    /// give each connection a thread, idle ones too, while the kernel accepts more: so the connection that
+    /// has been idle for longest is closed, or the next one that would be put aside.
+    pub(crate) fn wants_room(&self) {
+        let mut state = self.pool.lock();
+        if !self.is_starving.replace(true) {
+            state.starving += 1;
+        }
+        if state.idle.is_empty() {
+            state.rooms_wanted = (state.rooms_wanted + 1).min(state.starving);
+            return;
+        }
+        let closed = self.pool.places(state.idle.drain(..1));
+        drop(state);
+        for (idle, _place) in closed {
+            idle.connection.close(CloseReason::MadeRoom);
+        }
+    }
+
+    fn end_starving(&self, state: &mut State) {
+        if self.is_starving.replace(false) {
+            state.starving -= 1;
+            state.rooms_wanted = state.rooms_wanted.min(state.starving);
+        }
+    }
+
     /// Gives the place back of a connection that the server had no room for, and that is closed. If
     /// other callers had connections meanwhile, the limit becomes one less than that, and idle
     /// connections make room. Returns whether there can be room for this caller later: not if it was
@@ -305,12 +366,15 @@ impl Permit {
 /// Gives the place back.
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.is_given_back {
+        if self.is_given_back && !self.is_starving.get() {
             return;
         }
         let mut state = self.pool.lock();
-        state.open -= 1;
-        state.wake_first();
+        self.end_starving(&mut state);
+        if !self.is_given_back {
+            state.open -= 1;
+            state.wake_first();
+        }
     }
 }
 

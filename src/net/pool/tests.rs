@@ -33,7 +33,7 @@ fn unlimited() -> Arc<Pool> {
     Pool::new(PoolLimits {
         max_idle: 9,
         max_connections: None,
-        idle_timeout: Duration::ZERO,
+        idle_timeout: Duration::MAX,
     })
 }
 
@@ -98,4 +98,100 @@ fn limit_grows_by_one_for_each_second_of_success() {
     // A long time without a scan is no success.
     permits[0].succeeded(now + 100 * GROWTH);
     assert_eq!(pool.limit(&pool.lock()), 6);
+}
+
+/// A stream on which nothing happens.
+struct Silent;
+
+impl std::io::Read for Silent {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl std::io::Write for Silent {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl crate::Stream for Silent {
+    fn set_read_timeout(&mut self, _: Duration) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn set_write_timeout(&mut self, _: Duration) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn readiness(&mut self) -> std::io::Result<crate::Readiness> {
+        Ok(crate::Readiness::Idle)
+    }
+}
+
+/// Remembers why connections were closed.
+#[derive(Debug, Default)]
+struct Closed(Mutex<Vec<CloseReason>>);
+
+impl crate::net::connection::Ledger for Closed {
+    fn moved(&self, _: u64, _: u64) {}
+    fn closed(&self, reason: CloseReason) {
+        self.0.lock().unwrap().push(reason);
+    }
+}
+
+impl Closed {
+    fn take(&self) -> Vec<CloseReason> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn check_in(permit: Permit, closed: &Arc<Closed>) {
+    let ledger: Arc<Closed> = Arc::clone(closed);
+    permit.check_in(Connection::new(Box::new(Silent), ledger), Instant::now());
+}
+
+#[test]
+fn starving_connection_is_given_one_place_at_a_time() {
+    let pool = unlimited();
+    let closed = Arc::new(Closed::default());
+    let mut permits = take(&pool, 6);
+    let starving = permits.pop().unwrap();
+    check_in(permits.pop().unwrap(), &closed);
+    check_in(permits.pop().unwrap(), &closed);
+    starving.wants_room();
+    assert_eq!(
+        (closed.take(), pool.idle()),
+        (vec![CloseReason::MadeRoom], 1)
+    );
+    starving.wants_room();
+    starving.wants_room();
+    starving.wants_room();
+    assert_eq!((closed.take().len(), pool.idle()), (1, 0));
+    // The others are in use: one of them is closed instead of being put aside.
+    check_in(permits.pop().unwrap(), &closed);
+    check_in(permits.pop().unwrap(), &closed);
+    assert_eq!(
+        (closed.take(), pool.idle()),
+        (vec![CloseReason::MadeRoom], 1)
+    );
+}
+
+#[test]
+fn connection_that_is_answered_wants_no_room() {
+    let pool = unlimited();
+    let closed = Arc::new(Closed::default());
+    let mut permits = take(&pool, 4);
+    let (answered, lost) = (permits.pop().unwrap(), permits.pop().unwrap());
+    answered.wants_room();
+    lost.wants_room();
+    assert!(!lost.others_were_answered());
+    answered.is_answered();
+    assert!(lost.others_were_answered());
+    drop(lost);
+    for permit in permits {
+        check_in(permit, &closed);
+    }
+    assert_eq!((closed.take(), pool.idle()), (vec![], 2));
 }
