@@ -147,6 +147,16 @@ fn refusing_page_counts_where_the_icap_head_is_refused() {
 }
 
 #[test]
+fn report_of_a_broken_refusal_has_its_status() {
+    let script = Script::new().read_request().send("ICAP/1.0 403 No\r\nX: ");
+    let server = Server::scripted([script.close()]).unwrap();
+    let scanner = respmod(&server).build().unwrap();
+    let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+    assert_eq!(report.status(), Some(403));
+    assert_eq!(report.verdict().to_string(), "blocked: No");
+}
+
+#[test]
 fn refusals_that_break_off_suspend_nobody() {
     let whole = page("200 OK", "", "403 VirusFound");
     let cut = Script::new()

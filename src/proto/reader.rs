@@ -67,6 +67,15 @@ pub(crate) struct Fragments {
     pub(crate) trailers: Vec<u8>,
 }
 
+impl Remains {
+    /// The status of the final response, once its status line was there.
+    pub(crate) fn status(&self) -> Option<u16> {
+        let whole = self.response.as_ref().map(Response::status);
+        let line = || status::legible_icap(&self.fragments.icap_head);
+        whole.or_else(|| Some(line()?.code))
+    }
+}
+
 #[derive(Debug)]
 enum State {
     IcapHead {
@@ -247,7 +256,7 @@ impl ResponseReader {
         });
         let headers = response.headers();
         let list = encapsulated(headers, self.method, code);
-        let unfit = list.and_then(|list| fits(list, code)).err();
+        let unfit = list.and_then(|list| fits(list, self.method, code)).err();
         let fault = framing_fault(headers, code).or(unfit);
         if fault.is_some() {
             let field = headers.get("Encapsulated");
@@ -274,7 +283,8 @@ impl ResponseReader {
         }
         let headers = head.headers();
         framing_fault(headers, head.code).map_or(Ok(()), Err)?;
-        encapsulated(headers, self.method, head.code).and_then(|list| fits(list, head.code))?;
+        let list = encapsulated(headers, self.method, head.code)?;
+        fits(list, self.method, head.code)?;
         self.state = State::start();
         let code = head.code;
         self.interim.push(head);
@@ -402,7 +412,7 @@ fn encapsulated(
     let mut fields = headers.get_all("Encapsulated");
     match (fields.next(), fields.next()) {
         (Some(_), Some(_)) => Err(Violation::DuplicateEncapsulated),
-        (Some(field), None) => Encapsulated::parse_answer(&field.value(), method),
+        (Some(field), None) => Encapsulated::parse(&field.value()),
         // The answer to OPTIONS says what a service can do in its head, and seldom has a body.
         (None, _) if method != Method::Options && matches!(code, 200 | 201 | 206) => {
             Err(Violation::MissingEncapsulated)
@@ -411,9 +421,10 @@ fn encapsulated(
     }
 }
 
-/// Whether a response with this status may have these parts.
-fn fits(list: Encapsulated, code: u16) -> Result<(), Violation> {
+/// Whether a response to this method with this status may have these parts.
+fn fits(list: Encapsulated, method: Method, code: u16) -> Result<(), Violation> {
     match code {
+        _ if !list.fits(method) => Err(Violation::BadEncapsulated),
         204 if list != Encapsulated::NOTHING => Err(Violation::BodyOn204),
         100..=199 if list != Encapsulated::NOTHING => Err(Violation::BodyOn100),
         // It has no chunk that could carry the offset.

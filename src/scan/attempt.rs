@@ -270,7 +270,8 @@ impl<'c> Scan<'c> {
         let said = Said::by_remains(response, &remains.fragments);
         if let Some(evidence) = said.evidence {
             let verdict = from_evidence(evidence);
-            return Ok(done(Report::new(verdict, response, content_sent, service)));
+            let report = Report::new(verdict, response, content_sent, service);
+            return Ok(done(report.with_status(remains.status())));
         }
         let limit = self.content.exceeded_limit().ok_or(error)?;
         Ok(done(Report::too_large(limit, content_sent, service)))

@@ -30,7 +30,7 @@ impl Report {
         self.istag.as_deref()
     }
 
-    /// The ICAP status of the answer; `None` if nothing was asked.
+    /// The ICAP status of the response; `None` if nothing was asked, or if it broke off before that.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
@@ -76,6 +76,12 @@ impl Report {
             service: service.to_owned(),
             advice: None,
         }
+    }
+
+    /// Of a response of which there is no whole head.
+    pub(super) fn with_status(mut self, status: Option<u16>) -> Self {
+        self.status = status;
+        self
     }
 
     pub(super) fn with_advice(mut self, advice: Option<&'static str>) -> Self {

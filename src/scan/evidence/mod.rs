@@ -136,8 +136,8 @@ impl<'r> Legible<'r> {
         }
     }
 
-    /// What hindered the scan explains why the service itself refuses, unless its words tell of a threat.
-    /// Another's words that refuse are worse.
+    /// What hindered the scan explains why the service itself refuses, unless its words tell of a threat or
+    /// name a policy. Another's words that refuse are worse.
     fn refusal_or_hindrance(
         &self,
         own: Refusal,
@@ -151,7 +151,7 @@ impl<'r> Legible<'r> {
             if let Some(found) = own.found() {
                 return Some(Evidence::Infected(Threats(vec![unnamed(Some(found))])));
             }
-            let words = own.words_of_threat().or(others.words());
+            let words = own.unexplained_words().or(others.words());
             return Some(words.map_or(Evidence::Hindered(hindrance, what), blocked));
         }
         let reason = |line: StatusLine<'_>| match line.code {

@@ -9,6 +9,8 @@ use super::words::{is_finding, is_found, refuses, says, tells_of_threat};
 pub(super) struct Refusal {
     is_refused: bool,
     tells_of_threat: bool,
+    /// The code that refuses.
+    code: Option<String>,
     /// The words that say that a threat was found.
     found: Option<String>,
     reason: Option<String>,
@@ -36,21 +38,23 @@ impl Refusal {
         place.get_or_insert(text);
     }
 
-    /// A word that refuses was said elsewhere.
-    pub(super) fn refuse(&mut self, word: String) {
+    /// A code refuses.
+    pub(super) fn refuse(&mut self, code: String) {
         self.is_refused = true;
-        self.info.get_or_insert(word);
+        self.code.get_or_insert(code);
     }
 
     /// The most telling words, if there was a refusal.
     pub(super) fn words(self) -> Option<String> {
-        let words = self.reason.or(self.description).or(self.info);
+        let words = self.reason.or(self.description);
+        let words = words.or(self.info).or(self.code);
         self.is_refused.then(|| words.unwrap_or_default())
     }
 
-    /// The same, if they tell of a threat: a service that does has looked.
-    pub(super) fn words_of_threat(self) -> Option<String> {
-        if self.tells_of_threat {
+    /// The same, unless what hindered the scan can be why: not if they tell of a threat, because a service
+    /// that does has looked, and not if a code names a policy.
+    pub(super) fn unexplained_words(self) -> Option<String> {
+        if self.tells_of_threat || self.code.is_some() {
             self.words()
         } else {
             None
@@ -134,6 +138,10 @@ mod tests {
             let fields = format!("X-Error-Code: {code}\r\n");
             assert!(is_blocked(&fields), "{code}");
         }
+        let locked = "X-Infection-Found: Type=2; Threat=Locked\r\n";
+        assert!(is_blocked(&format!(
+            "{locked}X-Error-Code: file_type_blocked\r\n"
+        )));
         for code in ["antivirus_license_expired", "server_unavailable"] {
             let said = said(&format!("X-Error-Code: {code}\r\n"));
             let failure = ServiceFailure {

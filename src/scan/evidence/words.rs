@@ -71,8 +71,10 @@ const DENIALS: &[&str] = &["0", "never", "no", "none", "not", "nothing", "withou
 /// Words for what is denied, between the denial and the finding.
 const DENIED: &[&str] = &[
     "any",
+    "anything",
     "are",
     "been",
+    "code",
     "content",
     "file",
     "files",
@@ -84,42 +86,60 @@ const DENIED: &[&str] = &[
     "is",
     "item",
     "items",
+    "known",
     "malicious",
     "malware",
+    "malwares",
     "object",
     "objects",
     "or",
+    "problem",
+    "problems",
+    "program",
+    "programs",
     "risk",
     "risks",
+    "software",
+    "spyware",
     "suspicious",
     "threat",
     "threats",
+    "trojan",
+    "trojans",
     "virus",
     "viruses",
     "was",
     "were",
+    "worm",
+    "worms",
 ];
 
 /// What else a denial may say. A word that is in no list may be the name of a threat.
-const BESIDE_DENIAL: &[&str] = &["all", "at", "in", "the", "this"];
+const BESIDE_DENIAL: &[&str] = &["all", "at", "by", "in", "scan", "scanner", "the", "this"];
 
 /// Whether a value, which is in no list with commas, says that nothing was found: one of [`SENTINELS`], or a
 /// sentence such as `No infected files were found.` and not a word more.
 pub(super) fn is_denial(value: &[u8]) -> bool {
+    let value = value.strip_suffix(b".").unwrap_or(value);
     let is_sentinel = |sentinel: &&str| value.eq_ignore_ascii_case(sentinel.as_bytes());
     SENTINELS.iter().any(is_sentinel) || is_sentence_of_denial(value)
 }
 
+/// `No malware was found`, `Malware was not found`, `No virus`, `The file is clean`: each finding is denied, and
+/// where there is none, each threat.
 fn is_sentence_of_denial(value: &[u8]) -> bool {
-    let value = value.strip_suffix(b".").unwrap_or(value);
     let text = String::from_utf8_lossy(value).to_ascii_lowercase();
     let lists = [DENIALS, DENIED, FINDINGS, BESIDE_DENIAL, &["clean"]];
     let is_known = |word: &str| lists.iter().any(|list| list.contains(&word));
-    let is_telling = |word: &str| is_finding(word) || is_threat(word);
-    let mut words = text.split_ascii_whitespace();
-    text.split_ascii_whitespace().all(is_known)
-        && !says(value, is_telling)
-        && (words.any(is_telling) || says(value, |word| word == "clean"))
+    let has = |is: fn(&str) -> bool| text.split_ascii_whitespace().any(is);
+    if !text.split_ascii_whitespace().all(is_known) || says(value, is_finding) {
+        return false;
+    }
+    let is_clean = |word: &str| word == "clean";
+    if has(is_finding) {
+        return !any_word(value, |word, is_denied| is_denied && is_clean(word));
+    }
+    !tells_of_threat(value) && (has(is_threat) || says(value, is_clean))
 }
 
 /// Whether words are about a threat, and do not say that there is none.
@@ -269,45 +289,86 @@ fn without_found(name: &str) -> &str {
 /// names of viruses have words such as "crypt" and "error" in them too; and the service must not have said
 /// that it means a virus.
 const SENTENCES: &[(&str, Hindrance)] = &[
+    ("check error", Hindrance::Unscannable),
+    ("corrupt archive", Hindrance::Unscannable),
+    ("corrupt file", Hindrance::Unscannable),
+    ("corrupted archive", Hindrance::Unscannable),
+    ("corrupted file", Hindrance::Unscannable),
+    ("damaged archive", Hindrance::Unscannable),
+    ("damaged file", Hindrance::Unscannable),
+    ("decode error", Hindrance::Unscannable),
+    ("decompression error", Hindrance::Unscannable),
     ("encrypted archive", Hindrance::Unscannable),
     ("encrypted container", Hindrance::Unscannable),
     ("encrypted document", Hindrance::Unscannable),
     ("encrypted file", Hindrance::Unscannable),
+    ("extraction error", Hindrance::Unscannable),
     ("password protected", Hindrance::Unscannable),
     ("password-protected", Hindrance::Unscannable),
-    ("check error", Hindrance::Unscannable),
     ("read error", Hindrance::Unscannable),
+    ("scan aborted", Hindrance::Unscannable),
     ("scan error", Hindrance::Unscannable),
     ("scan failed", Hindrance::Unscannable),
     ("scan failure", Hindrance::Unscannable),
+    ("scanning error", Hindrance::Unscannable),
+    ("scanning failed", Hindrance::Unscannable),
     ("failed to scan", Hindrance::Unscannable),
     ("unable to scan", Hindrance::Unscannable),
+    ("unable to open", Hindrance::Unscannable),
     ("cannot scan", Hindrance::Unscannable),
     ("cannot be scanned", Hindrance::Unscannable),
+    ("cannot open", Hindrance::Unscannable),
     ("could not scan", Hindrance::Unscannable),
     ("could not be scanned", Hindrance::Unscannable),
+    ("could not open", Hindrance::Unscannable),
     ("not scanned", Hindrance::Unscannable),
+    ("unscannable", Hindrance::Unscannable),
+    ("unsupported archive", Hindrance::Unscannable),
+    ("unsupported format", Hindrance::Unscannable),
     ("container size violation", Hindrance::Limit),
-    ("size limit exceeded", Hindrance::Limit),
-    ("scan limit exceeded", Hindrance::Limit),
-    ("archive depth exceeded", Hindrance::Limit),
-    ("exceeded archive depth", Hindrance::Limit),
-    ("exceeded maximum archive depth", Hindrance::Limit),
-    ("maximum archive depth exceeded", Hindrance::Limit),
+    ("exceeded", Hindrance::Limit),
     ("scan incomplete", Hindrance::Limit),
     ("scan timeout", Hindrance::Limit),
+    ("scan timed out", Hindrance::Limit),
+    ("too big", Hindrance::Limit),
+    ("too deep", Hindrance::Limit),
+    ("too large", Hindrance::Limit),
+    ("too many files", Hindrance::Limit),
 ];
 
 /// Words that may stand beside those. Any other may be of a threat, or of a file whose name somebody
 /// chose.
 const BESIDE: &[&str] = &[
     "archive",
+    "compression",
     "container",
     "content",
+    "count",
+    "decompression",
+    "depth",
     "document",
+    "extraction",
     "file",
+    "files",
     "is",
+    "layer",
+    "layers",
+    "level",
+    "levels",
+    "limit",
+    "limits",
+    "max",
+    "maximum",
+    "nesting",
+    "number",
+    "of",
+    "ratio",
+    "recursion",
+    "scan",
+    "size",
     "the",
+    "time",
+    "total",
     "violation",
     "was",
 ];
