@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use icap_client::testing::CLEAN;
 use icap_client::{
@@ -106,7 +106,7 @@ impl Stream for Played {
     }
 }
 
-use Readiness::{Closed, Idle, Readable};
+use Readiness::{Closed, Idle, Partial, Readable};
 
 const STALL: Result<usize, ErrorKind> = Err(ErrorKind::WouldBlock);
 
@@ -316,6 +316,88 @@ const PAGE: &str = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=26\r\n\
 fn what_comes_behind_an_answer_by_itself_is_seen() {
     let played = Played::new([], [Idle, Readable], [Ok(CLEAN), Ok("x")]);
     assert_eq!(played.violation(), Violation::TrailingBytes);
+}
+
+/// What a scan comes to when a 204 is there, and then `reads` as `looks` announce them.
+fn after_204(
+    looks: &[Readiness],
+    reads: &[Result<&'static str, ErrorKind>],
+) -> Result<Verdict, String> {
+    let played = Played::new([], [Idle], [Ok(CLEAN)]);
+    {
+        let mut calls = played.0.lock().unwrap();
+        calls.looks.extend(looks.iter().copied().map(Ok));
+        calls.reads.extend(reads);
+    }
+    match played.scan() {
+        Ok(report) => Ok(report.verdict().clone()),
+        Err(Error::Protocol(error)) => Err(format!("{:?}", error.violation())),
+        Err(error @ Error::Disconnected(_)) => {
+            let source = std::error::Error::source(&error).unwrap();
+            let source = source.downcast_ref::<io::Error>().unwrap();
+            Err(format!("{:?}", source.kind()))
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn part_of_a_record_after_a_204_is_read_to_its_end() {
+    let stall = STALL.map(|_| "");
+    for begun in [Partial, Readable] {
+        for (end, expected) in [
+            (Ok("x"), "TrailingBytes"),
+            (Err(ErrorKind::InvalidData), "InvalidData"),
+            (Err(ErrorKind::ConnectionReset), "TrailingBytes"),
+            (Err(ErrorKind::UnexpectedEof), "TrailingBytes"),
+        ] {
+            let torn = after_204(&[begun, begun, begun], &[stall, stall, end]);
+            assert_eq!(torn, Err(expected.to_owned()));
+        }
+        // It was nothing.
+        let nothing = after_204(&[begun, begun, Idle], &[stall, stall]);
+        assert_eq!(nothing, Ok(Verdict::Clean));
+        let ended = after_204(&[begun, Closed], &[stall]);
+        assert_eq!(ended, Ok(Verdict::Clean));
+    }
+}
+
+#[test]
+fn part_of_a_record_without_an_end_is_not_waited_for_long() {
+    let began = Instant::now();
+    let never = after_204(&[Partial; 10_000], &[]);
+    assert_eq!(never, Err("TrailingBytes".to_owned()));
+    // The read timeout is 10 seconds.
+    assert!(began.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
+fn line_end_after_a_204_counts_the_same_at_every_split() {
+    let trailing = || Err("TrailingBytes".to_owned());
+    for (reads, expected) in [
+        (&["\r\n"][..], Ok(Verdict::Clean)),
+        (&["\r", "\n"], Ok(Verdict::Clean)),
+        (&["\rx"], trailing()),
+        (&["\r", "x"], trailing()),
+        (&["\r\nx"], trailing()),
+        (&["\r", "\n", "x"], trailing()),
+        (&["\r\n", "x"], trailing()),
+        (&["\r", ""], trailing()),
+    ] {
+        let looks = vec![Readable; reads.len()];
+        let reads: Vec<_> = reads.iter().copied().map(Ok).collect();
+        assert_eq!(after_204(&looks, &reads), expected, "{reads:?}");
+    }
+}
+
+#[test]
+fn part_of_a_record_before_the_request_may_be_nothing() {
+    let nothing = Played::new([], [Partial, Idle], [Ok(CLEAN)]);
+    assert!(nothing.scan().is_err(), "it was never seen to be nothing");
+    let nothing = Played::new([Ok(10)], [Partial, Idle], [Ok(CLEAN)]);
+    assert!(nothing.scan().unwrap().verdict().is_clean());
+    let response = Played::new([Ok(10)], [Partial, Partial], [Ok(CLEAN)]);
+    assert_eq!(response.violation(), Violation::Unsolicited);
 }
 
 #[test]

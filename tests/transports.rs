@@ -2,7 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use icap_client::testing::{Server, eicar};
 use icap_client::{Connect, Content, Error, Readiness, Scanner, ServiceUri, Stream, TcpConnector};
@@ -90,48 +92,180 @@ fn one_byte_at_a_time_with_interruptions_gives_the_same_verdicts() {
     );
 }
 
+/// A stream that does the same at each call.
+#[derive(Clone)]
+struct Always {
+    read: fn(&mut [u8]) -> io::Result<usize>,
+    write: fn(&[u8]) -> io::Result<usize>,
+    readiness: fn() -> io::Result<Readiness>,
+    calls: Arc<AtomicUsize>,
+}
+
+/// As a stream should be, if only it would say something.
+fn always() -> Always {
+    Always {
+        read: |_| Err(io::ErrorKind::WouldBlock.into()),
+        write: |bytes| Ok(bytes.len()),
+        readiness: || Ok(Readiness::Idle),
+        calls: Arc::default(),
+    }
+}
+
+impl Read for Always {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.calls.fetch_add(1, Relaxed);
+        (self.read)(buf)
+    }
+}
+
+impl Write for Always {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.calls.fetch_add(1, Relaxed);
+        (self.write)(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Always {
+    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        assert!(!timeout.is_zero());
+        Ok(())
+    }
+
+    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        assert!(!timeout.is_zero());
+        Ok(())
+    }
+
+    fn readiness(&mut self) -> io::Result<Readiness> {
+        (self.readiness)()
+    }
+}
+
+impl Connect for Always {
+    fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Always {
+    fn scan(&self) -> Error {
+        let timeout = Duration::from_millis(50);
+        let scanner = Scanner::builder("icap://av.invalid/s")
+            .negotiate(false)
+            .connector(self.clone())
+            .read_timeout(timeout)
+            .write_timeout(timeout);
+        let scanner = scanner.build().unwrap();
+        scanner.scan(Content::bytes(b"hello")).unwrap_err()
+    }
+}
+
 #[test]
-fn a_stream_that_is_interrupted_for_ever_meets_its_timeout() {
-    struct Interrupted;
-    impl Read for Interrupted {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::Interrupted.into())
+fn stream_that_never_waits_meets_its_timeout_in_few_calls() {
+    for kind in [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock] {
+        let stall: fn(&[u8]) -> io::Result<usize> = match kind {
+            io::ErrorKind::Interrupted => |_| Err(io::ErrorKind::Interrupted.into()),
+            _ => |_| Err(io::ErrorKind::WouldBlock.into()),
+        };
+        let writes = Always {
+            write: stall,
+            ..always()
+        };
+        let reads = Always {
+            read: match kind {
+                io::ErrorKind::Interrupted => |_| Err(io::ErrorKind::Interrupted.into()),
+                _ => |_| Err(io::ErrorKind::WouldBlock.into()),
+            },
+            ..always()
+        };
+        for stream in [writes, reads] {
+            let error = stream.scan();
+            assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+            // One in each of the 50 milliseconds, and some before.
+            let calls = stream.calls.load(Relaxed);
+            assert!(calls < 200, "{calls} calls");
         }
     }
-    impl Write for Interrupted {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::Interrupted.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+}
+
+#[test]
+fn stream_that_claims_more_than_it_was_given_fails() {
+    let more = [
+        Always {
+            read: |buf| Ok(buf.len() + 1),
+            ..always()
+        },
+        Always {
+            read: |_| Ok(usize::MAX),
+            ..always()
+        },
+        Always {
+            write: |bytes| Ok(bytes.len() + 1),
+            ..always()
+        },
+        Always {
+            write: |_| Ok(usize::MAX),
+            ..always()
+        },
+    ];
+    for stream in more {
+        let error = stream.scan();
+        assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
+        let said = std::error::Error::source(&error).unwrap().to_string();
+        assert!(said.contains("claims to have"), "{said}");
     }
-    impl Stream for Interrupted {
-        fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-            assert!(!timeout.is_zero());
-            Ok(())
-        }
-        fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-            assert!(!timeout.is_zero());
-            Ok(())
-        }
-        fn readiness(&mut self) -> io::Result<Readiness> {
-            Ok(Readiness::Idle)
-        }
+}
+
+#[test]
+fn stream_with_odd_results_fails_in_time() {
+    let odd = [
+        Always {
+            write: |_| Ok(0),
+            ..always()
+        },
+        Always {
+            read: |_| Ok(0),
+            ..always()
+        },
+        Always {
+            readiness: || Ok(Readiness::Readable),
+            ..always()
+        },
+        Always {
+            readiness: || Ok(Readiness::Closed),
+            ..always()
+        },
+        Always {
+            readiness: || Ok(Readiness::Partial),
+            ..always()
+        },
+        Always {
+            readiness: || Err(io::ErrorKind::Other.into()),
+            ..always()
+        },
+        Always {
+            readiness: || Err(io::ErrorKind::Interrupted.into()),
+            ..always()
+        },
+        Always {
+            read: |_| Err(io::ErrorKind::InvalidInput.into()),
+            ..always()
+        },
+    ];
+    for (case, stream) in odd.into_iter().enumerate() {
+        let began = Instant::now();
+        let error = stream.scan();
+        let is_its = matches!(
+            error,
+            Error::Disconnected(_) | Error::Timeout(_) | Error::Protocol(_)
+        );
+        assert!(is_its, "{case}: {error:?}");
+        assert!(began.elapsed() < Duration::from_secs(8), "{case}");
     }
-    struct Connector;
-    impl Connect for Connector {
-        fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
-            Ok(Box::new(Interrupted))
-        }
-    }
-    let scanner = Scanner::builder("icap://av.invalid/s").connector(Connector);
-    let scanner = scanner
-        .write_timeout(Duration::from_millis(50))
-        .build()
-        .unwrap();
-    let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
-    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
 }
 
 #[test]

@@ -22,9 +22,10 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::body::{Body, Next, Then};
-use super::outcome::{Answer, Failure, Trailing, protocol_error, timeout_error};
+use super::outcome::{Answer, Failure, protocol_error, timeout_error};
 use super::output::write_all;
 use super::progress::{Progress, Stage};
+use super::trailing::Trailing;
 use super::waiting::{Wait, Waiting};
 use crate::error::{
     ContentError, DisconnectedError, Error, Phase, ProtocolError, Silent, TimeLimit, TimeoutError,
@@ -116,7 +117,7 @@ impl Exchange<'_> {
         body: Body<'_>,
     ) -> Result<Answer, Box<Failure>> {
         let result = self.send(out, first, body).and_then(|()| self.receive());
-        match result.and_then(|()| self.look_behind()) {
+        match result.and_then(|()| self.check_trailing_bytes()) {
             Ok(trailing) => self.finish(trailing),
             Err(error) => Err(self.fail(error)),
         }
@@ -138,6 +139,7 @@ impl Exchange<'_> {
                 }
                 Then::Done => {
                     self.progress.request_written = true;
+                    self.progress.due_at = Some(self.connection.sent());
                     return Ok(());
                 }
             }
@@ -155,6 +157,7 @@ impl Exchange<'_> {
     /// The preview is written: the service asks for the rest, or answers.
     fn await_decision(&mut self) -> Result<Sending, Error> {
         self.progress.stage = Stage::Decision;
+        self.progress.due_at = Some(self.connection.sent());
         self.receive_until(|exchange| exchange.progress.continued || exchange.reader.has_ended())?;
         if self.progress.continued {
             self.progress.stage = Stage::Rest;
@@ -234,14 +237,14 @@ impl Exchange<'_> {
     fn read_what_is_there(&mut self) -> Result<Sending, Error> {
         loop {
             let readiness = match self.connection.readiness() {
-                Ok(Readiness::Idle) => return Ok(Sending::Continues),
+                // What the beginning of a TLS record turns out to be is known when its end is there.
+                Ok(Readiness::Idle | Readiness::Partial) => return Ok(Sending::Continues),
                 Ok(readiness) => readiness,
                 Err(error) => return self.read_why(error),
             };
             if !self.progress.begun {
                 return Err(self.unsolicited(readiness));
             }
-            self.progress.answered_early = true;
             // It is there, so this does not wait, and what was said in time counts when time is up.
             let moved = self.waiting.bytes();
             self.read_once(WRITE_SLICE.0, Phase::Write)?;
@@ -252,9 +255,7 @@ impl Exchange<'_> {
                 return Err(self.timed_out(Phase::Write, ran_out).into());
             }
             if self.waiting.bytes() == moved {
-                // The beginning of a TLS record, in which nothing can be read yet. What it will turn out
-                // to be, it came now.
-                self.progress.final_early = true;
+                // Nothing could be read after all; the connection remembers when it came.
                 return Ok(Sending::Continues);
             }
         }
@@ -265,10 +266,8 @@ impl Exchange<'_> {
         if readiness != Readiness::Readable {
             return self.disconnected(Phase::Write, closed());
         }
-        // Only for the error's sake: it shows who is there.
-        if let Some(timeout) = self.deadline.cap(self.timeouts.read) {
-            let _ = self.connection.read(timeout);
-        }
+        // Only for the error's sake: it shows who is there. How that ends does not matter.
+        let _ = self.connection.read(WRITE_SLICE.0);
         self.violation(Violation::Unsolicited)
     }
 
@@ -326,6 +325,10 @@ impl Exchange<'_> {
                     self.place.is_answered();
                 }
                 self.waiting.moved(len, Instant::now());
+                if self.connection.arrived() <= self.progress.start {
+                    // Its record began before the request did.
+                    return Err(self.violation(Violation::Unsolicited));
+                }
                 self.feed()
             }
             Err(error) if is_stall(&error) => Ok(()),
@@ -335,6 +338,8 @@ impl Exchange<'_> {
 
     /// Feeds what was read to the answer, up to the answer's end.
     fn feed(&mut self) -> Result<(), Error> {
+        let arrived = self.connection.arrived();
+        self.progress.answered_early |= self.progress.is_early(arrived);
         // What the service says behind what the caller could not take still counts.
         let mut written = Ok(());
         let (deadline, service) = (self.deadline, self.service);
@@ -369,7 +374,8 @@ impl Exchange<'_> {
                     self.waiting.begin(Wait::Body, Instant::now());
                 }
                 self.progress.final_early |=
-                    !self.progress.is_due() && self.reader.has_begun_final();
+                    self.progress.is_early(arrived) && self.reader.has_begun_final();
+                self.progress.answered_early |= self.progress.final_early;
                 return written;
             }
         }
@@ -384,7 +390,7 @@ impl Exchange<'_> {
             matches!(response.status(), 200..=299)
                 && matches!(response.http_status(), None | Some(100..=299 | 304))
         };
-        let is_early = self.progress.final_early || !self.progress.is_due();
+        let is_early = self.progress.final_early || self.arrived_early();
         let is_passed_on = self.pass_on != PassOn::Nothing;
         if is_passed_on && self.is_reused && is_early && response.is_some_and(is_content) {
             return Err(self.violation(Violation::EarlyAnswer));
@@ -403,50 +409,67 @@ impl Exchange<'_> {
             return Ok(());
         }
         // Held until the preview is out, unless it may be meant for the request before.
-        let is_early = self.progress.stage == Stage::Preview || self.progress.final_early;
+        let is_early = self.progress.final_early || self.arrived_early();
         if self.is_reused && is_early {
             return Err(self.violation(Violation::EarlyAnswer));
         }
         // What came before this was no final answer.
         self.progress.final_early = false;
+        self.progress.due_at = None;
         self.progress.continued = true;
         Ok(())
     }
 
-    /// What is behind a complete answer to a complete request? Nothing may be: it would be taken for
-    /// the next answer. A lone line end is odd, but RFC 9112 §9.2 knows it from robust clients.
-    fn look_behind(&mut self) -> Result<Option<Trailing>, Error> {
+    /// What was read last began to arrive before a final response was due.
+    fn arrived_early(&self) -> bool {
+        self.progress.is_early(self.connection.arrived())
+    }
+
+    /// Nothing may come after a complete response to a complete request; see [`Trailing`].
+    fn check_trailing_bytes(&mut self) -> Result<Trailing, Error> {
         // On a connection that was used before, what came before the last byte of this request was
         // written may be the late response to the previous request.
         if self.is_reused && self.progress.final_early && self.is_204() {
             return Err(self.violation(Violation::EarlyAnswer));
         }
         if !self.progress.request_written {
-            return Ok(None);
+            return Ok(Trailing::Nothing);
         }
-        match self.connection.readiness() {
-            // A failure is the connection's and not the answer's, which is complete.
-            Ok(Readiness::Readable) => {
-                if let Some(timeout) = self.deadline.cap(self.timeouts.read) {
-                    let _ = self.connection.read(timeout);
-                }
+        if self.may_be_followed() {
+            return Ok(match self.connection.unread() {
+                b"" => Trailing::Nothing,
+                _ => Trailing::Bytes,
+            });
+        }
+        match Trailing::read(self.connection, &self.deadline) {
+            Trailing::Unfinished => Err(self.violation(Violation::TrailingBytes)),
+            Trailing::Failed(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(self.disconnected(Phase::Read, error))
             }
             // A reset proves that the server threw away what it had not read of the content.
-            Err(_) if self.is_204() => return Err(self.violation(Violation::IncompleteUpload)),
-            Ok(Readiness::Closed) if self.is_204() && self.progress.answered_early => {
-                return Err(self.violation(Violation::IncompleteUpload));
+            Trailing::Failed(_) if self.is_204() => {
+                Err(self.violation(Violation::IncompleteUpload))
             }
-            _ => {}
+            Trailing::Closed if self.is_204() && self.progress.answered_early => {
+                Err(self.violation(Violation::IncompleteUpload))
+            }
+            trailing => Ok(trailing),
         }
-        Ok(match self.connection.unread() {
-            b"" => None,
-            b"\r" | b"\r\n" => Some(Trailing::LineEnd),
-            bytes => Some(Trailing::Bytes(glimpse(bytes))),
-        })
     }
 
-    fn finish(mut self, trailing: Option<Trailing>) -> Result<Answer, Box<Failure>> {
-        let close_reason = self.close_reason(trailing.as_ref());
+    /// A server that answers 206 without reading all of the request takes its rest for the next one, and
+    /// answers that as well (c-icap does). On a new connection the first response is the one to this
+    /// request; on another the two may be those to two requests.
+    fn may_be_followed(&self) -> bool {
+        self.status() == Some(206) && !self.is_reused
+    }
+
+    fn finish(mut self, trailing: Trailing) -> Result<Answer, Box<Failure>> {
+        let close_reason = self.close_reason(&trailing);
+        let shown = match trailing {
+            Trailing::Bytes if !self.may_be_followed() => Some(glimpse(self.connection.unread())),
+            _ => None,
+        };
         let Progress {
             request_written,
             stage,
@@ -455,16 +478,6 @@ impl Exchange<'_> {
             ..
         } = self.progress;
         let Remains { response, .. } = self.reader.into_remains();
-        // A server that answers 206 without reading all of the request takes its rest for the next one,
-        // and answers that as well (c-icap does). On a fresh connection the first answer is this one's;
-        // on another the two may be those of two requests.
-        let is_its_own = |response: &Response| response.status() == 206 && !self.is_reused;
-        let shown = match trailing {
-            Some(Trailing::Bytes(shown)) if !response.as_ref().is_some_and(is_its_own) => {
-                Some(shown)
-            }
-            _ => None,
-        };
         match response {
             Some(response) => Ok(Answer {
                 response: response.of_preview_only(stage == Stage::Decision),
@@ -485,7 +498,7 @@ impl Exchange<'_> {
     }
 
     /// The connection is clean again only if none of these applies (rule R3 of the crate).
-    fn close_reason(&mut self, trailing: Option<&Trailing>) -> Option<CloseReason> {
+    fn close_reason(&mut self, trailing: &Trailing) -> Option<CloseReason> {
         let response = self.reader.response()?;
         let asked_for = usize::from(self.progress.stage == Stage::Rest);
         let is_about_preview = matches!(self.progress.stage, Stage::Preview | Stage::Decision);
@@ -495,20 +508,28 @@ impl Exchange<'_> {
             Some(CloseReason::EarlyAnswer)
         } else if response.status() == 206 && !is_about_preview {
             Some(CloseReason::PartialContent)
-        } else if trailing.is_some() {
-            Some(CloseReason::StrayBytes)
+        } else if let Some(reason) = reason_of(trailing) {
+            Some(reason)
         } else if response.asks_to_close() {
             Some(CloseReason::PeerAsked)
         } else if let Some(what) = response.oddity(asked_for) {
             log::warn!("{}: sent {what}", self.service);
             Some(CloseReason::Odd)
+        } else if matches!(trailing, Trailing::Closed) {
+            Some(CloseReason::PeerClosed)
         } else {
-            match self.connection.readiness() {
-                Ok(Readiness::Idle) => None,
-                Ok(Readiness::Readable) => Some(CloseReason::StrayBytes),
-                Ok(Readiness::Closed) => Some(CloseReason::PeerClosed),
-                Err(_) => Some(CloseReason::Failed),
-            }
+            self.state_obstacle()
+        }
+    }
+
+    /// Why the connection cannot be used again, as far as its transport tells.
+    fn state_obstacle(&mut self) -> Option<CloseReason> {
+        match self.connection.readiness() {
+            Ok(Readiness::Idle) if self.connection.is_reusable() => None,
+            Ok(Readiness::Idle) => Some(CloseReason::TransportOver),
+            Ok(Readiness::Readable | Readiness::Partial) => Some(CloseReason::StrayBytes),
+            Ok(Readiness::Closed) => Some(CloseReason::PeerClosed),
+            Err(_) => Some(CloseReason::Failed),
         }
     }
 
@@ -582,7 +603,7 @@ impl Exchange<'_> {
             service: self.service.to_owned(),
             phase,
             paused,
-            is_the_servers: paused.is_none() && !is_shortage(&source),
+            is_the_servers: paused.is_none() && is_the_servers(&source),
             source,
         }
         .into()
@@ -611,6 +632,21 @@ impl Exchange<'_> {
 /// Long before the timeout.
 pub(super) fn grace(timeout: Duration) -> Duration {
     (timeout / 4).clamp(Duration::from_millis(1), GRACE)
+}
+
+/// Why a connection is closed on which this came after a response. That the peer closed it is said only
+/// where nothing else is.
+fn reason_of(trailing: &Trailing) -> Option<CloseReason> {
+    match trailing {
+        Trailing::Nothing | Trailing::Closed => None,
+        Trailing::LineEnd | Trailing::Bytes | Trailing::Unfinished => Some(CloseReason::StrayBytes),
+        Trailing::Failed(_) => Some(CloseReason::Failed),
+    }
+}
+
+/// Not what this machine has run out of, nor what a server may ask for and this client does not do.
+fn is_the_servers(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::Unsupported && !is_shortage(error)
 }
 
 fn closed() -> io::Error {

@@ -125,8 +125,9 @@ fn why_not(
         return Some(CloseReason::IdleTimeout);
     }
     match idle.readiness() {
-        Ok(Readiness::Idle) => None,
-        Ok(Readiness::Readable) => Some(CloseReason::IdleBytes),
+        Ok(Readiness::Idle) if idle.is_reusable() => None,
+        Ok(Readiness::Idle) => Some(CloseReason::TransportOver),
+        Ok(Readiness::Readable | Readiness::Partial) => Some(CloseReason::IdleBytes),
         _ => Some(CloseReason::IdleClosed),
     }
 }

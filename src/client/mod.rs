@@ -14,6 +14,7 @@ mod output;
 mod progress;
 pub(crate) mod reading;
 pub(crate) mod stats;
+mod trailing;
 mod waiting;
 
 use std::fmt;
@@ -422,9 +423,9 @@ impl Client {
             deadline,
             service: self.name(),
             is_reused: lease.is_reused,
+            progress: Progress::start(preview.is_some(), lease.connection.sent()),
             connection: &mut lease.connection,
             place: &lease.permit,
-            progress: Progress::start(preview.is_some()),
             waiting,
             rooms_wanted: 0,
         };

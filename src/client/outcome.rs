@@ -81,12 +81,6 @@ impl Failure {
     }
 }
 
-/// What came behind an answer.
-pub(super) enum Trailing {
-    LineEnd,
-    Bytes(String),
-}
-
 /// Time ran out, and it was not the server that took it.
 pub(crate) fn timeout_error(service: &str, phase: Phase, ran_out: RanOut) -> TimeoutError {
     TimeoutError {

@@ -10,9 +10,14 @@ pub(crate) struct Progress {
     pub(super) stage: Stage,
     /// A `100 Continue` came that asks for what is behind the preview.
     pub(super) continued: bool,
-    /// A byte of an answer came before the request was completely written.
+    /// Bytes that had been written to the connection before this exchange.
+    pub(super) start: u64,
+    /// Bytes that had been written to it when a final response became due: the request was written, or the
+    /// preview was. `None` while one is not due.
+    pub(super) due_at: Option<u64>,
+    /// A byte of a response came before the request was completely written.
     pub(super) answered_early: bool,
-    /// And it was one of the final answer, or may have been.
+    /// And it was one of the final response, or may have been.
     pub(super) final_early: bool,
     pub(super) content_sent: u64,
 }
@@ -31,8 +36,11 @@ pub(super) enum Stage {
 }
 
 impl Progress {
-    pub(crate) fn start(has_preview: bool) -> Self {
+    /// `sent` bytes were written to the connection before.
+    pub(crate) fn start(has_preview: bool, sent: u64) -> Self {
         Self {
+            start: sent,
+            due_at: None,
             begun: false,
             request_written: false,
             stage: if has_preview {
@@ -47,9 +55,9 @@ impl Progress {
         }
     }
 
-    /// Whether a final answer is to be expected: the request is written, or the preview is.
-    pub(super) fn is_due(&self) -> bool {
-        let is_deciding = self.stage == Stage::Decision && !self.continued;
-        self.request_written || is_deciding
+    /// Whether what began to arrive when so many bytes had been written to the connection came before a
+    /// final response was due.
+    pub(super) fn is_early(&self, arrived: u64) -> bool {
+        self.due_at.is_none_or(|due_at| arrived < due_at)
     }
 }

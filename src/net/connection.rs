@@ -3,12 +3,20 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::stream::{Readiness, Stream, is_nothing_yet};
+use super::stream::{Readiness, Stream, is_nothing_yet, is_stall};
 
 /// Bytes that are read at once.
 const INPUT_BUFFER: usize = 64 * 1024;
+
+/// Stalls in a row that may come without waiting. TLS records without data cause some; a stream that
+/// does not wait at all would keep a processor busy until the timeout.
+const PROMPT_STALLS: u32 = 64;
+
+/// How long each stall after those takes at least, and what counts as no wait.
+const STALL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A connected stream and its input buffer.
 pub(crate) struct Connection {
@@ -19,6 +27,15 @@ pub(crate) struct Connection {
     /// As they are set on the stream, to set them only when they change.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// Bytes written so far, over all exchanges.
+    sent: u64,
+    /// How many of them had been written when the bytes of the last read began to arrive.
+    arrived: u64,
+    /// How many had been written when it was first seen that something is there to read, and since when
+    /// the stream never was idle.
+    pending: Option<u64>,
+    /// In a row, without waiting.
+    prompt_stalls: u32,
     ledger: Arc<dyn Ledger>,
     /// Why it is closed, if it is dropped now.
     closing: CloseReason,
@@ -41,6 +58,10 @@ impl Connection {
             unread: 0..0,
             read_timeout: None,
             write_timeout: None,
+            sent: 0,
+            arrived: 0,
+            pending: None,
+            prompt_stalls: 0,
             ledger,
             closing: CloseReason::Failed,
         }
@@ -65,30 +86,81 @@ impl Connection {
         if self.unread.end == self.input.len() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
+        let began = Instant::now();
+        let result = self.read_once(timeout);
+        self.slow_down(&result, began, timeout);
+        let len = result?;
+        self.unread.end += len;
+        self.arrived = self.arrival();
+        self.pending = None;
+        self.ledger.moved(0, len as u64);
+        Ok(len)
+    }
+
+    fn read_once(&mut self, timeout: Duration) -> io::Result<usize> {
         if self.read_timeout != Some(timeout) {
             self.stream.set_read_timeout(timeout)?;
             self.read_timeout = Some(timeout);
         }
-        let len = self.stream.read(&mut self.input[self.unread.end..])?;
-        self.unread.end += len;
-        self.ledger.moved(0, len as u64);
-        Ok(len)
+        let buffer = &mut self.input[self.unread.end..];
+        let len = self.stream.read(buffer)?;
+        checked_count(len, buffer.len(), "read")
+    }
+
+    /// A stream that says exactly when these bytes began to arrive is believed; of another it is known
+    /// since when there was something.
+    fn arrival(&self) -> u64 {
+        let exact = self.stream.written_at_arrival();
+        exact
+            .or(self.pending)
+            .map_or(self.sent, |at| at.min(self.sent))
+    }
+
+    /// Bytes written so far, over all exchanges.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How much of [`sent`](Self::sent) had been written when the bytes of the last read began to
+    /// arrive: over TLS, the first byte of their record.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arrived
     }
 
     /// Writes once; returns how much was taken.
     ///
     /// Not `write_vectored`, which raises SIGPIPE where that signal is at its default.
     pub(crate) fn write(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
+        let began = Instant::now();
+        let result = self.write_once(bytes, timeout);
+        self.slow_down(&result, began, timeout);
+        let len = result?;
+        self.sent += len as u64;
+        self.ledger.moved(len as u64, 0);
+        Ok(len)
+    }
+
+    fn write_once(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
         if self.write_timeout != Some(timeout) {
             self.stream.set_write_timeout(timeout)?;
             self.write_timeout = Some(timeout);
         }
         match self.stream.write(bytes)? {
             0 => Err(io::ErrorKind::WriteZero.into()),
-            len => {
-                self.ledger.moved(len as u64, 0);
-                Ok(len)
-            }
+            len => checked_count(len, bytes.len(), "written"),
+        }
+    }
+
+    /// Pauses where the stream stalls again and again without waiting, as the caller tries again.
+    fn slow_down(&mut self, result: &io::Result<usize>, began: Instant, timeout: Duration) {
+        let is_prompt = began.elapsed() < STALL_PAUSE;
+        match result {
+            Err(error) if is_stall(error) && is_prompt => self.prompt_stalls += 1,
+            _ => self.prompt_stalls = 0,
+        }
+        if self.prompt_stalls > PROMPT_STALLS {
+            self.prompt_stalls = PROMPT_STALLS;
+            thread::sleep(STALL_PAUSE.min(timeout));
         }
     }
 
@@ -109,11 +181,30 @@ impl Connection {
 
     /// What a read would find, without waiting.
     pub(crate) fn readiness(&mut self) -> io::Result<Readiness> {
-        match self.stream.readiness() {
+        let readiness = match self.stream.readiness() {
             Err(error) if is_nothing_yet(&error) => Ok(Readiness::Idle),
             readiness => readiness,
+        };
+        match &readiness {
+            Ok(Readiness::Idle) => self.pending = None,
+            _ => _ = self.pending.get_or_insert(self.sent),
         }
+        readiness
     }
+
+    /// Whether the transport allows another exchange.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.stream.is_reusable()
+    }
+}
+
+/// A stream of somebody else's may claim what it likes.
+fn checked_count(len: usize, most: usize, what: &str) -> io::Result<usize> {
+    if len <= most {
+        return Ok(len);
+    }
+    let what = format!("the stream claims to have {what} {len} bytes, of {most} that it was given");
+    Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
 impl Drop for Connection {
@@ -148,6 +239,8 @@ pub(crate) enum CloseReason {
     PeerAsked,
     /// The peer closed its side behind the answer.
     PeerClosed,
+    /// Its transport allows no other exchange.
+    TransportOver,
     /// Something a well-behaved peer does not send.
     Odd,
     /// What the answer says is contradictory.
@@ -171,7 +264,7 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Failed,
         Self::RequestUnfinished,
         Self::EarlyAnswer,
@@ -179,6 +272,7 @@ impl CloseReason {
         Self::StrayBytes,
         Self::PeerAsked,
         Self::PeerClosed,
+        Self::TransportOver,
         Self::Odd,
         Self::Contradiction,
         Self::NoEngine,
@@ -203,6 +297,7 @@ impl CloseReason {
             Self::StrayBytes => "bytes came behind the answer",
             Self::PeerAsked => "the peer asked to close",
             Self::PeerClosed => "the peer closed it behind the answer",
+            Self::TransportOver => "its transport allows no other exchange",
             Self::Odd => "the peer sent something odd",
             Self::Contradiction => "the answer contradicts itself",
             Self::NoEngine => "the server has no engine",

@@ -14,6 +14,9 @@ pub enum Readiness {
     Idle,
     /// At least one byte.
     Readable,
+    /// A part of something that may turn out to be bytes to read, or nothing: a TLS record whose rest is
+    /// still to come can hold a part of a response or a session ticket. A read waits for the rest.
+    Partial,
     /// The peer has ended its side.
     Closed,
 }
@@ -27,7 +30,12 @@ pub enum Readiness {
 ///   tried again, a write with the same bytes. A write that made *some* progress returns how much; it
 ///   must not lose the count. Bytes count as written when they have left for the peer, not while they
 ///   wait for a flush.
+/// - A read or write that returns more than it was given fails the exchange. One that fails with
+///   [`Interrupted`](io::ErrorKind::Interrupted) or `WouldBlock` again and again, without waiting, is
+///   slowed down and meets the timeout.
 /// - Dropping the stream closes it.
+///
+/// A stream that wraps another one forwards *all* methods, also those with a default.
 pub trait Stream: Read + Write + Send {
     /// Bounds each following read; `timeout` is never zero.
     ///
@@ -51,6 +59,22 @@ pub trait Stream: Read + Write + Send {
     ///
     /// Whatever the transport reports, for example a reset; the exchange then fails.
     fn readiness(&mut self) -> io::Result<Readiness>;
+
+    /// How many bytes had been written to this stream when the first byte of what the last read returned
+    /// came; `None`, the default, if that is not known apart from the time of the read.
+    ///
+    /// A transport that delivers bytes in units (TLS records) says here when the unit began to arrive
+    /// that those bytes were in: a response that began before the content was written is early, also
+    /// where its first record was complete only later. One read must then not return bytes of two units.
+    fn written_at_arrival(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether another request may follow on this stream, as far as the transport itself knows: asked
+    /// once an exchange is over, and before the next one begins. The default is `true`.
+    fn is_reusable(&self) -> bool {
+        true
+    }
 }
 
 /// Makes connections to a service.

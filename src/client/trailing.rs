@@ -1,0 +1,91 @@
+//! What comes after a complete response: nothing should, as it would be taken for the next response.
+//!
+//! The rule, which makes the outcome the same however the bytes are split (rule R7 of the crate): what has
+//! begun to come when the response is complete is read to its end before it is judged. A TLS record that
+//! is there in part may hold a session ticket or a second response, and a CR may begin a line end. What
+//! began and never ends makes the response invalid, as bytes after it do. What begins later is not seen:
+//! the caller has its result then, and the connection is checked before it is used again.
+
+use std::io;
+use std::time::Duration;
+
+use crate::net::connection::Connection;
+use crate::net::deadline::Deadline;
+use crate::net::stream::{Readiness, is_stall};
+
+/// How long the end of what has begun is waited for. A lost TCP segment comes again within this time;
+/// the timeout of a response would be too long, as nobody needs these bytes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What came after a response.
+#[derive(Debug)]
+pub(super) enum Trailing {
+    Nothing,
+    /// A lone line end is odd, but robust clients accept it (RFC 9112 §9.2).
+    LineEnd,
+    /// Other bytes, which are unread.
+    Bytes,
+    /// The beginning of something whose end did not come.
+    Unfinished,
+    /// The peer ended its side.
+    Closed,
+    Failed(io::Error),
+}
+
+impl Trailing {
+    /// Reads what there is.
+    pub(super) fn read(connection: &mut Connection, deadline: &Deadline) -> Self {
+        let patience = deadline.cap(PATIENCE).unwrap_or_default();
+        let deadline = Deadline::start(Some(patience));
+        loop {
+            let has_begun = match connection.unread() {
+                b"" | b"\r\n" => false,
+                b"\r" => true,
+                _ => return Self::Bytes,
+            };
+            let is_empty = connection.unread().is_empty();
+            match connection.readiness() {
+                Ok(Readiness::Idle) if is_empty => return Self::Nothing,
+                Ok(Readiness::Idle) if !has_begun => return Self::LineEnd,
+                Ok(Readiness::Closed) if has_begun => return Self::Unfinished,
+                Ok(Readiness::Closed) => return Self::Closed,
+                Ok(_) => {}
+                Err(error) => return Self::failed(error, false),
+            }
+            let Some(left) = deadline.left() else {
+                return Self::Unfinished;
+            };
+            match connection.read(left) {
+                Ok(0) if has_begun => return Self::Unfinished,
+                Ok(0) => return Self::Closed,
+                Ok(_) => {}
+                Err(error) if is_stall(&error) => {}
+                Err(error) if is_end(&error) && !has_begun && is_closed(connection) => {
+                    return Self::Closed;
+                }
+                Err(error) => return Self::failed(error, true),
+            }
+        }
+    }
+
+    /// Something had begun if `is_pending`, or if the stream says that the end came too early.
+    fn failed(error: io::Error, is_pending: bool) -> Self {
+        match error.kind() {
+            // What came was complete, and wrong.
+            io::ErrorKind::InvalidData => Self::Failed(error),
+            // What the transport cannot do says nothing about the response.
+            io::ErrorKind::Unsupported => Self::Closed,
+            _ if is_pending || is_end(&error) => Self::Unfinished,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+}
+
+/// A read that was to find the end of a session ticket may find the end of the stream after that.
+fn is_closed(connection: &mut Connection) -> bool {
+    matches!(connection.readiness(), Ok(Readiness::Closed))
+}
