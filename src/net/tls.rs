@@ -18,6 +18,7 @@
 //! has one connector and connections of its own: none is ever used under another identity.
 
 mod failure;
+mod incoming;
 mod records;
 mod stream;
 

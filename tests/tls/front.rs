@@ -127,6 +127,39 @@ impl Session {
         self.send(&mut tls).unwrap();
     }
 
+    /// The client may say that the handshake is over before the server knows.
+    pub(crate) fn await_handshake(&self) {
+        while self.tls.lock().unwrap().is_handshaking() {
+            thread::yield_now();
+        }
+    }
+
+    /// The records of these bytes, which are to be sent before the session says anything else.
+    pub(crate) fn encrypt(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut tls = self.tls.lock().unwrap();
+        tls.writer().write_all(bytes).unwrap();
+        take_records(&mut tls).unwrap()
+    }
+
+    /// The record of a change of keys, as [`encrypt`](Self::encrypt) has it.
+    pub(crate) fn encrypt_new_keys(&self) -> Vec<u8> {
+        let mut tls = self.tls.lock().unwrap();
+        tls.refresh_traffic_keys().unwrap();
+        take_records(&mut tls).unwrap()
+    }
+
+    /// The record that ends the session, as [`encrypt`](Self::encrypt) has it.
+    pub(crate) fn encrypt_end(&self) -> Vec<u8> {
+        let mut tls = self.tls.lock().unwrap();
+        tls.send_close_notify();
+        take_records(&mut tls).unwrap()
+    }
+
+    /// Ends the server's side of the connection, without a word.
+    pub(crate) fn half_close(&self) {
+        let _ = self.tcp.shutdown(Shutdown::Write);
+    }
+
     /// Changes the server's keys, and asks the client to change its own.
     pub(crate) fn change_keys(&self) {
         let mut tls = self.tls.lock().unwrap();
@@ -193,10 +226,7 @@ impl Session {
     }
 
     fn send(&self, tls: &mut MutexGuard<'_, ServerConnection>) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        while tls.wants_write() {
-            tls.write_tls(&mut bytes)?;
-        }
+        let bytes = take_records(tls)?;
         (&self.tcp).write_all(&bytes)
     }
 
@@ -204,4 +234,12 @@ impl Session {
         let _ = self.tcp.shutdown(Shutdown::Both);
         let _ = self.backend.shutdown(Shutdown::Both);
     }
+}
+
+fn take_records(tls: &mut ServerConnection) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut bytes)?;
+    }
+    Ok(bytes)
 }

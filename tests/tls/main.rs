@@ -2,8 +2,10 @@
 
 mod errors;
 mod front;
+mod packaging;
 mod pki;
 #[cfg(feature = "cli")]
 mod program;
 mod scans;
 mod settings;
+mod watched;

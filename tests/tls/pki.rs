@@ -105,12 +105,30 @@ impl Identity {
         self.config(version, Some(authority))
     }
 
+    /// A server that asks for no client certificate and has a crypto provider of its own.
+    pub(crate) fn server_of(
+        &self,
+        provider: Arc<CryptoProvider>,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ServerConfig> {
+        self.config_of(provider, version, None)
+    }
+
     fn config(
         &self,
         version: &'static SupportedProtocolVersion,
         clients: Option<&Authority>,
     ) -> Arc<ServerConfig> {
-        let builder = ServerConfig::builder_with_provider(provider())
+        self.config_of(provider(), version, clients)
+    }
+
+    fn config_of(
+        &self,
+        crypto: Arc<CryptoProvider>,
+        version: &'static SupportedProtocolVersion,
+        clients: Option<&Authority>,
+    ) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(crypto)
             .with_protocol_versions(&[version])
             .unwrap();
         let builder = match clients {

@@ -229,6 +229,14 @@ impl Stream for WatchedStream {
             thread::yield_now();
         }
     }
+
+    fn written_at_arrival(&self) -> Option<u64> {
+        self.stream.written_at_arrival()
+    }
+
+    fn is_reusable(&self) -> bool {
+        self.stream.is_reusable()
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What went wrong with TLS, in words that say what to do about it.
 
+use std::fmt;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, PeerMisbehaved};
 
 use crate::proto::text::displayable;
 
@@ -25,6 +26,18 @@ pub(super) fn tls_failed(error: &Error, is_plain_icap: bool) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
+/// The same after a request to renegotiate: of kind [`Unsupported`](io::ErrorKind::Unsupported) where it
+/// comes of that, because a server may ask.
+pub(super) fn renegotiation_failed(error: &Error) -> io::Error {
+    let kind = match error {
+        Error::PeerMisbehaved(PeerMisbehaved::TooManyRenegotiationRequests)
+        | Error::AlertReceived(_) => io::ErrorKind::Unsupported,
+        _ => return tls_failed(error, false),
+    };
+    let what = "the server asked to renegotiate TLS 1.2, which this client does not do";
+    io::Error::new(kind, format!("{what} ({error})"))
+}
+
 /// The server closed the connection although the handshake was not over.
 pub(super) fn closed_in_handshake() -> io::Error {
     let what = "the server closed the connection in the TLS handshake; perhaps it speaks no TLS on \
@@ -36,6 +49,12 @@ pub(super) fn closed_in_handshake() -> io::Error {
 /// end.
 pub(super) fn closed_without_notice() -> io::Error {
     let what = "the server closed the connection without ending the TLS session (no close_notify)";
+    io::Error::new(io::ErrorKind::UnexpectedEof, what)
+}
+
+/// The connection ended in the middle of a record: nobody knows what that was.
+pub(super) fn closed_in_record(why: &dyn fmt::Display) -> io::Error {
+    let what = format!("the connection ended in the middle of a TLS record ({why})");
     io::Error::new(io::ErrorKind::UnexpectedEof, what)
 }
 

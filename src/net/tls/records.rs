@@ -3,14 +3,14 @@
 //! rustls does not tell whether it holds a part of a record, and a part may be the beginning of an
 //! answer. Nothing is decided by what is in a record, and nothing is checked: rustls does that.
 
-use std::io::{self, Read};
-use std::net::TcpStream;
-
 /// Type, version and length (RFC 8446 §5.1).
 const HEADER: usize = 5;
 
+/// The type of handshake records (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+
 /// Follows the bytes of a connection from its first to its last.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Records {
     /// Of the record that came last.
     header: [u8; HEADER],
@@ -34,6 +34,26 @@ impl Records {
         }
     }
 
+    /// How many of the bytes that come next are of one record, which is the one under way if there is one.
+    /// Where only a part of a header is there, that is all of it.
+    pub(super) fn len_of_one(&self, bytes: &[u8]) -> usize {
+        let mut ahead = self.clone();
+        let header = (HEADER - self.header_len).min(bytes.len());
+        if self.left == 0 {
+            ahead.follow(&bytes[..header]);
+            return (header + ahead.left).min(bytes.len());
+        }
+        self.left.min(bytes.len())
+    }
+
+    /// Whether the bytes that come next are of a handshake record.
+    pub(super) fn are_handshake(&self, bytes: &[u8]) -> bool {
+        match self.is_within_one() {
+            true => self.header[0] == HANDSHAKE,
+            false => bytes.first() == Some(&HANDSHAKE),
+        }
+    }
+
     fn follow_header(&mut self, byte: u8) {
         self.header[self.header_len] = byte;
         self.header_len += 1;
@@ -52,20 +72,6 @@ impl Records {
     /// The peer speaks ICAP without TLS.
     pub(super) fn are_plain_icap(&self) -> bool {
         self.header == *b"ICAP/"
-    }
-}
-
-/// Reads from a socket, and follows what comes.
-pub(super) struct Followed<'f> {
-    pub(super) tcp: &'f TcpStream,
-    pub(super) records: &'f mut Records,
-}
-
-impl Read for Followed<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let len = self.tcp.read(buf)?;
-        self.records.follow(&buf[..len]);
-        Ok(len)
     }
 }
 

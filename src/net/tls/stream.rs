@@ -8,12 +8,19 @@
 //!   among what the socket took; the rest is reported by the writes that follow, which begin with the same
 //!   bytes. The last byte is reported when no ciphertext is left, so nothing needs to be flushed before
 //!   an answer is waited for.
-//! - **Readable** is what decrypts to something. A record that is there in part may be an answer, and counts
-//!   as one: the connection is not used again. One that is complete and no answer (a session ticket, a
-//!   change of keys) does not count.
+//! - **Readable** is what decrypts to something. A record that is there in part may turn out to be a part of
+//!   a response, and is told apart from nothing. One that is complete and no response (a session ticket, a
+//!   change of keys) is nothing. Records are decrypted one at a time, so that it is known of each byte of a
+//!   response when its record began to arrive.
 //!
 //! What TLS itself has to say in between (the answer to a change of keys) may wait until something is
-//! written (RFC 8446 §4.6.3), so reading never writes.
+//! written (RFC 8446 §4.6.3), so reading never writes. With one exception:
+//!
+//! **Renegotiation** is what a TLS 1.2 server may ask for at any time (HelloRequest). A client may decline
+//! or ignore that (RFC 5246 §7.4.1.1). rustls declines the first request (`no_renegotiation`) and fails at
+//! the second, and OpenSSL's servers end the session when they are declined. So a request is held back
+//! while the upload runs, is declined only if the response does not come after that, because the server may
+//! wait for it, and the connection is not used again.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
@@ -22,15 +29,19 @@ use std::time::Duration;
 use rustls::ClientConnection;
 
 use super::failure::{
-    closed_in_handshake, closed_without_notice, handshake_timed_out, session_over, tls_failed,
+    closed_in_handshake, closed_in_record, closed_without_notice, handshake_timed_out,
+    renegotiation_failed, session_over, tls_failed,
 };
-use super::records::{Followed, Records};
+use super::incoming::Incoming;
 use crate::net::deadline::Deadline;
 use crate::net::stream::{Readiness, Stream, is_nothing_yet, is_stall};
 
 /// Reads that one look at what is there may take. A peer that sends what decrypts to nothing, faster
 /// than it is read, must not hold it for ever.
-const READS_PER_LOOK: usize = 32;
+const READS_PER_LOOK: usize = 16;
+
+/// How long a response may take before the server is told that there is no renegotiation.
+const DECLINE_AFTER: Duration = Duration::from_secs(1);
 
 /// Bytes of plaintext that are taken before they have left: more than a chunk of content with its lines,
 /// so that each leaves in one write.
@@ -40,11 +51,18 @@ const MOST_UNSENT: usize = 128 * 1024;
 pub(super) struct TlsStream {
     tcp: TcpStream,
     tls: ClientConnection,
-    records: Records,
+    incoming: Incoming,
+    /// When the record that was decrypted last and holds data began to arrive, in bytes written.
+    data_began_at: u64,
     /// Ciphertext that the socket has not taken.
     unsent: Vec<u8>,
     /// Bytes of plaintext that were encrypted and not reported as written.
     unreported: usize,
+    /// Bytes of plaintext that were reported as written.
+    written: u64,
+    read_timeout: Duration,
+    /// The last call was a write, and no read has waited since.
+    is_writing: bool,
     /// rustls has dropped data, and told the server that there is no more.
     is_over: bool,
 }
@@ -59,15 +77,22 @@ impl TlsStream {
         let mut stream = Self {
             tcp,
             tls,
-            records: Records::default(),
+            incoming: Incoming::new(),
+            data_began_at: 0,
             unsent: Vec::new(),
             unreported: 0,
+            written: 0,
+            read_timeout: Duration::MAX,
+            is_writing: false,
             is_over: false,
         };
         while stream.tls.is_handshaking() {
             stream.send_all(deadline)?;
-            stream.await_bytes(deadline)?;
+            if !stream.decrypt_record()? {
+                stream.await_bytes(deadline)?;
+            }
         }
+        stream.incoming.forget_handshakes();
         stream.send_all(deadline)?;
         Ok(stream)
     }
@@ -90,7 +115,7 @@ impl TlsStream {
     fn await_bytes(&mut self, deadline: &Deadline) -> io::Result<()> {
         let left = deadline.left().ok_or_else(handshake_timed_out)?;
         self.tcp.set_read_timeout(Some(left))?;
-        match self.receive() {
+        match self.incoming.receive(&self.tcp, self.written) {
             Ok(0) => Err(closed_in_handshake()),
             Ok(_) => Ok(()),
             Err(error) if is_stall(&error) => Ok(()),
@@ -98,37 +123,101 @@ impl TlsStream {
         }
     }
 
-    /// Reads once from the socket and decrypts what came; 0 is the end.
-    fn receive(&mut self) -> io::Result<usize> {
-        // A failure is for ever: there is nothing to wait for behind it.
+    /// Reads once from the socket and decrypts what came, if what came before holds nothing to read.
+    fn receive(&mut self) -> io::Result<()> {
         self.decrypt()?;
-        let mut socket = Followed {
-            tcp: &self.tcp,
-            records: &mut self.records,
-        };
-        let len = self.tls.read_tls(&mut socket)?;
-        self.decrypt()?;
-        Ok(len)
+        if self.has_data() {
+            return Ok(());
+        }
+        match self.incoming.receive(&self.tcp, self.written) {
+            Ok(0) => {
+                // rustls takes note of the end.
+                self.tls.read_tls(&mut io::empty())?;
+            }
+            Ok(_) => {}
+            Err(error) if !is_stall(&error) && self.incoming.is_within_record() => {
+                return Err(closed_in_record(&error));
+            }
+            Err(error) => return Err(error),
+        }
+        self.decrypt()
     }
 
+    /// Declines to renegotiate if the server says nothing for a while: it may wait for that.
+    fn receive_before_declining(&mut self) -> io::Result<()> {
+        let patience = DECLINE_AFTER.min(self.read_timeout);
+        self.tcp.set_read_timeout(Some(patience))?;
+        let received = self.receive();
+        self.tcp.set_read_timeout(Some(self.read_timeout))?;
+        if received.as_ref().is_err_and(is_stall) {
+            self.send_at_once();
+        }
+        received
+    }
+
+    /// Decrypts what was received, up to the first record that holds data.
     fn decrypt(&mut self) -> io::Result<()> {
+        // A failure is for ever: there is nothing to wait for after it.
+        self.process()?;
+        while !self.has_data() && self.decrypt_record()? {}
+        Ok(())
+    }
+
+    /// Decrypts one record, or hands on what is there of it; `false` if there is none.
+    fn decrypt_record(&mut self) -> io::Result<bool> {
+        let Some(record) = self.incoming.take_record(self.is_writing) else {
+            return Ok(false);
+        };
+        let mut rest = &record[..];
+        while !rest.is_empty() {
+            // What comes after the end of the session is ignored (RFC 8446 §6.1).
+            if self.tls.read_tls(&mut rest)? == 0 {
+                self.incoming.clear();
+                break;
+            }
+            self.process()?;
+        }
+        if self.has_data() {
+            self.data_began_at = self.incoming.record_began_at();
+        }
+        Ok(true)
+    }
+
+    fn process(&mut self) -> io::Result<()> {
         let Err(error) = self.tls.process_new_packets() else {
             return Ok(());
         };
         // The server is told why, if that needs no waiting.
         self.send_at_once();
-        Err(tls_failed(&error, self.records.are_plain_icap()))
+        Err(match self.was_asked_to_renegotiate() {
+            true => renegotiation_failed(&error),
+            false => tls_failed(&error, self.incoming.is_plain_icap()),
+        })
+    }
+
+    fn was_asked_to_renegotiate(&self) -> bool {
+        !self.tls.is_handshaking() && self.incoming.saw_handshakes()
+    }
+
+    fn has_data(&mut self) -> bool {
+        matches!(self.tls.reader().fill_buf(), Ok([_, ..]))
     }
 
     /// What was received and decrypted, as far as it fits into `buf`; it waits for nothing.
     fn read_decrypted(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.tls
-            .reader()
-            .read(buf)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => closed_without_notice(),
-                _ => error,
-            })
+        let read = self.tls.reader().read(buf);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.end_without_notice(),
+            _ => error,
+        })
+    }
+
+    /// The connection has ended, and the session had not.
+    fn end_without_notice(&self) -> io::Error {
+        match self.incoming.is_within_record() {
+            true => closed_in_record(&"end of stream"),
+            false => closed_without_notice(),
+        }
     }
 
     /// Takes over from rustls what is to be sent: it would send it with `write_vectored`, which raises
@@ -175,28 +264,28 @@ impl TlsStream {
     }
 
     fn look(&mut self) -> io::Result<Readiness> {
-        if let Some(readiness) = self.look_at_decrypted() {
-            return Ok(readiness);
-        }
         for _ in 0..READS_PER_LOOK {
-            match (self.receive(), self.look_at_decrypted()) {
-                (_, Some(readiness)) => return Ok(readiness),
-                (Ok(_), None) => {}
-                (Err(error), None) if !is_nothing_yet(&error) => return Err(error),
-                (Err(_), None) if self.records.is_within_one() => return Ok(Readiness::Readable),
-                (Err(_), None) => return Ok(Readiness::Idle),
+            if let Some(readiness) = self.look_at_decrypted()? {
+                return Ok(readiness);
+            }
+            match self.receive() {
+                Ok(()) => {}
+                Err(error) if !is_nothing_yet(&error) => return Err(error),
+                Err(_) if self.incoming.is_within_record() => return Ok(Readiness::Partial),
+                Err(_) => return Ok(Readiness::Idle),
             }
         }
-        Ok(Readiness::Readable)
+        Ok(Readiness::Partial)
     }
 
     /// What was received and decrypted; `None` if that is nothing so far.
-    fn look_at_decrypted(&mut self) -> Option<Readiness> {
+    fn look_at_decrypted(&mut self) -> io::Result<Option<Readiness>> {
         match self.tls.reader().fill_buf() {
-            Ok([]) => Some(Readiness::Closed),
-            Ok(_) => Some(Readiness::Readable),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(Readiness::Closed),
-            Err(_) => None,
+            Ok([]) => Ok(Some(Readiness::Closed)),
+            Ok(_) => Ok(Some(Readiness::Readable)),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(_) if self.incoming.is_within_record() => Err(self.end_without_notice()),
+            Err(_) => Ok(Some(Readiness::Closed)),
         }
     }
 }
@@ -209,20 +298,25 @@ impl Read for TlsStream {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             done => return done,
         }
-        match (self.receive(), self.read_decrypted(buf)) {
-            // What came in front of a failure counts; the failure comes again.
-            (_, Ok(len @ 1..)) => Ok(len),
-            (Err(error), _) => Err(error),
-            (Ok(_), done) => done,
+        self.is_writing = false;
+        // Requests to renegotiate were held back.
+        self.decrypt()?;
+        match self.tls.wants_write() {
+            true => self.receive_before_declining()?,
+            false => self.receive()?,
         }
+        self.read_decrypted(buf)
     }
 }
 
 impl Write for TlsStream {
     /// After a stall, `bytes` must begin with those that were not reported as written.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.decrypt()?;
+        self.is_writing = true;
+        self.process()?;
         if self.unreported == 0 {
+            // What TLS has to say itself goes first.
+            self.encrypted();
             let before = self.unsent.len();
             let taken = self.tls.writer().write(bytes)?;
             self.encrypted();
@@ -245,6 +339,7 @@ impl Write for TlsStream {
         // Ciphertext is longer than its plaintext, so what is not sent is at most this much.
         let written = self.unreported.saturating_sub(self.unsent.len());
         self.unreported -= written;
+        self.written += written as u64;
         match written {
             0 if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             written => Ok(written),
@@ -279,6 +374,7 @@ fn is_all_data(mut records: &[u8], len: usize) -> bool {
 
 impl Stream for TlsStream {
     fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.read_timeout = timeout;
         self.tcp.set_read_timeout(Some(timeout))
     }
 
@@ -291,6 +387,15 @@ impl Stream for TlsStream {
         let found = self.look();
         self.tcp.set_nonblocking(false)?;
         found
+    }
+
+    fn written_at_arrival(&self) -> Option<u64> {
+        Some(self.data_began_at)
+    }
+
+    /// Not if the server asked to renegotiate: rustls fails at the second request.
+    fn is_reusable(&self) -> bool {
+        !self.is_over && !self.was_asked_to_renegotiate()
     }
 }
 
@@ -306,321 +411,4 @@ impl Drop for TlsStream {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{PrivateKeyDer, ServerName};
-    use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
-    use std::net::TcpListener;
-    use std::sync::Arc;
-    use std::thread;
-    use std::time::Instant;
-
-    const SOON: Duration = Duration::from_millis(20);
-    const PATIENCE: Duration = Duration::from_secs(10);
-
-    struct Server {
-        tcp: TcpStream,
-        tls: ServerConnection,
-    }
-
-    impl Server {
-        /// Sends what rustls has to send.
-        fn send(&mut self) {
-            while self.tls.wants_write() {
-                self.tls.write_tls(&mut self.tcp).unwrap();
-            }
-        }
-
-        fn say(&mut self, bytes: &[u8]) {
-            self.tls.writer().write_all(bytes).unwrap();
-            self.send();
-        }
-
-        /// Reads `count` bytes of plaintext.
-        fn hear(&mut self, count: usize) -> Vec<u8> {
-            let mut heard = vec![0; count];
-            let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-            stream.read_exact(&mut heard).unwrap();
-            heard
-        }
-    }
-
-    fn configs(provider: rustls::crypto::CryptoProvider) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
-        let certified = rcgen::generate_simple_self_signed(["av.example".to_owned()]).unwrap();
-        let certificate = certified.cert.der().clone();
-        let key = certified.signing_key.serialize_pem();
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let provider = Arc::new(provider);
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
-        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let server = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
-        (Arc::new(client), Arc::new(server))
-    }
-
-    fn pair() -> (TlsStream, Server) {
-        pair_of(rustls::crypto::ring::default_provider())
-    }
-
-    fn pair_of(provider: rustls::crypto::CryptoProvider) -> (TlsStream, Server) {
-        let (client, server) = configs(provider);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let accept = thread::spawn(move || {
-            let mut tcp = listener.accept().unwrap().0;
-            let mut tls = ServerConnection::new(server).unwrap();
-            while tls.is_handshaking() {
-                tls.complete_io(&mut tcp).unwrap();
-            }
-            Server { tcp, tls }
-        });
-        let name = ServerName::try_from("av.example").unwrap();
-        let tls = ClientConnection::new(client, name).unwrap();
-        let deadline = Deadline::start(None);
-        let mut client = TlsStream::handshake(tcp, tls, &deadline).unwrap();
-        client.set_write_timeout(SOON).unwrap();
-        (client, accept.join().unwrap())
-    }
-
-    /// What is there when something has arrived.
-    fn look_at_what_comes(client: &mut TlsStream) -> Readiness {
-        client.set_read_timeout(PATIENCE).unwrap();
-        client.tcp.peek(&mut [0]).unwrap();
-        client.readiness().unwrap()
-    }
-
-    /// What there is when something has come that is not nothing.
-    fn await_news(client: &mut TlsStream) -> Readiness {
-        loop {
-            match look_at_what_comes(client) {
-                Readiness::Idle => {}
-                news => return news,
-            }
-        }
-    }
-
-    #[test]
-    fn tickets_and_new_keys_are_nothing_to_read() {
-        let (mut client, mut server) = pair();
-        // The tickets of the handshake.
-        server.send();
-        assert_eq!(look_at_what_comes(&mut client), Readiness::Idle);
-        for _ in 0..3 {
-            server.tls.refresh_traffic_keys().unwrap();
-            server.send();
-            assert_eq!(look_at_what_comes(&mut client), Readiness::Idle);
-        }
-        server.say(b"x");
-        assert_eq!(await_news(&mut client), Readiness::Readable);
-        assert_eq!(client.readiness().unwrap(), Readiness::Readable);
-        let mut byte = [0];
-        client.read_exact(&mut byte).unwrap();
-        assert_eq!(&byte, b"x");
-        assert_eq!(client.readiness().unwrap(), Readiness::Idle);
-    }
-
-    #[test]
-    fn a_read_returns_when_what_came_is_nothing_to_read() {
-        let (mut client, mut server) = pair();
-        server.send();
-        client.tcp.peek(&mut [0]).unwrap();
-        client.set_read_timeout(PATIENCE).unwrap();
-        let began = Instant::now();
-        let error = client.read(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        assert!(began.elapsed() < PATIENCE, "it waited for more");
-    }
-
-    #[test]
-    fn a_part_of_a_record_may_be_of_an_answer() {
-        let (mut client, mut server) = pair();
-        server.send();
-        assert_eq!(look_at_what_comes(&mut client), Readiness::Idle);
-        let mut record = Vec::new();
-        server.tls.writer().write_all(b"hello").unwrap();
-        server.tls.write_tls(&mut record).unwrap();
-        let (last, begin) = record.split_last().unwrap();
-        server.tcp.write_all(begin).unwrap();
-        assert_eq!(await_news(&mut client), Readiness::Readable);
-        client.set_read_timeout(SOON).unwrap();
-        assert!(is_stall(&client.read(&mut [0; 9]).unwrap_err()));
-        server.tcp.write_all(&[*last]).unwrap();
-        assert_eq!(await_news(&mut client), Readiness::Readable);
-        let mut buf = [0; 9];
-        assert_eq!(
-            (client.read(&mut buf).unwrap(), &buf[..5]),
-            (5, &b"hello"[..])
-        );
-    }
-
-    #[test]
-    fn the_end_is_closed_with_and_without_notice_but_reads_tell_them_apart() {
-        let (mut client, mut server) = pair();
-        server.tls.send_close_notify();
-        server.send();
-        assert_eq!(await_news(&mut client), Readiness::Closed);
-        assert_eq!(client.read(&mut [0]).unwrap(), 0);
-
-        let (mut client, mut server) = pair();
-        server.send();
-        drop(server);
-        assert_eq!(await_news(&mut client), Readiness::Closed);
-        let error = client.read(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-    }
-
-    #[test]
-    fn what_cannot_be_decrypted_is_an_error_and_stays_one() {
-        let (mut client, mut server) = pair();
-        server.say(b"before");
-        server.tcp.write_all(&[23, 3, 3, 0, 20]).unwrap();
-        server.tcp.write_all(&[9; 20]).unwrap();
-        client.set_read_timeout(PATIENCE).unwrap();
-        let (mut heard, mut buf) = (Vec::new(), [0; 9]);
-        let error = loop {
-            match client.read(&mut buf) {
-                Ok(len) => heard.extend_from_slice(&buf[..len]),
-                Err(error) if is_stall(&error) => {}
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert_eq!(heard, b"before");
-        for _ in 0..2 {
-            let error = client.read(&mut [0]).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-            let error = client.readiness().unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-            let error = client.write(b"x").unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        }
-    }
-
-    #[test]
-    fn a_write_that_fails_says_what_the_alert_said() {
-        let (mut client, mut server) = pair();
-        let mut garbage = &[23, 3, 3, 0, 5, 1, 2, 3, 4, 5][..];
-        server.tls.read_tls(&mut garbage).unwrap();
-        server.tls.process_new_packets().unwrap_err();
-        server.send();
-        drop(server);
-        let error = loop {
-            // The first may succeed; the reset it causes makes others fail.
-            if let Err(error) = client.write(b"x") {
-                break error;
-            }
-        };
-        assert!(error.to_string().contains("alert"), "{error}");
-    }
-
-    #[test]
-    fn a_stalled_write_reports_what_left_and_loses_and_repeats_nothing() {
-        let (mut client, mut server) = pair();
-        let content: Vec<u8> = (0..4_000_000u32).flat_map(u32::to_be_bytes).collect();
-        let (mut written, mut stalls) = (0, 0);
-        // Until nobody takes anything any more.
-        while stalls < 3 {
-            match client.write(&content[written..]) {
-                Ok(len) => written += len,
-                Err(error) if is_stall(&error) => stalls += 1,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        assert!(written > 0 && written < content.len());
-        assert!(client.unreported > 0 && !client.unsent.is_empty());
-        let hears = thread::spawn(move || (server.hear(16_000_000), server));
-        while written < content.len() {
-            match client.write(&content[written..]) {
-                Ok(len) => written += len,
-                Err(error) => assert!(is_stall(&error), "{error}"),
-            }
-        }
-        assert!(client.unsent.is_empty(), "something is left to be flushed");
-        let (heard, _server) = hears.join().unwrap();
-        assert!(heard == content);
-    }
-
-    #[test]
-    fn a_write_reports_no_byte_whose_ciphertext_has_not_left() {
-        let (mut client, _server) = pair();
-        let content = vec![7; 60_000];
-        let mut written = 0;
-        loop {
-            let before = client.unsent.len();
-            match client.write(&content) {
-                Ok(len) => {
-                    written += len;
-                    assert!(client.unreported <= client.unsent.len());
-                    assert_eq!(client.unreported == 0, client.unsent.is_empty());
-                }
-                Err(error) if is_stall(&error) && before == client.unsent.len() => break,
-                Err(error) => assert!(is_stall(&error), "{error}"),
-            }
-        }
-        assert!(written > 0);
-        // What was taken before cannot be taken back.
-        let left = client.unreported;
-        let error = client.write(&content[..left - 1]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-    }
-
-    /// A TLS 1.2 session with a cipher whose keys are used up after `limit` records.
-    fn pair_with_limit(limit: u64) -> (TlsStream, Server) {
-        let mut provider = rustls::crypto::ring::default_provider();
-        let wanted = rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
-        let is_it = |suite: &&rustls::SupportedCipherSuite| suite.suite() == wanted;
-        let suite = provider.cipher_suites.iter().find(is_it).copied();
-        let Some(rustls::SupportedCipherSuite::Tls12(suite)) = suite else {
-            panic!("ring has it");
-        };
-        let limited = rustls::Tls12CipherSuite {
-            common: rustls::crypto::CipherSuiteCommon {
-                suite: suite.common.suite,
-                hash_provider: suite.common.hash_provider,
-                confidentiality_limit: limit,
-            },
-            prf_provider: suite.prf_provider,
-            kx: suite.kx,
-            sign: suite.sign,
-            aead_alg: suite.aead_alg,
-        };
-        // Suites are borrowed for ever; this one is small.
-        let limited = Box::leak(Box::new(limited));
-        provider.cipher_suites = vec![rustls::SupportedCipherSuite::Tls12(limited)];
-        pair_of(provider)
-    }
-
-    #[test]
-    fn what_a_used_up_session_drops_does_not_count_as_written() {
-        let (mut client, _server) = pair_with_limit(12);
-        client.set_write_timeout(PATIENCE).unwrap();
-        let record = vec![b'x'; 100];
-        let mut written = 0;
-        let error = loop {
-            match client.write(&record) {
-                Ok(len) => written += len,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-        assert!(written > 0 && written <= 12 * record.len(), "{written}");
-        // Of many records the first may go out and the last not: then none counts.
-        let (mut client, _server) = pair_with_limit(12);
-        let many = vec![b'x'; 120 * 1024];
-        client.set_write_timeout(PATIENCE).unwrap();
-        assert!(client.write(&many[..64 * 1024]).is_ok());
-        let error = client.write(&many).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-        assert!(client.write(b"x").is_err(), "nor anything after that");
-    }
-}
+mod tests;

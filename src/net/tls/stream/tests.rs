@@ -1,0 +1,318 @@
+//! TLS streams against a server of rustls.
+
+use super::*;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+const SOON: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Server {
+    tcp: TcpStream,
+    tls: ServerConnection,
+}
+
+impl Server {
+    /// Sends what rustls has to send.
+    fn send(&mut self) {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.tcp).unwrap();
+        }
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.tls.writer().write_all(bytes).unwrap();
+        self.send();
+    }
+
+    /// Reads `count` bytes of plaintext.
+    fn hear(&mut self, count: usize) -> Vec<u8> {
+        let mut heard = vec![0; count];
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        stream.read_exact(&mut heard).unwrap();
+        heard
+    }
+}
+
+fn configs(provider: rustls::crypto::CryptoProvider) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let certified = rcgen::generate_simple_self_signed(["av.example".to_owned()]).unwrap();
+    let certificate = certified.cert.der().clone();
+    let key = certified.signing_key.serialize_pem();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let provider = Arc::new(provider);
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    (Arc::new(client), Arc::new(server))
+}
+
+fn pair() -> (TlsStream, Server) {
+    pair_of(rustls::crypto::ring::default_provider())
+}
+
+fn pair_of(provider: rustls::crypto::CryptoProvider) -> (TlsStream, Server) {
+    let (client, server) = configs(provider);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accept = thread::spawn(move || {
+        let mut tcp = listener.accept().unwrap().0;
+        let mut tls = ServerConnection::new(server).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp).unwrap();
+        }
+        Server { tcp, tls }
+    });
+    let name = ServerName::try_from("av.example").unwrap();
+    let tls = ClientConnection::new(client, name).unwrap();
+    let deadline = Deadline::start(None);
+    let mut client = TlsStream::handshake(tcp, tls, &deadline).unwrap();
+    client.set_write_timeout(SOON).unwrap();
+    (client, accept.join().unwrap())
+}
+
+/// What is there when something has arrived.
+fn look_at_what_comes(client: &mut TlsStream) -> Readiness {
+    client.set_read_timeout(PATIENCE).unwrap();
+    client.tcp.peek(&mut [0]).unwrap();
+    client.readiness().unwrap()
+}
+
+/// What there is when something has come that is not nothing.
+fn await_news(client: &mut TlsStream) -> Readiness {
+    loop {
+        match look_at_what_comes(client) {
+            Readiness::Idle => {}
+            news => return news,
+        }
+    }
+}
+
+#[test]
+fn tickets_and_new_keys_are_nothing_to_read() {
+    let (mut client, mut server) = pair();
+    // The tickets of the handshake.
+    server.send();
+    assert_eq!(look_at_what_comes(&mut client), Readiness::Idle);
+    for _ in 0..3 {
+        server.tls.refresh_traffic_keys().unwrap();
+        server.send();
+        assert_eq!(look_at_what_comes(&mut client), Readiness::Idle);
+    }
+    server.say(b"x");
+    assert_eq!(await_news(&mut client), Readiness::Readable);
+    assert_eq!(client.readiness().unwrap(), Readiness::Readable);
+    let mut byte = [0];
+    client.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"x");
+    assert_eq!(client.readiness().unwrap(), Readiness::Idle);
+}
+
+#[test]
+fn a_read_returns_when_what_came_is_nothing_to_read() {
+    let (mut client, mut server) = pair();
+    server.send();
+    client.tcp.peek(&mut [0]).unwrap();
+    client.set_read_timeout(PATIENCE).unwrap();
+    let began = Instant::now();
+    let error = client.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    assert!(began.elapsed() < PATIENCE, "it waited for more");
+}
+
+#[test]
+fn a_part_of_a_record_may_be_of_an_answer() {
+    let (mut client, mut server) = pair();
+    server.send();
+    assert_eq!(look_at_what_comes(&mut client), Readiness::Idle);
+    let mut record = Vec::new();
+    server.tls.writer().write_all(b"hello").unwrap();
+    server.tls.write_tls(&mut record).unwrap();
+    let (last, begin) = record.split_last().unwrap();
+    server.tcp.write_all(begin).unwrap();
+    assert_eq!(await_news(&mut client), Readiness::Partial);
+    client.set_read_timeout(SOON).unwrap();
+    assert!(is_stall(&client.read(&mut [0; 9]).unwrap_err()));
+    server.tcp.write_all(&[*last]).unwrap();
+    assert_eq!(await_news(&mut client), Readiness::Readable);
+    let mut buf = [0; 9];
+    assert_eq!(
+        (client.read(&mut buf).unwrap(), &buf[..5]),
+        (5, &b"hello"[..])
+    );
+}
+
+#[test]
+fn the_end_is_closed_with_and_without_notice_but_reads_tell_them_apart() {
+    let (mut client, mut server) = pair();
+    server.tls.send_close_notify();
+    server.send();
+    assert_eq!(await_news(&mut client), Readiness::Closed);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+
+    let (mut client, mut server) = pair();
+    server.send();
+    drop(server);
+    assert_eq!(await_news(&mut client), Readiness::Closed);
+    let error = client.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn what_cannot_be_decrypted_is_an_error_and_stays_one() {
+    let (mut client, mut server) = pair();
+    server.say(b"before");
+    server.tcp.write_all(&[23, 3, 3, 0, 20]).unwrap();
+    server.tcp.write_all(&[9; 20]).unwrap();
+    client.set_read_timeout(PATIENCE).unwrap();
+    let (mut heard, mut buf) = (Vec::new(), [0; 9]);
+    let error = loop {
+        match client.read(&mut buf) {
+            Ok(len) => heard.extend_from_slice(&buf[..len]),
+            Err(error) if is_stall(&error) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert_eq!(heard, b"before");
+    for _ in 0..2 {
+        let error = client.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let error = client.readiness().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let error = client.write(b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}
+
+#[test]
+fn a_write_that_fails_says_what_the_alert_said() {
+    let (mut client, mut server) = pair();
+    let mut garbage = &[23, 3, 3, 0, 5, 1, 2, 3, 4, 5][..];
+    server.tls.read_tls(&mut garbage).unwrap();
+    server.tls.process_new_packets().unwrap_err();
+    server.send();
+    drop(server);
+    let error = loop {
+        // The first may succeed; the reset it causes makes others fail.
+        if let Err(error) = client.write(b"x") {
+            break error;
+        }
+    };
+    assert!(error.to_string().contains("alert"), "{error}");
+}
+
+#[test]
+fn a_stalled_write_reports_what_left_and_loses_and_repeats_nothing() {
+    let (mut client, mut server) = pair();
+    let content: Vec<u8> = (0..4_000_000u32).flat_map(u32::to_be_bytes).collect();
+    let (mut written, mut stalls) = (0, 0);
+    // Until nobody takes anything any more.
+    while stalls < 3 {
+        match client.write(&content[written..]) {
+            Ok(len) => written += len,
+            Err(error) if is_stall(&error) => stalls += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(written > 0 && written < content.len());
+    assert!(client.unreported > 0 && !client.unsent.is_empty());
+    let hears = thread::spawn(move || (server.hear(16_000_000), server));
+    while written < content.len() {
+        match client.write(&content[written..]) {
+            Ok(len) => written += len,
+            Err(error) => assert!(is_stall(&error), "{error}"),
+        }
+    }
+    assert!(client.unsent.is_empty(), "something is left to be flushed");
+    let (heard, _server) = hears.join().unwrap();
+    assert!(heard == content);
+}
+
+#[test]
+fn a_write_reports_no_byte_whose_ciphertext_has_not_left() {
+    let (mut client, _server) = pair();
+    let content = vec![7; 60_000];
+    let mut written = 0;
+    loop {
+        let before = client.unsent.len();
+        match client.write(&content) {
+            Ok(len) => {
+                written += len;
+                assert!(client.unreported <= client.unsent.len());
+                assert_eq!(client.unreported == 0, client.unsent.is_empty());
+            }
+            Err(error) if is_stall(&error) && before == client.unsent.len() => break,
+            Err(error) => assert!(is_stall(&error), "{error}"),
+        }
+    }
+    assert!(written > 0);
+    // What was taken before cannot be taken back.
+    let left = client.unreported;
+    let error = client.write(&content[..left - 1]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+/// A TLS 1.2 session with a cipher whose keys are used up after `limit` records.
+fn pair_with_limit(limit: u64) -> (TlsStream, Server) {
+    let mut provider = rustls::crypto::ring::default_provider();
+    let wanted = rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let is_it = |suite: &&rustls::SupportedCipherSuite| suite.suite() == wanted;
+    let suite = provider.cipher_suites.iter().find(is_it).copied();
+    let Some(rustls::SupportedCipherSuite::Tls12(suite)) = suite else {
+        panic!("ring has it");
+    };
+    let limited = rustls::Tls12CipherSuite {
+        common: rustls::crypto::CipherSuiteCommon {
+            suite: suite.common.suite,
+            hash_provider: suite.common.hash_provider,
+            confidentiality_limit: limit,
+        },
+        prf_provider: suite.prf_provider,
+        kx: suite.kx,
+        sign: suite.sign,
+        aead_alg: suite.aead_alg,
+    };
+    // Suites are borrowed for ever; this one is small.
+    let limited = Box::leak(Box::new(limited));
+    provider.cipher_suites = vec![rustls::SupportedCipherSuite::Tls12(limited)];
+    pair_of(provider)
+}
+
+#[test]
+fn what_a_used_up_session_drops_does_not_count_as_written() {
+    let (mut client, _server) = pair_with_limit(12);
+    client.set_write_timeout(PATIENCE).unwrap();
+    let record = vec![b'x'; 100];
+    let mut written = 0;
+    let error = loop {
+        match client.write(&record) {
+            Ok(len) => written += len,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    assert!(written > 0 && written <= 12 * record.len(), "{written}");
+    // Of many records the first may go out and the last not: then none counts.
+    let (mut client, _server) = pair_with_limit(12);
+    let many = vec![b'x'; 120 * 1024];
+    client.set_write_timeout(PATIENCE).unwrap();
+    assert!(client.write(&many[..64 * 1024]).is_ok());
+    let error = client.write(&many).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    assert!(client.write(b"x").is_err(), "nor anything after that");
+}

@@ -1,0 +1,300 @@
+//! Bytes decide, and not how TLS packs them: the same outcome at every split of records and of their bytes.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use icap_client::rustls::SupportedProtocolVersion;
+use icap_client::testing::{CLEAN, Script, Server, infected};
+use icap_client::{Content, Error, Report, Scanner};
+
+use super::front::{Ending, Front, Session};
+use super::pki::{Authority, TLS12, TLS13};
+use super::watched::{Partials, Watched};
+
+/// A server that only listens, behind TLS: the test says what it sends.
+struct Stage {
+    scanner: Scanner,
+    partials: Partials,
+    is_over: AtomicBool,
+    // Dropped in this order: the front waits for its connections.
+    front: Front,
+    server: Server,
+}
+
+impl Stage {
+    fn new(version: &'static SupportedProtocolVersion) -> Self {
+        let authority = Authority::new();
+        let listens = Script::new().read_request().read_request().read_to_end();
+        let server = Server::scripted([listens]).unwrap();
+        let config = authority.local().server(version);
+        let front = Front::new(config, server.address(), Ending::Silent);
+        let partials = Partials::default();
+        let connector = Watched {
+            connector: authority.connector(),
+            partials: partials.clone(),
+        };
+        let scanner = Scanner::builder(&front.uri())
+            .negotiate(false)
+            .connector(connector)
+            .build()
+            .unwrap();
+        Self {
+            scanner,
+            partials,
+            is_over: AtomicBool::new(false),
+            front,
+            server,
+        }
+    }
+
+    fn last_session(&self) -> Arc<Session> {
+        let session = self.front.session(self.front.connections() - 1);
+        session.await_handshake();
+        session
+    }
+
+    /// Scans, and has the server do its part once it has read a request more.
+    fn scan(&self, content: Content<'_>, part: impl FnOnce(&Session) + Send) -> String {
+        self.is_over.store(false, SeqCst);
+        let requests = self.server.requests();
+        let result = thread::scope(|scope| {
+            scope.spawn(|| {
+                if self.await_that(|| self.server.requests() > requests) {
+                    part(&self.last_session());
+                }
+            });
+            let _over = Over(&self.is_over);
+            self.scanner.scan(content)
+        });
+        outcome(&result)
+    }
+
+    /// `false` if the scan was over before that.
+    fn await_that(&self, is_so: impl Fn() -> bool) -> bool {
+        while !is_so() {
+            if self.is_over.load(SeqCst) {
+                return false;
+            }
+            thread::yield_now();
+        }
+        true
+    }
+
+    /// Sends one piece, and the other when the client has read that.
+    fn say_split(&self, session: &Session, bytes: &[u8], at: usize) {
+        let (begin, end) = bytes.split_at(at);
+        let seen = self.partials.count();
+        session.say_raw(begin);
+        self.await_that(|| self.partials.count() > seen);
+        session.say_raw(end);
+    }
+}
+
+/// Says that the scan is over, also when it panics.
+struct Over<'s>(&'s AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// The verdict, or what is wrong.
+fn outcome(result: &Result<Report, Error>) -> String {
+    match result {
+        Ok(report) => report.verdict().to_string(),
+        Err(Error::Protocol(error)) => format!("{:?}", error.violation()),
+        Err(Error::Disconnected(_)) => "disconnected".to_owned(),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn hello() -> Content<'static> {
+    Content::bytes(b"hello")
+}
+
+/// A record that cannot be decrypted.
+const BAD: &[u8] = b"\x17\x03\x03\x00\x14twenty bytes of it..";
+
+/// What comes after a 204, and how the scan ends.
+type After = (fn(&Session) -> Vec<u8>, &'static str);
+
+const AFTER: &[After] = &[
+    (|_| BAD.to_vec(), "disconnected"),
+    (|session| session.encrypt(CLEAN.as_bytes()), "TrailingBytes"),
+    (|session| session.encrypt(b"\r\n"), "clean"),
+    (|session| session.encrypt(b"\rX"), "TrailingBytes"),
+    (Session::encrypt_end, "clean"),
+];
+
+#[test]
+fn what_follows_a_204_counts_the_same_at_every_split() {
+    for version in [TLS12, TLS13] {
+        for &(after, expected) in AFTER {
+            let mut at = 1;
+            loop {
+                let stage = Stage::new(version);
+                let len = Mutex::new(0);
+                let outcome = stage.scan(hello(), |session| {
+                    let clean = session.encrypt(CLEAN.as_bytes());
+                    let all = [&clean[..], &after(session)].concat();
+                    *len.lock().unwrap() = all.len();
+                    // Where the response ends, nothing else has begun to come.
+                    let at = if at == clean.len() { at + 1 } else { at };
+                    stage.say_split(session, &all, at);
+                });
+                assert_eq!(outcome, expected, "split at {at}");
+                at += if at < 8 { 1 } else { 3 };
+                if at >= *len.lock().unwrap() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn new_keys_after_a_204_are_nothing_at_every_split() {
+    for at in 0.. {
+        let stage = Stage::new(TLS13);
+        let len = Mutex::new(0);
+        for _ in 0..2 {
+            let outcome = stage.scan(hello(), |session| {
+                let clean = session.encrypt(CLEAN.as_bytes());
+                let all = [&clean[..], &session.encrypt_new_keys()].concat();
+                stage.say_split(session, &all, clean.len() + at);
+                *len.lock().unwrap() = all.len() - clean.len();
+            });
+            assert_eq!(outcome, "clean", "split at {at}");
+        }
+        // Where the response ends, nothing else has begun to come, and the pool sees a part of it.
+        assert!(at == 0 || stage.front.connections() == 1, "{at}");
+        if at + 1 >= *len.lock().unwrap() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn part_of_a_record_after_a_204_is_not_clean_and_not_waited_for_long() {
+    for len in [1, 5, 20] {
+        for ends in [false, true] {
+            let stage = Stage::new(TLS13);
+            let began = Instant::now();
+            let outcome = stage.scan(hello(), |session| {
+                let clean = session.encrypt(CLEAN.as_bytes());
+                session.say_raw(&[&clean[..], &BAD[..len]].concat());
+                if ends {
+                    session.half_close();
+                }
+            });
+            assert_eq!(outcome, "TrailingBytes");
+            // The read timeout is 10 seconds.
+            assert!(began.elapsed() < Duration::from_secs(8));
+        }
+    }
+}
+
+#[test]
+fn infection_counts_whatever_follows_it() {
+    let page = infected("Eicar");
+    for after in [BAD, &BAD[..3]] {
+        let stage = Stage::new(TLS13);
+        let outcome = stage.scan(hello(), |session| {
+            session.say_raw(&[&session.encrypt(&page)[..], after].concat());
+        });
+        assert_eq!(outcome, "infected: Eicar");
+    }
+}
+
+/// Content in whose midst a part of a record comes, and that goes on until the client has met that.
+struct Upload<'s> {
+    stage: &'s Stage,
+    part: &'s (dyn Fn(&Session) + Sync),
+    reads: usize,
+    seen: usize,
+}
+
+impl<'s> Upload<'s> {
+    fn new(stage: &'s Stage, part: &'s (dyn Fn(&Session) + Sync)) -> Self {
+        Self {
+            stage,
+            part,
+            reads: 0,
+            seen: 0,
+        }
+    }
+}
+
+impl Read for Upload<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        let session = || self.stage.last_session();
+        match self.reads {
+            1 => {}
+            2 => {
+                self.seen = self.stage.partials.count();
+                (self.part)(&session());
+            }
+            _ if self.stage.partials.count() > self.seen => return Ok(0),
+            _ => {}
+        }
+        buf.fill(7);
+        thread::yield_now();
+        Ok(buf.len())
+    }
+}
+
+impl Stage {
+    /// Scans, while `at` bytes of `bytes` come in the midst of the upload, and the others and `after` behind
+    /// it.
+    fn scan_split(
+        &self,
+        bytes: impl Fn(&Session) -> Vec<u8> + Sync,
+        at: usize,
+        after: impl FnOnce(&Session) -> Vec<u8> + Send,
+    ) -> String {
+        let rest = Mutex::new(Vec::new());
+        let begin = |session: &Session| {
+            let bytes = bytes(session);
+            *rest.lock().unwrap() = bytes[at..].to_vec();
+            session.say_raw(&bytes[..at]);
+        };
+        let content = Content::reader(Upload::new(self, &begin));
+        self.scan(content, |session| {
+            let rest = rest.lock().unwrap();
+            session.say_raw(&[&rest[..], &after(session)].concat());
+        })
+    }
+}
+
+#[test]
+fn new_keys_split_by_the_upload_leave_the_204_on_time() {
+    let stage = Stage::new(TLS13);
+    for at in [3, 10] {
+        let clean = |session: &Session| session.encrypt(CLEAN.as_bytes());
+        let outcome = stage.scan_split(Session::encrypt_new_keys, at, clean);
+        assert_eq!(outcome, "clean", "{at}");
+    }
+    assert_eq!(stage.front.connections(), 1, "it is used again");
+}
+
+#[test]
+fn response_whose_record_began_in_the_upload_is_early() {
+    for at in [1, 10] {
+        let clean = |session: &Session| session.encrypt(CLEAN.as_bytes());
+        let outcome = Stage::new(TLS13).scan_split(clean, at, |_| Vec::new());
+        assert!(outcome.starts_with("not scanned: "), "{at}: {outcome}");
+    }
+}
+
+#[test]
+fn bad_record_in_the_upload_is_an_error_at_every_split() {
+    for at in [1, 7, BAD.len()] {
+        let outcome = Stage::new(TLS13).scan_split(|_| BAD.to_vec(), at, |_| Vec::new());
+        assert_eq!(outcome, "disconnected", "{at}");
+    }
+}
