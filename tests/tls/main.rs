@@ -6,6 +6,7 @@ mod packaging;
 mod pki;
 #[cfg(feature = "cli")]
 mod program;
+mod renegotiation;
 mod scans;
 mod settings;
 mod watched;

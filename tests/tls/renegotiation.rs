@@ -1,0 +1,298 @@
+//! A TLS 1.2 server may ask to renegotiate at any time (HelloRequest, RFC 5246 §7.4.1.1). It is declined,
+//! and the scan goes on.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use icap_client::rustls::crypto::cipher::{
+    AeadKey, InboundOpaqueMessage, InboundPlainMessage, KeyBlockShape, MessageDecrypter,
+    MessageEncrypter, OutboundChunks, OutboundOpaqueMessage, OutboundPlainMessage,
+    Tls12AeadAlgorithm, UnsupportedOperationError,
+};
+use icap_client::rustls::crypto::{CipherSuiteCommon, CryptoProvider};
+use icap_client::rustls::{
+    ConnectionTrafficSecrets, ContentType, Error as TlsError, SupportedCipherSuite,
+    Tls12CipherSuite,
+};
+use icap_client::testing::{CLEAN, Script, Server};
+use icap_client::{Content, Error, Report, Scanner};
+
+use super::front::{Ending, Front, Session};
+use super::pki::{Authority, TLS12, provider};
+
+/// Said by the server, this becomes a HelloRequest.
+const HELLO_REQUEST: &[u8] = b"\0HelloRequest\0";
+
+/// What a server does that asks to renegotiate.
+#[derive(Clone, Copy, PartialEq)]
+enum Declined {
+    /// Goes on.
+    GoesOn,
+    /// Ends the session, as OpenSSL's servers do.
+    Ends,
+}
+
+/// A crypto provider for TLS 1.2 whose servers can ask to renegotiate, and how often they were declined.
+fn asking(declined: Declined) -> (Arc<CryptoProvider>, Arc<AtomicUsize>) {
+    let mut provider = (*provider()).clone();
+    let times = Arc::<AtomicUsize>::default();
+    let suites = provider.cipher_suites.iter();
+    let suites = suites.filter_map(|suite| match suite {
+        SupportedCipherSuite::Tls12(suite) => Some(asking_suite(suite, declined, &times)),
+        SupportedCipherSuite::Tls13(_) => None,
+    });
+    provider.cipher_suites = suites.collect();
+    (Arc::new(provider), times)
+}
+
+fn asking_suite(
+    suite: &'static Tls12CipherSuite,
+    declined: Declined,
+    times: &Arc<AtomicUsize>,
+) -> SupportedCipherSuite {
+    // Suites and algorithms are borrowed for ever; these are small.
+    let aead_alg = Box::leak(Box::new(Asking {
+        aead_alg: suite.aead_alg,
+        declined,
+        times: Arc::clone(times),
+    }));
+    SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
+        common: CipherSuiteCommon {
+            suite: suite.common.suite,
+            hash_provider: suite.common.hash_provider,
+            confidentiality_limit: suite.common.confidentiality_limit,
+        },
+        prf_provider: suite.prf_provider,
+        kx: suite.kx,
+        sign: suite.sign,
+        aead_alg,
+    })))
+}
+
+struct Asking {
+    aead_alg: &'static dyn Tls12AeadAlgorithm,
+    declined: Declined,
+    times: Arc<AtomicUsize>,
+}
+
+impl Tls12AeadAlgorithm for Asking {
+    fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
+        Box::new(AskingEncrypter(self.aead_alg.encrypter(key, iv, extra)))
+    }
+
+    fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
+        Box::new(CountingDecrypter {
+            decrypter: self.aead_alg.decrypter(key, iv),
+            declined: self.declined,
+            times: Arc::clone(&self.times),
+        })
+    }
+
+    fn key_block_shape(&self) -> KeyBlockShape {
+        self.aead_alg.key_block_shape()
+    }
+
+    fn extract_keys(
+        &self,
+        key: AeadKey,
+        iv: &[u8],
+        explicit: &[u8],
+    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+        self.aead_alg.extract_keys(key, iv, explicit)
+    }
+}
+
+struct AskingEncrypter(Box<dyn MessageEncrypter>);
+
+impl MessageEncrypter for AskingEncrypter {
+    fn encrypt(
+        &mut self,
+        message: OutboundPlainMessage<'_>,
+        sequence: u64,
+    ) -> Result<OutboundOpaqueMessage, TlsError> {
+        if message.payload.to_vec() != HELLO_REQUEST {
+            return self.0.encrypt(message, sequence);
+        }
+        let asks = OutboundPlainMessage {
+            typ: ContentType::Handshake,
+            version: message.version,
+            payload: OutboundChunks::Single(&[0, 0, 0, 0]),
+        };
+        self.0.encrypt(asks, sequence)
+    }
+
+    fn encrypted_payload_len(&self, payload_len: usize) -> usize {
+        self.0.encrypted_payload_len(payload_len)
+    }
+}
+
+struct CountingDecrypter {
+    decrypter: Box<dyn MessageDecrypter>,
+    declined: Declined,
+    times: Arc<AtomicUsize>,
+}
+
+impl MessageDecrypter for CountingDecrypter {
+    fn decrypt<'a>(
+        &mut self,
+        message: InboundOpaqueMessage<'a>,
+        sequence: u64,
+    ) -> Result<InboundPlainMessage<'a>, TlsError> {
+        const WARNING_NO_RENEGOTIATION: &[u8] = &[1, 100];
+        let plain = self.decrypter.decrypt(message, sequence)?;
+        if plain.typ == ContentType::Alert && plain.payload == WARNING_NO_RENEGOTIATION {
+            self.times.fetch_add(1, SeqCst);
+            if self.declined == Declined::Ends {
+                return Err(TlsError::General("it was declined".to_owned()));
+            }
+        }
+        Ok(plain)
+    }
+}
+
+/// A server behind TLS that can ask to renegotiate.
+struct Stage {
+    scanner: Scanner,
+    times: Arc<AtomicUsize>,
+    // Dropped in this order: the front waits for its connections.
+    front: Front,
+    server: Server,
+}
+
+impl Stage {
+    fn new(server: Server, declined: Declined) -> Self {
+        let authority = Authority::new();
+        let (provider, times) = asking(declined);
+        let config = authority.local().server_of(provider, TLS12);
+        let front = Front::new(config, server.address(), Ending::Notified);
+        let scanner = Scanner::builder(&front.uri())
+            .negotiate(false)
+            .connector(authority.connector())
+            .build()
+            .unwrap();
+        Self {
+            scanner,
+            times,
+            front,
+            server,
+        }
+    }
+
+    fn last_session(&self) -> Arc<Session> {
+        let session = self.front.session(self.front.connections() - 1);
+        session.await_handshake();
+        session
+    }
+
+    fn scan_hello(&self) -> Result<Report, Error> {
+        self.scanner.scan(Content::bytes(b"hello"))
+    }
+
+    /// Scans content in whose midst the server asks to renegotiate so many times.
+    fn scan_asked(&self, times: usize) -> Result<Report, Error> {
+        let begin = io::repeat(7).take(300_000);
+        let end = io::repeat(7).take(3_000_000);
+        let asks = Asks { stage: self, times };
+        self.scanner
+            .scan(Content::reader(begin.chain(asks).chain(end)))
+    }
+
+    fn declined(&self) -> usize {
+        self.times.load(SeqCst)
+    }
+}
+
+/// No content; the server asks when it is read.
+struct Asks<'s> {
+    stage: &'s Stage,
+    times: usize,
+}
+
+impl Read for Asks<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        for _ in 0..std::mem::take(&mut self.times) {
+            self.stage.last_session().say(HELLO_REQUEST);
+        }
+        Ok(0)
+    }
+}
+
+fn assert_clean(result: Result<Report, Error>) {
+    let report = result.unwrap();
+    assert!(report.verdict().is_clean(), "{}", report.verdict());
+}
+
+#[test]
+fn renegotiation_asked_in_an_upload_does_not_stop_it() {
+    for declined in [Declined::GoesOn, Declined::Ends] {
+        let stage = Stage::new(Server::start().unwrap(), declined);
+        for scan in 1..=3 {
+            assert_clean(stage.scan_asked(1));
+            assert_eq!(stage.front.connections(), scan, "each was asked once");
+        }
+        assert_clean(stage.scan_hello());
+        let stats = stage.scanner.stats();
+        assert_eq!(stats.retries, 0);
+    }
+}
+
+#[test]
+fn renegotiation_asked_with_the_response_leaves_the_next_scan_fine() {
+    for declined in [Declined::GoesOn, Declined::Ends] {
+        let listens = Script::new().read_request().read_to_end();
+        let stage = Stage::new(Server::scripted([listens]).unwrap(), declined);
+        for scan in 1..=3 {
+            thread::scope(|scope| {
+                let result = scope.spawn(|| stage.scan_hello());
+                while stage.server.requests() < scan {
+                    thread::yield_now();
+                }
+                let session = stage.last_session();
+                let asks = session.encrypt(HELLO_REQUEST);
+                let clean = session.encrypt(CLEAN.as_bytes());
+                session.say_raw(&[asks, clean].concat());
+                assert_clean(result.join().unwrap());
+            });
+        }
+        assert_eq!(stage.scanner.stats().retries, 0);
+    }
+}
+
+#[test]
+fn renegotiation_asked_while_idle_costs_no_scan() {
+    for declined in [Declined::GoesOn, Declined::Ends] {
+        let stage = Stage::new(Server::start().unwrap(), declined);
+        for _ in 0..5 {
+            assert_clean(stage.scan_hello());
+            stage.last_session().say(HELLO_REQUEST);
+        }
+    }
+}
+
+#[test]
+fn server_that_waits_for_the_decline_is_declined() {
+    let listens = Script::new().read_request().read_to_end();
+    let stage = Stage::new(Server::scripted([listens]).unwrap(), Declined::GoesOn);
+    thread::scope(|scope| {
+        let result = scope.spawn(|| stage.scan_asked(1));
+        while stage.declined() == 0 && !result.is_finished() {
+            thread::yield_now();
+        }
+        stage.last_session().say(CLEAN.as_bytes());
+        assert_clean(result.join().unwrap());
+    });
+}
+
+#[test]
+fn renegotiation_that_is_insisted_on_does_not_count_against_the_server() {
+    let twice = Stage::new(Server::start().unwrap(), Declined::GoesOn);
+    for _ in 0..30 {
+        let error = twice.scan_asked(2).unwrap_err();
+        assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("asked to renegotiate"), "{source}");
+    }
+    assert_clean(twice.scan_hello());
+}
