@@ -2,7 +2,7 @@
 //! and it is not suspended for that.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
@@ -47,20 +47,23 @@ fn with_request_slots() -> (Server, Arc<AtomicUsize>) {
 /// closes them.
 struct ConnectionSlots {
     uri: String,
+    open: Arc<AtomicUsize>,
     refused: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
 }
 
 impl ConnectionSlots {
-    fn start() -> Self {
+    /// If it is `hasty`, it does not wait for a request to answer 503.
+    fn start(hasty: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             uri: format!("icap://{}/scan", listener.local_addr().unwrap()),
+            open: Arc::default(),
             refused: Arc::default(),
             is_over: Arc::default(),
         };
         let (refused, is_over) = (Arc::clone(&server.refused), Arc::clone(&server.is_over));
-        let open = Arc::new(AtomicUsize::new(0));
+        let open = Arc::clone(&server.open);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if is_over.load(SeqCst) {
@@ -70,7 +73,15 @@ impl ConnectionSlots {
                 refused.fetch_add(usize::from(is_full), SeqCst);
                 let open = Arc::clone(&open);
                 thread::spawn(move || {
-                    serve(stream.unwrap(), is_full);
+                    let mut stream = stream.unwrap();
+                    if is_full && hasty {
+                        let _ = stream.write_all(FULL.as_bytes());
+                        // Closing with bytes unread would be a reset.
+                        let _ = stream.shutdown(Shutdown::Write);
+                        let _ = stream.read_to_end(&mut Vec::new());
+                    } else {
+                        serve(stream, is_full);
+                    }
                     open.fetch_sub(1, SeqCst);
                 });
             }
@@ -182,16 +193,22 @@ fn scan_on(scanner: &Scanner, threads: usize) -> (f64, Vec<Error>) {
     (800.0 / began.elapsed().as_secs_f64(), errors)
 }
 
-fn assert_serves_twice_as_many_threads_as_slots(uri: &str, refused: &AtomicUsize) {
+/// Scans on as many threads as there are slots, and on twice as many after `between`.
+fn assert_serves_twice_as_many_threads_as_slots(
+    uri: &str,
+    refused: &AtomicUsize,
+    between: impl FnOnce(),
+) {
     let (expected, errors) = scan_on(&Scanner::new(uri).unwrap(), SLOTS);
-    assert!(errors.is_empty(), "{errors:?}");
+    assert!(errors.is_empty(), "{:?}", errors[0]);
+    between();
     let before = refused.load(SeqCst);
 
     let scanner = Scanner::new(uri).unwrap();
     let (rate, errors) = scan_on(&scanner, 2 * SLOTS);
     let refused = refused.load(SeqCst) - before;
     println!("4 threads: {expected:.0}/s, 8: {rate:.0}/s, {refused} times 503");
-    assert!(errors.is_empty(), "{errors:?}");
+    assert!(errors.is_empty(), "{}, {:?}", errors.len(), errors[0]);
     assert!(scanner.stats().suspended.is_empty());
     assert!(refused > 0);
     // It is over 95 % on a machine that has nothing else to do.
@@ -201,13 +218,19 @@ fn assert_serves_twice_as_many_threads_as_slots(uri: &str, refused: &AtomicUsize
 #[test]
 fn server_full_of_requests_serves_more_threads_than_slots() {
     let (server, refused) = with_request_slots();
-    assert_serves_twice_as_many_threads_as_slots(&server.uri(), &refused);
+    assert_serves_twice_as_many_threads_as_slots(&server.uri(), &refused, || {});
 }
 
 #[test]
 fn server_full_of_connections_serves_more_threads_than_slots() {
-    let server = ConnectionSlots::start();
-    assert_serves_twice_as_many_threads_as_slots(&server.uri, &server.refused);
+    for hasty in [false, true] {
+        let server = ConnectionSlots::start(hasty);
+        assert_serves_twice_as_many_threads_as_slots(&server.uri, &server.refused, || {
+            while server.open.load(SeqCst) > 0 {
+                thread::yield_now();
+            }
+        });
+    }
 }
 
 #[test]
@@ -226,7 +249,7 @@ fn overload_among_long_scans_suspends_nobody() {
     let server = server.unwrap();
     let scanner = Scanner::new(&server.uri()).unwrap();
     let (_, errors) = scan_on(&scanner, 2 * SLOTS);
-    assert!(errors.is_empty(), "{} errors: {errors:?}", errors.len());
+    assert!(errors.is_empty(), "{}, {:?}", errors.len(), errors[0]);
 }
 
 #[test]

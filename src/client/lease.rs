@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::Client;
 use super::call::Call;
 use super::exchange::grace;
-use super::outcome::{Answer, timeout_error};
+use super::outcome::{Answer, Failure, timeout_error};
 use super::stats::count;
-use crate::error::{ConnectError, Error, Phase, TimeLimit, TimeoutError};
+use crate::error::{ConnectError, Error, Phase, StatusError, TimeLimit, TimeoutError, Violation};
 use crate::net::connection::{CloseReason, Connection};
 use crate::net::deadline::{Deadline, RanOut};
 use crate::net::pool::{Idle, Permit};
@@ -97,11 +97,23 @@ impl Lease {
 }
 
 impl Lease {
-    /// The exchange failed: closes the connection.
-    pub(crate) fn abandon(self, client: &Client, error: &Error) {
-        if is_crowded(error) {
-            self.had_no_room(client.shared.clock.now());
+    /// The exchange failed: closes the connection. Returns the failure, which of a server that has no
+    /// room for the connection says so.
+    pub(crate) fn abandon(self, client: &Client, mut failure: Box<Failure>) -> Box<Failure> {
+        let now = client.shared.clock.now();
+        if is_crowded(&failure.error) {
+            self.had_no_room(now);
+        } else if !self.is_reused && is_503_unasked(&failure.error) {
+            let error = StatusError {
+                service: client.name().to_owned(),
+                code: 503,
+                reason: String::new(),
+                failure: None,
+                has_room_later: self.had_no_room(now),
+            };
+            failure.error = error.into();
         }
+        failure
     }
 
     /// The server has no room for it; see [`Permit::had_no_room`].
@@ -135,6 +147,16 @@ fn why_not(
 /// The server answered on other connections and never on this one.
 fn is_crowded(error: &Error) -> bool {
     matches!(error, Error::Timeout(error) if error.is_crowded)
+}
+
+/// The server sent 503 before it was asked anything: it answers the connection and not the request.
+fn is_503_unasked(error: &Error) -> bool {
+    match error {
+        Error::Protocol(error) => {
+            error.violation() == Violation::Unsolicited && error.seen().starts_with("ICAP/1.0 503")
+        }
+        _ => false,
+    }
 }
 
 /// Connects. With TLS, a server that has no thread for a connection does not answer the handshake: if

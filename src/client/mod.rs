@@ -148,7 +148,7 @@ impl Client {
     /// # Errors
     ///
     /// Any [`Error`] but [`Status`](Error::Status): every complete and valid answer is returned,
-    /// whatever its status. [`Error::Content`] also if a 206 refers to a `body` that cannot be read
+    /// whatever its status; only a 503 that came before anything was asked is one. [`Error::Content`] also if a 206 refers to a `body` that cannot be read
     /// again. What was written to `output` before an error is a part of something, and worth nothing.
     pub fn send<'b>(
         &self,
@@ -431,10 +431,7 @@ impl Client {
         };
         let answer = match exchange.run(out, first, body) {
             Ok(answer) => answer,
-            Err(failure) => {
-                lease.abandon(self, &failure.error);
-                return Err(failure);
-            }
+            Err(failure) => return Err(lease.abandon(self, failure)),
         };
         self.note_engine(&answer.response);
         Ok(Reply { answer, lease })

@@ -45,6 +45,7 @@ struct State {
     found_limit: Option<FoundLimit>,
     /// How many callers were given a place so far.
     acquired: u64,
+    peaks: Peaks,
     /// How many responses have begun so far.
     responses: u64,
     /// Callers that have waited for long on a connection that has never answered.
@@ -59,6 +60,43 @@ struct State {
 struct FoundLimit {
     connections: usize,
     changed: Instant,
+}
+
+/// How many connections were in use at once, at most, since any caller was given one: what ran while its
+/// exchange did, however late it is told that this was too many.
+#[derive(Debug, Default)]
+struct Peaks {
+    /// A caller, and how many there were when it came. Those that saw no more than a later one are left
+    /// out, so the numbers of callers grow and those of connections fall.
+    seen: VecDeque<(u64, usize)>,
+}
+
+impl Peaks {
+    fn note(&mut self, caller: u64, in_use: usize) {
+        while self
+            .seen
+            .back()
+            .is_some_and(|&(_, before)| before <= in_use)
+        {
+            self.seen.pop_back();
+        }
+        self.seen.push_back((caller, in_use));
+    }
+
+    fn since(&self, caller: u64) -> usize {
+        let peak = self.seen.iter().find(|&&(later, _)| later >= caller);
+        peak.map_or(1, |&(_, in_use)| in_use.max(1))
+    }
+
+    /// The server turned this caller away, so what it had was not in use.
+    fn forget(&mut self, caller: u64) {
+        for (later, in_use) in self.seen.iter_mut().rev() {
+            if *later < caller {
+                return;
+            }
+            *in_use = in_use.saturating_sub(1);
+        }
+    }
 }
 
 /// How long the server must do well until it is trusted with one connection more.
@@ -124,9 +162,10 @@ impl Pool {
             };
             if let Some(idle) = taken {
                 state.acquired += 1;
+                let (caller, in_use) = (state.acquired, state.in_use());
+                state.peaks.note(caller, in_use);
                 let mut permit = Permit::new(self);
-                permit.began_with = state.in_use();
-                permit.acquired = state.acquired;
+                permit.caller = caller;
                 permit.responses_before = state.responses;
                 state.leave(ticket);
                 drop(state);
@@ -221,10 +260,8 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Permit {
     pool: Arc<Pool>,
-    /// Connections in use when it was given out, this one included.
-    began_with: usize,
     /// Which one it is, of all that were given out.
-    acquired: u64,
+    caller: u64,
     /// How many responses had begun then.
     responses_before: u64,
     is_starving: Cell<bool>,
@@ -235,8 +272,7 @@ impl Permit {
     fn new(pool: &Arc<Pool>) -> Self {
         Self {
             pool: Arc::clone(pool),
-            began_with: 0,
-            acquired: 0,
+            caller: 0,
             responses_before: 0,
             is_starving: Cell::new(false),
             is_given_back: false,
@@ -340,26 +376,30 @@ impl Permit {
     }
 
     /// Gives the place back of a connection that the server had no room for, and that is closed. If
-    /// other callers had connections meanwhile, the limit becomes one less than that, and idle
-    /// connections make room. Returns whether there can be room for this caller later: not if it was
-    /// alone.
+    /// other callers had connections meanwhile, the limit becomes one less than that; idle connections
+    /// make room. Returns whether there can be room for this caller later: not if it was alone.
     pub(crate) fn had_no_room(mut self, now: Instant) -> bool {
         let mut state = self.pool.lock();
-        let ran = state.in_use().max(self.began_with);
-        let was_alone = ran == 1 && state.acquired == self.acquired;
+        self.is_given_back = true;
+        state.open -= 1;
+        let ran = state.peaks.since(self.caller);
+        state.peaks.forget(self.caller);
         if ran > 1 {
             state.lower_limit(ran, now);
         }
-        let closed = self.pool.places(state.idle.drain(..));
-        self.is_given_back = true;
-        state.open -= 1;
+        let surplus = match ran {
+            1 => state.open,
+            _ => state.open.saturating_sub(self.pool.limit(&state)),
+        };
+        let surplus = surplus.min(state.idle.len());
+        let closed = self.pool.places(state.idle.drain(..surplus));
         state.wake_first();
         drop(state);
         let made_room = !closed.is_empty();
         for (idle, _place) in closed {
             idle.connection.close(CloseReason::NoRoom);
         }
-        made_room || !was_alone
+        made_room || ran > 1
     }
 }
 
