@@ -258,15 +258,11 @@ impl ResponseReader {
         let list = encapsulated(headers, self.method, code);
         let unfit = list.and_then(|list| fits(list, self.method, code)).err();
         let fault = framing_fault(headers, code).or(unfit);
-        if fault.is_some() {
-            let field = headers.get("Encapsulated");
-            self.seen = field.map(|field| format!("{field:?}"));
-        }
         let list = match (list, fault) {
             (Ok(list), None) => list,
             // Where the HTTP heads are is known, and they may hold evidence.
             (Ok(list), Some(_)) if list.heads_len() > 0 => list,
-            (_, Some(violation)) | (Err(violation), None) => return Err(violation),
+            (_, Some(violation)) | (Err(violation), None) => return Err(self.saw_list(violation)),
         };
         response.has_bare_body = list.body == BodyKind::Response && list.heads_len() == 0;
         self.state = State::HttpHeads {
@@ -307,7 +303,7 @@ impl ResponseReader {
             return Ok((used, Event::NeedsMore));
         }
         if let Some(violation) = fault {
-            return Err(violation);
+            return Err(self.saw_list(violation));
         }
         let heads = buffer.clone();
         self.take_http_heads(&heads, list)?;
@@ -355,6 +351,14 @@ impl ResponseReader {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the `Encapsulated` field, for the error.
+    fn saw_list(&mut self, violation: Violation) -> Violation {
+        let headers = self.response.as_ref().map(Response::headers);
+        let field = headers.and_then(|headers| headers.get("Encapsulated"));
+        self.seen = field.map(|field| format!("{field:?}"));
+        violation
     }
 
     /// Keeps the line of the ICAP head that begins at `at`, for the error.
