@@ -4,7 +4,8 @@ use super::evidence::{Place, feed, said_by};
 use super::input::Input;
 use crate::proto::reader::ResponseReader;
 use crate::proto::request::Method;
-use crate::scan::verdict::{Sent, Verdict, decide, from_evidence};
+use crate::scan::decide::{Sent, decide, from_evidence};
+use crate::scan::verdict::Verdict;
 
 /// A response, but for the lines that are planted in it.
 pub(super) struct Plan {

@@ -4,6 +4,7 @@ pub(crate) mod about;
 pub(crate) mod attempt;
 pub(crate) mod builder;
 pub(crate) mod content;
+pub(crate) mod decide;
 pub(crate) mod digest;
 pub(crate) mod evidence;
 pub(crate) mod observed;
