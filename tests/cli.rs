@@ -4,9 +4,10 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use icap_client::testing::{
     self, CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected, options_with_preview,
@@ -824,4 +825,99 @@ fn pipe_is_read_if_it_was_named_and_not_if_it_was_found() {
         let line = format!("{name}: infected: Eicar-Test-Signature");
         assert_eq!(Run::of(child).lines(), [line]);
     }
+}
+
+/// A server's address that can go away and come back: what connects is passed on to the server.
+struct Front {
+    address: SocketAddr,
+    behind: SocketAddr,
+}
+
+impl Front {
+    /// Until the server has got `requests`.
+    fn serve(&self, server: &Server, requests: usize) {
+        let listener = TcpListener::bind(self.address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut streams = Vec::new();
+        while server.requests() < requests {
+            let Ok((client, _)) = listener.accept() else {
+                std::thread::yield_now();
+                continue;
+            };
+            client.set_nonblocking(false).unwrap();
+            let server = TcpStream::connect(self.behind).unwrap();
+            pass_on(&client, &server);
+            pass_on(&server, &client);
+            streams.extend([client, server]);
+        }
+        for stream in streams {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn pass_on(from: &TcpStream, to: &TcpStream) {
+    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
+}
+
+#[test]
+fn batch_survives_a_restart_of_the_service() {
+    const FILES: usize = 300;
+    let names: Vec<_> = (0..FILES).map(|number| format!("{number}")).collect();
+    let icap = Icap::with_files(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let server = Server::start().unwrap();
+    let front = Front {
+        address: TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap(),
+        behind: server.address(),
+    };
+    let uri = format!("icap://{}/scan", front.address);
+    let run = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            front.serve(&server, FILES / 3);
+            // The outage: longer than it takes to suspend the service.
+            std::thread::sleep(Duration::from_millis(1200));
+            front.serve(&server, FILES + 2);
+        });
+        icap.run(&["scan", "-r", &uri, "."])
+    });
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert!(run.out.ends_with("300 clean\n"), "{}", run.out);
+}
+
+#[test]
+fn service_that_never_served_or_stays_away_is_not_waited_for() {
+    let icap = Icap::with_files(&["a", "b", "c"]);
+    let began = Instant::now();
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let uri = format!("icap://{nobody}/scan");
+    assert_eq!(icap.run(&["scan", &uri, "a", "b"]).status, Some(2));
+    // It answers the options and one file, and no more.
+    let once = || {
+        Script::new()
+            .answer_options()
+            .read_request()
+            .send(CLEAN)
+            .close()
+    };
+    for wait in ["none", "300ms"] {
+        let server = Server::scripted([once(), Script::new().close()]).unwrap();
+        let run = icap.run(&["scan", "--wait", wait, &server.uri(), "a", "b", "c"]);
+        assert_eq!(run.status, Some(2), "{run:?}");
+        assert!(run.lines()[0].starts_with("a: clean"), "{run:?}");
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use icap_client::{Content, Scanner, testing};
 
 use crate::files::Files;
+use crate::patience::Patience;
 use crate::report::{Format, Status};
 use crate::scan::Session;
 
@@ -44,9 +45,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let files = Files::of(&arguments.files, false)?;
     let server = testing::Server::start()?;
     let scanner = Scanner::new(&server.uri())?;
-    let mut session = Session::new(scanner, server.uri(), Format::default());
+    let mut session = Session::new(
+        scanner,
+        server.uri(),
+        Format::default(),
+        Patience::new(None),
+    );
     let eicar = testing::eicar();
-    let printed = session.scan(EICAR, Ok(Content::bytes(&eicar).name("eicar.com")));
+    let printed = session.scan(EICAR, || Ok(Content::bytes(&eicar).name("eicar.com")));
     let is_caught = session.take_tally().status() == Status::Found;
     let printed = printed
         .and_then(|()| session.scan_all(files))

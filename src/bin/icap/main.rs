@@ -9,6 +9,7 @@
 mod demo;
 mod files;
 mod options;
+mod patience;
 mod progress;
 mod report;
 mod scan;

@@ -1,18 +1,20 @@
 //! `icap scan`: a verdict on each file.
 
-use std::error::Error;
+use std::error::Error as StdError;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use icap_client::{Content, Method, Preview, Scanner, ServiceUri};
+use icap_client::{Content, Error, Method, Preview, Scanner, ServiceUri};
 
 use crate::files::{Files, Found};
+use crate::patience::Patience;
 use crate::progress::Progress;
 use crate::report::{Entry, Format, Status, Tally};
-use crate::settings::{Bound, SERVICE, Settings, bound, size};
+use crate::settings::{Bound, SERVICE, Settings, bound, size, time};
 
 const MORE: &str = "\
 Times are written as 500ms, 10s, 5m; a number alone is milliseconds.
@@ -71,11 +73,17 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_options: bool,
 
+    /// How long to wait for a service that stops serving meanwhile, or 'none'
+    ///
+    /// The file is scanned again then. A service that never served is not waited for.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = bound(time))]
+    wait: Bound<Duration>,
+
     #[command(flatten)]
     settings: Settings,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
+pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     let files = Files::of(&arguments.files, arguments.recursive)?;
     let mut builder = Scanner::builder(&arguments.uri)
         .max_size(arguments.max_size.0)
@@ -90,7 +98,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         json: arguments.json,
         quiet: arguments.quiet,
     };
-    let mut session = Session::new(scanner, service, format);
+    let patience = Patience::new(arguments.wait.0);
+    let mut session = Session::new(scanner, service, format, patience);
     let printed = match session.scan_all(files) {
         Ok(()) if format == Format::default() => session.print_summary(),
         printed => printed,
@@ -134,10 +143,16 @@ pub(crate) struct Session {
     format: Format,
     progress: Progress,
     tally: Tally,
+    patience: Patience,
 }
 
 impl Session {
-    pub(crate) fn new(scanner: Scanner, service: String, format: Format) -> Self {
+    pub(crate) fn new(
+        scanner: Scanner,
+        service: String,
+        format: Format,
+        patience: Patience,
+    ) -> Self {
         // Log lines and a bar on one terminal overwrite each other.
         let is_shown = format == Format::default() && !log::log_enabled!(log::Level::Info);
         let progress = if is_shown {
@@ -151,6 +166,7 @@ impl Session {
             format,
             progress,
             tally: Tally::default(),
+            patience,
         }
     }
 
@@ -158,32 +174,69 @@ impl Session {
     pub(crate) fn scan_all(&mut self, files: Files) -> io::Result<()> {
         for found in files {
             match found {
-                Found::StandardInput => self.scan("-", Ok(Content::reader(io::stdin().lock()))),
-                Found::Named(path) => self.scan(&path.to_string_lossy(), named(&path)),
-                Found::File(path) => self.scan(&path.to_string_lossy(), Content::file(&path)),
-                Found::Unreadable(path, error) => self.scan(&path.to_string_lossy(), Err(error)),
+                Found::StandardInput => self.scan_standard_input(),
+                Found::Named(path) => self.scan(&path.to_string_lossy(), || named(&path)),
+                Found::File(path) => self.scan(&path.to_string_lossy(), || Content::file(&path)),
+                Found::Unreadable(path, error) => {
+                    let entry = self.failed(&path.to_string_lossy(), &error, Instant::now());
+                    self.print(&entry)
+                }
             }?;
         }
         Ok(())
     }
 
-    /// Scans one file and prints what came of it.
-    pub(crate) fn scan(&mut self, name: &str, content: io::Result<Content<'_>>) -> io::Result<()> {
-        let began = Instant::now();
-        self.progress.begin(&crate::text::safe(name));
-        let entry = match content.map(|content| self.scan_content(content)) {
-            Ok(Ok(report)) => Entry::judged(name, &report),
-            Ok(Err(error)) => Entry::failed(name, &error, &self.service, began.elapsed()),
-            Err(error) => Entry::failed(name, &error, &self.service, began.elapsed()),
-        };
-        self.tally.add(entry.outcome());
-        self.format.print(&entry, &self.progress)
+    /// Scans what `open` opens, and prints what came of it.
+    pub(crate) fn scan<'c>(
+        &mut self,
+        name: &str,
+        open: impl Fn() -> io::Result<Content<'c>>,
+    ) -> io::Result<()> {
+        self.scan_patiently(name, open, true)
     }
 
-    fn scan_content(
-        &self,
-        content: Content<'_>,
-    ) -> Result<icap_client::Report, icap_client::Error> {
+    /// It can be read only once.
+    fn scan_standard_input(&mut self) -> io::Result<()> {
+        self.scan_patiently("-", || Ok(Content::reader(io::stdin())), false)
+    }
+
+    fn scan_patiently<'c>(
+        &mut self,
+        name: &str,
+        open: impl Fn() -> io::Result<Content<'c>>,
+        mut can_resend: bool,
+    ) -> io::Result<()> {
+        let began = Instant::now();
+        let entry = loop {
+            self.progress.begin(&crate::text::safe(name));
+            let error = match open().map(|content| self.scan_content(content)) {
+                Ok(Ok(report)) => {
+                    self.patience.served();
+                    break Entry::judged(name, &report);
+                }
+                Ok(Err(error)) => error,
+                Err(error) => break self.failed(name, &error, began),
+            };
+            let Some(pause) = self.patience.pause_after(&error, can_resend) else {
+                break self.failed(name, &error, began);
+            };
+            log::info!("waiting for {} ms: {error}", pause.as_millis());
+            can_resend &= matches!(error, Error::Suspended(_) | Error::Connect(_));
+            thread::sleep(pause);
+        };
+        self.print(&entry)
+    }
+
+    fn failed(&self, name: &str, error: &(dyn StdError + 'static), began: Instant) -> Entry {
+        Entry::failed(name, error, &self.service, began.elapsed())
+    }
+
+    fn print(&mut self, entry: &Entry) -> io::Result<()> {
+        self.tally.add(entry.outcome());
+        self.format.print(entry, &self.progress)
+    }
+
+    fn scan_content(&self, content: Content<'_>) -> Result<icap_client::Report, Error> {
         let progress = |sent, total| self.progress.update(sent, total);
         self.scanner.scan(content.progress(progress))
     }

@@ -164,7 +164,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// `500ms`, `10s`, `5m`, `1h`; a number alone is milliseconds.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     const UNITS: &[(&str, u64)] = &[
         ("", 1),
         ("ms", 1),
