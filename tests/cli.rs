@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use icap_client::testing::{
@@ -834,12 +835,11 @@ struct Front {
 }
 
 impl Front {
-    /// Until the server has got `requests`.
-    fn serve(&self, server: &Server, requests: usize) {
+    fn serve_while(&self, goes_on: impl Fn() -> bool) {
         let listener = TcpListener::bind(self.address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let mut streams = Vec::new();
-        while server.requests() < requests {
+        while goes_on() {
             let Ok((client, _)) = listener.accept() else {
                 std::thread::yield_now();
                 continue;
@@ -878,14 +878,17 @@ fn batch_survives_a_restart_of_the_service() {
         behind: server.address(),
     };
     let uri = format!("icap://{}/scan", front.address);
+    let is_over = AtomicBool::new(false);
     let run = std::thread::scope(|scope| {
         scope.spawn(|| {
-            front.serve(&server, FILES / 3);
+            front.serve_while(|| server.requests() < FILES / 3);
             // The outage: longer than it takes to suspend the service.
             std::thread::sleep(Duration::from_millis(1200));
-            front.serve(&server, FILES + 2);
+            front.serve_while(|| !is_over.load(SeqCst));
         });
-        icap.run(&["scan", "-r", &uri, "."])
+        let run = icap.run(&["scan", "-r", &uri, "."]);
+        is_over.store(true, SeqCst);
+        run
     });
     assert_eq!(run.status, Some(0), "{run:?}");
     assert!(run.out.ends_with("300 clean\n"), "{}", run.out);
