@@ -507,11 +507,11 @@ fn page_of(body: &str) -> Vec<u8> {
 
 #[test]
 fn server_that_takes_the_content_too_slowly_is_suspended() {
-    let slowly = |script: Script, _| script.read_bytes(20_000).wait(10 * MS);
+    let slowly = |script: Script, _| script.read_bytes(10_000).wait(10 * MS);
     let takes = (0..2_000).fold(Script::new(), slowly);
     let (first, second, builder) = with_fallback(takes);
     let builder = builder.write_timeout(300 * MS).deadline(2_000 * MS);
-    assert_suspended_and_next_asked((first, second, builder), &vec![7; 40_000_000]);
+    assert_suspended_and_next_asked((first, second, builder), &vec![7; 12_000_000]);
 }
 
 /// Gives a byte now and then.
