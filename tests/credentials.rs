@@ -109,8 +109,9 @@ fn another_server_is_not_told() {
         .endpoint(&second.uri())
         .build()
         .unwrap();
+    // Neither serves; the error is the first one's.
     let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
-    assert_eq!(error.status(), Some(407));
+    assert_eq!(error.status(), Some(503));
     assert_eq!(second.requests(), 1);
 }
 
@@ -180,5 +181,40 @@ fn what_basic_cannot_carry_is_refused_before_anything_is_sent() {
         assert!(matches!(scanner.build(), Err(Error::Input(_))), "{user:?}");
         let client = Client::builder("icap://av/s").credentials(user, password);
         assert!(matches!(client.build(), Err(Error::Input(_))), "{user:?}");
+    }
+}
+
+#[test]
+fn page_of_a_407_reaches_neither_the_writer_nor_the_verdict() {
+    let page = "HTTP/1.1 407 Who\r\n\r\n";
+    let asks = format!(
+        "ICAP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\
+         Encapsulated: res-hdr=0, res-body={}\r\n\r\n{page}4\r\nwho?\r\n0\r\n\r\n",
+        page.len()
+    );
+    for (back, expected) in [
+        ("hello", "clean"),
+        ("new", "modified"),
+        ("hel", "not scanned"),
+    ] {
+        let (asks, back) = (asks.clone(), back.to_owned());
+        let echo = icap_client::testing::echo("HTTP/1.1 200 OK\r\n\r\n", back.as_bytes());
+        let server = Server::answering(move |request| {
+            Script::new().send(match has_credentials(request) {
+                true => &*echo,
+                false => asks.as_bytes(),
+            })
+        });
+        let server = server.unwrap();
+        let scanner = || {
+            let builder = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
+            builder.negotiate(false).allow_204(false).build().unwrap()
+        };
+        let report = scanner().scan(Content::bytes(b"hello")).unwrap();
+        assert!(report.verdict().to_string().starts_with(expected), "{back}");
+        let mut output = Vec::new();
+        let report = scanner().scan_replace(Content::bytes(b"hello"), &mut output);
+        assert!(report.unwrap().verdict().to_string().starts_with(expected));
+        assert_eq!(output, back.as_bytes());
     }
 }

@@ -124,6 +124,32 @@ fn early_204_on_a_used_connection_is_asked_for_again() {
 }
 
 #[test]
+fn early_204_on_a_used_connection_counts_for_the_retry() {
+    let first = Script::new().read_request().send(CLEAN);
+    let used = first.read_bytes(64 * 1024).send(CLEAN).read_to_end();
+    for (last, expected) in [
+        (CLEAN.into(), "not scanned"),
+        (infected("Eicar"), "infected"),
+    ] {
+        let last = Script::new().read_request().send(last).hold();
+        let server = Server::scripted([used.clone(), last]).unwrap();
+        let builder = Scanner::builder(&server.uri()).negotiate(false);
+        let scanner = builder.build().unwrap();
+        assert!(
+            scanner
+                .scan(Content::bytes(b"a"))
+                .unwrap()
+                .verdict()
+                .is_clean()
+        );
+        let report = scanner.scan(Content::bytes(&[7; 20_000_000])).unwrap();
+        let verdict = report.verdict().to_string();
+        assert!(verdict.starts_with(expected), "{verdict}");
+        assert_eq!(scanner.stats().retries, 1);
+    }
+}
+
+#[test]
 fn early_response_makes_the_next_server_be_asked() {
     let early = || {
         Script::new()

@@ -94,6 +94,29 @@ fn last_tag_holds_for_a_204_without_one() {
 }
 
 #[test]
+fn tag_of_no_engine_counts_in_interim_and_broken_responses() {
+    let tag = format!("ISTag: {BLIND}\r\n");
+    let interim = format!("ICAP/1.0 102 Processing\r\n{tag}\r\n");
+    let clean = tagged(CLEAN.as_bytes(), "");
+    let broken =
+        format!("ICAP/1.0 200 OK\r\n{tag}Encapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1");
+    let server = Server::scripted([
+        Script::new()
+            .read_request()
+            .send([interim.as_bytes(), &clean].concat()),
+        Script::new().read_request().send(broken).close(),
+        Script::new().read_request().send(&clean),
+    ]);
+    let server = server.unwrap();
+    let builder = Scanner::builder(&server.uri()).negotiate(false).max_idle(0);
+    let scanner = builder.build().unwrap();
+    let scan = || scanner.scan(Content::bytes(b"hello"));
+    assert_eq!(*scan().unwrap().verdict(), NO_ENGINE);
+    assert!(scan().is_err());
+    assert_eq!(*scan().unwrap().verdict(), NO_ENGINE);
+}
+
+#[test]
 fn server_without_an_engine_makes_the_next_one_be_asked() {
     let response = tagged(CLEAN.as_bytes(), BLIND);
     let blind = server(BLIND, move || response.clone());

@@ -183,6 +183,25 @@ fn early_echo_is_not_clean() {
 }
 
 #[test]
+fn early_interim_response_makes_nothing_early_at_any_split() {
+    for interim in [
+        "ICAP/1.0 100 Continue\r\n\r\n",
+        "ICAP/1.0 102 Processing\r\n\r\n",
+    ] {
+        for at in 1..interim.len() {
+            let (begin, end) = interim.split_at(at);
+            let reads = [Ok(begin), Ok(end), Ok(CLEAN)];
+            let played = Played::new([Ok(10)], [Idle, Readable], reads);
+            assert_eq!(*played.scan().unwrap().verdict(), Verdict::Clean, "{at}");
+        }
+        // What follows it early is early.
+        let both = [interim, CLEAN].concat().leak();
+        let played = Played::new([Ok(10)], [Idle, Readable], [Ok(&*both)]);
+        assert_eq!(*played.scan().unwrap().verdict(), EARLY);
+    }
+}
+
+#[test]
 fn early_part_of_a_record_does_not_stop_the_upload() {
     let played = Played::new(
         [Ok(10)],
@@ -448,7 +467,9 @@ fn a_writer_that_failed_is_not_written_to_again() {
             Ok(())
         }
     }
-    let played = Played::new([], [], [Ok(PAGE)]);
+    let other = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
+                 HTTP/1.1 200 OK\r\n\r\n4\r\npage\r\n4\r\npage\r\n0\r\n\r\n";
+    let played = Played::new([], [], [Ok(other)]);
     let mut full = Full(0);
     let scanner = played.scanner().build().unwrap();
     let error = scanner.scan_replace(Content::bytes(b"hello"), &mut full);

@@ -81,11 +81,12 @@ pub(crate) enum PassOn {
 
 impl PassOn {
     fn includes(self, response: &Response) -> bool {
-        match self {
-            Self::Nothing => true,
-            Self::Verdicts => can_come_with_verdict(response),
-            Self::Everything => response.status() != 407,
-        }
+        // The page that asks for credentials is nobody's: another response may follow.
+        response.status() != 407
+            && match self {
+                Self::Nothing | Self::Everything => true,
+                Self::Verdicts => can_come_with_verdict(response),
+            }
     }
 }
 
@@ -355,6 +356,7 @@ impl Exchange<'_> {
             };
             let is_done = matches!(event, Event::NeedsMore | Event::End);
             let (is_continue, is_head) = (event == Event::Interim(100), event == Event::Head);
+            let is_interim = matches!(event, Event::Interim(_));
             let response = self.reader.response();
             let is_wanted = response.is_some_and(|response| self.pass_on.includes(response));
             if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
@@ -366,6 +368,8 @@ impl Exchange<'_> {
             if is_continue {
                 self.take_continue()?;
             }
+            // What came before this was not the final response.
+            self.progress.final_early &= !is_interim;
             if is_head {
                 self.refuse_what_may_be_anothers()?;
             }
@@ -413,8 +417,6 @@ impl Exchange<'_> {
         if self.is_reused && is_early {
             return Err(self.violation(Violation::EarlyAnswer));
         }
-        // What came before this was no final answer.
-        self.progress.final_early = false;
         self.progress.due_at = None;
         self.progress.continued = true;
         Ok(())
@@ -539,6 +541,8 @@ impl Exchange<'_> {
             content_sent: self.progress.content_sent,
             is_answered: self.reader.has_begun(),
             is_reused: self.is_reused,
+            is_early: self.progress.final_early
+                || (self.reader.has_begun_final() && self.arrived_early()),
             remains: self.reader.into_remains(),
         })
     }

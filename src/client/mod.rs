@@ -44,7 +44,7 @@ use crate::net::pool::Pool;
 use crate::net::stream::Connect;
 use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
-use crate::proto::options::{ServiceOptions, says_no_engine};
+use crate::proto::options::ServiceOptions;
 use crate::proto::reader::{Fragments, ResponseReader};
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
@@ -282,20 +282,15 @@ impl Client {
         response: &Response,
         options: Option<&ServiceOptions>,
     ) -> bool {
-        match response.istag() {
-            Some(istag) => says_no_engine(&istag),
-            None => {
-                let offered = options.and_then(ServiceOptions::istag);
-                let last = self.shared.lacks_engine.load(Ordering::Relaxed);
-                last || offered.is_some_and(says_no_engine)
-            }
-        }
+        response.lacks_engine().unwrap_or_else(|| {
+            let last = self.shared.lacks_engine.load(Ordering::Relaxed);
+            last || options.is_some_and(ServiceOptions::lacks_engine)
+        })
     }
 
-    /// Remembers what the state tag of a response says about the engine.
-    fn note_engine(&self, response: &Response) {
-        if let Some(istag) = response.istag() {
-            let lacks_engine = says_no_engine(&istag);
+    /// Remembers what state tags say about the engine, if there are any.
+    fn note_engine(&self, lacks_engine: Option<bool>) {
+        if let Some(lacks_engine) = lacks_engine {
             self.shared
                 .lacks_engine
                 .store(lacks_engine, Ordering::Relaxed);
@@ -385,7 +380,10 @@ impl Client {
                 let error = &failure.error;
                 log::debug!("{}: once more on a new connection: {error}", self.name());
                 count(&self.shared.counters.retries);
-                self.attempt(delivery, true)
+                let mut reply = self.attempt(delivery, true)?;
+                // What responded early did not scan, whichever request that was meant for.
+                reply.answer.is_early |= failure.is_early;
+                Ok(reply)
             }
             result => result,
         }
@@ -431,9 +429,12 @@ impl Client {
         };
         let answer = match exchange.run(out, first, body) {
             Ok(answer) => answer,
-            Err(failure) => return Err(lease.abandon(self, failure)),
+            Err(failure) => {
+                self.note_engine(failure.remains.lacks_engine());
+                return Err(lease.abandon(self, failure));
+            }
         };
-        self.note_engine(&answer.response);
+        self.note_engine(answer.response.lacks_engine());
         Ok(Reply { answer, lease })
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Failure {
     pub(crate) is_answered: bool,
     /// Another exchange had the connection before.
     pub(crate) is_reused: bool,
+    /// Bytes of a final response came before it was due.
+    pub(crate) is_early: bool,
 }
 
 impl Failure {
@@ -77,6 +79,7 @@ impl Failure {
             content_sent: 0,
             is_answered: false,
             is_reused: false,
+            is_early: false,
         })
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod encapsulated;
 pub(crate) mod head;
 pub(crate) mod header;
 pub(crate) mod http_head;
+pub(crate) mod istag;
 pub mod limits;
 pub(crate) mod number;
 pub(crate) mod options;

@@ -18,6 +18,8 @@ pub struct ServiceOptions {
     service: Option<String>,
     service_id: Option<String>,
     istag: Option<String>,
+    /// The state tag says so.
+    lacks_engine: bool,
     allow: Vec<String>,
     allows_204: bool,
     preview: Option<u64>,
@@ -61,6 +63,7 @@ impl ServiceOptions {
             service: text("Service"),
             service_id: text("Service-ID"),
             istag: response.istag(),
+            lacks_engine: response.lacks_engine().unwrap_or_default(),
             allow: list("Allow"),
             allows_204: headers.get_all("Allow").any(mentions_204),
             preview,
@@ -74,7 +77,7 @@ impl ServiceOptions {
             is_framed: headers.get("Encapsulated").is_some(),
             warnings,
         };
-        if options.istag().is_some_and(says_no_engine) {
+        if options.lacks_engine {
             let warning = "ISTag: the server has no anti-virus engine, so it scans nothing; start the engine, \
                            then restart the server";
             options.warnings.push(warning.to_owned());
@@ -108,6 +111,11 @@ impl ServiceOptions {
     #[must_use]
     pub fn istag(&self) -> Option<&str> {
         self.istag.as_deref()
+    }
+
+    /// Whether the state tag says that the server has no engine.
+    pub(crate) fn lacks_engine(&self) -> bool {
+        self.lacks_engine
     }
 
     /// Whether the service can answer 204 outside a preview. One that cannot sends clean content back.
@@ -229,12 +237,6 @@ impl ServiceOptions {
 }
 
 /// The number in the only field of that name; two fields contradict each other even if they agree.
-/// Whether a state tag is the one that c-icap makes of an empty list of engines: it holds the base64 of
-/// the MD5 of nothing. c-icap that was started without its engine responds 204 to everything.
-pub(crate) fn says_no_engine(istag: &str) -> bool {
-    istag.contains("1B2M2Y8AsgTpgAmY7PhCfg")
-}
-
 fn number_of(headers: Headers<'_>, name: &str, warnings: &mut Vec<String>) -> Option<u64> {
     let mut fields = headers.get_all(name);
     let field = fields.next()?;

@@ -7,8 +7,9 @@
 use super::chunk::{ChunkDecoder, Decoded};
 use super::encapsulated::{BodyKind, Encapsulated};
 use super::head::HeadFinder;
-use super::header::{Field, Headers};
+use super::header::{Field, Headers, legible_fields};
 use super::http_head;
+use super::istag;
 use super::limits::{MAX_HEAD, MAX_INTERIM_ANSWERS};
 use super::request::Method;
 use super::response::{Response, StatusHead};
@@ -68,6 +69,16 @@ pub(crate) struct Fragments {
 }
 
 impl Remains {
+    /// Whether the state tags in what came say that the server has no engine; `None` without a tag.
+    pub(crate) fn lacks_engine(&self) -> Option<bool> {
+        let Fragments {
+            interim, icap_head, ..
+        } = &self.fragments;
+        let whole = self.response.as_ref().and_then(Response::lacks_engine);
+        let parts = legible_fields(interim).chain(legible_fields(icap_head));
+        whole.or_else(|| istag::lacks_engine(parts))
+    }
+
     /// The status of the final response, once its status line was there.
     pub(crate) fn status(&self) -> Option<u16> {
         let whole = self.response.as_ref().map(Response::status);

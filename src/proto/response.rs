@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::header::{BadField, Headers};
 use super::http_head;
+use super::istag;
 use super::limits::MAX_DISPLAY;
 use super::request::Method;
 use super::status::StatusLine;
@@ -66,6 +67,13 @@ impl Response {
             tag => tag,
         };
         (tag.len() <= MAX_DISPLAY).then(|| displayable(tag))
+    }
+
+    /// Whether the state tags of this response and of the interim ones before it say that the server has no
+    /// engine; `None` without a tag.
+    pub(crate) fn lacks_engine(&self) -> Option<bool> {
+        let heads = self.interim_headers().chain([self.headers()]);
+        istag::lacks_engine(heads.flat_map(|headers| headers.iter()))
     }
 
     /// The status of the encapsulated HTTP response, if there is one.

@@ -1,0 +1,68 @@
+//! What a state tag (RFC 3507 §4.7) tells of the server.
+
+use super::header::Field;
+
+/// The base64 of the MD5 of nothing: c-icap computes its tag from the list of its engines.
+const NO_ENGINE: &[u8] = b"1B2M2Y8AsgTpgAmY7PhCfg";
+
+/// Whether the state tags among these fields say that the server has no engine; `None` if there is no tag.
+/// c-icap that was started without its engine responds 204 to everything under such a tag.
+///
+/// It is looked for in the fields as they came: whatever else is wrong with a tag, it counts.
+pub(crate) fn lacks_engine<'f>(fields: impl Iterator<Item = Field<'f>>) -> Option<bool> {
+    let tags = fields.filter(|field| field.is("ISTag"));
+    tags.map(|tag| has_no_engine(&tag.value()))
+        .reduce(|one, other| one || other)
+}
+
+/// White space is left out, because a fold may have put it anywhere.
+fn has_no_engine(tag: &[u8]) -> bool {
+    let is_text = |byte: &u8| !byte.is_ascii_whitespace();
+    let tag: Vec<u8> = tag.iter().copied().filter(is_text).collect();
+    memchr::memmem::find(&tag, NO_ENGINE).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::header::Headers;
+
+    #[test]
+    fn tag_of_no_engine_is_found_whatever_its_form() {
+        let long = "x".repeat(1000);
+        for (fields, expected) in [
+            ("", None),
+            ("X-ISTag: CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\r\n", None),
+            ("ISTag:\r\n", Some(false)),
+            (
+                "ISTag: \"CI0001-L5CkDhq+qWNs+PZ5DxxXsAAA\"\r\n",
+                Some(false),
+            ),
+            ("ISTag: CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\r\n", Some(true)),
+            ("istag: \"CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\r\n", Some(true)),
+            (
+                "ISTag: W/\"CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\"\r\n",
+                Some(true),
+            ),
+            (
+                "ISTag: \"CI0001-1B2M2Y8A\r\n\tsgTpgAmY7PhCfgAA\"\r\n",
+                Some(true),
+            ),
+            (
+                "ISTag: a\r\nISTag: CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\r\n",
+                Some(true),
+            ),
+            (
+                "ISTag: CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\r\nISTag: a\r\n",
+                Some(true),
+            ),
+            (
+                &format!("ISTag: {long}1B2M2Y8AsgTpgAmY7PhCfg\r\n"),
+                Some(true),
+            ),
+        ] {
+            let headers = Headers::parse(fields.as_bytes()).unwrap();
+            assert_eq!(lacks_engine(headers.iter()), expected, "{fields}");
+        }
+    }
+}
