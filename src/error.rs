@@ -330,19 +330,19 @@ pub struct SuspendedError {
 }
 
 impl SuspendedError {
-    /// How long ago the server was first suspended and not heard of since.
+    /// How long ago the suspension began. Failed trials since then are part of it.
     #[must_use]
     pub fn failing_for(&self) -> Duration {
         self.failing_for
     }
 
-    /// When it is tried again; zero if one caller is just trying it.
+    /// How long until a scan may try the server again. A program that can wait, waits for that.
     #[must_use]
     pub fn retry_in(&self) -> Duration {
         self.retry_in
     }
 
-    /// Its last failure.
+    /// Its last failure, with the innermost cause.
     #[must_use]
     pub fn why(&self) -> &str {
         &self.why

@@ -113,6 +113,10 @@
 //! - **R7** Bytes decide, not their packaging. Every parser gives the same result at every split.
 //! - **R8** Strict where framing is at stake, tolerant where only text is.
 //! - **R9** No `unsafe`, and no panic on any peer's bytes.
+//! - **R10** Blame is right. Only what a server did counts against it: connections that it refused or broke, 5xx
+//!   and other statuses of a server that does not serve, and waiting for it that added up, in one exchange, to the
+//!   timeout. Not the caller's slow reader or writer, not a deadline that is too short, not 503 while others are
+//!   served, and not what this machine lacks.
 //!
 //! # The house
 //!

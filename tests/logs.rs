@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::net::TcpListener;
 use std::sync::Mutex;
 
 use icap_client::testing::{Received, Script, Server, echo};
@@ -158,14 +159,29 @@ fn converse(answer: Vec<u8>) {
     }
 }
 
+/// Has a server suspended that is not there; returns its URI.
+fn suspend_nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("icap://{}/s", listener.local_addr().unwrap());
+    drop(listener);
+    let scanner = Scanner::builder(&uri).suspend_after(1).build().unwrap();
+    show_report(&scanner.scan(Content::bytes(b"CONTENT-OF-A-FILE")));
+    uri
+}
+
 #[test]
 fn nothing_hostile_and_nothing_secret_is_ever_shown() {
     log::set_logger(&Collect).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     answers().into_iter().for_each(converse);
+    let nobody = suspend_nobody();
     let lines = std::mem::take(&mut *LINES.lock().unwrap());
     assert!(lines.iter().any(|line| line.contains("EVIL")));
     assert!(lines.iter().any(|line| line.starts_with("icap_client")));
+    // An operator sees at once what is wrong, and where.
+    let suspended = |line: &&String| line.contains(&nobody) && line.contains("suspended for");
+    let line = lines.iter().find(suspended).expect("a line of its own");
+    assert!(line.contains("onnection refused"), "{line}");
     for line in &lines {
         assert!(line.chars().all(is_displayable), "{line:?}");
         assert!(

@@ -18,6 +18,8 @@
 //! - A failed write is followed by a read, because the reason is often already there (`404`, then close).
 //! - The end of the connection never ends an answer.
 
+mod failures;
+
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -27,24 +29,19 @@ use super::output::write_all;
 use super::progress::{Progress, Stage};
 use super::trailing::Trailing;
 use super::waiting::{Wait, Waiting};
-use crate::error::{
-    ContentError, DisconnectedError, Error, Phase, ProtocolError, Silent, TimeLimit, TimeoutError,
-    Violation,
-};
+use crate::error::{ContentError, Error, Phase, Violation};
 use crate::net::connection::{CloseReason, Connection};
-use crate::net::deadline::{Deadline, RanOut, Timeouts};
+use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::pool::Permit;
-use crate::net::shortage::is_shortage;
 use crate::net::stream::{Readiness, is_stall};
 use crate::proto::reader::{Event, Remains, ResponseReader};
 use crate::proto::response::Response;
 use crate::proto::text::glimpse;
+use failures::closed;
+pub(super) use failures::grace;
 
 /// How long a write may stall before what can be read is looked at: at first, and at most.
 const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(128));
-
-/// How long a connection that has never answered is waited for before others make room for it.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// One request and its answer on one connection.
 pub(crate) struct Exchange<'x> {
@@ -534,108 +531,6 @@ impl Exchange<'_> {
             Err(_) => Some(CloseReason::Failed),
         }
     }
-
-    fn fail(self, error: Error) -> Box<Failure> {
-        Box::new(Failure {
-            error,
-            content_sent: self.progress.content_sent,
-            is_answered: self.reader.has_begun(),
-            is_reused: self.is_reused,
-            is_early: self.progress.final_early
-                || (self.reader.has_begun_final() && self.arrived_early()),
-            remains: self.reader.into_remains(),
-        })
-    }
-
-    /// How long the present wait may still take.
-    fn left(&mut self, phase: Phase) -> Result<Duration, TimeoutError> {
-        let now = Instant::now();
-        let left = match (self.deadline.ran_out(), self.waiting.left(now)) {
-            (Some(ran_out), _) | (None, Err(ran_out)) => {
-                return Err(self.timed_out(phase, ran_out));
-            }
-            (None, Ok(left)) if self.is_unanswered() => left.min(self.want_room(now)),
-            (None, Ok(left)) => left,
-        };
-        // Should the deadline run out just now, a moment is waited for nothing.
-        Ok(self.deadline.cap(left).unwrap_or(WRITE_SLICE.0))
-    }
-
-    /// Nothing has ever come on this connection: the server may not know of it yet.
-    fn is_unanswered(&self) -> bool {
-        self.progress.begun && !self.is_reused && !self.reader.has_begun()
-    }
-
-    /// Has other connections make room if the server is silent for long; returns when to do so next.
-    fn want_room(&mut self, now: Instant) -> Duration {
-        let grace = grace(self.timeouts.response());
-        let quiet = self.waiting.quiet_for(now);
-        if quiet < grace {
-            self.rooms_wanted = 0;
-        } else if quiet >= grace * (self.rooms_wanted + 1) {
-            self.rooms_wanted += 1;
-            self.place.wants_room();
-        }
-        let next = grace * (self.rooms_wanted + 1);
-        next.saturating_sub(quiet).max(Duration::from_millis(1))
-    }
-
-    fn timed_out(&self, phase: Phase, ran_out: RanOut) -> TimeoutError {
-        let now = Instant::now();
-        let is_deadline = matches!(
-            ran_out.limit,
-            TimeLimit::Deadline | TimeLimit::DeadlineShare
-        );
-        let sent = self.progress.content_sent;
-        let is_silent = self.waiting.wait() == Wait::Head && sent > 0;
-        let is_long = !is_deadline || self.waiting.is_the_servers(now);
-        let is_crowded = is_long && self.is_unanswered() && self.place.others_were_answered();
-        TimeoutError {
-            is_the_servers: is_long && !is_crowded,
-            is_crowded,
-            silence: is_silent.then(|| Silent {
-                sent,
-                time: self.waiting.quiet_for(now),
-            }),
-            ..timeout_error(self.service, phase, ran_out)
-        }
-    }
-
-    fn disconnected(&self, phase: Phase, source: io::Error) -> Error {
-        let paused = self.waiting.long_pause();
-        DisconnectedError {
-            service: self.service.to_owned(),
-            phase,
-            paused,
-            is_the_servers: paused.is_none() && is_the_servers(&source),
-            source,
-        }
-        .into()
-    }
-
-    /// Shows what a head had wrong, or how bytes begin that are no answer at all. What is wrong in a
-    /// body is not shown: it may be the content.
-    fn violation(&self, violation: Violation) -> Error {
-        let seen = match (self.reader.seen(), violation) {
-            (Some(line), _) => line.to_owned(),
-            (None, Violation::Unsolicited | Violation::TrailingBytes) => {
-                glimpse(self.connection.unread())
-            }
-            (None, _) => String::new(),
-        };
-        ProtocolError {
-            service: self.service.to_owned(),
-            violation,
-            seen,
-            is_after_pause: self.waiting.long_pause().is_some(),
-        }
-        .into()
-    }
-}
-
-/// Long before the timeout.
-pub(super) fn grace(timeout: Duration) -> Duration {
-    (timeout / 4).clamp(Duration::from_millis(1), GRACE)
 }
 
 /// Why a connection is closed on which this came after a response. That the peer closed it is said only
@@ -646,16 +541,4 @@ fn reason_of(trailing: &Trailing) -> Option<CloseReason> {
         Trailing::LineEnd | Trailing::Bytes | Trailing::Unfinished => Some(CloseReason::StrayBytes),
         Trailing::Failed(_) => Some(CloseReason::Failed),
     }
-}
-
-/// Not what this machine has run out of, nor what a server may ask for and this client does not do.
-fn is_the_servers(error: &io::Error) -> bool {
-    error.kind() != io::ErrorKind::Unsupported && !is_shortage(error)
-}
-
-fn closed() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the peer closed it without an answer",
-    )
 }

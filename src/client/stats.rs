@@ -63,11 +63,11 @@ pub struct Stats {
 pub struct Suspended {
     /// The service.
     pub service: String,
-    /// How long ago it was first suspended and not heard of since.
+    /// How long ago the suspension began. Failed trials since then are part of it.
     pub failing_for: Duration,
-    /// When it is tried again; zero if it is time.
+    /// How long until a scan may try the server again; zero if the next one does.
     pub retry_in: Duration,
-    /// Its last failure.
+    /// Its last failure, with the innermost cause.
     pub why: String,
 }
 

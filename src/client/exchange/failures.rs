@@ -1,0 +1,133 @@
+//! What ends an exchange without a response: how long is waited, and who is to blame (rule R10).
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{Exchange, WRITE_SLICE};
+use crate::client::outcome::{Failure, timeout_error};
+use crate::client::waiting::Wait;
+use crate::error::{
+    DisconnectedError, Error, Phase, ProtocolError, Silent, TimeLimit, TimeoutError, Violation,
+};
+use crate::net::deadline::RanOut;
+use crate::net::shortage::is_shortage;
+use crate::proto::text::glimpse;
+
+/// How long a connection that has never answered is waited for before others make room for it.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl Exchange<'_> {
+    pub(super) fn fail(self, error: Error) -> Box<Failure> {
+        Box::new(Failure {
+            error,
+            content_sent: self.progress.content_sent,
+            is_answered: self.reader.has_begun(),
+            is_reused: self.is_reused,
+            is_early: self.progress.final_early
+                || (self.reader.has_begun_final() && self.arrived_early()),
+            remains: self.reader.into_remains(),
+        })
+    }
+
+    /// How long the present wait may still take.
+    pub(super) fn left(&mut self, phase: Phase) -> Result<Duration, TimeoutError> {
+        let now = Instant::now();
+        let left = match (self.deadline.ran_out(), self.waiting.left(now)) {
+            (Some(ran_out), _) | (None, Err(ran_out)) => {
+                return Err(self.timed_out(phase, ran_out));
+            }
+            (None, Ok(left)) if self.is_unanswered() => left.min(self.want_room(now)),
+            (None, Ok(left)) => left,
+        };
+        // Should the deadline run out just now, a moment is waited for nothing.
+        Ok(self.deadline.cap(left).unwrap_or(WRITE_SLICE.0))
+    }
+
+    /// Nothing has ever come on this connection: the server may not know of it yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.progress.begun && !self.is_reused && !self.reader.has_begun()
+    }
+
+    /// Has other connections make room if the server is silent for long; returns when to do so next.
+    pub(super) fn want_room(&mut self, now: Instant) -> Duration {
+        let grace = grace(self.timeouts.response());
+        let quiet = self.waiting.quiet_for(now);
+        if quiet < grace {
+            self.rooms_wanted = 0;
+        } else if quiet >= grace * (self.rooms_wanted + 1) {
+            self.rooms_wanted += 1;
+            self.place.wants_room();
+        }
+        let next = grace * (self.rooms_wanted + 1);
+        next.saturating_sub(quiet).max(Duration::from_millis(1))
+    }
+
+    pub(super) fn timed_out(&self, phase: Phase, ran_out: RanOut) -> TimeoutError {
+        let now = Instant::now();
+        let is_deadline = matches!(
+            ran_out.limit,
+            TimeLimit::Deadline | TimeLimit::DeadlineShare
+        );
+        let sent = self.progress.content_sent;
+        let is_silent = self.waiting.wait() == Wait::Head && sent > 0;
+        let is_long = !is_deadline || self.waiting.is_the_servers(now);
+        let is_crowded = is_long && self.is_unanswered() && self.place.others_were_answered();
+        TimeoutError {
+            is_the_servers: is_long && !is_crowded,
+            is_crowded,
+            silence: is_silent.then(|| Silent {
+                sent,
+                time: self.waiting.quiet_for(now),
+            }),
+            ..timeout_error(self.service, phase, ran_out)
+        }
+    }
+
+    pub(super) fn disconnected(&self, phase: Phase, source: io::Error) -> Error {
+        let paused = self.waiting.long_pause();
+        DisconnectedError {
+            service: self.service.to_owned(),
+            phase,
+            paused,
+            is_the_servers: paused.is_none() && is_the_servers(&source),
+            source,
+        }
+        .into()
+    }
+
+    /// Shows what a head had wrong, or how bytes begin that are no answer at all. What is wrong in a
+    /// body is not shown: it may be the content.
+    pub(super) fn violation(&self, violation: Violation) -> Error {
+        let seen = match (self.reader.seen(), violation) {
+            (Some(line), _) => line.to_owned(),
+            (None, Violation::Unsolicited | Violation::TrailingBytes) => {
+                glimpse(self.connection.unread())
+            }
+            (None, _) => String::new(),
+        };
+        ProtocolError {
+            service: self.service.to_owned(),
+            violation,
+            seen,
+            is_after_pause: self.waiting.long_pause().is_some(),
+        }
+        .into()
+    }
+}
+
+/// Long before the timeout.
+pub(in crate::client) fn grace(timeout: Duration) -> Duration {
+    (timeout / 4).clamp(Duration::from_millis(1), GRACE)
+}
+
+/// Not what this machine has run out of, nor what a server may ask for and this client does not do.
+fn is_the_servers(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::Unsupported && !is_shortage(error)
+}
+
+pub(super) fn closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the peer closed it without an answer",
+    )
+}
