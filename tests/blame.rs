@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use icap_client::testing::{Script, Server};
+use icap_client::testing::{CLEAN, Script, Server};
 use icap_client::{Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream};
 
 const PAUSE: Duration = Duration::from_millis(300);
@@ -36,7 +36,7 @@ impl Read for Pauses {
 }
 
 #[test]
-fn server_that_loses_patience_with_a_slow_reader_is_not_suspended() {
+fn server_impatient_with_a_slow_reader_is_not_suspended() {
     for script in [
         Script::new().read_bytes(1000).wait(PAUSE / 10).close(),
         Script::new().read_bytes(1000).wait(PAUSE / 10).reset(),
@@ -65,6 +65,25 @@ fn server_that_breaks_off_without_a_pause_is_suspended() {
     assert_eq!(scanner.stats().suspended.len(), 1);
 }
 
+#[test]
+fn server_that_closes_an_idle_connection_is_not_suspended() {
+    // It answers once, and closes when the next request comes.
+    let script = Script::new()
+        .read_request()
+        .send(CLEAN)
+        .read_bytes(1)
+        .reset();
+    let server = Server::scripted([script]).unwrap();
+    let scanner = strict(&server).build().unwrap();
+    for _ in 0..4 {
+        // Too long to be kept, so it could not be sent again.
+        let content = Content::reader(io::repeat(7).take(100_000));
+        let _ = scanner.scan(content);
+        assert!(scanner.stats().suspended.is_empty());
+    }
+    assert!(scanner.stats().clean > 0);
+}
+
 struct SlowWriter;
 
 impl Write for SlowWriter {
@@ -78,7 +97,7 @@ impl Write for SlowWriter {
 }
 
 #[test]
-fn server_that_loses_patience_with_a_slow_writer_is_not_suspended() {
+fn server_impatient_with_a_slow_writer_is_not_suspended() {
     let head = "HTTP/1.1 200 OK\r\n\r\n";
     let page = format!(
         "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body={}\r\n\r\n{head}5\r\nother\r\n",

@@ -895,7 +895,7 @@ fn batch_survives_a_restart_of_the_service() {
 }
 
 #[test]
-fn service_that_never_served_or_stays_away_is_not_waited_for() {
+fn service_that_never_served_is_not_waited_for() {
     let icap = Icap::with_files(&["a", "b", "c"]);
     let began = Instant::now();
     let nobody = TcpListener::bind("127.0.0.1:0")

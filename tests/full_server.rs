@@ -1,7 +1,7 @@
 //! A server that has no room for another connection: scans wait for a place or go on to another server,
 //! and it is not suspended for that.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server};
-use icap_client::{Content, Error, Phase, Scanner, TimeLimit};
+use icap_client::{
+    Connect, Content, Error, Phase, Readiness, Scanner, ServiceUri, Stream, TcpConnector, TimeLimit,
+};
 
 const FULL: &str = "ICAP/1.0 503 Service overloaded\r\n\r\n";
 
@@ -216,13 +218,13 @@ fn assert_serves_twice_as_many_threads_as_slots(
 }
 
 #[test]
-fn server_full_of_requests_serves_more_threads_than_slots() {
+fn full_of_requests_serves_more_threads_than_slots() {
     let (server, refused) = with_request_slots();
     assert_serves_twice_as_many_threads_as_slots(&server.uri(), &refused, || {});
 }
 
 #[test]
-fn server_full_of_connections_serves_more_threads_than_slots() {
+fn full_of_connections_serves_more_threads_than_slots() {
     for hasty in [false, true] {
         let server = ConnectionSlots::start(hasty);
         assert_serves_twice_as_many_threads_as_slots(&server.uri, &server.refused, || {
@@ -296,7 +298,7 @@ fn overload_of_a_lone_scan_suspends_for_a_moment() {
 struct Holds(Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>);
 
 impl Read for Holds {
-    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         if let Some((begins, end)) = self.0.take() {
             let _ = begins.send(());
             let _ = end.recv();
@@ -368,7 +370,7 @@ fn wait_timeout_is_the_connect_timeout_unless_it_is_set() {
 }
 
 #[test]
-fn scan_that_is_turned_away_for_too_long_goes_on_to_the_next_server() {
+fn scan_turned_away_for_long_goes_to_the_next_server() {
     let (slow, idle) = (
         Server::answering(|request| {
             let is_long = request.body().len() > 5;
@@ -431,7 +433,7 @@ fn idle_connections_make_room_for_one_that_is_not_served() {
 struct MeetsFirst<'b>(&'b Barrier, &'static [u8]);
 
 impl Read for MeetsFirst<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.1.len() == 5 {
             self.0.wait();
         }
@@ -466,7 +468,7 @@ fn serves_first_connection_only() -> Server {
 }
 
 #[test]
-fn silence_beside_served_connections_is_not_the_servers_failure() {
+fn silence_beside_served_connections_suspends_nobody() {
     let server = serves_first_connection_only();
     let builder = Scanner::builder(&server.uri())
         .negotiate(false)
@@ -496,4 +498,98 @@ fn silence_beside_served_connections_is_not_the_servers_failure() {
         assert!(said.contains("max_connections"), "{said}");
     });
     assert!(scanner.stats().suspended.is_empty());
+}
+
+/// A server that answers the handshake of so many connections at a time.
+#[derive(Clone)]
+struct Handshakes {
+    open: Arc<AtomicUsize>,
+    begun: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Connect for Handshakes {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        self.begun.fetch_add(1, SeqCst);
+        let began = Instant::now();
+        let has_room = |open: usize| (open < self.most).then_some(open + 1);
+        while self.open.fetch_update(SeqCst, SeqCst, has_room).is_err() {
+            if began.elapsed() >= timeout {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::yield_now();
+        }
+        let stream = TcpConnector.connect(service, timeout)?;
+        let open = Arc::clone(&self.open);
+        Ok(Box::new(Open { stream, open }))
+    }
+}
+
+struct Open {
+    stream: Box<dyn Stream>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Read for Open {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buf)
+    }
+}
+
+impl Write for Open {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl Stream for Open {
+    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(timeout)
+    }
+    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(timeout)
+    }
+    fn readiness(&mut self) -> io::Result<Readiness> {
+        self.stream.readiness()
+    }
+}
+
+#[test]
+fn idle_connections_make_room_for_a_handshake() {
+    let server = Server::start().unwrap();
+    let connector = Handshakes {
+        open: Arc::default(),
+        begun: Arc::default(),
+        most: 1,
+    };
+    let builder = Scanner::builder(&server.uri()).connector(connector.clone());
+    let scanner = builder
+        .connect_timeout(Duration::from_secs(4))
+        .build()
+        .unwrap();
+    thread::scope(|scope| {
+        let mut late = None;
+        while_full(&scanner, || {
+            late = Some(scope.spawn(|| scanner.scan(hello())));
+            while connector.begun.load(SeqCst) < 2 {
+                thread::yield_now();
+            }
+        });
+        // The other connection is idle by now, or soon.
+        let report = late.unwrap().join().unwrap().unwrap();
+        assert!(report.verdict().is_clean());
+    });
+    let stats = scanner.stats();
+    assert_eq!(stats.errors, 0);
+    let made_room = "another connection waits for the server to take it";
+    assert_eq!(stats.closed_by_reason[made_room], 1);
 }

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn only_if_every_address_lacked_something_was_it_a_shortage() {
+    fn shortage_needs_every_address_to_lack_something() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let lacks = |codes: &[i32]| {
             let fail = |&code| (address, io::Error::from_raw_os_error(code));

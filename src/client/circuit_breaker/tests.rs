@@ -123,7 +123,7 @@ fn trial_without_an_outcome_is_given_back_at_once() {
 }
 
 #[test]
-fn exchange_from_before_the_opening_neither_closes_nor_prolongs_it() {
+fn exchange_from_before_the_opening_changes_nothing() {
     let (breaker, now) = (breaker(), Instant::now());
     let under_way: Vec<_> = (0..9).map(|_| breaker.admit(now).unwrap()).collect();
     assert!(under_way[0].overtaken().is_none());

@@ -85,11 +85,13 @@ impl Exchange<'_> {
 
     pub(super) fn disconnected(&self, phase: Phase, source: io::Error) -> Error {
         let paused = self.waiting.long_pause();
+        // A server may close an idle connection at any time, also while a request is on its way.
+        let was_idle = self.is_reused && !self.reader.has_begun();
         DisconnectedError {
             service: self.service.to_owned(),
             phase,
             paused,
-            is_the_servers: paused.is_none() && is_the_servers(&source),
+            is_the_servers: paused.is_none() && !was_idle && is_the_servers(&source),
             source,
         }
         .into()
