@@ -15,7 +15,8 @@ use crate::scan::report::Report;
 use crate::scan::verdict::Verdict;
 
 /// Whole scans: `data` is how three scans are done with one scanner, and what a server does on each
-/// connection meanwhile: bytes, stalls, errors, at any time.
+/// connection meanwhile: bytes, in TLS records or not, stalls, errors, at any time. A byte in a record comes
+/// when the first byte of the record does.
 ///
 /// - Every scan comes to an end.
 /// - What is sent is a request with the content of this scan, or a beginning of one; content that fails,
@@ -27,7 +28,8 @@ use crate::scan::verdict::Verdict;
 ///   was written.
 /// - No answer is made of bytes that were sent before its request was begun; a 204 on a connection that
 ///   was used before is not made of bytes read before the request was complete.
-/// - A connection is used again only after a complete exchange with nothing behind it.
+/// - A connection is used again only after a complete exchange with nothing behind it, also no part of a TLS
+///   record; and nothing is clean that has a bad record behind it, or one without an end.
 /// - A request is repeated once at most at each server, on a new connection, and only if it went out on an
 ///   old one.
 /// - What comes back of a scan that is called modified is no beginning of the content.
@@ -299,9 +301,10 @@ impl Plan {
         let (status, body, end) = exchange.read_answer().expect("clean without an answer");
         let behind = &exchange.answer[end..];
         assert!(
-            matches!(behind, b"" | b"\r" | b"\r\n"),
+            matches!(behind, b"" | b"\r\n"),
             "clean with something behind"
         );
+        assert!(!exchange.is_broken, "clean with a broken record behind");
         let has = |line: &[u8]| find(&exchange.answer[..end], line).is_some();
         let is_infected = THREATS.iter().any(|line| has(line));
         assert!(!is_infected, "clean with a threat");
@@ -350,6 +353,8 @@ struct Exchange<'r> {
     has_stale_bytes: bool,
     /// Some of the final answer was read before the request was complete.
     is_early: bool,
+    /// A record came in the same scan that was bad or had no end.
+    is_broken: bool,
 }
 
 impl<'r> Exchange<'r> {
@@ -369,6 +374,7 @@ impl<'r> Exchange<'r> {
         }
         if let Some(last) = exchanges.last_mut() {
             last.is_last = true;
+            last.is_broken = record.broken_in == Some(last.scan);
         }
         exchanges
     }
@@ -390,6 +396,7 @@ impl<'r> Exchange<'r> {
             content_end: 0,
             has_stale_bytes: false,
             is_early: false,
+            is_broken: false,
         };
         let method = written.split(|&b| b == b' ').next().expect("a word");
         exchange.method = std::str::from_utf8(method).expect("a method");
@@ -459,9 +466,9 @@ impl<'r> Exchange<'r> {
                 let begin = range.map_or(at, |range| range.0);
                 range = Some((begin, at + run.len));
                 self.pieces
-                    .push((at + run.len - begin, run.read_at - start));
+                    .push((at + run.len - begin, run.seen_at.saturating_sub(start)));
                 self.has_stale_bytes |= run.sent_at <= start;
-                early += if run.read_at < end { run.len } else { 0 };
+                early += if run.seen_at < end { run.len } else { 0 };
             }
             at += run.len;
         }

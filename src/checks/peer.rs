@@ -35,6 +35,22 @@ enum Event {
     FailWrite(io::ErrorKind),
     Close,
     Reset,
+    /// What is sent from now on is in a record of TLS, of which nothing can be read before its end. The
+    /// stream says exactly when what is read began to come, or only that something is there.
+    BeginRecord {
+        is_exact: bool,
+    },
+    EndRecord(RecordEnd),
+}
+
+/// What a record turns out to be.
+#[derive(Debug, Clone, Copy)]
+enum RecordEnd {
+    Data,
+    /// A session ticket: nothing to read.
+    Nothing,
+    /// It cannot be decrypted.
+    Bad,
 }
 
 /// Of servers that do not scan, in several ways, and say nothing of the content: another one is asked.
@@ -76,10 +92,14 @@ const KINDS: &[io::ErrorKind] = &[
     io::ErrorKind::WouldBlock,
     io::ErrorKind::TimedOut,
     io::ErrorKind::Other,
+    io::ErrorKind::InvalidData,
+    io::ErrorKind::UnexpectedEof,
 ];
 
 /// Operations for which a limit holds.
 const WHILE: usize = 64;
+/// Reads that find nothing in a record that has begun, though the stream says that something is there.
+const TORN_READS: u8 = 3;
 /// Bytes that are sent ahead at most.
 const FLOOD: usize = 256 * 1024;
 
@@ -104,6 +124,11 @@ fn scripts(input: &mut Input<'_>) -> VecDeque<VecDeque<Event>> {
             14 => Event::Reset,
             _ => match input.byte() {
                 0 => Event::Send(input.text().repeat(WHILE * 16)),
+                251 => Event::BeginRecord { is_exact: true },
+                252 => Event::BeginRecord { is_exact: false },
+                253 => Event::EndRecord(RecordEnd::Data),
+                254 => Event::EndRecord(RecordEnd::Nothing),
+                255 => Event::EndRecord(RecordEnd::Bad),
                 _ => {
                     scripts.push_back(VecDeque::new());
                     continue;
@@ -135,6 +160,8 @@ pub(super) struct Record {
     pub(super) writes: Vec<(usize, usize)>,
     pub(super) read: Vec<u8>,
     pub(super) reads: Vec<Run>,
+    /// The scan in which the client met a record that is bad or has no end.
+    pub(super) broken_in: Option<usize>,
 }
 
 /// Bytes that were read at once.
@@ -145,6 +172,18 @@ pub(super) struct Run {
     /// Bytes the client had written when the server sent them, and when they were read.
     pub(super) sent_at: usize,
     pub(super) read_at: usize,
+    /// The same when the client could know that they had begun to come.
+    pub(super) seen_at: usize,
+}
+
+/// Bytes on their way to the client.
+#[derive(Debug)]
+struct Sent {
+    bytes: Vec<u8>,
+    /// Bytes the client had written when the first of these was sent.
+    at: usize,
+    /// The same when the client looked next.
+    seen_at: Option<usize>,
 }
 
 /// The server, and what it has seen.
@@ -213,8 +252,18 @@ struct Connection {
     server: Server,
     id: usize,
     script: VecDeque<Event>,
-    /// Sent and not read, with how much had been written when it was sent.
-    sent: VecDeque<(Vec<u8>, usize)>,
+    /// Sent and not read.
+    sent: VecDeque<Sent>,
+    /// The record that has begun and not ended.
+    record: Option<Sent>,
+    /// How often a read still finds nothing where this stream said that something is there.
+    torn_reads: u8,
+    is_torn: bool,
+    is_exact: bool,
+    /// A record could not be decrypted.
+    is_bad: bool,
+    /// When what was read last began to come.
+    arrival: Option<u64>,
     /// The limit, and for how many operations more it holds.
     read_limit: (usize, usize),
     write_limit: (usize, usize),
@@ -234,6 +283,12 @@ impl Connection {
             id: 0,
             script: VecDeque::new(),
             sent: VecDeque::new(),
+            record: None,
+            torn_reads: 0,
+            is_torn: false,
+            is_exact: false,
+            is_bad: false,
+            arrival: None,
             read_limit: (0, 0),
             write_limit: (0, 0),
             stalls: 0,
@@ -284,14 +339,70 @@ impl Connection {
             Event::FailWrite(kind) => self.write_error = Some(kind),
             Event::Close => self.is_closed = true,
             Event::Reset => self.is_reset = true,
+            Event::BeginRecord { is_exact } => self.begin_record(is_exact, written),
+            Event::EndRecord(end) => self.end_record(end),
+        }
+    }
+
+    fn begin_record(&mut self, is_exact: bool, written: usize) {
+        if self.record.is_some() || self.is_bad {
+            return;
+        }
+        self.is_exact |= is_exact;
+        self.torn_reads = TORN_READS;
+        self.record = Some(Sent {
+            bytes: Vec::new(),
+            at: written,
+            seen_at: None,
+        });
+    }
+
+    fn end_record(&mut self, end: RecordEnd) {
+        let Some(record) = self.record.take() else {
+            return;
+        };
+        match end {
+            RecordEnd::Data if !record.bytes.is_empty() => self.sent.push_back(record),
+            RecordEnd::Data | RecordEnd::Nothing => {}
+            RecordEnd::Bad => self.is_bad = true,
         }
     }
 
     fn send(&mut self, bytes: &[u8], written: usize) {
-        let waiting: usize = self.sent.iter().map(|(bytes, _)| bytes.len()).sum();
-        if waiting < FLOOD && !bytes.is_empty() {
-            self.sent.push_back((bytes.to_vec(), written));
+        let all = self.sent.iter().chain(&self.record);
+        let waiting: usize = all.map(|sent| sent.bytes.len()).sum();
+        if waiting >= FLOOD || bytes.is_empty() || self.is_bad {
+            return;
         }
+        match &mut self.record {
+            Some(record) => record.bytes.extend_from_slice(bytes),
+            None => self.sent.push_back(Sent {
+                bytes: bytes.to_vec(),
+                at: written,
+                seen_at: None,
+            }),
+        }
+    }
+
+    /// The client, or this stream for it, takes note of what has come.
+    fn see(&mut self) {
+        let written = self.server.world().records[self.id].written.len();
+        for sent in self.sent.iter_mut().chain(&mut self.record) {
+            sent.seen_at.get_or_insert(written);
+        }
+    }
+
+    /// What there is to say where no bytes are, and why.
+    fn broken(&self) -> Option<io::Error> {
+        let is_cut = self.record.is_some();
+        let kind = match self.is_bad {
+            true => io::ErrorKind::InvalidData,
+            false if is_cut => io::ErrorKind::UnexpectedEof,
+            false => return None,
+        };
+        let mut world = self.server.world();
+        world.records[self.id].broken_in = Some(world.scan);
+        Some(kind.into())
     }
 
     fn stall(&mut self) -> io::Result<()> {
@@ -339,33 +450,51 @@ fn part(content: &[u8], parts: u8) -> Vec<u8> {
 
 impl Read for Connection {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if std::mem::take(&mut self.is_torn) && self.torn_reads > 0 {
+            self.torn_reads -= 1;
+            self.advance(false);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         self.advance(true);
+        if self.is_exact {
+            self.see();
+        }
         if let Some(kind) = self.read_error.take() {
             return Err(kind.into());
         }
         self.stall()?;
-        let Some((bytes, sent_at)) = self.sent.pop_front() else {
-            return match self.is_reset {
-                true => Err(io::ErrorKind::ConnectionReset.into()),
-                false => Ok(0),
+        let Some(sent) = self.sent.pop_front() else {
+            return match (self.broken(), self.is_reset) {
+                (Some(error), _) => Err(error),
+                (None, true) => Err(io::ErrorKind::ConnectionReset.into()),
+                (None, false) => Ok(0),
             };
         };
+        let Sent { bytes, at, seen_at } = sent;
         let len = limited(&mut self.read_limit, buf.len()).min(bytes.len());
         let (now, later) = bytes.split_at(len);
         buf[..len].copy_from_slice(now);
         if !later.is_empty() {
-            self.sent.push_front((later.to_vec(), sent_at));
+            self.sent.push_front(Sent {
+                bytes: later.to_vec(),
+                at,
+                seen_at,
+            });
         }
         let mut world = self.server.world();
         let scan = world.scan;
         let record = &mut world.records[self.id];
         record.read.extend_from_slice(now);
+        let read_at = record.written.len();
+        let seen_at = seen_at.unwrap_or(read_at);
         record.reads.push(Run {
             len,
             scan,
-            sent_at,
-            read_at: record.written.len(),
+            sent_at: at,
+            read_at,
+            seen_at,
         });
+        self.arrival = Some(seen_at as u64);
         Ok(len)
     }
 }
@@ -377,6 +506,9 @@ impl Write for Connection {
             return Err(kind.into());
         }
         self.stall()?;
+        if self.is_bad && self.sent.is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         if self.is_reset {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -409,8 +541,20 @@ impl Stream for Connection {
 
     fn readiness(&mut self) -> io::Result<Readiness> {
         self.advance(false);
+        self.see();
         if !self.sent.is_empty() {
             return Ok(Readiness::Readable);
+        }
+        let is_over = self.is_bad || self.is_reset || self.is_closed;
+        if let Some(error) = is_over.then(|| self.broken()).flatten() {
+            return Err(error);
+        }
+        if self.record.is_some() {
+            self.is_torn = !self.is_exact;
+            return Ok(match self.is_exact {
+                true => Readiness::Partial,
+                false => Readiness::Readable,
+            });
         }
         if self.is_reset {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -419,5 +563,9 @@ impl Stream for Connection {
             true => Readiness::Closed,
             false => Readiness::Idle,
         })
+    }
+
+    fn written_at_arrival(&self) -> Option<u64> {
+        self.arrival.filter(|_| self.is_exact)
     }
 }
