@@ -14,6 +14,8 @@
 //! be used again (rule R3 of the crate). A TLS 1.3 server sends session tickets when it likes, mostly
 //! just behind the handshake, so it is not the socket that is looked at but what its bytes decrypt to.
 //!
+//! **Renegotiation** (TLS 1.2) is declined, and the scan goes on; `stream.rs` says how.
+//!
 //! **Which identity a connection has** is settled by its connector, and each [`Client`](crate::Client)
 //! has one connector and connections of its own: none is ever used under another identity.
 

@@ -156,6 +156,61 @@ fn what_follows_a_204_counts_the_same_at_every_split() {
     }
 }
 
+/// How a response is cut into records.
+type Packaging = fn(&[u8], usize) -> Vec<&[u8]>;
+
+const PACKAGINGS: &[Packaging] = &[
+    |bytes, _| vec![bytes],
+    |bytes, _| bytes.chunks(1).collect(),
+    |bytes, at| vec![&bytes[..at], &bytes[at..]],
+    |bytes, at| vec![&bytes[..at], b"", &bytes[at..]],
+];
+
+#[test]
+fn response_counts_the_same_in_all_records() {
+    let http = "HTTP/1.1 200 OK\r\n\r\n";
+    let page = "HTTP/1.1 403 Forbidden\r\n\r\n";
+    let encapsulating = |head: &str, body: &str| {
+        let list = format!("res-hdr=0, res-body={}", head.len());
+        format!("ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: {list}\r\n\r\n{head}{body}")
+    };
+    let responses = [
+        (CLEAN.to_owned(), "clean"),
+        (
+            String::from_utf8(infected("Eicar")).unwrap(),
+            "infected: Eicar",
+        ),
+        (
+            encapsulating(http, "5\r\nhello\r\n0\r\n\r\n"),
+            "not scanned: ",
+        ),
+        (encapsulating(http, "5\r\njello\r\n0\r\n\r\n"), "modified"),
+        (encapsulating(page, "4\r\npage\r\n0\r\n\r\n"), "blocked"),
+        (
+            format!("{}x", encapsulating(http, "5\r\nhello\r\n0\r\n\r\n")),
+            "TrailingBytes",
+        ),
+    ];
+    for (response, expected) in &responses {
+        for packaging in PACKAGINGS {
+            for at in (1..response.len()).step_by(9) {
+                let stage = Stage::new(TLS13);
+                let outcome = stage.scan(hello(), |session| {
+                    let records = packaging(response.as_bytes(), at);
+                    let records = records.iter().map(|record| match record.is_empty() {
+                        true => session.encrypt_new_keys(),
+                        false => session.encrypt(record),
+                    });
+                    let all = records.collect::<Vec<_>>().concat();
+                    // In two pieces, of which the first ends within a record.
+                    stage.say_split(session, &all, 3);
+                });
+                assert!(outcome.starts_with(expected), "{at}: {outcome}");
+            }
+        }
+    }
+}
+
 #[test]
 fn new_keys_after_a_204_are_nothing_at_every_split() {
     for at in 0.. {

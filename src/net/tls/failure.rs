@@ -122,8 +122,9 @@ fn what_of_alert(alert: AlertDescription) -> &'static str {
     }
 }
 
-/// The session can carry no more data; another connection can.
+/// The session can carry no more data; another connection can. Of kind
+/// [`Unsupported`](io::ErrorKind::Unsupported), because no server is to blame.
 pub(super) fn session_over() -> io::Error {
     let why = "the TLS session takes no more data: its keys are used up, or it was ended";
-    io::Error::new(io::ErrorKind::BrokenPipe, why)
+    io::Error::new(io::ErrorKind::Unsupported, why)
 }

@@ -4,7 +4,6 @@
 //! byte of a response: what came before that, a session ticket or a change of keys, says nothing.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
 use std::ops::Range;
 
 use super::records::Records;
@@ -46,8 +45,8 @@ impl Incoming {
 
     /// Reads once from the socket, which is to be done only when nothing is [ahead](Self::is_empty);
     /// `written` bytes have been written to the server so far.
-    pub(super) fn receive(&mut self, mut tcp: &TcpStream, written: u64) -> io::Result<usize> {
-        let len = tcp.read(&mut self.buffer)?;
+    pub(super) fn receive(&mut self, mut socket: impl Read, written: u64) -> io::Result<usize> {
+        let len = socket.read(&mut self.buffer)?;
         self.ahead = 0..len;
         self.received_at = written;
         Ok(len)
@@ -116,5 +115,86 @@ impl Incoming {
     /// The server speaks ICAP without TLS.
     pub(super) fn is_plain_icap(&self) -> bool {
         self.records.are_plain_icap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICKET: &[u8] = &[23, 3, 3, 0, 2, 1, 2];
+    const DATA: &[u8] = &[23, 3, 3, 0, 3, 7, 8, 9];
+    const HELLO_REQUEST: &[u8] = &[22, 3, 3, 0, 1, 0];
+
+    /// Takes what comes in these pieces, each when one byte more had been written: the bytes of each
+    /// record with how much had been written when it began.
+    fn take(pieces: &[&[u8]], holds: bool) -> Vec<(Vec<u8>, u64)> {
+        let mut incoming = Incoming::new();
+        let mut taken: Vec<(Vec<u8>, u64)> = Vec::new();
+        let mut is_within = false;
+        for (written, mut piece) in (0..).zip(pieces.iter().copied()) {
+            incoming.receive(&mut piece, written).unwrap();
+            while let Some(record) = incoming.take_record(holds) {
+                match taken.last_mut().filter(|_| is_within) {
+                    Some((bytes, _)) => bytes.extend(record),
+                    None => taken.push((record, incoming.record_began_at())),
+                }
+                is_within = incoming.is_within_record();
+            }
+            assert!(incoming.is_empty());
+        }
+        taken
+    }
+
+    #[test]
+    fn records_are_taken_one_by_one_at_every_split() {
+        let all = [TICKET, DATA, DATA].concat();
+        for first in 0..=all.len() {
+            for second in first..=all.len() {
+                let pieces = [&all[..first], &all[first..second], &all[second..]];
+                let taken = take(&pieces, false);
+                let bytes: Vec<_> = taken.iter().map(|(bytes, _)| &bytes[..]).collect();
+                assert_eq!(bytes, [TICKET, DATA, DATA], "{first} {second}");
+                let ends = [0, TICKET.len(), TICKET.len() + DATA.len()];
+                for (begin, (_, began_at)) in ends.iter().zip(&taken) {
+                    let piece = u64::from(*begin >= first) + u64::from(*begin >= second);
+                    assert_eq!(*began_at, piece, "{begin}: {first} {second}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn handshake_records_are_held_back_until_another_follows() {
+        let mut incoming = Incoming::new();
+        for mut piece in [&HELLO_REQUEST[..2], &HELLO_REQUEST[2..], HELLO_REQUEST] {
+            incoming.receive(&mut piece, 0).unwrap();
+            assert_eq!(incoming.take_record(true), None);
+        }
+        assert!(incoming.saw_handshakes() && !incoming.is_within_record());
+        let held = [HELLO_REQUEST, HELLO_REQUEST].concat();
+        let mut data = DATA;
+        incoming.receive(&mut data, 5).unwrap();
+        assert_eq!(incoming.take_record(true), Some(held));
+        assert_eq!(incoming.take_record(true), Some(DATA.to_vec()));
+        assert_eq!(incoming.record_began_at(), 5);
+        assert_eq!(incoming.take_record(true), None);
+
+        let mut asks = HELLO_REQUEST;
+        incoming.receive(&mut asks, 6).unwrap();
+        assert_eq!(incoming.take_record(true), None);
+        let taken = incoming.take_record(false);
+        assert_eq!(taken, Some(HELLO_REQUEST.to_vec()));
+    }
+
+    #[test]
+    fn not_many_handshake_records_are_held_back() {
+        let mut incoming = Incoming::new();
+        let taken = (0..MOST_HELD).find_map(|_| {
+            let mut asks = HELLO_REQUEST;
+            incoming.receive(&mut asks, 0).unwrap();
+            incoming.take_record(true)
+        });
+        assert!(taken.is_some_and(|taken| taken.len() <= MOST_HELD + HELLO_REQUEST.len()));
     }
 }
