@@ -44,7 +44,7 @@ const MAX_CONNECTIONS: usize = 28;
 const MAX_IDLE: usize = 20;
 
 /// What a slow drip of a response runs into. Nothing else takes nearly as long.
-const READ_TIMEOUT: Duration = Duration::from_secs(3);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The servers record what they receive, so a long run has one pair after the other.
 const SCANS_A_ROUND: u64 = 50_000;
