@@ -33,7 +33,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("X-Virus-ID", &["Test", "", "no threats!"]),
     ("X-Virus-Name", &["Test", ""]),
     ("X-FSecure-Infection-Name", &["\"Test\"", "\"\""]),
-    ("X-FSecure-Scan-Result", &["infected"]),
+    ("X-FSecure-Scan-Result", &["infected", "not at all clean"]),
     ("X-FSecure-Infected-Filename", &["a.exe", "clean"]),
     (
         "X-Error-Code",
@@ -47,7 +47,13 @@ const FIELDS: &[(&str, &[&str])] = &[
     ),
     (
         "X-Response-Info",
-        &["blocked", "Virus found", "quarantined", "not allowed"],
+        &[
+            "blocked",
+            "Virus found",
+            "quarantined",
+            "not allowed",
+            "not ... ok",
+        ],
     ),
     ("X-Blocked-Reason", &["policy", ""]),
     ("X-Block-Reason", &["policy"]),

@@ -1,8 +1,8 @@
 //! The grammar of the fields that name threats (draft-stecher-icap-subid-00), and of what vendors made
 //! of it. What a finding means for the verdict is not decided here.
 
+use super::denial::is_denial;
 use super::threat::{Resolution, Threat, ThreatKind};
-use super::words::is_denial;
 use crate::proto::header::Field;
 use crate::proto::number::decimal;
 use crate::proto::text::displayable;

@@ -5,6 +5,7 @@
 //! enough, even if its value cannot be read; only values that are known to say "nothing found" are no
 //! evidence. Block pages are never read: they are data.
 
+mod denial;
 mod fields;
 mod found;
 mod refusal;

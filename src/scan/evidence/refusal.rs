@@ -1,8 +1,9 @@
 //! Refusals, and what the words for them tell. Words are for people: alone, a refusal whose words tell of
 //! a threat is a refusal. They count for more where other fields say that nothing was looked at.
 
+use super::denial::{Style, denies_permission, refuses, says};
 use super::vendors::Meaning;
-use super::words::{is_finding, is_found, refuses, says, tells_of_threat};
+use super::words::{is_finding, is_found, tells_of_threat};
 
 /// A refusal, and the words for it.
 #[derive(Default)]
@@ -23,7 +24,10 @@ impl Refusal {
     pub(super) fn read(&mut self, meaning: Meaning, value: &[u8], text: String) {
         let (place, is_refused) = match meaning {
             Meaning::BlockReason => (&mut self.reason, true),
-            Meaning::Description => (&mut self.description, says(value, is_finding)),
+            Meaning::Description => {
+                let is_denied = denies_permission(value, Style::Sentences);
+                (&mut self.description, is_denied || says(value, is_finding))
+            }
             Meaning::BlockResult => (&mut self.info, true),
             Meaning::Info if refuses(value) => (&mut self.info, true),
             _ => return,
@@ -149,6 +153,41 @@ mod tests {
                 is_own: true,
             };
             assert_eq!((said.evidence, said.failure), (None, Some(failure)));
+        }
+    }
+
+    #[test]
+    fn code_with_connection_in_it_may_refuse() {
+        let is_failure = |code: &str| said(&format!("X-Error-Code: {code}\r\n")).failure.is_some();
+        for code in ["connection_blocked_by_policy", "web_connection_denied"] {
+            let fields = format!("X-Error-Code: {code}\r\n");
+            assert!(is_blocked(&fields) && !is_failure(code), "{code}");
+        }
+        for code in [
+            "connection_refused",
+            "connection_rejected",
+            "Connection refused",
+        ] {
+            assert!(is_failure(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn limit_of_the_service_is_its_failure() {
+        for (code, is_failure) in [
+            ("license_exceeded", true),
+            ("max_connections_exceeded", true),
+            ("server_capacity_exceeded", true),
+            ("quota_exceeded", true),
+            ("disk_full", true),
+            ("out_of_resources", true),
+            ("scanner_down", true),
+            ("max_archive_layers_exceeded", false),
+            ("max_total_size_exceeded", false),
+        ] {
+            let said = said(&format!("X-Error-Code: {code}\r\n"));
+            assert_eq!(said.failure.is_some(), is_failure, "{code}");
+            assert_eq!(said.evidence.is_none(), is_failure, "{code}");
         }
     }
 

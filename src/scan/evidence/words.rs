@@ -2,28 +2,8 @@
 //!
 //! `tests/data/phrases` has phrases that servers and people write, each with what is made of it.
 
+use super::denial::{is_denial, says};
 use super::threat::Hindrance;
-
-/// Values that say "nothing found".
-const SENTINELS: &[&str] = &[
-    "no threats",
-    "no threat",
-    "none",
-    "no",
-    "n/a",
-    "null",
-    "clean",
-    "passed",
-    "allowed",
-    "ok",
-    "benign",
-    "uninfected",
-    "undetected",
-    "virus-free",
-    "-",
-    "0",
-    "false",
-];
 
 /// How words read, in part, that say the content was refused.
 const REFUSALS: &[&str] = &[
@@ -35,6 +15,7 @@ const REFUSALS: &[&str] = &[
     "quarantin",
     "refus",
     "reject",
+    "unauthori",
 ];
 
 /// How words read, in part, that are of threats.
@@ -48,7 +29,7 @@ const THREATS: &[&str] = &[
 ];
 
 /// Words in a sentence that say the content was refused.
-const FINDINGS: &[&str] = &[
+pub(super) const FINDINGS: &[&str] = &[
     "blocked",
     "denied",
     "detected",
@@ -62,93 +43,13 @@ const FINDINGS: &[&str] = &[
 /// Those that say that what the sentence is about was found.
 const FOUND: &[&str] = &["detected", "found", "infected"];
 
-/// Words that say the content may pass, unless they are denied.
-const PERMISSIONS: &[&str] = &["allowed", "clean", "passed", "permitted"];
-
-/// Words that deny what directly follows them.
-const DENIALS: &[&str] = &["0", "never", "no", "none", "not", "nothing", "without"];
-
-/// Words for what is denied, between the denial and the finding.
-const DENIED: &[&str] = &[
-    "any",
-    "anything",
-    "are",
-    "been",
-    "code",
-    "content",
-    "file",
-    "files",
-    "has",
-    "have",
-    "infected",
-    "infection",
-    "infections",
-    "is",
-    "item",
-    "items",
-    "known",
-    "malicious",
-    "malware",
-    "malwares",
-    "object",
-    "objects",
-    "or",
-    "problem",
-    "problems",
-    "program",
-    "programs",
-    "risk",
-    "risks",
-    "software",
-    "spyware",
-    "suspicious",
-    "threat",
-    "threats",
-    "trojan",
-    "trojans",
-    "virus",
-    "viruses",
-    "was",
-    "were",
-    "worm",
-    "worms",
-];
-
-/// What else a denial may say. A word that is in no list may be the name of a threat.
-const BESIDE_DENIAL: &[&str] = &["all", "at", "by", "in", "scan", "scanner", "the", "this"];
-
-/// Whether a value, which is in no list with commas, says that nothing was found: one of [`SENTINELS`], or a
-/// sentence such as `No infected files were found.` and not a word more.
-pub(super) fn is_denial(value: &[u8]) -> bool {
-    let value = value.strip_suffix(b".").unwrap_or(value);
-    let is_sentinel = |sentinel: &&str| value.eq_ignore_ascii_case(sentinel.as_bytes());
-    SENTINELS.iter().any(is_sentinel) || is_sentence_of_denial(value)
-}
-
-/// `No malware was found`, `Malware was not found`, `No virus`, `The file is clean`: each finding is denied, and
-/// where there is none, each threat.
-fn is_sentence_of_denial(value: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(value).to_ascii_lowercase();
-    let lists = [DENIALS, DENIED, FINDINGS, BESIDE_DENIAL, &["clean"]];
-    let is_known = |word: &str| lists.iter().any(|list| list.contains(&word));
-    let has = |is: fn(&str) -> bool| text.split_ascii_whitespace().any(is);
-    if !text.split_ascii_whitespace().all(is_known) || says(value, is_finding) {
-        return false;
-    }
-    let is_clean = |word: &str| word == "clean";
-    if has(is_finding) {
-        return !any_word(value, |word, is_denied| is_denied && is_clean(word));
-    }
-    !tells_of_threat(value) && (has(is_threat) || says(value, is_clean))
-}
-
 /// Whether words are about a threat, and do not say that there is none.
 pub(super) fn tells_of_threat(text: &[u8]) -> bool {
     says(text, is_threat)
 }
 
 /// The word for the scanner itself is none for what it finds.
-fn is_threat(word: &str) -> bool {
+pub(super) fn is_threat(word: &str) -> bool {
     let is_other = word.starts_with("antivirus") || word.starts_with("uninfected");
     !is_other && has_one_of(word, THREATS)
 }
@@ -161,40 +62,13 @@ pub(super) fn is_found(word: &str) -> bool {
     FOUND.contains(&word)
 }
 
-fn is_refusal(word: &str) -> bool {
+/// A word that refuses the content unless it is denied.
+pub(super) fn is_refusal(word: &str) -> bool {
     is_finding(word) || is_threat(word) || has_one_of(word, REFUSALS)
-}
-
-/// Whether a text refuses the content: by a word for that, or by one for the opposite that is denied.
-pub(super) fn refuses(text: &[u8]) -> bool {
-    let is_denied_permission =
-        |word: &str, is_denied: bool| is_denied && PERMISSIONS.contains(&word);
-    says(text, is_refusal) || any_word(text, is_denied_permission)
 }
 
 fn has_one_of(word: &str, stems: &[&str]) -> bool {
     stems.iter().any(|stem| word.contains(stem))
-}
-
-/// Whether a text has a word of that sort which is not denied. `FILE: No risk detected` denies; `Virus
-/// found, not cleaned` does not, and what follows a finding, or anything else, may be a name that
-/// somebody chose.
-pub(super) fn says(text: &[u8], is: impl Fn(&str) -> bool) -> bool {
-    any_word(text, |word, is_denied| !is_denied && is(word))
-}
-
-/// Whether `is` holds for a word, given whether that is denied.
-fn any_word(text: &[u8], is: impl Fn(&str, bool) -> bool) -> bool {
-    let is_between = |c: char| !c.is_ascii_alphanumeric() && !c.is_ascii_whitespace();
-    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-    text.split(is_between).any(|clause| {
-        let mut is_denied = false;
-        clause.split_ascii_whitespace().any(|word| {
-            let holds = is(word, is_denied);
-            is_denied = DENIALS.contains(&word) || is_denied && DENIED.contains(&word);
-            holds
-        })
-    })
 }
 
 /// What an `X-Error-Code` says.
@@ -218,39 +92,93 @@ pub(super) enum Code {
 const FAILURES: &[&str] = &[
     "antivirus",
     "busy",
+    "capacity",
     "connection",
+    "disk_error",
     "engine",
+    "exhausted",
     "internal",
     "licen",
     "memory",
+    "offline",
     "overload",
+    "quota",
+    "resources",
+    "scanner",
     "server",
     "service",
+    "sessions",
     "space",
     "timed_out",
     "timeout",
     "unavailable",
 ];
 
+/// How codes end that are about the service: `disk_full`, `scanner_down`.
+const FAILURE_ENDS: &[&str] = &["_down", " down", "_full", " full", "diskfull"];
+
+/// How codes read, in part, if what is exceeded is a limit for content.
+const PARTS_OF_CONTENT: &[&str] = &[
+    "archive",
+    "attachment",
+    "compress",
+    "container",
+    "content",
+    "depth",
+    "document",
+    "extract",
+    "file",
+    "layer",
+    "level",
+    "length",
+    "nest",
+    "object",
+    "ratio",
+    "recurs",
+    "size",
+];
+
+/// What becomes of the client's connections, as codes say it, without marks between the words.
+const CONNECTION_FAILURES: &[&str] = &[
+    "connectionrefused",
+    "connectionrejected",
+    "connectionwasrefused",
+    "connectionwasrejected",
+    "refusedconnection",
+    "rejectedconnection",
+];
+
 /// What a code says, the worst first. One that is not known is about the content.
 pub(super) fn error_code(code: &[u8]) -> Code {
     let text = String::from_utf8_lossy(code).to_ascii_lowercase();
+    let ends_as_failure = || FAILURE_ENDS.iter().any(|end| text.ends_with(end));
+    let is_failure = has_one_of(&text, FAILURES) || ends_as_failure();
     let is_limit = text.starts_with("max_") || text.contains("exceeded");
-    // A connection that is refused or rejected is the service's.
-    let is_refusal = has_one_of(&text, REFUSALS) && !text.contains("connection");
+    let is_limit_of_content = is_limit && (!is_failure || has_one_of(&text, PARTS_OF_CONTENT));
     if is_denial(code) {
         Code::Nothing
     } else if tells_of_threat(code) {
         Code::Threat
-    } else if is_refusal {
+    } else if is_refusal_code(&text) {
         Code::Refusal
-    } else if is_limit {
+    } else if is_limit_of_content {
         Code::Hindrance(Hindrance::Limit)
-    } else if has_one_of(&text, FAILURES) {
+    } else if is_failure {
         Code::Failure
     } else {
         Code::Hindrance(Hindrance::Unscannable)
     }
+}
+
+/// `file_type_blocked`, `connection_blocked_by_policy`; but a connection that is refused or rejected, and not by
+/// a policy, is a failure of the service.
+fn is_refusal_code(text: &str) -> bool {
+    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+    let mut rest = letters.clone();
+    for failure in CONNECTION_FAILURES {
+        rest = rest.replace(failure, "");
+    }
+    has_one_of(&rest, REFUSALS) || has_one_of(&letters, REFUSALS) && rest.contains("policy")
 }
 
 /// How the names begin that ClamAV gives what it could not look into. c-icap passes them on as viruses.
