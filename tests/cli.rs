@@ -924,3 +924,21 @@ fn service_that_never_served_is_not_waited_for() {
         began.elapsed()
     );
 }
+
+#[test]
+fn standard_input_is_not_lost_with_a_connection_that_was_closed() {
+    let icap = Icap::new();
+    // It closes after each response and does not say so.
+    let server = Server::answering(|request| {
+        let response = match request.method() {
+            "OPTIONS" => OPTIONS_ANSWER,
+            _ => CLEAN,
+        };
+        Script::new().send(response).close()
+    })
+    .unwrap();
+    for _ in 0..10 {
+        let run = icap.run_with_input(&scan(&server.uri(), &["-"]), b"abc");
+        assert_eq!(run.lines(), ["-: clean", "1 file: 1 clean"], "{run:?}");
+    }
+}

@@ -10,15 +10,16 @@ use icap_client::{Content, ContentError, Error, NotScanned, Preview, Scanner, Ti
 
 const MIB: u64 = 1024 * 1024;
 
-/// Scans with a server that only listens; returns why it failed and what the server saw.
-fn failure(content: Content<'_>) -> (ContentError, Conversation) {
+/// Scans with a server that only listens; returns why it failed, and what the server saw if anything was
+/// sent.
+fn failure(content: Content<'_>) -> (ContentError, Option<Conversation>) {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
     let scanner = Scanner::builder(&server.uri())
         .negotiate(false)
         .build()
         .unwrap();
     match scanner.scan(content) {
-        Err(Error::Content(error)) => (*error, server.finish().remove(0)),
+        Err(Error::Content(error)) => (*error, server.finish().pop()),
         other => panic!("the content is to blame, but: {other:?}"),
     }
 }
@@ -54,6 +55,7 @@ fn a_reader_that_fails_after_a_mebibyte_is_to_blame_itself() {
     );
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, "the disk is gone");
+    let conversation = conversation.expect("what was read before was sent");
     assert_abandoned(&conversation);
     assert!(
         conversation.received_len() >= MIB,
@@ -70,8 +72,12 @@ fn a_reader_that_gives_more_than_declared_is_to_blame_itself() {
             matches!(error, ContentError::TooLong { declared: d } if d == declared),
             "{error:?}"
         );
-        assert_abandoned(&conversation);
-        assert!(conversation.received_len() < 2 * MIB);
+        // Of content that is too long at once, nothing is sent.
+        assert_eq!(conversation.is_some(), declared > 10);
+        if let Some(conversation) = conversation {
+            assert_abandoned(&conversation);
+            assert!(conversation.received_len() < 2 * MIB);
+        }
     }
 }
 
@@ -85,7 +91,9 @@ fn a_reader_that_gives_less_than_declared_is_to_blame_itself() {
             matches!(error, ContentError::TooShort { declared, actual } if (declared, actual) == expected),
             "{error:?}"
         );
-        assert_abandoned(&conversation);
+        // Content that is known to be too short before anyone is asked is not sent.
+        assert_eq!(conversation.is_some(), actual > 9);
+        conversation.iter().for_each(assert_abandoned);
     }
 }
 
@@ -119,7 +127,7 @@ fn a_file_that_grows_while_it_is_sent_is_no_verdict() {
         matches!(error, ContentError::TooLong { declared: MIB }),
         "{error:?}"
     );
-    assert_abandoned(&conversation);
+    assert_abandoned(&conversation.expect("it was not known to grow"));
 }
 
 #[test]
@@ -290,6 +298,6 @@ fn reader_interrupted_for_ever_meets_the_deadline() {
         }
         // A core that is kept busy calls millions of times.
         let calls = calls.into_inner();
-        assert!(calls <= 1_000 && (calls == 1_000 || !is_in_time), "{calls}");
+        assert!(calls <= 2_000 && (calls >= 1_000 || !is_in_time), "{calls}");
     }
 }

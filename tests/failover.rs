@@ -72,21 +72,34 @@ fn scans_go_on_to_the_next_server() {
 }
 
 #[test]
-fn a_reader_goes_on_only_if_nothing_of_it_was_read() {
+fn reader_goes_on_to_the_next_server_while_its_first_buffer_is_kept() {
+    const FIRST_BUFFER: u64 = 64 * 1024;
     let second = Server::start().unwrap();
-    let reader = || Content::reader(&b"hello"[..]);
+    let reader = |len: u64| Content::reader(std::io::Read::take(std::io::repeat(7), len));
     let scanner = Scanner::builder(&nobody())
         .endpoint(&second.uri())
         .build()
         .unwrap();
-    assert!(scanner.scan(reader()).unwrap().verdict().is_clean());
+    for len in [5, FIRST_BUFFER, 10 * FIRST_BUFFER] {
+        assert!(scanner.scan(reader(len)).unwrap().verdict().is_clean());
+    }
 
     let (failing, ..) = switched("500 Server error");
     let scanner = Scanner::builder(&failing.uri())
         .endpoint(&second.uri())
         .build()
         .unwrap();
-    assert_eq!(scanner.scan(reader()).unwrap_err().status(), Some(500));
+    for len in [0, 5, FIRST_BUFFER - 1, FIRST_BUFFER] {
+        let report = scanner.scan(reader(len)).unwrap();
+        assert!(report.verdict().is_clean(), "{len}");
+        assert_eq!(
+            (report.bytes_sent(), report.service()),
+            (len, &*second.uri())
+        );
+    }
+    // The server responds after it has all of it.
+    let error = scanner.scan(reader(10 * FIRST_BUFFER)).unwrap_err();
+    assert_eq!(error.status(), Some(500));
     assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
 }
 

@@ -312,7 +312,11 @@ fn while_full(scanner: &Scanner, then: impl FnOnce()) {
     let (begins, begun) = mpsc::channel();
     let (ends, end) = mpsc::channel();
     thread::scope(|scope| {
-        scope.spawn(|| scanner.scan(Content::reader(Holds(Some((begins, end))))));
+        // More than the first buffer, which is read before a connection is taken.
+        let holds = std::io::repeat(7)
+            .take(70_000)
+            .chain(Holds(Some((begins, end))));
+        scope.spawn(|| scanner.scan(Content::reader(holds)));
         begun.recv().expect("it has a connection");
         then();
         drop(ends);

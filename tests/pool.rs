@@ -11,8 +11,8 @@ use icap_client::testing::{
     CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server, echo, eicar, infected,
 };
 use icap_client::{
-    Connect, Content, Error, NotScanned, Phase, Readiness, Scanner, ServiceUri, Stats, Stream,
-    TimeLimit, Verdict, Violation,
+    Body, Client, Connect, Content, Error, NotScanned, Phase, Readiness, Request, Scanner,
+    ServiceUri, Stats, Stream, TimeLimit, Verdict,
 };
 
 fn hello() -> Content<'static> {
@@ -188,9 +188,9 @@ fn a_stray_204_on_an_idle_connection_is_nobodys_answer() {
 
 #[test]
 fn a_stray_204_between_the_probe_and_the_first_byte_is_nobodys_answer() {
-    // As many looks as are blind see nothing, as if the bytes had come a moment later: at check-out,
-    // and when the content was read. The last one is right before the first byte is written.
-    for (blind, retries) in [(0, 0), (1, 0), (2, 1)] {
+    // As many looks as are blind see nothing, as if the bytes had come a moment later: at check-out. The
+    // last one is right before the first byte is written.
+    for (blind, retries) in [(0, 0), (1, 1)] {
         let stray = |script: Script| {
             let script = script.wait(Duration::from_millis(30));
             script.send(CLEAN).read_to_end()
@@ -218,23 +218,20 @@ fn a_stray_204_between_the_probe_and_the_first_byte_is_nobodys_answer() {
 #[test]
 fn a_204_before_the_end_of_the_upload_is_not_believed_on_a_connection_used_before() {
     let large = vec![7; 20_000_000];
-    for (content, expected) in [
-        (Content::bytes(&large), Ok("infected: own".to_owned())),
-        (Content::reader(&large[..]), Err(Violation::EarlyAnswer)),
+    // A reader's content goes out on a new connection from the start.
+    for (content, retries) in [
+        (Content::bytes(&large), 1),
+        (Content::seekable(io::Cursor::new(&large)), 1),
+        (Content::reader(&large[..]), 0),
     ] {
         let early = |script: Script| script.read_bytes(500).send(CLEAN).read_to_end();
         let own = Script::new().read_request().send(infected("own"));
         let server = Server::scripted([after_one_scan(early), own]).unwrap();
         let scanner = Scanner::new(&server.uri()).unwrap();
         scan_clean(&scanner);
-        let result = scanner
-            .scan(content)
-            .map(|report| report.verdict().to_string());
-        let result = result.map_err(|error| match error {
-            Error::Protocol(error) => error.violation(),
-            other => panic!("{other}"),
-        });
-        assert_eq!(result, expected);
+        let report = scanner.scan(content).unwrap();
+        assert_eq!(report.verdict().to_string(), "infected: own");
+        assert_eq!(scanner.stats().retries, retries);
     }
 }
 
@@ -242,7 +239,8 @@ fn a_204_before_the_end_of_the_upload_is_not_believed_on_a_connection_used_befor
 fn an_early_204_with_an_infection_header_is_not_thrown_away_for_another_attempt() {
     let found = "ICAP/1.0 204 OK\r\nX-Infection-Found: Type=0; Threat=early;\r\n\r\n";
     let large = vec![7; 20_000_000];
-    for content in [Content::bytes(&large), Content::reader(&large[..])] {
+    let cursor = io::Cursor::new(&large);
+    for content in [Content::bytes(&large), Content::seekable(cursor)] {
         let early = |script: Script| script.read_bytes(500).send(found).read_to_end();
         let clean = Script::new().read_request().send(CLEAN);
         let server = Server::scripted([after_one_scan(early), clean]).unwrap();
@@ -393,7 +391,7 @@ fn second_scan_on_a_dead_connection(
         .build()
         .unwrap();
     scan_clean(&scanner);
-    tap.0.blind.store(2, SeqCst);
+    tap.0.blind.store(1, SeqCst);
     let result = scanner
         .scan(content)
         .map(|report| report.verdict().to_string());
@@ -408,6 +406,8 @@ fn a_request_lost_with_a_reused_connection_is_sent_once_more_if_it_can_be() {
         hello(),
         Content::file(file.path()).unwrap(),
         Content::seekable(io::Cursor::new(b"hello")),
+        // It fits the first buffer, which is kept.
+        Content::reader(&b"hello"[..]),
     ] {
         let closes = |script: Script| script.read_bytes(10).close();
         let (result, stats) = second_scan_on_a_dead_connection(closes, content);
@@ -415,15 +415,69 @@ fn a_request_lost_with_a_reused_connection_is_sent_once_more_if_it_can_be() {
         assert_eq!((stats.retries, stats.connections_opened), (1, 2));
         assert_adds_up(&stats);
     }
-    let closes = |script: Script| script.read_bytes(10).close();
-    let content = Content::reader(&b"hello"[..]);
-    let (result, stats) = second_scan_on_a_dead_connection(closes, content);
-    let error = result.unwrap_err();
-    assert!(
-        matches!(error, Error::Disconnected(_)) && error.is_retryable(),
-        "{error:?}"
-    );
-    assert_eq!(stats.retries, 0);
+    // What cannot be sent again does not meet a connection that may be closed.
+    let large = vec![7; 70_000];
+    let closes = |script: Script| script.read_to_end();
+    let (result, stats) = second_scan_on_a_dead_connection(closes, Content::reader(&large[..]));
+    assert_eq!(result.unwrap(), "infected: own");
+    assert_eq!((stats.retries, stats.connections_opened), (0, 2));
+}
+
+/// A server that closes each connection after one response and does not say so.
+fn closing() -> Server {
+    Server::answering(|request| {
+        let response = match request.method() {
+            "OPTIONS" => OPTIONS_ANSWER,
+            _ => CLEAN,
+        };
+        Script::new().send(response).close()
+    })
+    .unwrap()
+}
+
+#[test]
+fn reader_is_never_lost_with_a_connection_that_was_closed() {
+    for len in [0, 3, 65_535, 65_536, 65_537, 200_000] {
+        let server = closing();
+        // The client finds out that it is closed at once, when the first bytes were written, or later.
+        for blind in [0, 1, 2] {
+            let tap = Tap::default();
+            let builder = Scanner::builder(&server.uri()).connector(tap.clone());
+            let scanner = builder.build().unwrap();
+            for _ in 0..10 {
+                tap.0.blind.store(blind, SeqCst);
+                let content = Content::reader(io::repeat(7).take(len));
+                let report = scanner.scan(content).unwrap();
+                assert!(report.verdict().is_clean(), "{len} {blind}");
+                assert_eq!(report.bytes_sent(), len);
+            }
+            assert_adds_up(&scanner.stats());
+        }
+        let client = Client::new(&server.uri()).unwrap();
+        for _ in 0..10 {
+            let body = Body::reader(io::repeat(7).take(len));
+            let request = Request::respmod().http_response(b"HTTP/1.1 200 OK\r\n\r\n");
+            let response = client.send(&request.unwrap(), body, &mut io::sink());
+            assert_eq!(response.unwrap().status(), 204);
+        }
+    }
+}
+
+#[test]
+fn reader_that_is_slow_occupies_no_connection_while_it_is_read_first() {
+    let server = Server::start().unwrap();
+    let builder = Scanner::builder(&server.uri()).max_connections(1);
+    let scanner = builder.build().unwrap();
+    let (begins, begun) = mpsc::channel();
+    let (ends, end) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let holds = Holds(Some((begins, end)));
+        let holder = scope.spawn(|| scanner.scan(Content::reader(holds)).map(drop));
+        begun.recv().expect("it is read");
+        scan_clean(&scanner);
+        drop(ends);
+        holder.join().unwrap().unwrap();
+    });
 }
 
 #[test]
@@ -476,7 +530,7 @@ fn a_connection_after_anything_odd_is_not_used_again() {
 }
 
 #[test]
-fn a_panic_or_an_error_of_the_callers_reader_costs_one_connection_and_nothing_more() {
+fn panic_or_error_of_a_reader_costs_its_connection_and_no_more() {
     struct Panics;
     impl Read for Panics {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -503,7 +557,8 @@ fn a_panic_or_an_error_of_the_callers_reader_costs_one_connection_and_nothing_mo
             stats.connections_opened,
             closed(&stats, "the exchange failed")
         ),
-        (3, 2)
+        // Each of the two has a new one, because it cannot be sent again.
+        (4, 2)
     );
     assert_adds_up(&stats);
 }
@@ -572,11 +627,9 @@ fn scan_at_once(scanner: &Scanner, threads: usize) {
     let barrier = std::sync::Barrier::new(threads);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| {
-                scanner
-                    .scan(Content::reader(Meets(Some(&barrier))))
-                    .unwrap()
-            });
+            // More than the first buffer, which is read before a connection is taken.
+            let content = io::repeat(7).take(70_000).chain(Meets(Some(&barrier)));
+            scope.spawn(|| scanner.scan(Content::reader(content)).unwrap());
         }
     });
 }
@@ -638,7 +691,8 @@ fn who_waits_in_line_for_too_long_is_told_so() {
     let (ends, end) = mpsc::channel();
     let errors = std::thread::scope(|scope| {
         // It has the connection, and keeps it for longer than the others wait.
-        let holds = Holds(Some((begins, end)));
+        // More than the first buffer, which is read before a connection is taken.
+        let holds = io::repeat(7).take(70_000).chain(Holds(Some((begins, end))));
         let holder = scope.spawn(|| scanner.scan(Content::reader(holds)).map(drop));
         begun.recv().expect("it has a connection in time");
         let in_line = [(); 2].map(|()| scope.spawn(|| scanner.scan(hello()).map(drop)));

@@ -441,13 +441,13 @@ fn a_page_that_refuses_early_is_nobody_elses_file() {
         (page("200 OK", "403 Forbidden"), "blocked: Forbidden"),
         (page("403 Forbidden", "200 OK"), "blocked: Forbidden"),
     ] {
-        let script = Script::new().read_request().send(CLEAN);
-        let script = script.read_bytes(2000).send(answer).read_to_end();
-        let server = Server::scripted([script]).unwrap();
+        let first = Script::new().read_request().send(CLEAN).read_to_end();
+        let script = Script::new().read_bytes(2000).send(answer).read_to_end();
+        let server = Server::scripted([first, script]).unwrap();
         let scanner = unasked(&server).build().unwrap();
         let first = scanner.scan(Content::bytes(b"first")).unwrap();
         assert!(first.verdict().is_clean());
-        // Nobody can ask again with it.
+        // Nobody can ask again with it, so it is sent on a connection of its own.
         let large = std::io::repeat(b'x').take(20_000_000);
         let (result, output) = replace(&scanner, Content::reader(large));
         assert_eq!(result.unwrap().verdict().to_string(), outcome);
@@ -499,9 +499,16 @@ fn a_206_of_a_body_that_was_read_once_is_the_callers_error() {
     let server = answering(partial("HE", "; use-original-body=2"));
     let client = Client::new(&server.uri()).unwrap();
     let request = respmod().allow_206(true);
-    let body = Body::reader(&b"hello"[..]);
-    let result = client.send(&request, body, &mut io::sink());
+    let long = vec![b'x'; 70_000];
+    let result = client.send(&request, Body::reader(&long[..]), &mut io::sink());
     assert!(matches!(result, Err(Error::Content(_))), "{result:?}");
+    // What fits the first buffer is kept.
+    let mut output = Vec::new();
+    let result = client.send(&request, Body::reader(&b"hello"[..]), &mut output);
+    assert_eq!(
+        (result.unwrap().status(), &output[..]),
+        (206, &b"HEllo"[..])
+    );
 }
 
 /// A disk without room.

@@ -104,7 +104,7 @@ const SCANS: usize = 3;
 
 const FALLBACK: &str = "icap://fallback.invalid/scan";
 
-/// Content that can be read once is sent again only if it was kept, and no more than this is.
+/// Content that can be read once is sent again only if all that was read of it was kept: no more than this.
 const FIRST_BUFFER: usize = 64 * 1024;
 
 /// How lines of an answer begin that tell of a threat. No content has them.
@@ -282,11 +282,11 @@ impl Plan {
                 );
             }
         }
+        // What was sent before the last attempt is all that was read of it, and kept.
+        let is_kept = |exchange: &&Exchange<'_>| exchange.content.len() <= FIRST_BUFFER;
         let sent_content = all.iter().filter(|exchange| !exchange.is_options());
         assert!(
-            self.source.can_be_read_again()
-                || self.len <= FIRST_BUFFER
-                || sent_content.count() <= 1,
+            self.source.can_be_read_again() || sent_content.rev().skip(1).all(|e| is_kept(&e)),
             "read twice"
         );
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
+use super::once_reader::{OnceReader, goes_on};
 use super::output::write_all;
 use super::reading::{Interruptions, read_once};
 use crate::error::ContentError;
@@ -11,10 +12,10 @@ use crate::proto::chunk::{encode_chunk, encode_end, encode_last_chunk};
 use crate::proto::request::check_header;
 
 /// Bytes of content in one chunk, and so in memory at once.
-const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// How long a chunk is filled before what there is of it is sent.
-const GATHERING: Duration = Duration::from_millis(100);
+pub(crate) const GATHERING: Duration = Duration::from_millis(100);
 
 /// The body of a request.
 ///
@@ -48,13 +49,18 @@ enum Source<'a> {
     #[default]
     None,
     Bytes(&'a [u8]),
-    Reader(Box<dyn Read + 'a>),
+    Once(OnceReader<'a>),
+    /// What somebody else begins again.
+    Reader(&'a mut (dyn Read + 'a)),
 }
 
 /// What can be sent, perhaps more than once.
 pub(crate) trait Outgoing {
     /// Whether there is a body, be it an empty one.
     fn is_some(&self) -> bool;
+
+    /// Keeps what is needed to send it again, if it can be read only once. False if that is not all of it.
+    fn keep(&mut self) -> Result<bool, ContentError>;
 
     /// The body from its beginning.
     fn begin(&mut self) -> Result<Body<'_>, ContentError>;
@@ -104,9 +110,20 @@ impl<'a> Body<'a> {
     }
 
     /// A body that is read until the reader's end.
+    ///
+    /// Its first 64 KiB are kept. If that is all of it, it can be sent again where a connection turns out to
+    /// be closed; otherwise it is sent on a new connection.
     pub fn reader(reader: impl Read + 'a) -> Self {
         Self {
-            source: Source::Reader(Box::new(reader)),
+            source: Source::Once(OnceReader::new(reader)),
+            ..Self::default()
+        }
+    }
+
+    /// A body of what a reader gives that its owner can begin again.
+    pub(crate) fn begun(reader: &'a mut (dyn Read + 'a)) -> Self {
+        Self {
+            source: Source::Reader(reader),
             ..Self::default()
         }
     }
@@ -219,7 +236,7 @@ impl<'a> Body<'a> {
                 // what would be taken for all of the content is only a part.
                 Ok(0) => self.end_seen = true,
                 Ok(_) if self.end_seen => {
-                    return Err(self.failed(io::Error::other("the reader goes on behind its end")));
+                    return Err(self.failed(goes_on()));
                 }
                 Ok(len) => {
                     self.interruptions.end();
@@ -240,7 +257,8 @@ impl<'a> Body<'a> {
         match &mut self.source {
             Source::None => Ok(0),
             Source::Bytes(bytes) => bytes.read(room),
-            Source::Reader(reader) => read_once(reader, room),
+            Source::Once(reader) => reader.read(room),
+            Source::Reader(reader) => read_once(*reader, room),
         }
     }
 
@@ -259,6 +277,19 @@ impl<'a> Body<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// Reads the first buffer of a reader, up to `limit` bytes; whether that is all of it.
+pub(crate) fn keep(
+    reader: &mut OnceReader<'_>,
+    declared: Option<u64>,
+    limit: Option<u64>,
+) -> Result<bool, ContentError> {
+    reader.fill(limit).map_err(|source| ContentError::Read {
+        after: reader.kept_len(),
+        source,
+    })?;
+    Ok(reader.fits(declared))
 }
 
 /// What [`Body::encode_next`] appended.
@@ -296,11 +327,24 @@ impl Outgoing for Body<'_> {
         !matches!(self.source, Source::None)
     }
 
+    fn keep(&mut self) -> Result<bool, ContentError> {
+        match &mut self.source {
+            Source::None | Source::Bytes(_) => Ok(true),
+            Source::Once(reader) => keep(reader, self.declared, None),
+            Source::Reader(_) => Ok(false),
+        }
+    }
+
     fn begin(&mut self) -> Result<Body<'_>, ContentError> {
         let source = match &mut self.source {
             Source::None => Source::None,
             Source::Bytes(bytes) => Source::Bytes(bytes),
-            Source::Reader(reader) => Source::Reader(Box::new(reader)),
+            Source::Once(reader) => {
+                let rewound = reader.rewind();
+                rewound.map_err(|source| ContentError::Read { after: 0, source })?;
+                Source::Reader(reader)
+            }
+            Source::Reader(reader) => Source::Reader(*reader),
         };
         Ok(Body {
             source,
@@ -311,7 +355,11 @@ impl Outgoing for Body<'_> {
     }
 
     fn can_begin_again(&self) -> bool {
-        !matches!(self.source, Source::Reader(_))
+        match &self.source {
+            Source::None | Source::Bytes(_) => true,
+            Source::Once(reader) => reader.can_rewind(),
+            Source::Reader(_) => false,
+        }
     }
 
     fn trailer_names(&self) -> Vec<&str> {

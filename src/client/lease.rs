@@ -79,24 +79,6 @@ impl Lease {
 }
 
 impl Lease {
-    /// Looks once more, after the caller's reader took its time: what happened to an idle connection
-    /// meanwhile is no reason to lose content that cannot be read again.
-    pub(crate) fn renew(mut self, client: &Client, call: &Call<'_>) -> Result<Self, Error> {
-        if !self.is_reused {
-            return Ok(self);
-        }
-        match why_not(&mut self.connection, Duration::ZERO, false, Duration::MAX) {
-            None => Ok(self),
-            Some(reason) => {
-                self.connection.close(reason);
-                drop(self.permit);
-                Self::take(client, true, call)
-            }
-        }
-    }
-}
-
-impl Lease {
     /// The exchange failed: closes the connection. Returns the failure, which of a server that has no
     /// room for the connection says so.
     pub(crate) fn abandon(self, client: &Client, mut failure: Box<Failure>) -> Box<Failure> {

@@ -8,6 +8,7 @@ pub(crate) mod credentials;
 pub(crate) mod endpoints;
 pub(crate) mod exchange;
 pub(crate) mod lease;
+pub(crate) mod once_reader;
 pub(crate) mod options_cache;
 pub(crate) mod outcome;
 mod output;
@@ -392,17 +393,16 @@ impl Client {
     fn attempt(&self, delivery: &mut Delivery<'_>, fresh: bool) -> Result<Reply, Box<Failure>> {
         let head = self.encode(delivery.request, delivery.content);
         let mut out = head.map_err(Failure::before)?;
-        // Before the content is begun: a reader can go on to another server if this one is not there.
-        let lease = Lease::take(self, fresh, delivery.call);
-        let lease = lease.map_err(Failure::before)?;
+        // Before a connection is taken: the caller's reader may take its time, and a connection that is not
+        // asked for anything meanwhile may be closed.
         let content_failed = |error: ContentError| Failure::before(error.into());
-        let began = Instant::now();
+        let is_kept = delivery.content.keep().map_err(content_failed)?;
         let body = delivery.content.begin().map_err(content_failed)?;
         let preview = delivery.request.preview_size().filter(|_| body.is_some());
         let mut body = body.preview(preview);
         let first = body.encode_next(&mut out).map_err(content_failed)?;
-        let read = Instant::now();
-        let lease = lease.renew(self, delivery.call);
+        // Content that would be lost with a connection that turns out to be closed goes out on a new one.
+        let lease = Lease::take(self, fresh || !is_kept, delivery.call);
         let mut lease = lease.map_err(Failure::before)?;
         let timeouts = self.shared.timeouts;
         let mut deadline = delivery.call.deadline;
@@ -411,8 +411,6 @@ impl Client {
             // Whoever answers it slowly, byte by byte, would hold up all callers.
             deadline = deadline.within(timeouts.read, TimeLimit::ReadTimeout);
         }
-        let mut waiting = Waiting::start(timeouts, Instant::now());
-        waiting.paused(began, read);
         let exchange = Exchange {
             reader: ResponseReader::new(delivery.request.method(), delivery.answer_limit),
             output: &mut *delivery.output,
@@ -424,7 +422,7 @@ impl Client {
             progress: Progress::start(preview.is_some(), lease.connection.sent()),
             connection: &mut lease.connection,
             place: &lease.permit,
-            waiting,
+            waiting: Waiting::start(timeouts, Instant::now()),
             rooms_wanted: 0,
         };
         let answer = match exchange.run(out, first, body) {

@@ -69,10 +69,10 @@ impl ScannerBuilder {
     /// Adds a server that is asked when those before it do not scan: they are unavailable, suspended or
     /// full, have no such service (400, 404, 405, 501, 505), or speak no ICAP.
     ///
-    /// A scan goes on to the next server only if the content can be sent again (bytes, files, what can
-    /// seek), or if nothing of it was read yet. For content that can be sent again, a server with another
-    /// one after it gets only its share of the [deadline](Self::deadline): a quarter of what is left, or the
-    /// read timeout if that is less, is for the next.
+    /// A scan goes on to the next server only if the content can be sent again: bytes, files, what can seek,
+    /// and a reader of which no more than the first 64 KiB was read. For content that can be sent again, a server
+    /// with another one after it gets only its share of the [deadline](Self::deadline): a quarter of what is
+    /// left, or the read timeout if that is less, is for the next.
     pub fn endpoint(mut self, uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
         self.others.push(Server::new(uri));
         self

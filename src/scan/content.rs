@@ -12,6 +12,7 @@ use super::about::About;
 use super::digest::Digest;
 use super::observed::{Observed, Progress, Source};
 use super::regular_file;
+use crate::client::once_reader::OnceReader;
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::deadline::Deadline;
 
@@ -63,8 +64,12 @@ impl<'a> Content<'a> {
     }
 
     /// Whatever a reader gives, until it ends.
+    ///
+    /// It is read once. Its first 64 KiB are kept: if that is all of it, it can be sent again, also to another
+    /// server. Larger content is sent on a new connection, because it would be lost with one that the server
+    /// has closed; and to another server only if a failure came before more than that was read.
     pub fn reader(reader: impl Read + 'a) -> Self {
-        Self::new(Source::Reader(Box::new(reader)), None)
+        Self::new(Source::Reader(OnceReader::new(reader)), None)
     }
 
     /// What a reader gives from its present position to its end. It can be sent again.

@@ -118,9 +118,7 @@ impl Scanner {
     /// that part is put behind what came.
     ///
     /// Content that comes back before all was sent is not passed on where the connection was used before,
-    /// because it may be what the request before asked for. The scan is then repeated on a new one, which
-    /// content that can be read only once does not allow: [`max_idle(0)`](ScannerBuilder::max_idle) gives it
-    /// a new one at once.
+    /// because it may be the response to the previous request. The scan is then repeated on a new one.
     ///
     /// At most 16 MiB more than the [size limit](ScannerBuilder::max_size) is taken. What was written
     /// cannot be taken back: no other server is asked after that, and before an error it is a part of

@@ -3,7 +3,8 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::digest::{Beginning, Digest};
-use crate::client::body::{Body, Outgoing};
+use crate::client::body::{Body, Outgoing, keep};
+use crate::client::once_reader::OnceReader;
 use crate::client::reading::read_once;
 use crate::error::ContentError;
 
@@ -13,7 +14,7 @@ pub(crate) type Progress<'a> = Box<dyn FnMut(u64, Option<u64>) + 'a>;
 /// Where content comes from.
 pub(crate) enum Source<'a> {
     Bytes(&'a [u8]),
-    Reader(Box<dyn Read + 'a>),
+    Reader(OnceReader<'a>),
     Seekable(Box<dyn ReadSeek + 'a>),
 }
 
@@ -71,22 +72,33 @@ impl Outgoing for Observed<'_> {
         true
     }
 
+    fn keep(&mut self) -> Result<bool, ContentError> {
+        let limit = self.max_size.map(|max| max.saturating_add(1));
+        match &mut self.source {
+            Source::Bytes(_) | Source::Seekable(_) => Ok(true),
+            Source::Reader(reader) => keep(reader, self.length, limit),
+        }
+    }
+
     fn begin(&mut self) -> Result<Body<'_>, ContentError> {
         let begun = match (&mut self.source, self.start) {
             (Source::Seekable(reader), None) => reader.stream_position(),
             (Source::Seekable(reader), Some(start)) => reader.seek(SeekFrom::Start(start)),
-            (Source::Reader(_), Some(_)) => Err(io::Error::other("a reader is read only once")),
-            (Source::Bytes(_) | Source::Reader(_), _) => Ok(0),
+            (Source::Reader(reader), _) => reader.rewind().map(|()| 0),
+            (Source::Bytes(_), _) => Ok(0),
         };
         let after = self.digest.len;
         self.start = Some(begun.map_err(|source| ContentError::Read { after, source })?);
         self.digest.restart();
         let length = self.length;
-        Ok(Body::reader(self).len(length))
+        Ok(Body::begun(self).len(length))
     }
 
     fn can_begin_again(&self) -> bool {
-        self.start.is_none() || self.is_repeatable()
+        match &self.source {
+            Source::Bytes(_) | Source::Seekable(_) => true,
+            Source::Reader(reader) => reader.can_rewind(),
+        }
     }
 }
 
@@ -110,7 +122,7 @@ impl<'a> Observed<'a> {
         }
     }
 
-    /// Whether it can be read more than once.
+    /// Whether it can be read more than once, however long it is.
     pub(crate) fn is_repeatable(&self) -> bool {
         !matches!(self.source, Source::Reader(_))
     }
@@ -220,7 +232,7 @@ impl Read for Observed<'_> {
                 let read = usize::try_from(self.digest.len).unwrap_or(usize::MAX);
                 bytes.get(read..).unwrap_or_default().read(buf)?
             }
-            Source::Reader(reader) => read_once(reader, buf)?,
+            Source::Reader(reader) => reader.read(buf)?,
             Source::Seekable(reader) => read_once(reader, buf)?,
         };
         self.digest.update(&buf[..len]);
@@ -292,20 +304,48 @@ mod tests {
     }
 
     #[test]
-    fn bytes_begin_again_and_a_reader_does_not_once_it_has_begun() {
-        let mut bytes = Content::bytes(b"hello").observe(None, Digest::pair().0).1;
-        let mut reader = Content::reader(&b"hello"[..])
-            .observe(None, Digest::pair().0)
-            .1;
-        assert!(reader.can_begin_again(), "nothing was read yet");
-        for observed in [&mut bytes, &mut reader] {
-            observed.begin().unwrap();
-            assert_eq!(io::read_to_string(observed).unwrap(), "hello");
+    fn content_begins_again_unless_it_was_read_past_its_first_buffer() {
+        const FIRST_BUFFER: usize = 64 * 1024;
+        for (len, is_kept, begins_again) in [
+            (5, true, true),
+            (FIRST_BUFFER - 1, true, true),
+            (FIRST_BUFFER, false, true),
+            (FIRST_BUFFER + 1, false, false),
+        ] {
+            let bytes = vec![b'x'; len];
+            for (content, is_reader) in [
+                (Content::bytes(&bytes), false),
+                (Content::seekable(io::Cursor::new(&bytes)), false),
+                (Content::reader(&bytes[..]), true),
+            ] {
+                let mut observed = content.observe(None, Digest::pair().0).1;
+                assert_eq!(observed.keep().unwrap(), is_kept || !is_reader);
+                assert!(observed.can_begin_again(), "nothing was sent yet");
+                observed.begin().unwrap();
+                assert_eq!(
+                    io::copy(&mut observed, &mut io::sink()).unwrap(),
+                    len as u64
+                );
+                let begins_again = begins_again || !is_reader;
+                assert_eq!(observed.can_begin_again(), begins_again, "{len}");
+                assert_eq!(observed.begin().is_ok(), begins_again, "{len}");
+                if begins_again {
+                    assert_eq!(io::read_to_string(&mut observed).unwrap().len(), len);
+                    assert_eq!(observed.digest().len, len as u64);
+                }
+            }
         }
-        assert!(!reader.can_begin_again() && reader.begin().is_err());
-        bytes.begin().unwrap();
-        assert_eq!(io::read_to_string(&mut bytes).unwrap(), "hello");
-        assert_eq!(bytes.digest().len, 5);
+    }
+
+    #[test]
+    fn no_more_than_one_byte_over_max_size_is_read_ahead() {
+        let mut left = &b"0123456789"[..];
+        let mut observed = Content::reader(&mut left)
+            .observe(Some(5), Digest::pair().0)
+            .1;
+        assert!(!observed.keep().unwrap());
+        drop(observed);
+        assert_eq!(left, b"6789");
     }
 
     #[test]

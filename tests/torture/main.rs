@@ -263,7 +263,8 @@ impl<'c> Stage<'c> {
         self.clock.advance(Duration::from_secs(1));
         let content = self.conversation.content;
         describe(&self.scanner.scan(match self.conversation.is_second {
-            true => Content::reader(content).len(content.len() as u64),
+            // What can be read only once is not sent on a used connection, unless it is short.
+            true => Content::seekable(std::io::Cursor::new(content)),
             false => Content::bytes(content),
         }))
     }

@@ -1,0 +1,312 @@
+//! A reader that can be read only once, and what it gave first.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use super::body::{CHUNK, GATHERING};
+use super::reading::{Interruptions, read_once};
+
+/// Bytes that are kept. No byte more is asked for before these are sent: it may be long in coming.
+const KEPT: usize = CHUNK;
+
+/// A caller's reader with its first buffer. As long as it gave no more than that, all of it can be read
+/// from the beginning again.
+pub(crate) struct OnceReader<'a> {
+    reader: Box<dyn Read + 'a>,
+    /// What it gave first; empty until it is read.
+    kept: Box<[u8]>,
+    filled: usize,
+    /// Where in the first buffer the next read begins.
+    position: usize,
+    /// It gave more than is kept, and that was passed on.
+    is_past_buffer: bool,
+    /// Reads in a row that gave nothing. One may be a mistake, see [`Body`](super::body::Body).
+    empty_reads: u8,
+    interruptions: Interruptions,
+}
+
+impl<'a> OnceReader<'a> {
+    pub(crate) fn new(reader: impl Read + 'a) -> Self {
+        Self {
+            reader: Box::new(reader),
+            kept: Box::default(),
+            filled: 0,
+            position: 0,
+            is_past_buffer: false,
+            empty_reads: 0,
+            interruptions: Interruptions::default(),
+        }
+    }
+
+    /// Reads the first buffer: to its end or the reader's, to `limit` bytes, or until it has taken a while.
+    pub(crate) fn fill(&mut self, limit: Option<u64>) -> io::Result<()> {
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        let limit = limit.unwrap_or(KEPT).min(KEPT);
+        let began = Instant::now();
+        while !self.is_past_buffer
+            && self.filled < limit
+            && !self.has_ended()
+            && began.elapsed() < GATHERING
+        {
+            self.make_buffer();
+            let read = read_once(&mut self.reader, &mut self.kept[self.filled..limit]);
+            match read {
+                Ok(0) => self.empty_reads += 1,
+                Ok(len) => {
+                    self.refuse_after_end()?;
+                    self.interruptions.end();
+                    self.filled += len;
+                }
+                Err(error) => self.interruptions.retry(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all that the reader gives is in the first buffer. That is known once it has ended, or if it
+    /// has given all of the `declared` length.
+    pub(crate) fn fits(&self, declared: Option<u64>) -> bool {
+        let is_all = self.has_ended() || declared == Some(self.filled as u64);
+        is_all && !self.is_past_buffer
+    }
+
+    /// Bytes in the first buffer.
+    pub(crate) fn kept_len(&self) -> u64 {
+        self.filled as u64
+    }
+
+    /// Whether it can be read from its beginning.
+    pub(crate) fn can_rewind(&self) -> bool {
+        !self.is_past_buffer
+    }
+
+    /// Goes back to the beginning.
+    pub(crate) fn rewind(&mut self) -> io::Result<()> {
+        if self.is_past_buffer {
+            return Err(io::Error::other("a reader is read only once"));
+        }
+        self.position = 0;
+        Ok(())
+    }
+
+    /// It gave nothing twice.
+    fn has_ended(&self) -> bool {
+        self.empty_reads > 1
+    }
+
+    /// What came is an error if there was an empty read before it: that was no end, and what would have been
+    /// taken for all of the content is only a part.
+    fn refuse_after_end(&self) -> io::Result<()> {
+        match self.empty_reads {
+            0 => Ok(()),
+            _ => Err(goes_on()),
+        }
+    }
+
+    fn make_buffer(&mut self) {
+        if self.kept.is_empty() {
+            self.kept = vec![0; KEPT].into_boxed_slice();
+        }
+    }
+
+    /// Reads what is not in the first buffer, and keeps it there if all of it fits.
+    fn read_on(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = read_once(&mut self.reader, buf)?;
+        if len == 0 {
+            self.empty_reads += 1;
+            return Ok(0);
+        }
+        self.refuse_after_end()?;
+        if !self.is_past_buffer && len <= KEPT - self.filled {
+            self.make_buffer();
+            self.kept[self.filled..self.filled + len].copy_from_slice(&buf[..len]);
+            self.filled += len;
+            self.position = self.filled;
+        } else {
+            self.is_past_buffer = true;
+        }
+        Ok(len)
+    }
+}
+
+impl Read for OnceReader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let kept = &self.kept[self.position..self.filled];
+        if !kept.is_empty() && !self.is_past_buffer {
+            let len = kept.len().min(buf.len());
+            buf[..len].copy_from_slice(&kept[..len]);
+            self.position += len;
+            return Ok(len);
+        }
+        if buf.is_empty() || self.has_ended() {
+            return Ok(0);
+        }
+        self.read_on(buf)
+    }
+}
+
+/// A reader gave nothing and then something.
+pub(crate) fn goes_on() -> io::Error {
+    io::Error::other("the reader goes on after its end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives its pieces, one a read and as much of it as fits, and then nothing.
+    struct Pieces<'p>(Vec<&'p [u8]>);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let Some(piece) = self.0.first_mut() else {
+                return Ok(0);
+            };
+            let len = piece.read(buf)?;
+            if piece.is_empty() {
+                self.0.remove(0);
+            }
+            Ok(len)
+        }
+    }
+
+    #[test]
+    fn content_is_read_again_if_it_fits_the_first_buffer() {
+        for (len, fits, can_rewind) in [
+            (0, true, true),
+            (3, true, true),
+            (KEPT - 1, true, true),
+            // That there is nothing more is known only where the length is.
+            (KEPT, false, true),
+            (KEPT + 1, false, false),
+        ] {
+            let content: Vec<u8> = (0..=250).cycle().take(len).collect();
+            let mut reader = OnceReader::new(&content[..]);
+            reader.fill(None).unwrap();
+            assert_eq!(
+                (reader.fits(None), reader.can_rewind()),
+                (fits, true),
+                "{len}"
+            );
+            assert_eq!(reader.fits(Some(len as u64)), can_rewind, "{len}");
+            for _ in 0..2 {
+                let mut read = Vec::new();
+                reader.read_to_end(&mut read).unwrap();
+                assert!(read == content, "{len}");
+                assert_eq!(reader.rewind().is_ok(), can_rewind, "{len}");
+                if !can_rewind {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn content_is_read_again_if_only_its_beginning_was_read() {
+        let content = vec![b'x'; 3 * KEPT];
+        let mut reader = OnceReader::new(&content[..]);
+        for len in [0, 1, KEPT - 1, KEPT] {
+            reader.read_exact(&mut vec![0; len]).unwrap();
+            reader.rewind().unwrap();
+        }
+        reader.fill(None).unwrap();
+        reader.read_exact(&mut vec![0; KEPT]).unwrap();
+        reader.rewind().unwrap();
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == content);
+        assert!(reader.rewind().is_err());
+    }
+
+    #[test]
+    fn no_more_than_the_first_buffer_is_read_ahead() {
+        let content = vec![b'x'; KEPT + 1];
+        let mut left = &content[..];
+        let mut reader = OnceReader::new(&mut left);
+        (0..2).for_each(|_| reader.fill(None).unwrap());
+        drop(reader);
+        assert_eq!(left.len(), 1);
+    }
+
+    #[test]
+    fn no_more_is_read_ahead_than_the_limit() {
+        let mut content = &b"hello"[..];
+        let mut reader = OnceReader::new(&mut content);
+        for _ in 0..2 {
+            reader.fill(Some(3)).unwrap();
+        }
+        assert!(!reader.fits(None));
+        let mut read = [0; 5];
+        assert_eq!(
+            (reader.read(&mut read).unwrap(), &read[..3]),
+            (3, &b"hel"[..])
+        );
+        drop(reader);
+        assert_eq!(content, b"lo");
+    }
+
+    #[test]
+    fn reader_that_goes_on_after_its_end_is_refused() {
+        let mut reader = OnceReader::new(Pieces(vec![b"hel", b"", b"lo"]));
+        assert!(reader.fill(None).is_err());
+        let mut reader = OnceReader::new(Pieces(vec![b"hel", b"", b"lo"]));
+        assert_eq!([3, 0].map(|_| reader.read(&mut [0; 8]).unwrap()), [3, 0]);
+        assert!(reader.read(&mut [0; 8]).is_err());
+    }
+
+    #[test]
+    fn buffer_is_not_filled_behind_what_was_passed_on() {
+        let content: Vec<u8> = (0..=250).cycle().take(3 * KEPT).collect();
+        let mut reader = OnceReader::new(&content[..]);
+        // More than fits at once, so that the buffer stays empty.
+        reader.read_exact(&mut vec![0; KEPT + 1]).unwrap();
+        reader.fill(None).unwrap();
+        assert!(!reader.fits(None) && !reader.can_rewind());
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        assert!(rest == content[KEPT + 1..]);
+    }
+
+    #[test]
+    fn end_is_final_also_when_it_is_read_again() {
+        let mut reader = OnceReader::new(Pieces(vec![b"a", b"", b"", b"b"]));
+        reader.fill(None).unwrap();
+        for _ in 0..2 {
+            assert_eq!(io::read_to_string(&mut reader).unwrap(), "a");
+            reader.rewind().unwrap();
+        }
+    }
+
+    #[test]
+    fn slow_reader_does_not_get_to_fill_the_buffer() {
+        struct Slow;
+        impl Read for Slow {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                // The time is the fault that is injected here.
+                std::thread::sleep(2 * GATHERING);
+                buf[0] = b'x';
+                Ok(1)
+            }
+        }
+        let mut reader = OnceReader::new(Slow);
+        reader.fill(None).unwrap();
+        assert_eq!((reader.filled, reader.fits(None)), (1, false));
+    }
+
+    #[test]
+    fn lies_and_interruptions_are_limited_while_it_is_filled() {
+        struct Lies(usize);
+        impl Read for Lies {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                match self.0 {
+                    0 => Err(io::ErrorKind::Interrupted.into()),
+                    more => Ok(buf.len() + more),
+                }
+            }
+        }
+        assert!(OnceReader::new(Lies(1)).fill(Some(11)).is_err());
+        let mut interrupted = OnceReader::new(Lies(0));
+        interrupted.fill(None).unwrap();
+        assert!(interrupted.read(&mut [0]).is_err());
+    }
+}
