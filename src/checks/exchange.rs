@@ -286,7 +286,7 @@ impl Plan {
         let is_kept = |exchange: &&Exchange<'_>| exchange.content.len() <= FIRST_BUFFER;
         let sent_content = all.iter().filter(|exchange| !exchange.is_options());
         assert!(
-            self.source.can_be_read_again() || sent_content.rev().skip(1).all(|e| is_kept(&e)),
+            self.source.can_be_read_again() || sent_content.rev().skip(1).all(is_kept),
             "read twice"
         );
     }
