@@ -1,7 +1,7 @@
 //! A server that has no room for another connection: scans wait for a place or go on to another server,
 //! and it is not suspended for that.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, mpsc};
@@ -307,6 +307,26 @@ impl Read for Holds {
     }
 }
 
+/// Content that can be sent on a used connection, and holds after its first 64 KiB.
+struct HoldsLate(Cursor<Vec<u8>>, Holds);
+
+impl Read for HoldsLate {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let first = (64 * 1024_u64).saturating_sub(self.0.position());
+        if first > 0 {
+            return (&mut self.0).take(first).read(buf);
+        }
+        self.1.read(buf)?;
+        self.0.read(buf)
+    }
+}
+
+impl Seek for HoldsLate {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
 /// Calls `then` while another scan has the only connection.
 fn while_full(scanner: &Scanner, then: impl FnOnce()) {
     let (begins, begun) = mpsc::channel();
@@ -486,8 +506,9 @@ fn silence_beside_served_connections_suspends_nobody() {
         let (ends, end) = mpsc::channel::<()>();
         let (scanner, server) = (&scanner, &server);
         scope.spawn(move || {
-            let holds = Content::reader(Holds(Some((begins, end))));
-            assert!(scanner.scan(holds).unwrap().verdict().is_clean());
+            let holds = HoldsLate(Cursor::new(vec![7; 70_000]), Holds(Some((begins, end))));
+            let report = scanner.scan(Content::seekable(holds)).unwrap();
+            assert!(report.verdict().is_clean());
         });
         begun.recv().unwrap();
         let late = scope.spawn(|| scanner.scan(hello()));
