@@ -3,10 +3,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
@@ -941,4 +941,84 @@ fn standard_input_is_not_lost_with_a_connection_that_was_closed() {
         let run = icap.run_with_input(&scan(&server.uri(), &["-"]), b"abc");
         assert_eq!(run.lines(), ["-: clean", "1 file: 1 clean"], "{run:?}");
     }
+}
+
+#[test]
+fn rest_of_standard_input_is_not_scanned_for_all_of_it() {
+    let icap = Icap::with_files(&["a"]);
+    let serves = |script: Script| script.answer_options().read_request();
+    let first = || serves(Script::new()).send(CLEAN).close();
+    let long = vec![b'x'; 200_000];
+    for (input, breaks, line) in [
+        (
+            &b"hello"[..],
+            Script::new().read_bytes(10).close(),
+            "-: clean",
+        ),
+        // What was read is kept, so it is scanned again.
+        (b"", Script::new().read_bytes(10).close(), "-: clean"),
+        // Some of it is gone.
+        (&long, Script::new().read_bytes(100_000).reset(), "-: error"),
+    ] {
+        let last = || Script::new().read_request().send(CLEAN).close();
+        let server = Server::scripted([first(), breaks, last(), last()]).unwrap();
+        let uri = server.uri();
+        let run = icap.run_with_input(&scan(&uri, &["--wait", "10s", "a", "-"]), input);
+        assert!(run.lines()[0].starts_with("a: clean"), "{run:?}");
+        let shown = format!("{}\n{}", run.lines()[1], run.err);
+        assert!(shown.starts_with(line) || line == "-: error", "{run:?}");
+        assert_eq!(
+            run.status,
+            Some(if line == "-: clean" { 0 } else { 2 }),
+            "{run:?}"
+        );
+        drop(server);
+    }
+}
+
+#[test]
+fn standard_input_is_kept_through_a_restart_of_the_service() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let front = Front {
+        address: TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap(),
+        behind: server.address(),
+    };
+    let uri = format!("icap://{}/scan", front.address);
+    let (is_first_over, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let run = std::thread::scope(|scope| {
+        let (front, is_first_over, is_over) = (&front, &is_first_over, &is_over);
+        let (inputs, input) = std::sync::mpsc::channel::<ChildStdin>();
+        scope.spawn(move || {
+            front.serve_while(|| !is_first_over.load(SeqCst));
+            let mut input = input.recv().unwrap();
+            input.write_all(b"infected").unwrap();
+            drop(input);
+            // The outage, in which nobody listens.
+            std::thread::sleep(Duration::from_millis(300));
+            front.serve_while(|| !is_over.load(SeqCst));
+        });
+        while TcpStream::connect(front.address).is_err() {
+            std::thread::yield_now();
+        }
+        let mut child = icap.spawn(&scan(&uri, &["--wait", "10s", "a", "-"]));
+        inputs.send(child.stdin.take().unwrap()).unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut line = [0; "a: clean\n".len()];
+        out.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"a: clean\n");
+        child.stdout = Some(out);
+        is_first_over.store(true, SeqCst);
+        let run = Run::of(child);
+        is_over.store(true, SeqCst);
+        run
+    });
+    assert_eq!(
+        run.lines()[0],
+        "-: infected: Eicar-Test-Signature",
+        "{run:?}"
+    );
 }

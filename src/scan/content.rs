@@ -68,6 +68,9 @@ impl<'a> Content<'a> {
     /// It is read once. Its first 64 KiB are kept: if that is all of it, it can be sent again, also to another
     /// server. Larger content is sent on a new connection, because it would be lost with one that the server
     /// has closed; and to another server only if a failure came before more than that was read.
+    ///
+    /// Some of it may have been read whatever a scan comes to, also if no server could be reached. Do not scan
+    /// what is left of a reader as if it were all: the rest may be clean where the whole is not.
     pub fn reader(reader: impl Read + 'a) -> Self {
         Self::new(Source::Reader(OnceReader::new(reader)), None)
     }

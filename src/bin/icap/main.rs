@@ -8,6 +8,7 @@
 
 mod demo;
 mod files;
+mod once;
 mod options;
 mod patience;
 mod progress;

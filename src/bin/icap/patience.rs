@@ -37,7 +37,7 @@ impl Patience {
     pub(crate) fn pause_after(&mut self, error: &Error, can_resend: bool) -> Option<Duration> {
         let longest = self.longest.filter(|_| self.has_served)?;
         let pause = match error {
-            // Nothing was sent.
+            // Nothing was sent. It may have been read, though: see `Once`.
             Error::Suspended(error) => error.retry_in().max(PAUSE / 10),
             Error::Connect(_) => PAUSE,
             Error::Disconnected(_) | Error::Status(_) if can_resend && error.is_retryable() => {

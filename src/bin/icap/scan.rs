@@ -1,8 +1,9 @@
 //! `icap scan`: a verdict on each file.
 
 use std::error::Error as StdError;
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use clap::Args;
 use icap_client::{Content, Error, Method, Preview, Scanner, ServiceUri};
 
 use crate::files::{Files, Found};
+use crate::once::Once;
 use crate::patience::Patience;
 use crate::progress::Progress;
 use crate::report::{Entry, Format, Status, Tally};
@@ -107,19 +109,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     Ok(session.status(printed))
 }
 
-/// What was named on the command line. A pipe is waited for, because somebody asked for it.
-fn named(path: &Path) -> io::Result<Content<'static>> {
-    let metadata = fs::metadata(path)?;
-    if metadata.is_file() || metadata.is_dir() {
-        return Content::file(path);
-    }
-    let content = Content::reader(File::open(path)?);
-    Ok(match path.file_name() {
-        Some(name) => content.name(name.to_string_lossy()),
-        None => content,
-    })
-}
-
 fn method(text: &str) -> Result<Method, String> {
     match text.to_ascii_lowercase().as_str() {
         "respmod" => Ok(Method::Respmod),
@@ -174,8 +163,8 @@ impl Session {
     pub(crate) fn scan_all(&mut self, files: Files) -> io::Result<()> {
         for found in files {
             match found {
-                Found::StandardInput => self.scan_standard_input(),
-                Found::Named(path) => self.scan(&path.to_string_lossy(), || named(&path)),
+                Found::StandardInput => self.scan_once("-", io::stdin(), None),
+                Found::Named(path) => self.scan_named(&path),
                 Found::File(path) => self.scan(&path.to_string_lossy(), || Content::file(&path)),
                 Found::Unreadable(path, error) => {
                     let entry = self.failed(&path.to_string_lossy(), &error, Instant::now());
@@ -192,21 +181,46 @@ impl Session {
         name: &str,
         open: impl Fn() -> io::Result<Content<'c>>,
     ) -> io::Result<()> {
-        self.scan_patiently(name, open, true)
+        self.scan_patiently(name, open, || true)
     }
 
-    /// It can be read only once.
-    fn scan_standard_input(&mut self) -> io::Result<()> {
-        self.scan_patiently("-", || Ok(Content::reader(io::stdin())), false)
+    /// Scans what was named on the command line. A pipe is waited for, because somebody asked for it.
+    fn scan_named(&mut self, path: &Path) -> io::Result<()> {
+        let name = path.to_string_lossy();
+        let opened = match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => File::open(path),
+            _ => return self.scan(&name, || Content::file(path)),
+        };
+        match opened {
+            Ok(pipe) => self.scan_once(&name, pipe, path.file_name()),
+            Err(error) => {
+                let entry = self.failed(&name, &error, Instant::now());
+                self.print(&entry)
+            }
+        }
+    }
+
+    /// Scans what can be read only once; `file` is its name for the service.
+    fn scan_once(&mut self, name: &str, stream: impl Read, file: Option<&OsStr>) -> io::Result<()> {
+        let once = Once::new(stream);
+        let content = || {
+            let content = Content::reader(once.attempt());
+            match file {
+                Some(file) => content.name(file.to_string_lossy()),
+                None => content,
+            }
+        };
+        self.scan_patiently(name, || Ok(content()), || once.can_be_read_again())
     }
 
     fn scan_patiently<'c>(
         &mut self,
         name: &str,
         open: impl Fn() -> io::Result<Content<'c>>,
-        mut can_resend: bool,
+        can_be_read_again: impl Fn() -> bool,
     ) -> io::Result<()> {
         let began = Instant::now();
+        let mut can_resend = true;
         let entry = loop {
             self.progress.begin(&crate::text::safe(name));
             let error = match open().map(|content| self.scan_content(content)) {
@@ -217,7 +231,9 @@ impl Session {
                 Ok(Err(error)) => error,
                 Err(error) => break self.failed(name, &error, began),
             };
-            let Some(pause) = self.patience.pause_after(&error, can_resend) else {
+            let pause = self.patience.pause_after(&error, can_resend);
+            // The rest of a pipe is not the pipe, and an empty rest would be clean.
+            let Some(pause) = pause.filter(|_| can_be_read_again()) else {
                 break self.failed(name, &error, began);
             };
             log::info!("waiting for {} ms: {error}", pause.as_millis());

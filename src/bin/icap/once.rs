@@ -1,0 +1,112 @@
+//! Standard input and pipes: what can be read only once, though it may take more than one attempt to scan it.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+
+/// Bytes that are kept for the next attempt: as many as are read before a service is asked.
+const KEPT: usize = 64 * 1024;
+
+/// A stream, and what was read of it.
+pub(crate) struct Once<R>(RefCell<State<R>>);
+
+struct State<R> {
+    stream: R,
+    kept: Vec<u8>,
+    /// More was read than is kept.
+    is_past: bool,
+    /// A pipe may go on after its end, with what another writer has.
+    has_ended: bool,
+}
+
+impl<R: Read> Once<R> {
+    pub(crate) fn new(stream: R) -> Self {
+        Self(RefCell::new(State {
+            stream,
+            kept: Vec::new(),
+            is_past: false,
+            has_ended: false,
+        }))
+    }
+
+    /// All of it, for the first attempt, and for another one where there can be one.
+    pub(crate) fn attempt(&self) -> Attempt<'_, R> {
+        let position = 0;
+        Attempt {
+            once: self,
+            position,
+        }
+    }
+
+    /// Whether nothing is lost of what was read. What is left would be taken for all of it.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        !self.0.borrow().is_past
+    }
+}
+
+/// Reads a stream from its beginning.
+pub(crate) struct Attempt<'o, R> {
+    once: &'o Once<R>,
+    position: usize,
+}
+
+impl<R: Read> Read for Attempt<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.once.0.borrow_mut();
+        if let Some(mut kept @ [_, ..]) = state.kept.get(self.position..) {
+            let len = kept.read(buf)?;
+            self.position += len;
+            return Ok(len);
+        }
+        if state.has_ended || buf.is_empty() {
+            return Ok(0);
+        }
+        let len = state.stream.read(buf)?;
+        state.has_ended = len == 0;
+        if !state.is_past && len <= KEPT - state.kept.len() {
+            state.kept.extend_from_slice(&buf[..len]);
+            self.position += len;
+        } else {
+            state.is_past = true;
+        }
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_is_read_again_if_all_of_it_is_kept() {
+        for (len, can_be_read_again) in [(0, true), (3, true), (KEPT, true), (KEPT + 1, false)] {
+            let content: Vec<u8> = (0..=250).cycle().take(len).collect();
+            let once = Once::new(&content[..]);
+            for _ in 0..2 {
+                let mut read = Vec::new();
+                once.attempt().read_to_end(&mut read).unwrap();
+                assert!(read == content, "{len}");
+                assert_eq!(once.can_be_read_again(), can_be_read_again, "{len}");
+                if !can_be_read_again {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stream_has_one_end() {
+        /// Has a byte, an end, and more.
+        struct Reopened(u8);
+        impl Read for Reopened {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                buf[0] = b'x';
+                Ok(usize::from(self.0 != 2))
+            }
+        }
+        let once = Once::new(Reopened(0));
+        for _ in 0..2 {
+            assert_eq!(io::read_to_string(once.attempt()).unwrap(), "x");
+        }
+    }
+}
