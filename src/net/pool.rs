@@ -141,7 +141,7 @@ impl Pool {
     /// Takes an idle connection, or the right to make one; waits in line while there is neither.
     /// `left` says how long that may still take; `None` ends it without.
     ///
-    /// With `fresh`, an idle connection is given only for its place: it is to be closed.
+    /// With `fresh`, an idle connection is given for its place: it is to be closed.
     pub(crate) fn acquire(
         self: &Arc<Self>,
         fresh: bool,
@@ -210,10 +210,14 @@ impl Pool {
 impl State {
     /// An idle connection, or none and a place for one.
     fn take(&mut self, fresh: bool, limit: usize) -> Option<Option<Idle>> {
-        if self.in_use() < limit && (!fresh || self.open >= limit) {
-            if let Some(idle) = self.idle.pop() {
-                return Some(Some(idle));
-            }
+        if self.in_use() < limit && !self.idle.is_empty() {
+            // The oldest makes place: a server may have a thread for each connection, and no more of them.
+            let idle = if fresh {
+                Some(self.idle.remove(0))
+            } else {
+                self.idle.pop()
+            };
+            return Some(idle);
         }
         (self.open < limit).then(|| {
             self.open += 1;
