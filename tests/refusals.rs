@@ -295,3 +295,70 @@ fn error_page_is_withheld_and_the_next_server_asked() {
         );
     }
 }
+
+/// A head that is no valid response is an error, and another server is asked, unless it says that something was
+/// found or refused.
+#[test]
+fn legible_evidence_in_an_odd_head_is_kept() {
+    for line in [
+        "\r\nICAP/1.0 200 OK",
+        "\r\n\r\nICAP/1.0 204 No Content",
+        "ICAP/1.1 200 OK",
+        "icap/1.0 200 OK",
+        "HTTP/1.1 200 OK",
+        "ICAP/1.0  200 OK",
+        "X-Stray: 1",
+    ] {
+        let response = format!("{line}\r\nX-Infection-Found: Type=0; Threat=Eicar;\r\n\r\n");
+        for close in [false, true] {
+            let script = Script::new().read_request().send(&response);
+            let script = if close { script.close() } else { script.hold() };
+            let server = Server::scripted([script]).unwrap();
+            let (result, asked) = scan(&server, respmod);
+            let verdict = result.unwrap().verdict().to_string();
+            assert_eq!((verdict.as_str(), asked), ("infected: Eicar", 0), "{line}");
+        }
+    }
+    for line in [
+        "ICAP/1.1 403 Forbidden",
+        "icap/1.0 403 Forbidden",
+        "ICAP/1.0  403 Forbidden",
+        "ICAP/1.0\t403 Forbidden",
+        "\r\nICAP/1.0 403 Forbidden",
+    ] {
+        for end in ["\r\n\r\n", "\r\nServer: x\r\n"] {
+            let script = Script::new().read_request().send(format!("{line}{end}"));
+            let server = Server::scripted([script.close()]).unwrap();
+            assert_blocked(&server, respmod, 403, line);
+        }
+    }
+    for response in ["ICAP/1.1 204 No Content\r\n\r\n", "220 mail\r\n", "\r\n"] {
+        let script = Script::new().read_request().send(response);
+        let (result, asked) = scan(&Server::scripted([script.close()]).unwrap(), respmod);
+        assert!(
+            result.unwrap().verdict().is_clean() && asked == 1,
+            "{response}"
+        );
+    }
+}
+
+#[test]
+fn trailer_of_an_illegal_204_body_counts() {
+    let body = "5\r\nhello\r\n0\r\nX-Infection-Found: Type=0; Threat=Eicar;\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\n\r\n";
+    let with_head = format!("res-hdr=0, res-body={}", head.len());
+    for (list, rest) in [
+        ("res-body=0", body.to_owned()),
+        (with_head.as_str(), format!("{head}{body}")),
+    ] {
+        let response = format!("ICAP/1.0 204 OK\r\nEncapsulated: {list}\r\n\r\n{rest}");
+        let (result, asked) = scan(&answering(&response), respmod);
+        let verdict = result.unwrap().verdict().to_string();
+        assert_eq!((verdict.as_str(), asked), ("infected: Eicar", 0), "{list}");
+        let without = response.replace("X-Infection-Found", "X-Other");
+        let (result, asked) = scan(&answering(&without), respmod);
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("a 204 encapsulates something"), "{error}");
+        assert_eq!(asked, 0);
+    }
+}

@@ -316,7 +316,7 @@ impl Exchange<'_> {
     /// Reads once and feeds the answer; a stall is no error here, because the caller knows the time.
     fn read_once(&mut self, timeout: Duration, phase: Phase) -> Result<(), Error> {
         match self.connection.read(timeout) {
-            Ok(0) if self.reader.has_begun() => Err(self.violation(Violation::Truncated)),
+            Ok(0) if self.reader.has_begun() => Err(self.violation(self.reader.violation_at_end())),
             Ok(0) => Err(self.disconnected(phase, closed())),
             Ok(len) => {
                 if !self.reader.has_begun() {

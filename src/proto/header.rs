@@ -184,7 +184,8 @@ pub(crate) fn encode_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// The fields in lines that need not be a head, let alone a whole one: what is none is passed over,
-/// and a bare LF ends a line too. Only for what can do no harm but to be overlooked.
+/// and a bare LF ends a line too. A line without its end is passed over as well: its value may go on, or be
+/// another. Only for what can do no harm but to be overlooked.
 pub(crate) fn legible_fields(lines: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut rest = lines;
     std::iter::from_fn(move || {

@@ -102,6 +102,8 @@ enum State {
     Body {
         decoder: ChunkDecoder,
         len: u64,
+        /// Why the response is refused after its trailers, which may hold evidence. The body is discarded.
+        fault: Option<Violation>,
     },
     Ended,
 }
@@ -135,21 +137,8 @@ impl ResponseReader {
         match &mut self.state {
             State::IcapHead { .. } => self.feed_icap_head(input),
             State::HttpHeads { .. } => self.feed_http_heads(input),
-            State::Body { decoder, len } => {
-                let (used, decoded) = decoder.decode(input)?;
-                let event = match decoded {
-                    Decoded::NeedsMore => Event::NeedsMore,
-                    Decoded::Data(data) => {
-                        *len += data.len() as u64;
-                        Event::Body(data)
-                    }
-                    Decoded::End => {
-                        self.end_body()?;
-                        Event::End
-                    }
-                };
-                Ok((used, event))
-            }
+            State::Body { fault: None, .. } => self.feed_body(input),
+            State::Body { .. } => self.feed_faulty_body(input),
             State::Ended => Ok((0, Event::End)),
         }
     }
@@ -180,6 +169,16 @@ impl ResponseReader {
         self.response.as_ref()
     }
 
+    /// What is wrong if nothing comes any more.
+    pub(crate) fn violation_at_end(&self) -> Violation {
+        match &self.state {
+            State::IcapHead { buffer, .. } if !status::may_begin_icap(buffer) => {
+                Violation::BadStatusLine
+            }
+            _ => Violation::Truncated,
+        }
+    }
+
     /// What came of the response.
     pub(crate) fn into_remains(self) -> Remains {
         let mut fragments = Fragments::default();
@@ -188,7 +187,10 @@ impl ResponseReader {
         }
         match &self.state {
             State::IcapHead { buffer, finder } => {
-                let head = finder.searched(buffer);
+                let head = match status::may_begin_icap(buffer) {
+                    true => finder.searched(buffer),
+                    false => odd_head(buffer),
+                };
                 let is_interim = status::legible_icap(head).is_some_and(|line| line.code < 200);
                 let kept = if is_interim {
                     &mut fragments.interim
@@ -222,12 +224,14 @@ impl ResponseReader {
         };
         let before = buffer.len();
         buffer.extend_from_slice(&input[..input.len().min(MAX_HEAD - before)]);
+        let at_limit = buffer.len() == MAX_HEAD;
         let found = if status::may_begin_icap(buffer) {
             finder.find(buffer)
+        } else if may_go_on_oddly(buffer, before) && !at_limit {
+            Ok(None)
         } else {
             Err(Violation::BadStatusLine)
         };
-        let at_limit = buffer.len() == MAX_HEAD;
         match found {
             Ok(Some(end)) => {
                 let head = buffer[..end].to_vec();
@@ -271,8 +275,9 @@ impl ResponseReader {
         let fault = framing_fault(headers, code).or(unfit);
         let list = match (list, fault) {
             (Ok(list), None) => list,
-            // Where the HTTP heads are is known, and they may hold evidence.
+            // Where the HTTP heads and the body are is known, and heads and trailers may hold evidence.
             (Ok(list), Some(_)) if list.heads_len() > 0 => list,
+            (Ok(list), Some(Violation::BodyOn204)) if list.body != BodyKind::Null => list,
             (_, Some(violation)) | (Err(violation), None) => return Err(self.saw_list(violation)),
         };
         response.has_bare_body = list.body == BodyKind::Response && list.heads_len() == 0;
@@ -313,15 +318,25 @@ impl ResponseReader {
         if buffer.len() < list.heads_len() {
             return Ok((used, Event::NeedsMore));
         }
-        if let Some(violation) = fault {
-            return Err(self.saw_list(violation));
-        }
         let heads = buffer.clone();
-        self.take_http_heads(&heads, list)?;
+        if let Some(violation) = fault {
+            let is_followed = violation == Violation::BodyOn204 && list.body != BodyKind::Null;
+            if !is_followed || self.take_http_heads(&heads, list, fault).is_err() {
+                return Err(self.saw_list(violation));
+            }
+            let (more, event) = self.feed_faulty_body(&input[used..])?;
+            return Ok((used + more, event));
+        }
+        self.take_http_heads(&heads, list, None)?;
         Ok((used, Event::Head))
     }
 
-    fn take_http_heads(&mut self, heads: &[u8], list: Encapsulated) -> Result<(), Violation> {
+    fn take_http_heads(
+        &mut self,
+        heads: &[u8],
+        list: Encapsulated,
+        fault: Option<Violation>,
+    ) -> Result<(), Violation> {
         let (request, response) = split_heads(heads, list);
         let http_request = (!request.is_empty()).then(|| check_http_request(request));
         let http_response = (!response.is_empty()).then(|| check_http_response(response));
@@ -344,13 +359,55 @@ impl ResponseReader {
             _ => State::Body {
                 decoder: ChunkDecoder::new(self.body_limit),
                 len: 0,
+                fault,
             },
         };
         Ok(())
     }
 
+    fn feed_body<'i>(&mut self, input: &'i [u8]) -> Result<(usize, Event<'i>), Violation> {
+        let State::Body { decoder, len, .. } = &mut self.state else {
+            return Ok((0, Event::NeedsMore));
+        };
+        let (used, decoded) = decoder.decode(input)?;
+        let event = match decoded {
+            Decoded::NeedsMore => Event::NeedsMore,
+            Decoded::Data(data) => {
+                *len += data.len() as u64;
+                Event::Body(data)
+            }
+            Decoded::End => {
+                self.end_body()?;
+                Event::End
+            }
+        };
+        Ok((used, event))
+    }
+
+    /// Discards a body that should not be there, up to the end of its trailers.
+    fn feed_faulty_body<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
+        let State::Body {
+            decoder,
+            fault: Some(fault),
+            ..
+        } = &mut self.state
+        else {
+            return Ok((0, Event::NeedsMore));
+        };
+        let fault = *fault;
+        let mut used = 0;
+        loop {
+            match decoder.decode(&input[used..]) {
+                Ok((len, Decoded::NeedsMore)) => return Ok((used + len, Event::NeedsMore)),
+                Ok((len, Decoded::Data(_))) => used += len,
+                Ok((_, Decoded::End)) | Err(_) => return Err(self.saw_list(fault)),
+            }
+        }
+    }
+
     fn end_body(&mut self) -> Result<(), Violation> {
-        let State::Body { decoder, len } = std::mem::replace(&mut self.state, State::Ended) else {
+        let State::Body { decoder, len, .. } = std::mem::replace(&mut self.state, State::Ended)
+        else {
             return Ok(());
         };
         if let Some(answer) = &mut self.response {
@@ -385,6 +442,20 @@ impl ResponseReader {
         }
         violation
     }
+}
+
+/// Whether `buffer` is the beginning of a head that is not valid and may hold evidence. It is refused, but not
+/// before it is whole: what it says counts. Nothing before `searched` ends it.
+fn may_go_on_oddly(buffer: &[u8], searched: usize) -> bool {
+    status::may_begin_evidence(buffer) && status::odd_head_end(buffer, searched).is_none()
+}
+
+/// What of such a head counts: nothing that follows it, because how much of that came depends on the packaging.
+fn odd_head(buffer: &[u8]) -> &[u8] {
+    if !status::may_begin_evidence(buffer) {
+        return &[];
+    }
+    &buffer[..status::odd_head_end(buffer, 0).unwrap_or(buffer.len())]
 }
 
 /// The HTTP request's head and the HTTP response's, as far as `heads` has them.
@@ -547,7 +618,10 @@ mod tests {
         for (input, names) in [
             ("ICAP/1.0 204\r\nA: 1\r\nB\nC: 2\r\n\r\n", &["A"][..]),
             ("ICAP/1.0 204 x\ry\r\nA: 1\r\n\r\nC: 2\r\n", &["A"]),
-            ("HTTP/1.1 200 OK\r\nA: 1\r\n\r\n", &[]),
+            ("HTTP/1.1 200 OK\r\nA: 1\r\n\r\nB: 2\r\n", &["A"]),
+            ("\r\nICAP/1.1 200 OK\r\nA: 1\r\n\r\nB: 2\r\n", &["A"]),
+            ("x-b: 1\nA: 1\n\nB: 2\r\n", &["x-b", "A"]),
+            ("220 mail\r\nA: 1\r\n\r\n", &[]),
             (
                 "ICAP/1.0 200\r\nEncapsulated: res-body=0\r\n\r\n0\r\nA: 1\r\nB\nC: 2\r\n\r\n",
                 &["A"],

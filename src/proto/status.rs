@@ -29,9 +29,18 @@ pub(crate) fn parse_http(line: &[u8]) -> Option<StatusLine<'_>> {
 }
 
 /// The ICAP status line that `head` begins with, if its line end came. It need not be valid: see
-/// [`legible`].
+/// [`legible`]. Blank lines may stand before it, its version may be another one and be written in lower case, and
+/// the code may be set apart by any white space.
 pub(crate) fn legible_icap(head: &[u8]) -> Option<StatusLine<'_>> {
-    legible(first_line(head)?.strip_prefix(ICAP_VERSION)?)
+    let line = first_line(without_blanks(head))?;
+    let (protocol, rest) = line.split_at_checked(ICAP.len())?;
+    let version = rest
+        .iter()
+        .take_while(|b| b.is_ascii_digit() || **b == b'.');
+    let after = &rest[version.count()..];
+    let code = trim_start(after);
+    let is_icap = protocol.eq_ignore_ascii_case(ICAP) && code.len() < after.len();
+    legible(code).filter(|_| is_icap)
 }
 
 /// The HTTP/1.x status line that `head` begins with, if its line end came. It need not be valid: see
@@ -54,6 +63,8 @@ fn legible(rest: &[u8]) -> Option<StatusLine<'_>> {
     })
 }
 
+/// The first line, if its end came: of a line that broke off, what is missing may be the rest of a number or a
+/// name. So what has no line end is not legible, here and in fields.
 fn first_line(head: &[u8]) -> Option<&[u8]> {
     let line = &head[..memchr::memchr(b'\n', head)?];
     Some(line.strip_suffix(b"\r").unwrap_or(line))
@@ -63,6 +74,54 @@ fn first_line(head: &[u8]) -> Option<&[u8]> {
 pub(crate) fn may_begin_icap(start: &[u8]) -> bool {
     let len = start.len().min(ICAP_VERSION.len());
     start[..len] == ICAP_VERSION[..len]
+}
+
+const ICAP: &[u8] = b"ICAP/";
+
+/// What bytes begin with that are no valid response and may hold evidence all the same: a status line of another
+/// version, or of the wrong protocol, or a field.
+const ODD_BEGINNINGS: [&[u8]; 3] = [ICAP, b"HTTP/", b"X-"];
+
+/// Blank space that may stand before those.
+const MAX_BLANKS: usize = 64;
+
+/// Whether `start`, which is no beginning of an ICAP status line, can still become a head that holds evidence. What
+/// cannot is refused at once: a server that speaks another protocol may wait for an answer.
+pub(crate) fn may_begin_evidence(start: &[u8]) -> bool {
+    let text = without_blanks(start);
+    let begins = |beginning: &&[u8]| {
+        let len = text.len().min(beginning.len());
+        text[..len].eq_ignore_ascii_case(&beginning[..len])
+    };
+    start.len() - text.len() <= MAX_BLANKS && ODD_BEGINNINGS.iter().any(begins)
+}
+
+/// The length of such a head with the blank line that ends it, whatever ends its lines. Nothing is found that ends
+/// before `searched`.
+pub(crate) fn odd_head_end(head: &[u8], searched: usize) -> Option<usize> {
+    let blanks = head.len() - without_blanks(head).len();
+    let from = searched.saturating_sub(2).max(blanks);
+    let rest = head.get(from..)?;
+    memchr::memchr_iter(b'\n', rest).find_map(|at| match &rest[at + 1..] {
+        [b'\n', ..] => Some(from + at + 2),
+        [b'\r', b'\n', ..] => Some(from + at + 3),
+        _ => None,
+    })
+}
+
+/// Without the white space and the line ends it begins with.
+fn without_blanks(mut head: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = head {
+        head = rest;
+    }
+    head
+}
+
+fn trim_start(mut line: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = line {
+        line = rest;
+    }
+    line
 }
 
 /// `204 No Content`, `204 ` or `204`: some servers leave the phrase out, or even its space.
@@ -157,5 +216,42 @@ mod tests {
         assert!(may_begin_icap(b"ICAP/1.0 204"));
         assert!(!may_begin_icap(b"\x15\x03\x01"));
         assert!(!may_begin_icap(b"ICAP/2"));
+    }
+
+    #[test]
+    fn odd_status_line_is_legible_once_its_end_came() {
+        for (head, code) in [
+            ("\r\nICAP/1.0 403 Forbidden\r\n", Some(403)),
+            ("ICAP/1.1 403 Forbidden\r\n", Some(403)),
+            ("icap/1.0 403\n", Some(403)),
+            ("ICAP/1.0  403 Forbidden\r\n", Some(403)),
+            ("ICAP/1.0\t403 Forbidden\r\n", Some(403)),
+            ("ICAP/1.0 403 Forbidden", None),
+            ("ICAP/1.0403 Forbidden\r\n", None),
+            ("ICAP/1.0 4030\r\n", None),
+            ("HTTP/1.1 403 Forbidden\r\n", None),
+        ] {
+            let line = legible_icap(head.as_bytes());
+            assert_eq!(line.map(|line| line.code), code, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn odd_head_ends_at_its_first_blank_line() {
+        for (head, end) in [
+            ("\r\n\r\nicap/1.0 403\r\n\r\nrest", Some(20)),
+            ("X-A: b\n\nrest", Some(8)),
+            ("X-A: b\n\r\n", Some(9)),
+            ("\r\n\r\n", None),
+            ("X-A: b\r\n\r", None),
+        ] {
+            for searched in 0..end.unwrap_or(head.len()) {
+                assert_eq!(odd_head_end(head.as_bytes(), searched), end, "{head:?}");
+            }
+        }
+        assert!(may_begin_evidence(b"\r\n"));
+        assert!(may_begin_evidence(b"\r\nic"));
+        assert!(!may_begin_evidence(b"220 mail"));
+        assert!(!may_begin_evidence(&[b' '; MAX_BLANKS + 1]));
     }
 }
