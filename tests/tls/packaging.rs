@@ -1,6 +1,6 @@
 //! Bytes decide, and not how TLS packs them: the same outcome at every split of records and of their bytes.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -303,6 +303,16 @@ impl Read for Upload<'_> {
     }
 }
 
+/// It is never begun again, and has no end to seek.
+impl Seek for Upload<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            SeekFrom::End(_) => Err(io::ErrorKind::Unsupported.into()),
+            SeekFrom::Start(_) | SeekFrom::Current(_) => Ok(0),
+        }
+    }
+}
+
 impl Stage {
     /// Scans, while `at` bytes of `bytes` come in the midst of the upload, and the others and `after` behind
     /// it.
@@ -318,7 +328,8 @@ impl Stage {
             *rest.lock().unwrap() = bytes[at..].to_vec();
             session.say_raw(&bytes[..at]);
         };
-        let content = Content::reader(Upload::new(self, &begin));
+        // What can be read only once would not go out on a used connection.
+        let content = Content::seekable(Upload::new(self, &begin));
         self.scan(content, |session| {
             let rest = rest.lock().unwrap();
             session.say_raw(&[&rest[..], &after(session)].concat());
