@@ -246,7 +246,10 @@ fn a_summary_counts_every_outcome() {
         run.lines()[6],
         "6 files: 1 clean, 1 infected, 1 blocked, 1 modified, 1 not scanned, 1 error"
     );
-    assert_eq!(run.lines()[2], "blocked: blocked: Not for you");
+    assert_eq!(
+        run.lines()[2],
+        "blocked: blocked: the service responded with 403 Not for you"
+    );
     let uri = server.uri();
     assert_eq!(
         run.lines()[5],

@@ -153,7 +153,10 @@ fn report_of_a_broken_refusal_has_its_status() {
     let scanner = respmod(&server).build().unwrap();
     let report = scanner.scan(Content::bytes(b"hello")).unwrap();
     assert_eq!(report.status(), Some(403));
-    assert_eq!(report.verdict().to_string(), "blocked: No");
+    assert_eq!(
+        report.verdict().to_string(),
+        "blocked: the service responded with 403 No"
+    );
 }
 
 #[test]

@@ -438,8 +438,14 @@ fn a_page_that_refuses_early_is_nobody_elses_file() {
         )
     };
     for (answer, outcome) in [
-        (page("200 OK", "403 Forbidden"), "blocked: Forbidden"),
-        (page("403 Forbidden", "200 OK"), "blocked: Forbidden"),
+        (
+            page("200 OK", "403 Forbidden"),
+            "blocked: the service responded with 403 Forbidden",
+        ),
+        (
+            page("403 Forbidden", "200 OK"),
+            "blocked: the service responded with 403 Forbidden",
+        ),
     ] {
         let first = Script::new().read_request().send(CLEAN).read_to_end();
         let script = Script::new().read_bytes(2000).send(answer).read_to_end();

@@ -433,7 +433,7 @@ fn a_reset_behind_an_answer_says_that_content_was_thrown_away_and_nothing_of_a_p
     let page = Played::new([], [Idle], [Ok(PAGE)]);
     let page = page.then_look_fails(ErrorKind::ConnectionReset);
     let verdict = page.scan().unwrap().verdict().to_string();
-    assert_eq!(verdict, "blocked: Forbidden");
+    assert_eq!(verdict, "blocked: the service responded with 403 Forbidden");
 }
 
 #[test]

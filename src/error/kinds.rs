@@ -189,22 +189,24 @@ pub enum Violation {
     TrailingBytes,
     /// A 204, or a 100, came before what it answers was completely written, and it may answer something
     /// else: on a connection that was used before, the request before; behind a preview, the preview.
-    #[error("it came before the whole content was sent, and may speak of something else")]
+    #[error(
+        "it came on a used connection before all of the content was sent, so it may be the response to the previous request"
+    )]
     EarlyAnswer,
     /// Bytes came before anything was asked.
     #[error("it was sent before anything was asked")]
     Unsolicited,
     /// A 200 encapsulates nothing, so it says nothing about the content.
-    #[error("a 200 says nothing about the content")]
+    #[error("it is a 200 that holds no HTTP message")]
     EmptyAnswer,
     /// A second `100 Continue` came (RFC 3507 §4.5 knows one).
     #[error("a second 100 Continue came before it")]
     Unexpected100,
     /// A 204 came although the request did not allow it (RFC 3507 §4.6).
-    #[error("a 204 was not allowed")]
+    #[error("it is a 204, which this request did not allow")]
     Unexpected204,
     /// A 206 came although the request did not allow it.
-    #[error("a 206 was not allowed")]
+    #[error("it is a 206, which this request did not allow")]
     Unexpected206,
     /// A 204 came early and the rest of the request could not be sent.
     #[error("it was a 204 before the whole content was sent, and the rest could not be sent")]

@@ -72,9 +72,14 @@ pub(crate) fn from_evidence(evidence: Evidence) -> Verdict {
     match evidence {
         Evidence::Infected(threats) => Verdict::Infected(threats),
         Evidence::Hindered(hindrance, detail) => hindered(hindrance, detail),
-        Evidence::Blocked { status, words } => Verdict::Blocked(Blocked {
+        Evidence::Blocked {
+            status,
+            words,
+            is_by_status,
+        } => Verdict::Blocked(Blocked {
             status,
             reason: words,
+            is_by_status,
         }),
     }
 }
@@ -535,7 +540,7 @@ mod tests {
         let response = response("200 OK", "", &http("403 VirusFound", None), None);
         assert_eq!(
             decide(&response, &SENT).unwrap().to_string(),
-            "blocked: VirusFound"
+            "blocked: the service responded with 403 VirusFound"
         );
     }
 

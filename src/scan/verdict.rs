@@ -76,6 +76,8 @@ impl fmt::Display for Verdict {
 pub struct Blocked {
     pub(super) status: u16,
     pub(super) reason: String,
+    /// Only a status line refused, and the reason is its phrase.
+    pub(super) is_by_status: bool,
 }
 
 impl Blocked {
@@ -95,9 +97,18 @@ impl Blocked {
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reason.as_str() {
-            "" => write!(f, "the service answered {}", self.status),
-            reason => f.write_str(reason),
+        let Self { status, reason, .. } = self;
+        match (self.is_by_status, reason.as_str()) {
+            (true, _) if *status < 300 => {
+                write!(
+                    f,
+                    "the service sent a response ({status}) in place of the upload"
+                )
+            }
+            (true, "") => write!(f, "the service responded with {status}"),
+            (true, reason) => write!(f, "the service responded with {status} {reason}"),
+            (false, "") => f.write_str("the service gave no reason"),
+            (false, reason) => f.write_str(reason),
         }
     }
 }
@@ -126,6 +137,13 @@ impl Modified {
 impl fmt::Display for Modified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.body_len {
+            len if self.original_from.is_some() => {
+                let (len, from) = (len.unwrap_or(0), self.original_from.unwrap_or(0));
+                write!(
+                    f,
+                    "{len} bytes of new content, then the original from byte {from} on"
+                )
+            }
             Some(len) => write!(f, "the service sent back other content ({len} bytes)"),
             None => f.write_str("the service sent back no content"),
         }
@@ -187,13 +205,23 @@ impl fmt::Display for NotScanned {
         match self {
             Self::TooLarge { limit } => write!(f, "larger than {}", Bytes(*limit)),
             Self::ServiceLimit { detail } => write!(f, "over a limit of the service: {detail}"),
+            Self::Unscannable { detail } if is_bare_code(detail) => {
+                write!(f, "the service gave the error code {detail:?}")
+            }
             Self::Unscannable { detail } => write!(f, "the service cannot look into it: {detail}"),
             Self::Echoed => f.write_str("the service sent it back without an opinion"),
-            Self::ServiceError { status, detail } if detail.is_empty() => {
-                write!(f, "the service reported error {status}")
-            }
             Self::ServiceError { status, detail } => {
-                write!(f, "the service reported error {status}: {detail}")
+                // A 2xx says nothing of the failure.
+                let status = (*status >= 400).then(|| status.to_string());
+                let words = status
+                    .iter()
+                    .chain([detail])
+                    .filter(|word| !word.is_empty());
+                let words: Vec<&str> = words.map(String::as_str).collect();
+                match words[..] {
+                    [] => f.write_str("the service failed"),
+                    _ => write!(f, "the service failed: {}", words.join(" ")),
+                }
             }
             Self::EarlyResponse => {
                 f.write_str("the service responded before it had received all of the content")
@@ -204,6 +232,11 @@ impl fmt::Display for NotScanned {
             Self::PreviewOnly => f.write_str("the service has seen only its beginning"),
         }
     }
+}
+
+/// An error code that says nothing to a person.
+fn is_bare_code(detail: &str) -> bool {
+    detail.bytes().all(|byte| byte.is_ascii_digit()) || detail.eq_ignore_ascii_case("success")
 }
 
 /// A size in the largest unit that leaves no fraction.
@@ -234,29 +267,88 @@ mod tests {
         assert_eq!(large(1000), "not scanned: larger than 1000 bytes");
         assert_eq!(large(0), "not scanned: larger than 0 bytes");
         assert_eq!(Verdict::Clean.to_string(), "clean");
-        let modified = |body_len| Modified {
-            body_len,
-            original_from: Some(7),
+        let modified = |body_len, original_from| {
+            let modified = Modified {
+                body_len,
+                original_from,
+            };
+            Verdict::Modified(modified).to_string()
         };
-        assert_eq!(modified(None).original_from(), Some(7));
-        assert_eq!(modified(Some(3)).body_len(), Some(3));
-        let said = Verdict::Modified(modified(Some(3))).to_string();
         assert_eq!(
-            said,
+            modified(Some(3), None),
             "modified: the service sent back other content (3 bytes)"
         );
-        let said = Verdict::Modified(modified(None)).to_string();
-        assert_eq!(said, "modified: the service sent back no content");
-        let blocked = |reason: &str| Blocked {
-            status: 403,
-            reason: reason.to_owned(),
-        };
         assert_eq!(
-            (blocked("no").status(), blocked("no").reason()),
-            (403, "no")
+            modified(None, None),
+            "modified: the service sent back no content"
         );
-        assert_eq!(Verdict::Blocked(blocked("no")).to_string(), "blocked: no");
-        let said = Verdict::Blocked(blocked("")).to_string();
-        assert_eq!(said, "blocked: the service answered 403");
+        assert_eq!(
+            modified(Some(0), Some(0)),
+            "modified: 0 bytes of new content, then the original from byte 0 on"
+        );
+    }
+
+    #[test]
+    fn blocked_says_who_refused() {
+        for (status, reason, is_by_status, said) in [
+            (403, "no", false, "blocked: no"),
+            (204, "", false, "blocked: the service gave no reason"),
+            (403, "", true, "blocked: the service responded with 403"),
+            (
+                307,
+                "Moved",
+                true,
+                "blocked: the service responded with 307 Moved",
+            ),
+            (
+                200,
+                "",
+                true,
+                "blocked: the service sent a response (200) in place of the upload",
+            ),
+        ] {
+            let blocked = Blocked {
+                status,
+                reason: reason.to_owned(),
+                is_by_status,
+            };
+            assert_eq!((blocked.status(), blocked.reason()), (status, reason));
+            assert_eq!(Verdict::Blocked(blocked).to_string(), said);
+        }
+    }
+
+    #[test]
+    fn service_error_names_only_a_status_that_fails() {
+        for (status, detail, said) in [
+            (
+                200,
+                "antivirus_license_expired",
+                "the service failed: antivirus_license_expired",
+            ),
+            (204, "", "the service failed"),
+            (500, "", "the service failed: 500"),
+            (502, "Bad Gateway", "the service failed: 502 Bad Gateway"),
+        ] {
+            let detail = detail.to_owned();
+            assert_eq!(
+                NotScanned::ServiceError { status, detail }.to_string(),
+                said
+            );
+        }
+    }
+
+    #[test]
+    fn bare_error_code_is_quoted() {
+        for (detail, said) in [
+            ("500", "the service gave the error code \"500\""),
+            ("success", "the service gave the error code \"success\""),
+            (
+                "decode_error",
+                "the service cannot look into it: decode_error",
+            ),
+        ] {
+            let detail = detail.to_owned();
+            assert_eq!(NotScanned::Unscannable { detail }.to_string(), said);
+        }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Evidence {
     Blocked {
         status: u16,
         words: String,
+        /// Only a status line refuses, and the words are its phrase.
+        is_by_status: bool,
     },
     /// The service itself says that it did not look at everything, with its words.
     Hindered(Hindrance, String),
@@ -147,21 +149,30 @@ impl<'r> Legible<'r> {
     ) -> Option<Evidence> {
         let line = self.refusing_line();
         let status = line.map_or(self.status(), |line| line.code);
-        let blocked = |words| Evidence::Blocked { status, words };
+        let blocked = |words, is_by_status| Evidence::Blocked {
+            status,
+            words,
+            is_by_status,
+        };
         if let Some((hindrance, what)) = hindrance {
             if let Some(found) = own.found() {
                 return Some(Evidence::Infected(Threats(vec![unnamed(Some(found))])));
             }
             let words = own.unexplained_words().or(others.words());
-            return Some(words.map_or(Evidence::Hindered(hindrance, what), blocked));
+            return Some(match words {
+                Some(words) => blocked(words, false),
+                None => Evidence::Hindered(hindrance, what),
+            });
         }
         let reason = |line: StatusLine<'_>| match line.code {
             // Of a page in place of a request: it says that all is well.
             200..=299 => String::new(),
             _ => displayable(line.reason),
         };
-        let words = own.words().or(others.words()).or(line.map(reason));
-        words.map(blocked)
+        match own.words().or(others.words()) {
+            Some(words) => Some(blocked(words, false)),
+            None => line.map(|line| blocked(reason(line), true)),
+        }
     }
 
     /// The status line that refuses: an ICAP 403, or, under any final ICAP status, an HTTP response that is

@@ -206,6 +206,7 @@ mod tests {
             let expected = Some(Evidence::Blocked {
                 status: 500,
                 words: words.to_owned(),
+                is_by_status: false,
             });
             assert_eq!(evidence(&fields), expected, "{fields}");
         }

@@ -269,7 +269,11 @@ fn joined_fields_say_what_they_say_apart() {
 
 fn refused(status: u16, words: &str) -> Evidence {
     let words = words.to_owned();
-    Evidence::Blocked { status, words }
+    Evidence::Blocked {
+        status,
+        words,
+        is_by_status: false,
+    }
 }
 
 /// What a response says with these fields in its ICAP head and those in its HTTP head, and what one
@@ -358,7 +362,12 @@ fn limit_in_an_encapsulated_head_takes_nothing_from_its_neighbours() {
         "X-Error-Code: internal_error\r\n",
     ] {
         for said in in_page("", "403 Forbidden", limit) {
-            assert_eq!(said.evidence, Some(refused(403, "Forbidden")), "{limit}");
+            let by_status = Evidence::Blocked {
+                status: 403,
+                words: "Forbidden".to_owned(),
+                is_by_status: true,
+            };
+            assert_eq!(said.evidence, Some(by_status), "{limit}");
         }
         for said in in_heads("", limit) {
             assert_eq!(said.evidence, None, "{limit}");
