@@ -1,10 +1,15 @@
 //! Only what a server did counts against it: not what the caller does, and not what this machine lacks.
 
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use icap_client::testing::{CLEAN, Script, Server};
-use icap_client::{Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream};
+use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server};
+use icap_client::{
+    Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream, TcpConnector,
+};
 
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -25,7 +30,7 @@ impl Read for Pauses {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0 += 1;
         match self.0 {
-            2 => std::thread::sleep(PAUSE),
+            2 => thread::sleep(PAUSE),
             4.. => return Ok(0),
             _ => {}
         }
@@ -88,7 +93,7 @@ struct SlowWriter;
 
 impl Write for SlowWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        std::thread::sleep(PAUSE);
+        thread::sleep(PAUSE);
         Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -189,4 +194,103 @@ fn scan_without_files() {
     assert!(scanners[2].scan(hello()).is_err());
     assert_eq!(scanners[2].stats().suspended.len(), 1);
     println!("scanned without files");
+}
+
+#[test]
+fn hung_options_is_not_counted_for_who_came_later() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let asked = AtomicUsize::new(0);
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" if asked.fetch_add(1, SeqCst) == 0 => Script::new().hold(),
+        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ => Script::new().send(CLEAN),
+    });
+    let server = server.unwrap();
+    let builder = Scanner::builder(&server.uri()).suspend_after(2);
+    let scanner = builder.read_timeout(TIMEOUT).build().unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| scanner.scan(hello()));
+        while server.requests() == 0 {
+            thread::yield_now();
+        }
+        // They come when half of the wait is over.
+        thread::sleep(TIMEOUT / 2);
+        let others = [(); 9].map(|()| scope.spawn(|| scanner.scan(hello())));
+        for other in others {
+            assert!(other.join().unwrap().unwrap().verdict().is_clean());
+        }
+        assert!(first.join().unwrap().is_err());
+    });
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+#[test]
+fn line_after_a_lost_connection_keeps_its_place() {
+    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = (Mutex::new(sender), Mutex::new(receiver));
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&bodies);
+    let server = Server::answering(move |request| {
+        let mut bodies = seen.lock().unwrap();
+        bodies.push(String::from_utf8_lossy(request.body()).into_owned());
+        if bodies.len() != 2 {
+            return Script::new().send(CLEAN);
+        }
+        sender.lock().unwrap().send(()).unwrap();
+        // Longer than anyone may wait in line.
+        Script::new().wait(PAUSE).close()
+    });
+    let server = server.unwrap();
+    let builder = strict(&server).max_connections(1);
+    let scanner = builder.wait_timeout(PAUSE * 2).build().unwrap();
+    let scan = |content: &'static [u8]| scanner.scan(Content::bytes(content));
+    assert!(scan(b"first").is_ok());
+    thread::scope(|scope| {
+        let lined_up = scope.spawn(|| {
+            receiver.lock().unwrap().recv().unwrap();
+            scan(b"after")
+        });
+        assert!(scan(b"lost").unwrap().verdict().is_clean());
+        assert!(lined_up.join().unwrap().unwrap().verdict().is_clean());
+    });
+    assert_eq!(*bodies.lock().unwrap(), ["first", "lost", "lost", "after"]);
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+/// Takes most of the connect timeout, but for the first connection.
+struct Far(AtomicUsize);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
+
+impl Connect for Far {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        if self.0.fetch_add(1, SeqCst) > 0 {
+            let takes = CONNECT_TIMEOUT * 4 / 5;
+            thread::sleep(timeout.min(takes));
+            if timeout < takes {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        TcpConnector.connect(service, timeout)
+    }
+}
+
+#[test]
+fn server_far_away_is_not_blamed_beside_a_connection() {
+    let server = Server::answering(|request| match request.body() {
+        b"hello" => Script::new().send(CLEAN),
+        _ => Script::new().hold(),
+    });
+    let server = server.unwrap();
+    let builder = strict(&server).connect_timeout(CONNECT_TIMEOUT);
+    let builder = builder.read_timeout(3 * CONNECT_TIMEOUT);
+    let scanner = builder.connector(Far(AtomicUsize::new(0))).build().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| scanner.scan(Content::bytes(b"held")));
+        while server.requests() == 0 {
+            thread::yield_now();
+        }
+        assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+        assert!(scanner.stats().suspended.is_empty());
+    });
 }

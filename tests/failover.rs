@@ -648,3 +648,62 @@ fn content_that_is_too_large_says_nothing_about_the_server() {
     assert!(!scanner.scan(too_large).unwrap().verdict().is_clean());
     assert_eq!(scanner.stats().suspended.len(), 1);
 }
+
+#[test]
+fn trial_that_hangs_in_options_holds_up_no_other() {
+    const FAILS: usize = 0;
+    const HANGS: usize = 1;
+    const WORKS: usize = 2;
+    let state = Arc::new(AtomicUsize::new(FAILS));
+    let now = Arc::clone(&state);
+    let server = Server::answering(move |request| match now.load(SeqCst) {
+        FAILS => Script::new().close(),
+        HANGS => {
+            now.store(WORKS, SeqCst);
+            Script::new().hold()
+        }
+        _ if request.method() == "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ => Script::new().send(CLEAN),
+    });
+    let (server, clock) = (server.unwrap(), ManualClock::new());
+    let builder = Scanner::builder(&server.uri())
+        .suspend_after(1)
+        .read_timeout(Duration::from_secs(3));
+    let scanner = builder.clock(clock.clone()).build().unwrap();
+    assert!(scanner.scan(hello()).is_err());
+    state.store(HANGS, SeqCst);
+    clock.advance(Duration::from_secs(2));
+    std::thread::scope(|scope| {
+        let hung = scope.spawn(|| scanner.scan(hello()));
+        while state.load(SeqCst) == HANGS {
+            std::thread::yield_now();
+        }
+        clock.advance(Duration::from_secs(2));
+        for _ in 0..2 {
+            assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
+        }
+        assert!(!hung.is_finished());
+        assert!(hung.join().unwrap().is_err());
+    });
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+#[test]
+fn server_that_dies_at_each_scan_is_suspended() {
+    // What it offers holds for no time, so each scan uses the connection of an OPTIONS.
+    let options = OPTIONS_ANSWER.replace("Options-TTL: 3600", "Options-TTL: 0");
+    let first = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(options.clone()),
+        _ => Script::new().close(),
+    });
+    let (first, second) = (first.unwrap(), Server::start().unwrap());
+    let scanner = Scanner::builder(&first.uri())
+        .endpoint(&second.uri())
+        .suspend_after(2);
+    let scanner = scanner.build().unwrap();
+    let scan = || scanner.scan(Content::reader(io::repeat(7).take(100_000)));
+    assert!(scan().is_err());
+    assert!(scan().is_err());
+    assert_eq!(scanner.stats().suspended.len(), 1);
+    assert_eq!(scan().unwrap().service(), second.uri());
+}

@@ -12,9 +12,21 @@ pub(crate) struct Call<'b> {
     pub(crate) deadline: Deadline,
     /// `None` where the circuit breaker is not asked.
     admission: Option<Admission<'b>>,
-    /// When it began to wait for a place among the server's connections. A server that turns it away
-    /// for want of one sends it back to the line, and it has waited all the while.
-    in_line_since: Cell<Option<Instant>>,
+    line: Cell<Line>,
+    /// The place it had last among the server's connections.
+    last_place: Cell<Option<u64>>,
+}
+
+/// How long a caller has waited for a place among the server's connections.
+#[derive(Debug, Clone, Copy, Default)]
+struct Line {
+    /// Before the present wait. A server that turns it away for want of a place sends it back to the line,
+    /// and then the time in which it had one was waiting too.
+    waited: Duration,
+    /// While it stands in line.
+    since: Option<Instant>,
+    /// When it was last given a place.
+    placed: Option<Instant>,
 }
 
 impl<'b> Call<'b> {
@@ -22,20 +34,49 @@ impl<'b> Call<'b> {
         Self {
             deadline,
             admission: admission.into(),
-            in_line_since: Cell::new(None),
+            line: Cell::default(),
+            last_place: Cell::default(),
         }
     }
 
     /// Stands in line, unless it does; how long it may still do so. `None` if time is up.
     pub(crate) fn wait_in_line(&self, timeout: Duration) -> Option<Duration> {
-        let since = self.in_line_since.get().unwrap_or_else(Instant::now);
-        self.in_line_since.set(Some(since));
-        self.deadline.cap(timeout.saturating_sub(since.elapsed()))
+        let mut line = self.line.get();
+        let since = *line.since.get_or_insert_with(Instant::now);
+        self.line.set(line);
+        let waited = line.waited + since.elapsed();
+        self.deadline.cap(timeout.saturating_sub(waited))
     }
 
-    /// The server had a place for it.
+    /// It has a place, whose number this is; the time from now on is not spent in line.
+    pub(crate) fn has_place(&self, place: u64) {
+        let mut line = self.line.get();
+        line.waited += line.since.take().map_or(Duration::ZERO, |at| at.elapsed());
+        line.placed = Some(Instant::now());
+        self.line.set(line);
+        self.last_place.set(Some(place));
+    }
+
+    /// Whether it was this call that had that place.
+    pub(crate) fn had_place(&self, place: u64) -> bool {
+        self.last_place.get() == Some(place)
+    }
+
+    /// The server had no room for it after all.
+    pub(crate) fn is_turned_away(&self) {
+        let mut line = self.line.get();
+        line.waited += line.placed.take().map_or(Duration::ZERO, |at| at.elapsed());
+        self.line.set(line);
+    }
+
+    /// The server had room for it: if it lines up again, that is another wait.
     pub(crate) fn is_served(&self) {
-        self.in_line_since.set(None);
+        self.line.set(Line::default());
+    }
+
+    /// Whether the server is suspended, and this finds out if it works again.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.admission.as_ref().is_some_and(Admission::is_trial)
     }
 
     /// Why the server is not asked any more: its circuit has opened meanwhile.
@@ -46,5 +87,32 @@ impl<'b> Call<'b> {
     /// The leave to ask the server, to say what came of it.
     pub(crate) fn into_admission(self) -> Option<Admission<'b>> {
         self.admission
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(50);
+
+    fn call_with_a_place() -> Call<'static> {
+        let call = Call::new(Deadline::start(None), None);
+        assert!(call.wait_in_line(TIMEOUT).is_some());
+        call.has_place(1);
+        std::thread::sleep(TIMEOUT);
+        call
+    }
+
+    #[test]
+    fn time_with_a_place_is_not_time_in_line() {
+        assert!(call_with_a_place().wait_in_line(TIMEOUT).is_some());
+    }
+
+    #[test]
+    fn time_with_a_place_in_vain_is_time_in_line() {
+        let call = call_with_a_place();
+        call.is_turned_away();
+        assert!(call.wait_in_line(TIMEOUT).is_none());
     }
 }

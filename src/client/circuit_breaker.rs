@@ -173,6 +173,11 @@ pub(crate) struct Admission<'b> {
 }
 
 impl Admission<'_> {
+    /// Whether the server is suspended, and this finds out if it works again.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
     /// Why the server is not asked any more: the circuit has opened since this was admitted.
     pub(crate) fn overtaken(&self) -> Option<Rejection> {
         let circuit = self.breaker.lock();

@@ -238,7 +238,7 @@ fn attempt_while_full<T>(
             Err(failed)
                 if failed.can_repeat
                     && has_room_later(&failed.error)
-                    && client.wait_in_line(call).is_some() =>
+                    && client.lines_up_again(call) =>
             {
                 log::debug!("{}: stands in line again: {}", client.name(), failed.error);
             }

@@ -58,6 +58,8 @@ pub(crate) struct Exchange<'x> {
     pub(crate) service: &'x str,
     /// The connection was used before, so what comes too early may be another request's answer.
     pub(crate) is_reused: bool,
+    /// And then nobody used it until this caller came.
+    pub(crate) lay_idle: bool,
     pub(crate) progress: Progress,
     pub(crate) waiting: Waiting,
     /// How often other connections were asked to make room in the present silence.

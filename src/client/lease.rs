@@ -27,6 +27,8 @@ pub(crate) struct Lease {
     pub(crate) permit: Permit,
     /// Another exchange had it before.
     pub(crate) is_reused: bool,
+    /// And then nobody used it until this caller came.
+    pub(crate) lay_idle: bool,
 }
 
 impl Lease {
@@ -36,6 +38,10 @@ impl Lease {
         let Some((permit, idle)) = shared.pool.acquire(fresh, || client.wait_in_line(call)) else {
             return Err(client.timed_out(Phase::Checkout, &call.deadline));
         };
+        let lay_idle = idle
+            .as_ref()
+            .is_some_and(|idle| !call.had_place(idle.last_place));
+        call.has_place(permit.number());
         // While this one waited in line, others may have found out that the server is gone.
         if let Some(rejection) = call.overtaken() {
             if let Some(idle) = idle {
@@ -46,6 +52,7 @@ impl Lease {
         if let Some(Idle {
             mut connection,
             since,
+            ..
         }) = idle
         {
             let age = shared.clock.now().saturating_duration_since(since);
@@ -57,20 +64,40 @@ impl Lease {
                         connection,
                         permit,
                         is_reused: true,
+                        lay_idle,
                     });
                 }
                 Some(reason) => connection.close(reason),
             }
         }
+        Self::connect(client, permit, call)
+    }
+
+    /// A new connection in the place of one that turned out to be gone.
+    pub(crate) fn keep(
+        client: &Client,
+        mut permit: Permit,
+        call: &Call<'_>,
+    ) -> Result<Self, Error> {
+        call.is_served();
+        permit.begin_again();
+        match call.overtaken() {
+            Some(rejection) => Err(client.suspended(rejection)),
+            None => Self::connect(client, permit, call),
+        }
+    }
+
+    fn connect(client: &Client, permit: Permit, call: &Call<'_>) -> Result<Self, Error> {
         match connect(client, &call.deadline, &permit) {
             Ok(connection) => Ok(Self {
                 connection,
                 permit,
                 is_reused: false,
+                lay_idle: false,
             }),
             Err(error) => {
                 if is_crowded(&error) {
-                    permit.had_no_room(shared.clock.now());
+                    permit.had_no_room(client.shared.clock.now());
                 }
                 Err(error)
             }
@@ -94,6 +121,12 @@ impl Lease {
                 has_room_later: self.had_no_room(now),
             };
             failure.error = error.into();
+        } else if failure.is_stale() {
+            let Self {
+                connection, permit, ..
+            } = self;
+            drop(connection);
+            failure.place = Some(permit);
         }
         failure
     }
@@ -142,18 +175,17 @@ fn is_503_unasked(error: &Error) -> bool {
 }
 
 /// Connects. With TLS, a server that has no thread for a connection does not answer the handshake: if
-/// that takes long, another connection makes room, and there is a second attempt.
+/// that takes long, another connection makes room, and there is a second attempt, which has all of the
+/// time: a server that is far away is no slower for being asked twice.
 fn connect(client: &Client, deadline: &Deadline, place: &Permit) -> Result<Connection, Error> {
     let timeout = client.shared.timeouts.connect;
-    let began = Instant::now();
     if !place.is_alone() {
         match connect_within(client, deadline, place, grace(timeout)) {
             Err(Error::Timeout(_)) => place.wants_room(),
             outcome => return outcome,
         }
     }
-    let left = timeout.saturating_sub(began.elapsed());
-    connect_within(client, deadline, place, left)
+    connect_within(client, deadline, place, timeout)
 }
 
 fn connect_within(

@@ -41,7 +41,7 @@ use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, Time
 use crate::net::clock::Clock;
 use crate::net::connection::Ledger;
 use crate::net::deadline::{Deadline, RanOut, Timeouts};
-use crate::net::pool::Pool;
+use crate::net::pool::{Permit, Pool};
 use crate::net::stream::Connect;
 use crate::net::uri::ServiceUri;
 use crate::proto::limits::MAX_OPTIONS_BODY;
@@ -223,6 +223,12 @@ impl Client {
         call.wait_in_line(self.shared.timeouts.wait())
     }
 
+    /// Whether a call that the server turned away may wait any longer.
+    pub(crate) fn lines_up_again(&self, call: &Call<'_>) -> bool {
+        call.is_turned_away();
+        self.wait_in_line(call).is_some()
+    }
+
     /// The service as errors name it.
     pub(crate) fn name(&self) -> &str {
         &self.shared.name
@@ -252,7 +258,8 @@ impl Client {
             Ok(options)
         };
         let now = self.shared.clock.now();
-        match self.shared.options.get(now, || call.deadline.left(), fetch) {
+        let left = || call.deadline.left();
+        match self.shared.options.get(now, call.is_trial(), left, fetch) {
             Some(known) => known,
             None => Err(Unnegotiated {
                 error: self.timed_out(Phase::Read, &call.deadline),
@@ -372,8 +379,8 @@ impl Client {
     /// Then the request is sent once more on a new connection (RFC 9112 §9.3.1): but only if not a
     /// byte of an answer to it came, and if the content can be sent again.
     fn exchange_once(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
-        match self.attempt(delivery, false) {
-            Err(failure)
+        match self.attempt(delivery, Start::First) {
+            Err(mut failure)
                 if failure.is_stale()
                     && !failure.must_be_kept(delivery.must_keep)
                     && delivery.content.can_begin_again() =>
@@ -381,7 +388,7 @@ impl Client {
                 let error = &failure.error;
                 log::debug!("{}: once more on a new connection: {error}", self.name());
                 count(&self.shared.counters.retries);
-                let mut reply = self.attempt(delivery, true)?;
+                let mut reply = self.attempt(delivery, Start::Again(failure.place.take()))?;
                 // What responded early did not scan, whichever request that was meant for.
                 reply.answer.is_early |= failure.is_early;
                 Ok(reply)
@@ -390,7 +397,7 @@ impl Client {
         }
     }
 
-    fn attempt(&self, delivery: &mut Delivery<'_>, fresh: bool) -> Result<Reply, Box<Failure>> {
+    fn attempt(&self, delivery: &mut Delivery<'_>, start: Start) -> Result<Reply, Box<Failure>> {
         let head = self.encode(delivery.request, delivery.content);
         let mut out = head.map_err(Failure::before)?;
         // Before a connection is taken: the caller's reader may take its time, and a connection that is not
@@ -402,7 +409,11 @@ impl Client {
         let mut body = body.preview(preview);
         let first = body.encode_next(&mut out).map_err(content_failed)?;
         // Content that would be lost with a connection that turns out to be closed goes out on a new one.
-        let lease = Lease::take(self, fresh || !is_kept, delivery.call);
+        let lease = match start {
+            Start::Again(Some(place)) => Lease::keep(self, place, delivery.call),
+            Start::Again(None) => Lease::take(self, true, delivery.call),
+            Start::First => Lease::take(self, !is_kept, delivery.call),
+        };
         let mut lease = lease.map_err(Failure::before)?;
         let timeouts = self.shared.timeouts;
         let mut deadline = delivery.call.deadline;
@@ -419,6 +430,7 @@ impl Client {
             deadline,
             service: self.name(),
             is_reused: lease.is_reused,
+            lay_idle: lease.lay_idle,
             progress: Progress::start(preview.is_some(), lease.connection.sent()),
             connection: &mut lease.connection,
             place: &lease.permit,
@@ -475,6 +487,13 @@ impl Client {
         }
         .into()
     }
+}
+
+/// Which attempt this is.
+enum Start {
+    First,
+    /// On a new connection, in the place of the one that turned out to be gone.
+    Again(Option<Permit>),
 }
 
 /// Why a complete answer is none to this request.

@@ -28,8 +28,11 @@ struct State {
     istags: VecDeque<String>,
     /// When a new tag last made the options be fetched again, or will.
     tag_changed: Option<Instant>,
-    is_fetching: bool,
-    /// How many fetches have ended.
+    /// How many fetches have begun.
+    begun: u64,
+    /// The one to wait for: the last that has begun, while it is under way.
+    under_way: Option<u64>,
+    /// How many fetches have ended that others could wait for.
     fetches: u64,
     /// What came of the last one, if it failed: those who waited for it are told the same.
     failure: Option<Arc<Error>>,
@@ -59,37 +62,39 @@ pub(crate) struct Known {
 
 impl OptionsCache {
     /// The options while they hold. Otherwise one caller fetches them, and the others wait for as long
-    /// as `left` says and share what comes of it; `None` if time ran out.
+    /// as `left` says and share what comes of it; `None` if time ran out. A timeout is shared only with
+    /// those who waited for as long.
+    ///
+    /// A trial of a server that failed fetches at once: the fetch of a trial before it may hang.
     pub(crate) fn get(
         &self,
         now: Instant,
+        is_trial: bool,
         left: impl Fn() -> Option<Duration>,
         fetch: impl FnOnce() -> Result<ServiceOptions, Error>,
     ) -> Option<Result<Known, Unnegotiated>> {
         let mut state = self.lock();
-        let mut fetches = state.fetches;
+        let mut waiter = Waiter::new(state.fetches);
         loop {
             if let Some(known) = state.known(now) {
                 return Some(Ok(known));
             }
-            if !state.is_fetching {
+            if is_trial || state.under_way.is_none() {
                 break;
             }
-            let waited = self.changed.wait_timeout(state, left()?);
+            let waited = self.changed.wait_timeout(state, waiter.cap(left()?));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if state.fetches != fetches {
-                if let Some(outcome) = state.outcome() {
-                    return Some(outcome);
-                }
-                fetches = state.fetches;
+            if let Some(outcome) = waiter.outcome(&state) {
+                return Some(outcome);
             }
         }
-        state.is_fetching = true;
-        drop(state);
         let fetching = Fetching {
+            number: state.begin_fetch(),
             cache: self,
             outcome: None,
+            is_over: false,
         };
+        drop(state);
         let fetched = fetching.end(fetch().map_err(Arc::new), now);
         Some(fetched.map_err(|error| Unnegotiated {
             error: error.repeat(),
@@ -146,17 +151,34 @@ impl State {
         self.newest().filter(|_| self.holds(now))
     }
 
-    /// What came of the fetch that was waited for, for those who waited: also options that hold no
-    /// longer, because they were fetched after this caller came. `None` if it says nothing to them.
-    fn outcome(&self) -> Option<Result<Known, Unnegotiated>> {
-        match &self.failure {
-            None => self.newest().map(Ok),
-            Some(failure) if is_shareable(failure) => Some(Err(Unnegotiated {
-                error: failure.repeat(),
-                is_shared: true,
-            })),
-            Some(_) => None,
+    fn begin_fetch(&mut self) -> u64 {
+        self.begun += 1;
+        self.under_way = Some(self.begun);
+        self.begun
+    }
+
+    /// What came of a fetch; `None` after a panic. Returns how many have ended that others could wait for.
+    fn end_fetch(&mut self, number: u64, outcome: Option<Result<Cached, Arc<Error>>>) -> u64 {
+        let is_awaited = self.under_way == Some(number);
+        if is_awaited {
+            self.under_way = None;
         }
+        match outcome {
+            Some(Ok(cached)) => {
+                if let Some(istag) = cached.options.istag() {
+                    self.is_new(istag);
+                }
+                self.cached = Some(cached);
+                self.failure = None;
+                self.fetches += 1;
+            }
+            Some(Err(failure)) if is_awaited => {
+                self.failure = Some(failure);
+                self.fetches += 1;
+            }
+            _ => {}
+        }
+        self.fetches
     }
 
     fn newest(&self) -> Option<Known> {
@@ -177,6 +199,61 @@ impl State {
     }
 }
 
+/// A caller that waits for another's fetch.
+struct Waiter {
+    since: Instant,
+    /// How many fetches had ended when it last looked.
+    fetches: u64,
+    /// The timeout that ended the fetch it waited for first, and that it has not waited for yet.
+    timeout: Option<(Duration, Arc<Error>)>,
+}
+
+impl Waiter {
+    fn new(fetches: u64) -> Self {
+        Self {
+            since: Instant::now(),
+            fetches,
+            timeout: None,
+        }
+    }
+
+    /// How long it waits, at most.
+    fn cap(&self, left: Duration) -> Duration {
+        match &self.timeout {
+            Some((after, _)) => left.min(after.saturating_sub(self.since.elapsed())),
+            None => left,
+        }
+    }
+
+    /// What came of the fetch, for those who waited for it: also options that hold no longer, because
+    /// they were fetched after this caller came. `None` if it says nothing to this one.
+    fn outcome(&mut self, state: &State) -> Option<Result<Known, Unnegotiated>> {
+        if state.fetches != self.fetches {
+            self.fetches = state.fetches;
+            match &state.failure {
+                None => return state.newest().map(Ok),
+                Some(failure) if !is_shareable(failure) => {}
+                Some(failure) => match &**failure {
+                    Error::Timeout(error) => {
+                        self.timeout = Some((error.after(), Arc::clone(failure)));
+                    }
+                    _ => return Some(Err(shared(failure))),
+                },
+            }
+        }
+        // It was another's wait. It is this one's as soon as it has taken as long.
+        let (after, failure) = self.timeout.as_ref()?;
+        (self.since.elapsed() >= *after).then(|| Err(shared(failure)))
+    }
+}
+
+fn shared(failure: &Error) -> Unnegotiated {
+    Unnegotiated {
+        error: failure.repeat(),
+        is_shared: true,
+    }
+}
+
 /// Whether a failure is one for all who waited. That one caller's own time was over is not: then the
 /// next one fetches.
 fn is_shareable(failure: &Error) -> bool {
@@ -187,7 +264,9 @@ fn is_shareable(failure: &Error) -> bool {
 /// A fetch under way. However it ends, also by a panic, the others do not wait for ever.
 struct Fetching<'c> {
     cache: &'c OptionsCache,
+    number: u64,
     outcome: Option<Result<Cached, Arc<Error>>>,
+    is_over: bool,
 }
 
 impl Fetching<'_> {
@@ -202,32 +281,26 @@ impl Fetching<'_> {
             options: Arc::new(options),
         });
         self.outcome = Some(outcome.clone());
-        // Nobody else fetches meanwhile.
-        let fetch = self.cache.lock().fetches + 1;
-        drop(self);
+        let fetch = self.finish();
         outcome.map(|cached| Known {
             options: cached.options,
             fetch,
         })
     }
+
+    fn finish(&mut self) -> u64 {
+        self.is_over = true;
+        let outcome = self.outcome.take();
+        let fetches = self.cache.lock().end_fetch(self.number, outcome);
+        self.cache.changed.notify_all();
+        fetches
+    }
 }
 
 impl Drop for Fetching<'_> {
     fn drop(&mut self) {
-        let mut state = self.cache.lock();
-        state.is_fetching = false;
-        state.fetches += 1;
-        state.failure = None;
-        match self.outcome.take() {
-            Some(Ok(cached)) => {
-                if let Some(istag) = cached.options.istag() {
-                    state.is_new(istag);
-                }
-                state.cached = Some(cached);
-            }
-            Some(Err(failure)) => state.failure = Some(failure),
-            None => {}
+        if !self.is_over {
+            self.finish();
         }
-        self.cache.changed.notify_all();
     }
 }

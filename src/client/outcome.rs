@@ -3,6 +3,7 @@
 use crate::error::{Error, Phase, ProtocolError, TimeoutError, Violation};
 use crate::net::connection::CloseReason;
 use crate::net::deadline::RanOut;
+use crate::net::pool::Permit;
 use crate::proto::reader::{Fragments, Remains};
 use crate::proto::response::Response;
 
@@ -46,6 +47,8 @@ pub(crate) struct Failure {
     pub(crate) is_reused: bool,
     /// Bytes of a final response came before it was due.
     pub(crate) is_early: bool,
+    /// The place of the connection, if another one may be made there.
+    pub(crate) place: Option<Permit>,
 }
 
 impl Failure {
@@ -80,6 +83,7 @@ impl Failure {
             is_answered: false,
             is_reused: false,
             is_early: false,
+            place: None,
         })
     }
 }

@@ -109,6 +109,8 @@ type Ticket = u64;
 pub(crate) struct Idle {
     pub(crate) connection: Connection,
     pub(crate) since: Instant,
+    /// The place of the caller that used it last; see [`Permit::number`].
+    pub(crate) last_place: u64,
 }
 
 impl Pool {
@@ -308,6 +310,7 @@ impl Permit {
         state.idle.push(Idle {
             connection,
             since: now,
+            last_place: self.caller,
         });
         // The place is the idle connection's now.
         self.is_given_back = true;
@@ -334,6 +337,18 @@ impl Permit {
                 state.wake_first();
             }
         }
+    }
+
+    /// Which one it is, of all that were given out.
+    pub(crate) fn number(&self) -> u64 {
+        self.caller
+    }
+
+    /// It is for another connection from now on.
+    pub(crate) fn begin_again(&mut self) {
+        let mut state = self.pool.lock();
+        self.end_starving(&mut state);
+        self.responses_before = state.responses;
     }
 
     /// Whether there is no other connection.

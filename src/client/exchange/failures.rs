@@ -16,6 +16,9 @@ use crate::proto::text::glimpse;
 /// How long a connection that has never answered is waited for before others make room for it.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What this machine may send before it knows that a connection is gone. A server that took more used it.
+const MUCH: u64 = 256 * 1024;
+
 impl Exchange<'_> {
     pub(super) fn fail(self, error: Error) -> Box<Failure> {
         Box::new(Failure {
@@ -23,6 +26,7 @@ impl Exchange<'_> {
             content_sent: self.progress.content_sent,
             is_answered: self.reader.has_begun(),
             is_reused: self.is_reused,
+            place: None,
             is_early: self.progress.final_early
                 || (self.reader.has_begun_final() && self.arrived_early()),
             remains: self.reader.into_remains(),
@@ -86,7 +90,7 @@ impl Exchange<'_> {
     pub(super) fn disconnected(&self, phase: Phase, source: io::Error) -> Error {
         let paused = self.waiting.long_pause();
         // A server may close an idle connection at any time, also while a request is on its way.
-        let was_idle = self.is_reused && !self.reader.has_begun();
+        let was_idle = self.lay_idle && !self.reader.has_begun() && self.waiting.bytes() < MUCH;
         DisconnectedError {
             service: self.service.to_owned(),
             phase,
