@@ -182,7 +182,8 @@ pub struct ConnectError {
 /// Time ran out.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "timed out {phase} {service} ({limit} of {} ms){}{}",
+    "timed out {} {service} ({limit} of {} ms){}{}",
+    Doing(*.phase, *.is_of_options),
     .after.as_millis(),
     Silence(*.silence),
     Crowded(*.is_crowded)
@@ -199,8 +200,22 @@ pub struct TimeoutError {
     pub(crate) silence: Option<Silent>,
     /// The server has never answered on this connection, but did on others meanwhile.
     pub(crate) is_crowded: bool,
+    /// It was asked what it offers, and not to scan.
+    pub(crate) is_of_options: bool,
     #[source]
     pub(crate) source: Option<io::Error>,
+}
+
+/// Shows what was under way, and that it was not a scan.
+struct Doing(Phase, bool);
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(Phase::Read, true) => f.write_str("waiting for the response to OPTIONS of"),
+            Self(phase, _) => phase.fmt(f),
+        }
+    }
 }
 
 /// A service that has content and says nothing.
@@ -545,6 +560,7 @@ mod tests {
             is_the_servers: true,
             silence: None,
             is_crowded: false,
+            is_of_options: false,
             source: None,
         });
         assert_eq!(

@@ -35,7 +35,9 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The settings that a builder with a field `settings: Settings` hands on.
 macro_rules! connection_settings {
     () => {
-        /// Bounds resolving and connecting, all addresses together. Default: 10,000 ms.
+        /// Bounds resolving and connecting, all addresses together. Default: 10,000 ms. Beside other
+        /// connections, an early attempt that ends after a quarter of that, and a second at most, comes first:
+        /// then an idle connection makes room.
         pub fn connect_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.connect = timeout;
             self

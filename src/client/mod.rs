@@ -315,9 +315,13 @@ impl Client {
             call,
             must_keep: |_, _| false,
         };
-        let reply = self
-            .exchange(&mut delivery)
-            .map_err(|failure| failure.error)?;
+        let reply = self.exchange(&mut delivery).map_err(|failure| {
+            let mut error = failure.error;
+            if let Error::Timeout(error) = &mut error {
+                error.is_of_options = true;
+            }
+            error
+        })?;
         let Answer {
             response, trailing, ..
         } = &reply.answer;

@@ -98,6 +98,7 @@ pub(crate) fn timeout_error(service: &str, phase: Phase, ran_out: RanOut) -> Tim
         is_the_servers: false,
         silence: None,
         is_crowded: false,
+        is_of_options: false,
         source: None,
     }
 }
