@@ -364,3 +364,48 @@ fn bad_record_in_the_upload_is_an_error_at_every_split() {
         assert_eq!(outcome, "disconnected", "{at}");
     }
 }
+
+#[test]
+fn end_of_session_in_the_segment_of_a_204_is_seen() {
+    for version in [TLS12, TLS13] {
+        let stage = Stage::new(version);
+        let outcome = stage.scan(hello(), |session| {
+            let clean = session.encrypt(CLEAN.as_bytes());
+            session.say_raw(&[clean, session.encrypt_end()].concat());
+        });
+        assert_eq!(outcome, "clean");
+        assert_eq!(stage.scanner.stats().connections_idle, 0);
+    }
+}
+
+#[test]
+fn end_of_session_in_a_response_waits_for_nothing() {
+    for version in [TLS12, TLS13] {
+        for packaging in PACKAGINGS {
+            let stage = Stage::new(version);
+            let began = Instant::now();
+            let outcome = stage.scan(hello(), |session| {
+                let records = packaging(b"ICAP/1.0 204 No", 9);
+                let records = records.iter().filter(|record| !record.is_empty());
+                let all: Vec<_> = records.map(|record| session.encrypt(record)).collect();
+                // The socket stays open.
+                session.say_raw(&[all.concat(), session.encrypt_end()].concat());
+            });
+            assert_eq!(outcome, "Truncated");
+            // The read timeout is 10 seconds.
+            assert!(began.elapsed() < Duration::from_secs(8));
+        }
+    }
+}
+
+#[test]
+fn early_interim_then_204_then_end_is_not_clean() {
+    for version in [TLS12, TLS13] {
+        let interim = |session: &Session| session.encrypt(b"ICAP/1.0 100 Continue\r\n\r\n");
+        let outcome = Stage::new(version).scan_split(interim, 10, |session| {
+            let clean = session.encrypt(CLEAN.as_bytes());
+            [clean, session.encrypt_end()].concat()
+        });
+        assert_eq!(outcome, "IncompleteUpload", "as over TCP");
+    }
+}

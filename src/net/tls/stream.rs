@@ -123,10 +123,11 @@ impl TlsStream {
         }
     }
 
-    /// Reads once from the socket and decrypts what came, if what came before holds nothing to read.
+    /// Reads once from the socket and decrypts what came, unless what came before holds data or ends the
+    /// session, as the server may keep the socket open after that.
     fn receive(&mut self) -> io::Result<()> {
         self.decrypt()?;
-        if self.has_data() {
+        if self.look_at_decrypted()?.is_some() {
             return Ok(());
         }
         match self.incoming.receive(&self.tcp, self.written) {
