@@ -77,11 +77,11 @@ impl Connection {
         self.unread.start = (self.unread.start + len).min(self.unread.end);
     }
 
-    /// Reads once, behind what is unread; 0 is the end of the stream. With a full buffer nothing is
+    /// Reads once, after what is unread; 0 is the end of the stream. With a buffer full of that nothing is
     /// read, which is an error, because a caller consumes before it reads.
     pub(crate) fn read(&mut self, timeout: Duration) -> io::Result<usize> {
-        if self.unread.is_empty() {
-            self.unread = 0..0;
+        if self.unread.is_empty() || self.unread.end == self.input.len() {
+            self.compact();
         }
         if self.unread.end == self.input.len() {
             return Err(io::ErrorKind::OutOfMemory.into());
@@ -95,6 +95,13 @@ impl Connection {
         self.pending = None;
         self.ledger.moved(0, len as u64);
         Ok(len)
+    }
+
+    /// Moves what is unread to the front.
+    fn compact(&mut self) {
+        let len = self.unread.len();
+        self.input.copy_within(self.unread.clone(), 0);
+        self.unread = 0..len;
     }
 
     fn read_once(&mut self, timeout: Duration) -> io::Result<usize> {
