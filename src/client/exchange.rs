@@ -27,7 +27,7 @@ use super::body::{Body, Next, Then};
 use super::outcome::{Answer, Failure, protocol_error, timeout_error};
 use super::output::write_all;
 use super::progress::{Progress, Stage};
-use super::trailing::Trailing;
+use super::trailing::{PATIENCE, Trailing};
 use super::waiting::{Wait, Waiting};
 use crate::error::{ContentError, Error, Phase, Violation};
 use crate::net::connection::{CloseReason, Connection};
@@ -42,6 +42,9 @@ pub(super) use failures::grace;
 
 /// How long a write may stall before what can be read is looked at: at first, and at most.
 const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(128));
+
+/// How a server begins that refuses a connection before it was asked anything.
+pub(super) const REFUSAL: &str = "ICAP/1.0 503";
 
 /// One request and its answer on one connection.
 pub(crate) struct Exchange<'x> {
@@ -266,8 +269,25 @@ impl Exchange<'_> {
         if readiness != Readiness::Readable {
             return self.disconnected(Phase::Write, closed());
         }
-        // Only for the error's sake: it shows who is there. How that ends does not matter.
-        let _ = self.connection.read(WRITE_SLICE.0);
+        self.refuse_unsolicited()
+    }
+
+    /// Reads on while it can become a [`REFUSAL`], which counts the same at every split. Everything else is
+    /// read only for the error's sake: it shows who is there.
+    fn refuse_unsolicited(&mut self) -> Error {
+        let patience = self.deadline.cap(PATIENCE).unwrap_or_default();
+        let deadline = Deadline::start(Some(patience));
+        while is_beginning_of_refusal(self.connection.unread()) {
+            let Some(left) = deadline.left() else {
+                break;
+            };
+            match self.connection.read(left) {
+                Ok(1..) => {}
+                Err(error) if is_stall(&error) => {}
+                // How that ends does not matter.
+                Ok(0) | Err(_) => break,
+            }
+        }
         self.violation(Violation::Unsolicited)
     }
 
@@ -327,7 +347,7 @@ impl Exchange<'_> {
                 self.waiting.moved(len, Instant::now());
                 if self.connection.arrived() <= self.progress.start {
                     // Its record began before the request did.
-                    return Err(self.violation(Violation::Unsolicited));
+                    return Err(self.refuse_unsolicited());
                 }
                 self.feed()
             }
@@ -533,6 +553,11 @@ impl Exchange<'_> {
             Err(_) => Some(CloseReason::Failed),
         }
     }
+}
+
+/// There may be more to come of a [`REFUSAL`].
+fn is_beginning_of_refusal(bytes: &[u8]) -> bool {
+    bytes.len() < REFUSAL.len() && REFUSAL.as_bytes().starts_with(bytes)
 }
 
 /// Why a connection is closed on which this came after a response. That the peer closed it is said only

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Client;
 use super::call::Call;
-use super::exchange::grace;
+use super::exchange::{REFUSAL, grace};
 use super::outcome::{Answer, Failure, timeout_error};
 use super::stats::count;
 use crate::error::{ConnectError, Error, Phase, StatusError, TimeLimit, TimeoutError, Violation};
@@ -168,7 +168,7 @@ fn is_crowded(error: &Error) -> bool {
 fn is_503_unasked(error: &Error) -> bool {
     match error {
         Error::Protocol(error) => {
-            error.violation() == Violation::Unsolicited && error.seen().starts_with("ICAP/1.0 503")
+            error.violation() == Violation::Unsolicited && error.seen().starts_with(REFUSAL)
         }
         _ => false,
     }

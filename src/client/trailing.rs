@@ -15,7 +15,7 @@ use crate::net::stream::{Readiness, is_stall};
 
 /// How long the end of what has begun is waited for. A lost TCP segment comes again within this time;
 /// the timeout of a response would be too long, as nobody needs these bytes.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What came after a response.
 #[derive(Debug)]
