@@ -416,6 +416,86 @@ fn line_end_after_a_204_counts_the_same_at_every_split() {
 }
 
 #[test]
+fn line_end_across_the_input_buffer_counts_at_every_split() {
+    const BUFFER: usize = 64 * 1024;
+    let head = "HTTP/1.1 200 OK\r\n\r\n";
+    let response = |len: usize| {
+        let list = format!("res-hdr=0, res-body={}", head.len());
+        let body = format!("{len:08x}\r\n{}\r\n0\r\n\r\n", "y".repeat(len));
+        format!("ICAP/1.0 200 OK\r\nEncapsulated: {list}\r\n\r\n{head}{body}")
+    };
+    let empty = response(0).len();
+    for (after, expected) in [("\r\n", None), ("\rx", Some(Violation::TrailingBytes))] {
+        let all = &*[&response(BUFFER - 1 - empty), after].concat().leak();
+        for splits in [
+            // The stream gives no more than the buffer takes.
+            &[BUFFER][..],
+            &[BUFFER - 1],
+            &[100, BUFFER],
+            &[100, 65_000, BUFFER],
+        ] {
+            let mut parts = Vec::new();
+            let mut at = 0;
+            for &end in splits.iter().chain([&all.len()]) {
+                parts.push(Ok(&all[at..end]));
+                at = end;
+            }
+            let played = Played::new([], [Idle, Readable, Readable], []);
+            played.0.lock().unwrap().reads.extend(parts);
+            match expected {
+                None => assert!(matches!(
+                    played.scan().unwrap().verdict(),
+                    Verdict::Modified(_)
+                )),
+                Some(violation) => assert_eq!(played.violation(), violation, "{splits:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn unasked_503_counts_the_same_at_every_split() {
+    const FULL: &str = "ICAP/1.0 503 Service overloaded\r\n\r\n";
+    // Seen before the request, or by its record's beginning.
+    for looks in [&[Readable][..], &[Partial, Partial]] {
+        for at in 1..FULL.len() {
+            let (begin, end) = FULL.split_at(at);
+            let stall = STALL.map(|_| "");
+            for reads in [vec![Ok(begin), Ok(end)], vec![Ok(begin), stall, Ok(end)]] {
+                let played = Played::new([Ok(10)], [], []);
+                {
+                    let mut calls = played.0.lock().unwrap();
+                    calls.looks.extend(looks.iter().copied().map(Ok));
+                    calls.reads.extend(reads);
+                }
+                let error = played.scan().unwrap_err();
+                assert_eq!(error.status(), Some(503), "{at}: {error:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unasked_bytes_that_cannot_be_a_503_are_not_waited_for() {
+    let looks = [Readable];
+    for (reads, most) in [([Ok("I")], 8), ([Ok("ICAP/1.0 2")], 1), ([Ok("")], 1)] {
+        let began = Instant::now();
+        let played = Played::new([], looks, reads);
+        assert_eq!(played.violation(), Violation::Unsolicited);
+        // The read timeout is 10 seconds.
+        assert!(began.elapsed() < Duration::from_secs(most));
+    }
+}
+
+#[test]
+fn early_interim_then_204_then_end_is_not_clean() {
+    let interim = Ok("ICAP/1.0 100 Continue\r\n\r\n");
+    let looks = [Idle, Readable, Idle, Closed];
+    let played = Played::new([Ok(10)], looks, [interim, Ok(CLEAN)]);
+    assert_eq!(played.violation(), Violation::IncompleteUpload);
+}
+
+#[test]
 fn part_of_a_record_before_the_request_may_be_nothing() {
     let nothing = Played::new([], [Partial, Idle], [Ok(CLEAN)]);
     assert!(nothing.scan().is_err(), "it was never seen to be nothing");

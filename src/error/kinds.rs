@@ -208,8 +208,12 @@ pub enum Violation {
     /// A 206 came although the request did not allow it.
     #[error("it is a 206, which this request did not allow")]
     Unexpected206,
-    /// A 204 came early and the rest of the request could not be sent.
-    #[error("it was a 204 before the whole content was sent, and the rest could not be sent")]
+    /// A response, or a 100 before the 204, began before all of the content was sent, and the server closed
+    /// or reset the connection. It may have thrown away content.
+    #[error(
+        "a response began before all of the content was sent, and the server closed the connection; \
+         the 204 may not be about all of it"
+    )]
     IncompleteUpload,
 }
 
