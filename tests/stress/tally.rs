@@ -8,7 +8,7 @@ use icap_client::{Error, NotScanned, Report, Stats, Verdict};
 
 use crate::faults::{Early, Fault, Stray};
 use crate::proxy::{ASKED_BEHIND, CROSSED, Wire};
-use crate::samples::{Sample, Way, Word};
+use crate::samples::{Sample, Word};
 use crate::{Ended, MAX_IDLE, THREADS};
 
 /// What threads have seen.
@@ -150,10 +150,8 @@ fn check_verdict(sample: &Sample, seen: &Seen, wire: &Wire) {
         _ if told => false,
         Ok(Verdict::Blocked(_)) => early == Some(Early::Refused),
         _ if early == Some(Early::Refused) => false,
-        Ok(Verdict::Clean) => {
-            let was_early = early.is_some_and(|early| early != Early::None);
-            cleared && !(was_early && sample.way == Way::HeldReader)
-        }
+        // After an early response nothing is passed on, so this was another exchange.
+        Ok(Verdict::Clean) => cleared,
         Ok(Verdict::NotScanned(NotScanned::EarlyResponse)) => {
             matches!(early, Some(Early::Clean | Early::Echo))
         }
