@@ -17,7 +17,7 @@ use icap_client::rustls::{
     Tls12CipherSuite,
 };
 use icap_client::testing::{CLEAN, Script, Server};
-use icap_client::{Content, Error, Report, Scanner};
+use icap_client::{Content, Error, Report, Scanner, ScannerBuilder};
 
 use super::front::{Ending, Front, Session};
 use super::pki::{Authority, TLS12, provider};
@@ -155,10 +155,17 @@ impl MessageDecrypter for CountingDecrypter {
 /// A server behind TLS that can ask to renegotiate.
 struct Stage {
     scanner: Scanner,
+    authority: Authority,
     times: Arc<AtomicUsize>,
     // Dropped in this order: the front waits for its connections.
     front: Front,
     server: Server,
+}
+
+fn scanner(front: &Front, authority: &Authority) -> ScannerBuilder {
+    Scanner::builder(&front.uri())
+        .negotiate(false)
+        .connector(authority.connector())
 }
 
 impl Stage {
@@ -167,13 +174,10 @@ impl Stage {
         let (provider, times) = asking(declined);
         let config = authority.local().server_of(provider, TLS12);
         let front = Front::new(config, server.address(), Ending::Notified);
-        let scanner = Scanner::builder(&front.uri())
-            .negotiate(false)
-            .connector(authority.connector())
-            .build()
-            .unwrap();
+        let scanner = scanner(&front, &authority).build().unwrap();
         Self {
             scanner,
+            authority,
             times,
             front,
             server,
@@ -192,11 +196,18 @@ impl Stage {
 
     /// Scans content in whose midst the server asks to renegotiate so many times.
     fn scan_asked(&self, times: usize) -> Result<Report, Error> {
+        self.scanner.scan(self.content_asked(times))
+    }
+
+    fn content_asked(&self, times: usize) -> Content<'_> {
         let begin = io::repeat(7).take(300_000);
         let end = io::repeat(7).take(3_000_000);
         let asks = Asks { stage: self, times };
-        self.scanner
-            .scan(Content::reader(begin.chain(asks).chain(end)))
+        Content::reader(begin.chain(asks).chain(end))
+    }
+
+    fn builder(&self) -> ScannerBuilder {
+        scanner(&self.front, &self.authority)
     }
 
     fn declined(&self) -> usize {
@@ -246,7 +257,7 @@ fn renegotiation_asked_with_the_response_leaves_the_next_scan_fine() {
         for scan in 1..=3 {
             thread::scope(|scope| {
                 let result = scope.spawn(|| stage.scan_hello());
-                while stage.server.requests() < scan {
+                while stage.server.requests() < scan && !result.is_finished() {
                     thread::yield_now();
                 }
                 let session = stage.last_session();
@@ -295,4 +306,18 @@ fn renegotiation_that_is_insisted_on_does_not_count_against_the_server() {
         assert!(source.contains("asked to renegotiate"), "{source}");
     }
     assert_clean(twice.scan_hello());
+}
+
+#[test]
+fn server_that_ends_the_session_when_declined_is_not_blamed() {
+    let listens = Script::new().read_request().read_to_end();
+    let stage = Stage::new(Server::scripted([listens]).unwrap(), Declined::Ends);
+    // The default is to suspend a server after 10 failures in a row; this takes a second each.
+    let strict = stage.builder().suspend_after(1).build().unwrap();
+    for _ in 0..2 {
+        let error = strict.scan(stage.content_asked(1)).unwrap_err();
+        assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("asked to renegotiate"), "{source}");
+    }
 }

@@ -26,16 +26,20 @@ pub(super) fn tls_failed(error: &Error, is_plain_icap: bool) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// The same after a request to renegotiate: of kind [`Unsupported`](io::ErrorKind::Unsupported) where it
-/// comes of that, because a server may ask.
-pub(super) fn renegotiation_failed(error: &Error) -> io::Error {
-    let kind = match error {
-        Error::PeerMisbehaved(PeerMisbehaved::TooManyRenegotiationRequests)
-        | Error::AlertReceived(_) => io::ErrorKind::Unsupported,
-        _ => return tls_failed(error, false),
-    };
+/// The server asked to renegotiate, and ended the session without it. Of kind
+/// [`Unsupported`](io::ErrorKind::Unsupported), because a server may ask.
+pub(super) fn renegotiation_failed(why: &dyn fmt::Display) -> io::Error {
     let what = "the server asked to renegotiate TLS 1.2, which this client does not do";
-    io::Error::new(kind, format!("{what} ({error})"))
+    io::Error::new(io::ErrorKind::Unsupported, format!("{what} ({why})"))
+}
+
+/// Whether a session in which the server asked to renegotiate failed because of that.
+pub(super) fn is_about_renegotiation(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::PeerMisbehaved(PeerMisbehaved::TooManyRenegotiationRequests)
+            | Error::AlertReceived(_)
+    )
 }
 
 /// The server closed the connection although the handshake was not over.

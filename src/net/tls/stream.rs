@@ -30,7 +30,7 @@ use rustls::ClientConnection;
 
 use super::failure::{
     closed_in_handshake, closed_in_record, closed_without_notice, handshake_timed_out,
-    renegotiation_failed, session_over, tls_failed,
+    is_about_renegotiation, renegotiation_failed, session_over, tls_failed,
 };
 use super::incoming::Incoming;
 use crate::net::deadline::Deadline;
@@ -63,6 +63,8 @@ pub(super) struct TlsStream {
     read_timeout: Duration,
     /// The last call was a write, and no read has waited since.
     is_writing: bool,
+    /// The server was told that there is no renegotiation.
+    has_declined: bool,
     /// rustls has dropped data, and told the server that there is no more.
     is_over: bool,
 }
@@ -84,6 +86,7 @@ impl TlsStream {
             written: 0,
             read_timeout: Duration::MAX,
             is_writing: false,
+            has_declined: false,
             is_over: false,
         };
         while stream.tls.is_handshaking() {
@@ -152,6 +155,7 @@ impl TlsStream {
         self.tcp.set_read_timeout(Some(self.read_timeout))?;
         if received.as_ref().is_err_and(is_stall) {
             self.send_at_once();
+            self.has_declined = true;
         }
         received
     }
@@ -191,8 +195,8 @@ impl TlsStream {
         // The server is told why, if that needs no waiting.
         self.send_at_once();
         Err(match self.was_asked_to_renegotiate() {
-            true => renegotiation_failed(&error),
-            false => tls_failed(&error, self.incoming.is_plain_icap()),
+            true if is_about_renegotiation(&error) => renegotiation_failed(&error),
+            _ => tls_failed(&error, self.incoming.is_plain_icap()),
         })
     }
 
@@ -295,6 +299,19 @@ impl Read for TlsStream {
     /// Waits for one read of the socket. If that is only a part of a record, or no answer, this is a
     /// stall: whoever waits knows for how long, and may have something to send meanwhile.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.read_next(buf) {
+            // The server gave up because it was declined.
+            Ok(0) if self.has_declined && !buf.is_empty() => {
+                Err(renegotiation_failed(&"the server closed the connection"))
+            }
+            Err(error) if self.has_declined && is_end(&error) => Err(renegotiation_failed(&error)),
+            read => read,
+        }
+    }
+}
+
+impl TlsStream {
+    fn read_next(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.read_decrypted(buf) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             done => return done,
@@ -353,6 +370,11 @@ impl Write for TlsStream {
         }
         Ok(())
     }
+}
+
+/// Whether the connection has ended, by itself and not because of what came.
+fn is_end(error: &io::Error) -> bool {
+    !is_stall(error) && error.kind() != io::ErrorKind::InvalidData
 }
 
 /// Whether `records` are those of `len` bytes of data. When the keys of a TLS 1.2 session are used up
