@@ -208,11 +208,11 @@ pub enum Violation {
     /// A 206 came although the request did not allow it.
     #[error("it is a 206, which this request did not allow")]
     Unexpected206,
-    /// A response, or a 100 before the 204, began before all of the content was sent, and the server closed
-    /// or reset the connection. It may have thrown away content.
+    /// A 204 came, and the server closed or reset the connection so that it may not have read all of the
+    /// content: it reset it, or had begun to respond before all of the content was sent.
     #[error(
-        "a response began before all of the content was sent, and the server closed the connection; \
-         the 204 may not be about all of it"
+        "the server may have ended the connection before it had read all of the content, so its 204 is not \
+         believed"
     )]
     IncompleteUpload,
 }
