@@ -123,20 +123,28 @@ pub(crate) fn many_threads_get_each_their_own_verdict(server: &Running) {
 }
 
 pub(crate) fn what_an_echo_returns_is_clean(server: &Running) {
-    what_an_echo_returns_is(&Verdict::Clean, server);
+    what_an_echo_returns_is(&[Verdict::Clean], server);
 }
 
-/// pyicap's options lack `Encapsulated`, and so may lack more: that it does not offer 204 is not certain.
+/// pyicap's options lack `Encapsulated`, and so may lack more: that it does not offer 204 is not certain. It
+/// sends back while it is sent to, so the response to long content may begin early.
 pub(crate) fn what_an_echo_returns_is_not_clean(server: &Running) {
-    what_an_echo_returns_is(&Verdict::NotScanned(NotScanned::Echoed), server);
+    let reasons = [NotScanned::Echoed, NotScanned::EarlyResponse];
+    what_an_echo_returns_is(&reasons.map(Verdict::NotScanned), server);
 }
 
-fn what_an_echo_returns_is(expected: &Verdict, server: &Running) {
+/// The first of `expected`; of content that takes more than one write, any of them.
+fn what_an_echo_returns_is(expected: &[Verdict], server: &Running) {
     let scanner = scanner(server, "echo");
     for len in [1, 2, 1024, 70_000, MEGABYTES] {
         let content = noise(len);
         let report = scanner.scan(Content::bytes(&content)).unwrap();
-        assert_eq!(report.verdict(), expected, "{len}");
+        let allowed = if len < 64 * 1024 {
+            &expected[..1]
+        } else {
+            expected
+        };
+        assert!(allowed.contains(report.verdict()), "{len}: {report:?}");
         assert_eq!(report.status(), Some(200), "{len}");
     }
     // pyicap sends back while it is sent to, and after that a connection is not used again.
