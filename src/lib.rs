@@ -147,43 +147,45 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-#[cfg(any(test, fuzzing))]
-pub mod checks;
 mod client;
 mod error;
+mod evidence;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_checks;
 mod net;
 mod proto;
 mod scan;
+mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use client::Client;
 pub use client::body::Body;
 pub use client::builder::ClientBuilder;
-pub use client::stats::{Stats, Suspended};
 pub use error::{
     ConnectError, ContentError, DisconnectedError, Error, ErrorKind, InputError, InvalidInput,
     Limit, Phase, ProtocolError, StatusError, SuspendedError, TimeLimit, TimeoutError, Violation,
 };
+pub use evidence::{Resolution, Threat, ThreatKind, Threats};
 pub use net::clock::Clock;
-pub use net::stream::{Connect, Readiness, Stream};
 pub use net::tcp::TcpConnector;
 #[cfg(feature = "rustls")]
 pub use net::tls::{TlsConnector, TlsConnectorBuilder};
-pub use net::uri::ServiceUri;
+pub use net::transport::{Connect, Readiness, Stream};
 pub use proto::header::{Field, Headers};
 pub use proto::limits;
 pub use proto::options::ServiceOptions;
 pub use proto::request::{Method, Request};
 pub use proto::response::Response;
 pub use proto::text::is_displayable;
+pub use proto::uri::ServiceUri;
 pub use scan::Scanner;
 pub use scan::builder::ScannerBuilder;
 pub use scan::content::Content;
-pub use scan::evidence::{Resolution, Threat, ThreatKind, Threats};
 pub use scan::preview::Preview;
 pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
+pub use stats::{Stats, Suspended};
 
 /// The rustls whose `ClientConfig` a [`TlsConnector`] can be made from: version 0.23.
 #[cfg(feature = "rustls")]

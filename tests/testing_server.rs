@@ -719,7 +719,7 @@ mod answers {
 
     #[test]
     fn eicar_is_neither_in_the_sources_nor_in_this_program() {
-        let sources = ["src/testing.rs", "tests/testing_server.rs"];
+        let sources = ["src/testing/mod.rs", "tests/testing_server.rs"];
         let sources = sources.map(|path| format!("{}/{path}", env!("CARGO_MANIFEST_DIR")).into());
         let program = std::env::current_exe().unwrap();
         let eicar = testing::eicar();

@@ -1,4 +1,4 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| icap_client::checks::circuit_breaker(data));
+fuzz_target!(|data: &[u8]| icap_client::fuzz_checks::circuit_breaker(data));

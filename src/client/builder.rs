@@ -7,18 +7,18 @@ use std::time::Duration;
 use super::circuit_breaker::{BreakerRules, CircuitBreaker};
 use super::credentials::Credentials;
 use super::options_cache::OptionsCache;
-use super::stats::{Counters, ServiceLedger};
 use super::{Client, Shared};
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::clock::{Clock, SystemClock};
 use crate::net::deadline::Timeouts;
 use crate::net::pool::{Pool, PoolLimits};
-use crate::net::stream::Connect;
 use crate::net::tcp::TcpConnector;
 #[cfg(feature = "rustls")]
 use crate::net::tls::TlsConnector;
-use crate::net::uri::ServiceUri;
+use crate::net::transport::Connect;
 use crate::proto::request::check_header;
+use crate::proto::uri::ServiceUri;
+use crate::stats::{Counters, ServiceLedger};
 
 /// The default of `connect_timeout`, `read_timeout` and `write_timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);

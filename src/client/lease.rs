@@ -11,13 +11,13 @@ use super::Client;
 use super::call::Call;
 use super::exchange::{REFUSAL, grace};
 use super::outcome::{Answer, Failure, timeout_error};
-use super::stats::count;
 use crate::error::{ConnectError, Error, Phase, StatusError, TimeLimit, TimeoutError, Violation};
 use crate::net::connection::{CloseReason, Connection};
 use crate::net::deadline::{Deadline, RanOut};
 use crate::net::pool::{Idle, Permit};
 use crate::net::shortage::is_shortage;
-use crate::net::stream::Readiness;
+use crate::net::transport::Readiness;
+use crate::stats::count;
 
 /// A connection for one exchange. Its fields are dropped in their order: the connection is closed
 /// before its place is free.

@@ -5,7 +5,6 @@ pub(crate) mod builder;
 pub(crate) mod call;
 pub(crate) mod circuit_breaker;
 pub(crate) mod credentials;
-pub(crate) mod endpoints;
 pub(crate) mod exchange;
 pub(crate) mod lease;
 pub(crate) mod once_reader;
@@ -14,7 +13,6 @@ pub(crate) mod outcome;
 mod output;
 mod progress;
 pub(crate) mod reading;
-pub(crate) mod stats;
 mod trailing;
 mod waiting;
 
@@ -24,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::stats::{Counters, count};
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
 use call::Call;
@@ -34,7 +33,6 @@ use lease::{Lease, Reply};
 use options_cache::{Known, OptionsCache, Unnegotiated};
 use outcome::{Answer, Failure, protocol_error, timeout_error};
 use progress::Progress;
-use stats::{Counters, count};
 use waiting::Waiting;
 
 use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, TimeLimit, Violation};
@@ -42,13 +40,13 @@ use crate::net::clock::Clock;
 use crate::net::connection::Ledger;
 use crate::net::deadline::{Deadline, RanOut, Timeouts};
 use crate::net::pool::{Permit, Pool};
-use crate::net::stream::Connect;
-use crate::net::uri::ServiceUri;
+use crate::net::transport::Connect;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::options::ServiceOptions;
-use crate::proto::reader::{Fragments, ResponseReader};
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
+use crate::proto::response_reader::{Fragments, ResponseReader};
+use crate::proto::uri::ServiceUri;
 
 /// A client of one ICAP service, for the protocol as RFC 3507 has it.
 ///
@@ -481,7 +479,7 @@ impl Client {
         timeout_error(self.name(), phase, ran_out).into()
     }
 
-    fn suspended(&self, rejection: Rejection) -> Error {
+    pub(crate) fn suspended(&self, rejection: Rejection) -> Error {
         let now = self.shared.clock.now();
         SuspendedError {
             service: self.name().to_owned(),

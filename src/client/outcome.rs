@@ -4,8 +4,8 @@ use crate::error::{Error, Phase, ProtocolError, TimeoutError, Violation};
 use crate::net::connection::CloseReason;
 use crate::net::deadline::RanOut;
 use crate::net::pool::Permit;
-use crate::proto::reader::{Fragments, Remains};
 use crate::proto::response::Response;
+use crate::proto::response_reader::{Fragments, Remains};
 
 /// A complete answer, and what it was an answer to.
 #[derive(Debug)]

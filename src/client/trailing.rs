@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::net::connection::Connection;
 use crate::net::deadline::Deadline;
-use crate::net::stream::{Readiness, is_stall};
+use crate::net::transport::{Readiness, is_stall};
 
 /// How long the end of what has begun is waited for. A lost TCP segment comes again within this time;
 /// the timeout of a response would be too long, as nobody needs these bytes.

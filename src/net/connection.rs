@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::stream::{Readiness, Stream, is_nothing_yet, is_stall};
+use super::transport::{Readiness, Stream, is_nothing_yet, is_stall};
 
 /// Bytes that are read at once.
 const INPUT_BUFFER: usize = 64 * 1024;

@@ -7,8 +7,7 @@ pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod pool;
 pub(crate) mod shortage;
-pub(crate) mod stream;
 pub(crate) mod tcp;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;
-pub(crate) mod uri;
+pub(crate) mod transport;

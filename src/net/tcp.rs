@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::shortage::{is_shortage, shortage};
-use super::stream::{Connect, Stream};
-use super::uri::ServiceUri;
+use super::transport::{Connect, Stream};
+use crate::proto::uri::ServiceUri;
 
 /// Connects over plain TCP, with `TCP_NODELAY`: a request leaves in few writes, and waiting for an
 /// acknowledgement between them costs 40 ms a scan.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::head::HeadFinder;
 use super::header::{Field, Headers, is_token_byte};
 use super::limits::{MAX_FIELDS, MAX_HTTP_HEAD};
-use super::status;
+use super::status_line;
 use crate::error::{InputError, InvalidInput, Violation};
 
 /// Fields that speak of one connection and are not encapsulated (RFC 3507 §4.4.2). Besides them these are
@@ -101,7 +101,7 @@ pub(crate) fn check_request(head: &[u8]) -> Result<(), InputError> {
 
 /// One complete HTTP/1.x response head.
 pub(crate) fn check_response(head: &[u8]) -> Result<(), InputError> {
-    check(head, |line| status::parse_http(line).is_some())
+    check(head, |line| status_line::parse_http(line).is_some())
 }
 
 /// The first line of a head, without its end.

@@ -14,11 +14,12 @@ pub(crate) mod istag;
 pub mod limits;
 pub(crate) mod number;
 pub(crate) mod options;
-pub(crate) mod reader;
 pub(crate) mod request;
 pub(crate) mod response;
-pub(crate) mod status;
+pub(crate) mod response_reader;
+pub(crate) mod status_line;
 pub(crate) mod text;
+pub(crate) mod uri;
 
 #[cfg(test)]
 pub(crate) mod splits;

@@ -277,7 +277,7 @@ fn list_of(headers: Headers<'_>, name: &str) -> Vec<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::proto::reader::ResponseReader;
+    use crate::proto::response_reader::ResponseReader;
 
     pub(crate) fn options(fields: &str) -> ServiceOptions {
         with_only(&format!("{fields}Encapsulated: null-body=0\r\n"))

@@ -8,7 +8,7 @@ use super::http_head;
 use super::istag;
 use super::limits::MAX_DISPLAY;
 use super::request::Method;
-use super::status::StatusLine;
+use super::status_line::StatusLine;
 use super::text::displayable;
 use crate::error::Violation;
 

@@ -4,20 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::failover::Endpoints;
 use super::preview::Preview;
 use super::{Rules, Scanner, Shared};
 use crate::client::Client;
 use crate::client::builder::{Settings, connection_settings};
 use crate::client::credentials::Credentials;
-use crate::client::endpoints::Endpoints;
-use crate::client::stats::Counters;
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::clock::Clock;
-use crate::net::stream::Connect;
-use crate::net::uri::ServiceUri;
+use crate::net::transport::Connect;
 use crate::proto::request::Method;
+use crate::proto::uri::ServiceUri;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
+use crate::stats::Counters;
 
 /// The default of `max_size`: 100 MiB.
 const DEFAULT_MAX_SIZE: u64 = 104_857_600;

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::about::About;
 use super::digest::Digest;
+use super::metadata::About;
 use super::observed::{Observed, Progress, Source};
 use super::regular_file;
 use crate::client::once_reader::OnceReader;

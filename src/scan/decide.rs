@@ -1,12 +1,12 @@
 //! What a response says about the content: one table, one function.
 
-use super::evidence::{Evidence, Hindrance, Legible, Said, ServiceFailure};
 use super::verdict::{Blocked, Modified, NotScanned, Verdict};
 use crate::error::Violation;
+use crate::evidence::{Evidence, Hindrance, Legible, Said, ServiceFailure};
 use crate::proto::header::{Field, Headers};
 use crate::proto::number::decimal;
-use crate::proto::reader::Fragments;
 use crate::proto::response::Response;
+use crate::proto::response_reader::Fragments;
 
 /// What an answer is judged against: what was sent, and what was agreed.
 #[derive(Debug, Clone, Copy)]
@@ -215,8 +215,8 @@ fn is_echo(response: &Response, sent: &Sent) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::reader::ResponseReader;
     use crate::proto::request::Method;
+    use crate::proto::response_reader::ResponseReader;
 
     const SENT: Sent = Sent {
         is_complete: true,

@@ -1,17 +1,17 @@
 //! Deciding: content goes in, a verdict comes out.
 
-pub(crate) mod about;
-pub(crate) mod attempt;
 pub(crate) mod builder;
 pub(crate) mod content;
 pub(crate) mod decide;
 pub(crate) mod digest;
-pub(crate) mod evidence;
+pub(crate) mod failover;
+pub(crate) mod metadata;
 pub(crate) mod observed;
 pub(crate) mod preview;
 pub(crate) mod redact;
 mod regular_file;
 pub(crate) mod report;
+pub(crate) mod run;
 pub(crate) mod verdict;
 
 use std::fmt;
@@ -19,19 +19,19 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use attempt::Scan;
 use builder::ScannerBuilder;
 use content::Content;
 use preview::Preview;
 use report::Report;
+use run::Scan;
 use verdict::Verdict;
 
-use crate::client::endpoints::Endpoints;
-use crate::client::stats::{Counters, Stats, count};
 use crate::error::Error;
-use crate::net::uri::ServiceUri;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::Method;
+use crate::proto::uri::ServiceUri;
+use crate::scan::failover::Endpoints;
+use crate::stats::{Counters, Stats, count};
 #[cfg(doc)]
 use crate::{Client, NotScanned};
 

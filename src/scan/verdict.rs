@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::evidence::Threats;
+use crate::evidence::Threats;
 
 /// What is known about the content.
 ///

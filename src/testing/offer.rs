@@ -5,8 +5,8 @@ use super::received::Received;
 use crate::proto::encapsulated::BodyKind;
 use crate::proto::http_head;
 use crate::proto::options::ServiceOptions;
-use crate::proto::reader::{Event, ResponseReader};
 use crate::proto::request::Method;
+use crate::proto::response_reader::{Event, ResponseReader};
 
 /// A response to `OPTIONS`, and what it says.
 #[derive(Clone)]

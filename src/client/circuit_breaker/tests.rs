@@ -228,7 +228,7 @@ fn overlapping_exchanges_follow_the_rules_in_any_order() {
         let length = random.next().unwrap() % 400;
         let bytes = random.by_ref().take(usize::try_from(length).unwrap());
         let data: Vec<u8> = bytes.map(|number| number.to_le_bytes()[3]).collect();
-        crate::checks::circuit_breaker(&data);
+        crate::fuzz_checks::circuit_breaker(&data);
     }
 }
 

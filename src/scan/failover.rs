@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Client;
-use super::call::Call;
-use super::circuit_breaker::{Admission, Failure};
-use super::stats::{Counters, Suspended, count};
+use crate::client::Client;
+use crate::client::call::Call;
+use crate::client::circuit_breaker::{Admission, Failure};
 use crate::error::{Error, InputError, InvalidInput, StatusError, TimeLimit, Violation};
 use crate::net::clock::Clock;
 use crate::net::deadline::Deadline;
+use crate::stats::{Counters, Suspended, count};
 
 /// The servers, the first being the preferred one.
 #[derive(Debug)]

@@ -374,9 +374,9 @@ fn is_denying(word: &&str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Said;
-    use super::super::tests::said;
     use super::*;
+    use crate::evidence::Said;
+    use crate::evidence::tests::said;
 
     fn is_nothing(field: &str, value: &str) -> bool {
         said(&format!("{field}: {value}\r\n")) == Said::default()

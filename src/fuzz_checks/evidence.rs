@@ -1,8 +1,8 @@
 use super::input::Input;
 use super::worsening::{Plan, assert_never_improves};
-use crate::proto::reader::ResponseReader;
+use crate::evidence::{Evidence, Said};
 use crate::proto::request::Method;
-use crate::scan::evidence::{Evidence, Said};
+use crate::proto::response_reader::ResponseReader;
 
 /// Fields that say that something was found or refused, and values that do.
 const FIELDS: &[(&str, &[&str])] = &[

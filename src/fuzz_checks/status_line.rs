@@ -1,5 +1,5 @@
 use super::input::{assert_displayable, assert_part_of};
-use crate::proto::status::{StatusLine, may_begin_icap, parse_http, parse_icap};
+use crate::proto::status_line::{StatusLine, may_begin_icap, parse_http, parse_icap};
 use crate::proto::text::{displayable, glimpse};
 
 /// Another parser of HTTP status lines: the code in a head that is a status line and a blank line.

@@ -1,11 +1,11 @@
 use super::evidence::said_by;
 use super::input::{Input, assert_displayable, assert_part_of, each_split};
 use crate::error::Violation;
+use crate::evidence::Said;
 use crate::proto::header::{Field, Headers};
-use crate::proto::reader::{Event, ResponseReader};
 use crate::proto::request::Method;
 use crate::proto::response::Response;
-use crate::scan::evidence::Said;
+use crate::proto::response_reader::{Event, ResponseReader};
 
 /// All that an answer means, however it came.
 #[derive(Debug, PartialEq)]

@@ -1,8 +1,8 @@
 use super::*;
 use crate::proto::header::Headers;
 use crate::proto::limits::MAX_DISPLAY;
-use crate::proto::reader::ResponseReader;
 use crate::proto::request::Method;
+use crate::proto::response_reader::ResponseReader;
 use std::time::{Duration, Instant};
 
 /// What fields of a service's own ICAP head say.

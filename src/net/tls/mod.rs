@@ -37,9 +37,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::deadline::Deadline;
 use super::shortage::{is_shortage, shortage};
-use super::stream::{Connect, Stream};
 use super::tcp::{connect_any, connect_one};
-use super::uri::ServiceUri;
+use super::transport::{Connect, Stream};
+use crate::proto::uri::ServiceUri;
 use stream::TlsStream;
 
 /// Connects over TLS 1.2 or 1.3. This is what `icaps://` URIs use; make one to trust other roots than

@@ -3,29 +3,30 @@
 use std::io::Write;
 
 use super::Rules;
-use super::about::About;
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
 use super::digest::{Digest, Returned};
-use super::evidence::Said;
+use super::failover::{Done, Unsuccessful};
+use super::metadata::About;
 use super::observed::Observed;
 use super::report::Report;
 use super::verdict::{NotScanned, Verdict};
 use crate::client::body::Outgoing;
 use crate::client::call::Call;
-use crate::client::endpoints::{Done, Unsuccessful};
 use crate::client::exchange::PassOn;
 use crate::client::outcome::{Answer, Failure, protocol_error};
 use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
+use crate::evidence::Said;
 use crate::net::connection::CloseReason;
 use crate::net::deadline::Deadline;
-use crate::proto::http_head::{self, start_line};
+use crate::proto::http_head;
+use crate::proto::http_head::start_line;
 use crate::proto::limits::ANSWER_BODY_ALLOWANCE;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
-use crate::proto::status;
+use crate::proto::status_line;
 
 /// Content, what is known about it, and what came back of it.
 pub(super) struct Scan<'c> {
@@ -296,7 +297,7 @@ fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
 /// Whether the answer is the kind of message that was sent: a response like it to a RESPMOD, to a REQMOD
 /// the request that was made and no other, and no response in its place, which is how one is refused.
 fn is_same_message(request: &Request, response: &Response) -> bool {
-    let status = |head: &[u8]| status::parse_http(start_line(head)).map(|line| line.code);
+    let status = |head: &[u8]| status_line::parse_http(start_line(head)).map(|line| line.code);
     match (request.method(), request.http_request_head()) {
         (Method::Reqmod, Some(sent)) => response
             .http_request()

@@ -1,5 +1,5 @@
-use crate::net::uri::ServiceUri;
 use crate::proto::request::Request;
+use crate::proto::uri::ServiceUri;
 
 const PASSWORD: &str = "pa55-w0rd";
 

@@ -106,9 +106,9 @@ fn sole<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Threats;
-    use super::super::tests::{evidence, is_infected, threats};
     use super::*;
+    use crate::evidence::Threats;
+    use crate::evidence::tests::{evidence, is_infected, threats};
 
     #[test]
     fn a_flood_of_findings_is_bounded_and_does_not_hide_the_worst() {

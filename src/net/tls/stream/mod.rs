@@ -34,7 +34,7 @@ use super::failure::{
 };
 use super::incoming::Incoming;
 use crate::net::deadline::Deadline;
-use crate::net::stream::{Readiness, Stream, is_nothing_yet, is_stall};
+use crate::net::transport::{Readiness, Stream, is_nothing_yet, is_stall};
 
 /// Reads that one look at what is there may take. A peer that sends what decrypts to nothing, faster
 /// than it is read, must not hold it for ever.

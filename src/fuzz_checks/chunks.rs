@@ -1,7 +1,8 @@
 use std::io::{self, Read};
 
 use super::input::{Input, assert_part_of, each_split};
-use super::reference_chunks::{self, Ended};
+use super::reference_chunks;
+use super::reference_chunks::Ended;
 use crate::client::body::{Body, Then};
 use crate::error::{ContentError, Limit, Violation};
 use crate::proto::chunk::{ChunkDecoder, Decoded, encode_chunk, encode_last_chunk};

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::input::assert_displayable;
 use crate::proto::options::ServiceOptions;
-use crate::proto::reader::ResponseReader;
 use crate::proto::request::Method;
+use crate::proto::response_reader::ResponseReader;
 
 /// What a service offers: `data` is the fields of its answer to `OPTIONS`.
 ///

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::input::Input;
 use super::worst::PLANTED;
-use crate::net::stream::{Connect, Readiness, Stream};
-use crate::net::uri::ServiceUri;
+use crate::net::transport::{Connect, Readiness, Stream};
+use crate::proto::uri::ServiceUri;
 
 /// What a server does next.
 #[derive(Debug, Clone)]

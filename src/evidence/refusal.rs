@@ -73,8 +73,8 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{evidence, is_infected, said, threats};
-    use super::super::{Evidence, ServiceFailure};
+    use crate::evidence::tests::{evidence, is_infected, said, threats};
+    use crate::evidence::{Evidence, ServiceFailure};
 
     fn is_blocked(fields: &str) -> bool {
         matches!(evidence(fields), Some(Evidence::Blocked { .. }))

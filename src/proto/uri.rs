@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::number::decimal;
 use crate::error::{Error, InputError, InvalidInput};
-use crate::proto::number::decimal;
 
 /// The port of `icap` URIs that name none (RFC 3507 §4.1).
 const DEFAULT_PORT: u16 = 1344;

@@ -13,7 +13,7 @@ use super::istag;
 use super::limits::{MAX_HEAD, MAX_INTERIM_ANSWERS};
 use super::request::Method;
 use super::response::{Response, StatusHead};
-use super::status;
+use super::status_line;
 use super::text::{displayable, glimpse};
 use crate::error::{Limit, Violation};
 
@@ -82,7 +82,7 @@ impl Remains {
     /// The status of the final response, once its status line was there.
     pub(crate) fn status(&self) -> Option<u16> {
         let whole = self.response.as_ref().map(Response::status);
-        let line = || status::legible_icap(&self.fragments.icap_head);
+        let line = || status_line::legible_icap(&self.fragments.icap_head);
         whole.or_else(|| Some(line()?.code))
     }
 }
@@ -172,7 +172,7 @@ impl ResponseReader {
     /// What is wrong if nothing comes any more.
     pub(crate) fn violation_at_end(&self) -> Violation {
         match &self.state {
-            State::IcapHead { buffer, .. } if !status::may_begin_icap(buffer) => {
+            State::IcapHead { buffer, .. } if !status_line::may_begin_icap(buffer) => {
                 Violation::BadStatusLine
             }
             _ => Violation::Truncated,
@@ -187,11 +187,12 @@ impl ResponseReader {
         }
         match &self.state {
             State::IcapHead { buffer, finder } => {
-                let head = match status::may_begin_icap(buffer) {
+                let head = match status_line::may_begin_icap(buffer) {
                     true => finder.searched(buffer),
                     false => odd_head(buffer),
                 };
-                let is_interim = status::legible_icap(head).is_some_and(|line| line.code < 200);
+                let is_interim =
+                    status_line::legible_icap(head).is_some_and(|line| line.code < 200);
                 let kept = if is_interim {
                     &mut fragments.interim
                 } else {
@@ -225,7 +226,7 @@ impl ResponseReader {
         let before = buffer.len();
         buffer.extend_from_slice(&input[..input.len().min(MAX_HEAD - before)]);
         let at_limit = buffer.len() == MAX_HEAD;
-        let found = if status::may_begin_icap(buffer) {
+        let found = if status_line::may_begin_icap(buffer) {
             finder.find(buffer)
         } else if may_go_on_oddly(buffer, before) && !at_limit {
             Ok(None)
@@ -250,7 +251,7 @@ impl ResponseReader {
 
     /// An ICAP head is complete: it is an interim answer, or encapsulated heads are read next.
     fn take_icap_head(&mut self, bytes: &[u8]) -> Result<Option<Event<'static>>, Violation> {
-        let head = StatusHead::parse(bytes, status::parse_icap, Violation::BadStatusLine)
+        let head = StatusHead::parse(bytes, status_line::parse_icap, Violation::BadStatusLine)
             .map_err(|bad| self.saw_line(bad.at, bad.violation))?;
         let code = head.code;
         if code < 200 {
@@ -447,15 +448,15 @@ impl ResponseReader {
 /// Whether `buffer` is the beginning of a head that is not valid and may hold evidence. It is refused, but not
 /// before it is whole: what it says counts. Nothing before `searched` ends it.
 fn may_go_on_oddly(buffer: &[u8], searched: usize) -> bool {
-    status::may_begin_evidence(buffer) && status::odd_head_end(buffer, searched).is_none()
+    status_line::may_begin_evidence(buffer) && status_line::odd_head_end(buffer, searched).is_none()
 }
 
 /// What of such a head counts: nothing that follows it, because how much of that came depends on the packaging.
 fn odd_head(buffer: &[u8]) -> &[u8] {
-    if !status::may_begin_evidence(buffer) {
+    if !status_line::may_begin_evidence(buffer) {
         return &[];
     }
-    &buffer[..status::odd_head_end(buffer, 0).unwrap_or(buffer.len())]
+    &buffer[..status_line::odd_head_end(buffer, 0).unwrap_or(buffer.len())]
 }
 
 /// The HTTP request's head and the HTTP response's, as far as `heads` has them.
@@ -521,7 +522,7 @@ fn fits(list: Encapsulated, method: Method, code: u16) -> Result<(), Violation> 
 
 fn check_http_response(bytes: &[u8]) -> Result<StatusHead, Violation> {
     check_extent(bytes)?;
-    StatusHead::parse(bytes, status::parse_http, Violation::BadHttpStartLine).map_err(|bad| {
+    StatusHead::parse(bytes, status_line::parse_http, Violation::BadHttpStartLine).map_err(|bad| {
         match bad.violation {
             Violation::BadHeader => Violation::BadHttpHeader,
             other => other,

@@ -2,8 +2,8 @@
 
 use super::evidence::{Place, feed, said_by};
 use super::input::Input;
-use crate::proto::reader::ResponseReader;
 use crate::proto::request::Method;
+use crate::proto::response_reader::ResponseReader;
 use crate::scan::decide::{Sent, decide, from_evidence};
 use crate::scan::verdict::Verdict;
 

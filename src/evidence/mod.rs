@@ -24,10 +24,10 @@ use vendors::{Meaning, meaning};
 use words::{Code, error_code, sentence};
 
 use crate::proto::header::{Field, legible_fields};
-use crate::proto::reader::Fragments;
 use crate::proto::request::Method;
 use crate::proto::response::Response;
-use crate::proto::status::{StatusLine, legible_http, legible_icap};
+use crate::proto::response_reader::Fragments;
+use crate::proto::status_line::{StatusLine, legible_http, legible_icap};
 use crate::proto::text::displayable;
 
 /// Why content is not to be handed on, whatever else a response says.

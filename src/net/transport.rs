@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::uri::ServiceUri;
+use crate::proto::uri::ServiceUri;
 
 /// What a read would find.
 #[non_exhaustive]
