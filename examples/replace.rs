@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
 
-use icap_client::testing::{OPTIONS_ANSWER, Script, Server, echo};
+use icap_client::testing::{OPTIONS_RESPONSE, Script, Server, echo};
 use icap_client::{Content, Scanner, Verdict};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Without arguments: a server that sends another document back.
     let disarmed = echo("HTTP/1.1 200 OK\r\n\r\n", b"the letter without its macros");
     let server = Server::answering(move |request| match request.method() {
-        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(&disarmed),
     })?;
     let folder = tempfile::tempdir()?;

@@ -30,7 +30,7 @@
 //!              a connection: an idle one that proves it, or a new one
 //!                 │
 //!              send head and content ◄──► read what comes ──► answer complete?
-//!              (with a preview: stop behind it until the service wants the rest, or has answered)
+//!              (with a preview: stop after it until the service wants the rest, or has answered)
 //!                                                                            │
 //!      the verdict table:  infection evidence, on any status ────────────► Infected
 //!                          the ICAP head names a limit or what is locked ► NotScanned(ServiceLimit, Unscannable)
@@ -46,7 +46,7 @@
 //!                          other content back, or a part of it (206) ────► Modified
 //!                          a page that reports an error (400, 401, 5xx) ─► NotScanned(ServiceError)
 //!                          not yet (202) ────────────────────────────────► NotScanned(Pending)
-//!                          any other status, or no valid answer ─────────► Err
+//!                          any other status, or no valid response ─────────► Err
 //! ```
 //!
 //! Some of this surprises, so here is why:
@@ -71,14 +71,14 @@
 //! - **A read timeout is no bound.** It begins anew with every byte, though at least 1 KiB/s must move. The
 //!   [deadline](ScannerBuilder::deadline) bounds the whole scan; only the caller's own reader, which
 //!   nobody can interrupt, can outlast it.
-//! - **A connection is used again only if it is silent.** ICAP answers carry no number, so an answer that
+//! - **A connection is used again only if it is silent.** ICAP responses carry no number, so a response that
 //!   comes late would be taken for the next file's. What no client can see is a server, or something
-//!   between, that sends an answer of its own after the next request is on its way. Where that cannot be
+//!   between, that sends a response of its own after the next request is on its way. Where that cannot be
 //!   ruled out, [`max_idle(0)`](ScannerBuilder::max_idle) gives each exchange a connection of its own.
 //! - **A failing server is suspended.** After ten failures in a row a circuit breaker opens, and scans go on to
 //!   the [next server](ScannerBuilder::endpoint) or fail at once: otherwise each file would park a thread for a
 //!   timeout. After 1 s one scan tries the server again; see [`suspension`](ScannerBuilder::suspension).
-//! - **`OPTIONS` is no health check.** A server whose engine is down may answer it as always, and call
+//! - **`OPTIONS` is no health check.** A server whose engine is down may respond to it as always, and call
 //!   everything clean. That is known only of c-icap that was started without its engine, by its state tag:
 //!   [`NotScanned::NoEngine`]. Scan something that must be found, for example EICAR, from time to time.
 //!
@@ -101,11 +101,11 @@
 //!   no other server makes it better. What an encapsulated head or a trailer says, which may be the
 //!   origin's own words, never yields less than the verdict without it: words for a limit count there only
 //!   against a better verdict.
-//! - **R3** One answer belongs to one request. A connection is dirty from the first byte of an exchange,
-//!   and clean again only when the whole request was written, the answer was read to its own end, nothing
-//!   is behind it, nobody asked to close and nothing odd was seen. An idle one must prove that it is open
+//! - **R3** One response belongs to one request. A connection is dirty from the first byte of an exchange,
+//!   and clean again only when the whole request was written, the response was read to its own end, nothing
+//!   is after it, nobody asked to close and nothing odd was seen. An idle one must prove that it is open
 //!   and silent when it is put aside and when it is taken again. Any error, panic or early drop closes it.
-//! - **R4** Never deadlock. The server may answer while the content is sent; it is read while writing.
+//! - **R4** Never deadlock. The server may respond while the content is sent; it is read while writing.
 //! - **R5** Bounded. Every wait has a timeout, the whole has a deadline, and every number a peer sends has
 //!   one of the [limits], checked before memory is taken. Memory does not grow with the content.
 //! - **R6** What is sent is what was meant. No CR, LF or NUL gets in through a name, URI or header, and

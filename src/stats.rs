@@ -71,7 +71,7 @@ pub struct Suspended {
     pub why: String,
 }
 
-/// The counters behind [`Stats`].
+/// The counters after [`Stats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) opened: AtomicU64,
@@ -150,7 +150,7 @@ impl Ledger for ServiceLedger {
 
     fn closed(&self, reason: CloseReason) {
         count(&self.counters.closed[reason as usize]);
-        // Bytes nobody asked for may be the late answer to an earlier scan, or the early one to a later.
+        // Bytes nobody asked for may be the late response to an earlier scan, or the early one to a later.
         let is_alarming = matches!(reason, CloseReason::IdleBytes | CloseReason::StrayBytes);
         let level = if is_alarming {
             log::Level::Warn

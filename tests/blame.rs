@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server};
+use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server};
 use icap_client::{
     Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream, TcpConnector,
 };
@@ -202,7 +202,7 @@ fn hung_options_is_not_counted_for_who_came_later() {
     let asked = AtomicUsize::new(0);
     let server = Server::answering(move |request| match request.method() {
         "OPTIONS" if asked.fetch_add(1, SeqCst) == 0 => Script::new().hold(),
-        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),
     });
     let server = server.unwrap();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use icap_client::testing::{
-    self, CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected, options_with_preview,
+    self, CLEAN, OPTIONS_RESPONSE, Script, Server, echo, infected, options_with_preview,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -102,10 +102,10 @@ impl Icap {
     }
 }
 
-/// A service that answers what the content says.
+/// A service that responds to what the content says.
 fn obedient() -> Server {
     let answer = |method: &str, content: &[u8]| match (method, content) {
-        ("OPTIONS", _) => OPTIONS_ANSWER.as_bytes().to_vec(),
+        ("OPTIONS", _) => OPTIONS_RESPONSE.as_bytes().to_vec(),
         (_, b"infected") => infected("Eicar-Test-Signature"),
         (_, b"blocked") => b"ICAP/1.0 403 Not for you\r\n\r\n".to_vec(),
         (_, b"modified") => echo("HTTP/1.1 200 OK\r\n\r\n", b"other"),
@@ -117,7 +117,7 @@ fn obedient() -> Server {
         .unwrap()
 }
 
-/// A service that answers everything so.
+/// A service that responds to everything so.
 fn answering(answer: &[u8]) -> Server {
     let answer = answer.to_vec();
     Server::answering(move |_| Script::new().send(&answer)).unwrap()
@@ -212,7 +212,7 @@ fn a_password_comes_from_the_environment_and_is_not_shown() {
             move |request| match request.headers().get("Proxy-Authorization") {
                 Some(field) if *field.value() == *b"Basic am9lOmh1bnRlcjI=" => {
                     Script::new().send(if request.method() == "OPTIONS" {
-                        OPTIONS_ANSWER
+                        OPTIONS_RESPONSE
                     } else {
                         CLEAN
                     })
@@ -253,7 +253,7 @@ fn a_summary_counts_every_outcome() {
     let uri = server.uri();
     assert_eq!(
         run.lines()[5],
-        format!("failing: error: {uri} answered 500 Engine is down")
+        format!("failing: error: {uri} responded with 500 Engine is down")
     );
 }
 
@@ -523,7 +523,7 @@ fn an_unknown_service_is_an_error_with_its_status_and_reason() {
     let icap = Icap::with_files(&["a"]);
     let server = answering(b"ICAP/1.0 404 ICAP Service not found\r\n\r\n");
     let uri = server.uri();
-    let why = format!("{uri} answered 404 ICAP Service not found");
+    let why = format!("{uri} responded with 404 ICAP Service not found");
     for arguments in [&["a"][..], &["--no-options", "a"]] {
         let run = icap.run(&scan(&uri, arguments));
         assert_eq!(run.lines()[0], format!("a: error: {why}"));
@@ -834,7 +834,7 @@ fn pipe_is_read_if_it_was_named_and_not_if_it_was_found() {
 /// A server's address that can go away and come back: what connects is passed on to the server.
 struct Front {
     address: SocketAddr,
-    behind: SocketAddr,
+    after: SocketAddr,
 }
 
 impl Front {
@@ -848,7 +848,7 @@ impl Front {
                 continue;
             };
             client.set_nonblocking(false).unwrap();
-            let server = TcpStream::connect(self.behind).unwrap();
+            let server = TcpStream::connect(self.after).unwrap();
             pass_on(&client, &server);
             pass_on(&server, &client);
             streams.extend([client, server]);
@@ -878,7 +878,7 @@ fn batch_survives_a_restart_of_the_service() {
             .unwrap()
             .local_addr()
             .unwrap(),
-        behind: server.address(),
+        after: server.address(),
     };
     let uri = format!("icap://{}/scan", front.address);
     let is_over = AtomicBool::new(false);
@@ -934,7 +934,7 @@ fn standard_input_is_not_lost_with_a_connection_that_was_closed() {
     // It closes after each response and does not say so.
     let server = Server::answering(|request| {
         let response = match request.method() {
-            "OPTIONS" => OPTIONS_ANSWER,
+            "OPTIONS" => OPTIONS_RESPONSE,
             _ => CLEAN,
         };
         Script::new().send(response).close()
@@ -988,7 +988,7 @@ fn standard_input_is_kept_through_a_restart_of_the_service() {
             .unwrap()
             .local_addr()
             .unwrap(),
-        behind: server.address(),
+        after: server.address(),
     };
     let uri = format!("icap://{}/scan", front.address);
     let (is_first_over, is_over) = (AtomicBool::new(false), AtomicBool::new(false));

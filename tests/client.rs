@@ -2,7 +2,7 @@
 
 use std::io;
 
-use icap_client::testing::{OPTIONS_ANSWER, Script, Server, echo};
+use icap_client::testing::{OPTIONS_RESPONSE, Script, Server, echo};
 use icap_client::{Body, Client, Error, Method, Request, Violation};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Made-By: test\r\n\r\n";
@@ -149,7 +149,7 @@ fn no_body_is_not_an_empty_body() {
 
 #[test]
 fn options_are_read_and_a_body_behind_them_is_dropped() {
-    let with_body = OPTIONS_ANSWER.replace(
+    let with_body = OPTIONS_RESPONSE.replace(
         "Encapsulated: null-body=0",
         "Opt-body-type: Table\r\nEncapsulated: opt-body=0",
     );
@@ -177,7 +177,7 @@ fn an_options_body_without_end_is_cut_off() {
     match client.options() {
         Err(Error::Protocol(error)) => assert_eq!(
             error.violation(),
-            Violation::LimitExceeded(icap_client::Limit::AnswerBody)
+            Violation::LimitExceeded(icap_client::Limit::ResponseBody)
         ),
         other => panic!("{other:?}"),
     }

@@ -1,6 +1,6 @@
-//! A service that asks who we are gets an answer, and nobody else does (RFC 3507 §7.1).
+//! A service that asks who we are gets a response, and nobody else does (RFC 3507 §7.1).
 
-use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Received, Script, Server};
+use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Received, Script, Server};
 use icap_client::{Client, Content, Error, Scanner};
 
 /// `joe:hunter2`
@@ -16,7 +16,7 @@ fn has_credentials(request: &Received) -> bool {
 
 fn answer(request: &Received) -> Script {
     match request.method() {
-        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),
     }
 }

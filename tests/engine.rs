@@ -1,6 +1,6 @@
 //! Servers that have no anti-virus engine: c-icap's state tag tells.
 
-use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected};
+use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server, echo, infected};
 use icap_client::{Content, NotScanned, Scanner, ScannerBuilder, Verdict};
 
 const NO_ENGINE: Verdict = Verdict::NotScanned(NotScanned::NoEngine);
@@ -24,7 +24,7 @@ fn tagged(response: &[u8], tag: &str) -> Vec<u8> {
 
 /// A server whose responses to OPTIONS and to scans have these tags.
 fn server(options: &str, response: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Server {
-    let options = tagged(OPTIONS_ANSWER.as_bytes(), options);
+    let options = tagged(OPTIONS_RESPONSE.as_bytes(), options);
     Server::answering(move |request| match request.method() {
         "OPTIONS" => Script::new().send(&options),
         _ => Script::new().send(response()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server};
+use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server};
 use icap_client::{
     Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream, TcpConnector, TimeLimit,
 };
@@ -25,7 +25,7 @@ fn nobody() -> String {
     format!("icap://127.0.0.1:{port}/scan")
 }
 
-/// A server that answers scans as the switch says: with an error status, or clean.
+/// A server that responds to scans as the switch says: with an error status, or clean.
 fn switched(status: &'static str) -> (Server, Arc<AtomicBool>, Arc<AtomicUsize>) {
     let (fails, asked) = (
         Arc::new(AtomicBool::new(true)),
@@ -33,7 +33,7 @@ fn switched(status: &'static str) -> (Server, Arc<AtomicBool>, Arc<AtomicUsize>)
     );
     let (switch, count) = (Arc::clone(&fails), Arc::clone(&asked));
     let server = Server::answering(move |request| match request.method() {
-        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => {
             count.fetch_add(1, SeqCst);
             let fails = switch.load(SeqCst);
@@ -140,7 +140,7 @@ fn misconfigured_server_does_not_block_the_next() {
     for status in NO_SERVICE {
         let response = format!("ICAP/1.0 {status}\r\n\r\n");
         assert_next_server_scans(&misconfigured(&response, CLEAN));
-        assert_next_server_scans(&misconfigured(OPTIONS_ANSWER, &response));
+        assert_next_server_scans(&misconfigured(OPTIONS_RESPONSE, &response));
     }
 }
 
@@ -153,7 +153,7 @@ fn server_of_another_protocol_does_not_block_the_next() {
         "\u{15}\u{3}\u{1}\0\u{2}\u{2}F",
     ] {
         assert_next_server_scans(&misconfigured(foreign, CLEAN));
-        assert_next_server_scans(&misconfigured(OPTIONS_ANSWER, foreign));
+        assert_next_server_scans(&misconfigured(OPTIONS_RESPONSE, foreign));
     }
     let speaks_first = Script::new().send("220 mail ESMTP\r\n").read_to_end();
     let first = Server::scripted([speaks_first]).unwrap();
@@ -196,7 +196,7 @@ fn misconfigured_servers_alone_are_the_error() {
 fn evidence_of_a_misconfigured_server_is_kept() {
     for status in NO_SERVICE {
         let found = format!("ICAP/1.0 {status}\r\nX-Virus-ID: Eicar\r\n\r\n");
-        let (_first, second, scanner) = misconfigured(OPTIONS_ANSWER, &found);
+        let (_first, second, scanner) = misconfigured(OPTIONS_RESPONSE, &found);
         assert!(scanner.scan(hello()).unwrap().verdict().is_infected());
         assert_eq!(second.connections(), 0);
     }
@@ -494,7 +494,7 @@ fn server_that_drips_its_response_is_suspended() {
 fn server_that_drips_its_options_is_suspended() {
     let drips = Script::new()
         .read_request()
-        .dribble(OPTIONS_ANSWER, 20 * MS);
+        .dribble(OPTIONS_RESPONSE, 20 * MS);
     let (first, second, builder) = with_fallback(drips);
     let builder = builder.negotiate(true).read_timeout(200 * MS);
     assert_suspended_and_next_asked((first, second, builder), b"hello");
@@ -662,7 +662,7 @@ fn trial_that_hangs_in_options_holds_up_no_other() {
             now.store(WORKS, SeqCst);
             Script::new().hold()
         }
-        _ if request.method() == "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ if request.method() == "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),
     });
     let (server, clock) = (server.unwrap(), ManualClock::new());
@@ -691,7 +691,7 @@ fn trial_that_hangs_in_options_holds_up_no_other() {
 #[test]
 fn server_that_dies_at_each_scan_is_suspended() {
     // What it offers holds for no time, so each scan uses the connection of an OPTIONS.
-    let options = OPTIONS_ANSWER.replace("Options-TTL: 3600", "Options-TTL: 0");
+    let options = OPTIONS_RESPONSE.replace("Options-TTL: 3600", "Options-TTL: 0");
     let first = Server::answering(move |request| match request.method() {
         "OPTIONS" => Script::new().send(options.clone()),
         _ => Script::new().close(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server};
+use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server};
 use icap_client::{
     Connect, Content, Error, Phase, Readiness, Scanner, ServiceUri, Stream, TcpConnector, TimeLimit,
 };
@@ -24,13 +24,13 @@ fn hello() -> Content<'static> {
     Content::bytes(b"hello")
 }
 
-/// A server that scans so many requests at a time, and answers 503 to more.
+/// A server that scans so many requests at a time, and responds with 503 to more.
 fn with_request_slots() -> (Server, Arc<AtomicUsize>) {
     let (running, refused) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&refused);
     let server = Server::answering(move |request| {
         if request.method() == "OPTIONS" {
-            return Script::new().send(OPTIONS_ANSWER);
+            return Script::new().send(OPTIONS_RESPONSE);
         }
         let is_full = running.fetch_add(1, SeqCst) >= SLOTS;
         if is_full {
@@ -45,7 +45,7 @@ fn with_request_slots() -> (Server, Arc<AtomicUsize>) {
     (server.unwrap(), refused)
 }
 
-/// A server that has so many connections at a time, idle ones included. It answers 503 on more, and
+/// A server that has so many connections at a time, idle ones included. It responds with 503 on more, and
 /// closes them.
 struct ConnectionSlots {
     uri: String,
@@ -55,7 +55,7 @@ struct ConnectionSlots {
 }
 
 impl ConnectionSlots {
-    /// If it is `hasty`, it does not wait for a request to answer 503.
+    /// If it is `hasty`, it does not wait for a request to respond with 503.
     fn start(hasty: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
@@ -174,7 +174,7 @@ fn serve(mut stream: TcpStream, is_full: bool) {
         if !is_options {
             thread::sleep(TAKES);
         }
-        let response = if is_options { OPTIONS_ANSWER } else { CLEAN };
+        let response = if is_options { OPTIONS_RESPONSE } else { CLEAN };
         if stream.write_all(response.as_bytes()).is_err() {
             return;
         }
@@ -240,7 +240,7 @@ fn overload_among_long_scans_suspends_nobody() {
     let is_first = AtomicBool::new(true);
     let server = Server::answering(move |request| {
         if request.method() == "OPTIONS" {
-            return Script::new().send(OPTIONS_ANSWER);
+            return Script::new().send(OPTIONS_RESPONSE);
         }
         if is_first.swap(false, SeqCst) {
             // When the others have come.
@@ -262,7 +262,7 @@ fn overload_of_a_lone_scan_suspends_for_a_moment() {
         let is_full = request.method() != "OPTIONS" && switch.load(SeqCst);
         match request.method() {
             _ if is_full => Script::new().send(FULL),
-            "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+            "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
             _ => Script::new().wait(10 * TAKES).send(CLEAN),
         }
     });
@@ -399,7 +399,7 @@ fn scan_turned_away_for_long_goes_to_the_next_server() {
         Server::answering(|request| {
             let is_long = request.body().len() > 5;
             match request.method() {
-                "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+                "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
                 _ if is_long => Script::new().hold(),
                 _ => Script::new().wait(TAKES).send(FULL),
             }
@@ -485,7 +485,7 @@ fn more_callers_than_server_threads_are_all_served() {
     assert!(stats.connections_opened * 20 < stats.scans, "{stats:?}");
 }
 
-/// A server that serves the first connection and never answers on others.
+/// A server that serves the first connection and never responds on others.
 fn serves_first_connection_only() -> Server {
     let serves = (0..10_000).fold(Script::new(), |script, _| script.read_request().send(CLEAN));
     Server::scripted([serves, Script::new().hold()]).unwrap()
@@ -525,7 +525,7 @@ fn silence_beside_served_connections_suspends_nobody() {
     assert!(scanner.stats().suspended.is_empty());
 }
 
-/// A server that answers the handshake of so many connections at a time.
+/// A server that responds to the handshake of so many connections at a time.
 #[derive(Clone)]
 struct Handshakes {
     open: Arc<AtomicUsize>,

@@ -2,10 +2,10 @@
 //! parsers are tested beside them.
 
 use icap_client::limits::{
-    ANSWER_BODY_ALLOWANCE, MAX_CHUNK_SIZE_DIGITS, MAX_FIELDS, MAX_HEAD, MAX_HTTP_HEAD,
-    MAX_INTERIM_ANSWERS, MAX_NAME, MAX_OPTIONS_BODY,
+    MAX_CHUNK_SIZE_DIGITS, MAX_FIELDS, MAX_HEAD, MAX_HTTP_HEAD, MAX_INTERIM_RESPONSES, MAX_NAME,
+    MAX_OPTIONS_BODY, RESPONSE_BODY_ALLOWANCE,
 };
-use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server};
+use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server};
 use icap_client::{
     Client, Content, Error, InvalidInput, Limit, Method, Report, Scanner, Verdict, Violation,
 };
@@ -36,7 +36,7 @@ fn the_body_of_an_options_answer_is_dropped_up_to_its_limit() {
         (MAX_OPTIONS_BODY, true),
         (MAX_OPTIONS_BODY + 1, false),
     ] {
-        let head = OPTIONS_ANSWER.replace("null-body", "opt-body");
+        let head = OPTIONS_RESPONSE.replace("null-body", "opt-body");
         let body = "x".repeat(usize::try_from(len).unwrap());
         let options = format!("{head}{len:x}\r\n{body}\r\n0\r\n\r\n");
         let server = Server::answering(move |request| match request.method() {
@@ -49,7 +49,7 @@ fn the_body_of_an_options_answer_is_dropped_up_to_its_limit() {
             Ok(_) => assert!(is_taken, "{len}"),
             Err(why) => {
                 assert!(!is_taken, "{len}");
-                assert_eq!(why, Violation::LimitExceeded(Limit::AnswerBody));
+                assert_eq!(why, Violation::LimitExceeded(Limit::ResponseBody));
             }
         }
         if is_taken {
@@ -64,9 +64,9 @@ fn the_body_of_an_options_answer_is_dropped_up_to_its_limit() {
 fn what_comes_back_may_be_larger_than_the_size_limit_by_so_much() {
     const MAX_SIZE: u64 = 1000;
     for (len, is_taken) in [
-        (MAX_SIZE + ANSWER_BODY_ALLOWANCE - 1, true),
-        (MAX_SIZE + ANSWER_BODY_ALLOWANCE, true),
-        (MAX_SIZE + ANSWER_BODY_ALLOWANCE + 1, false),
+        (MAX_SIZE + RESPONSE_BODY_ALLOWANCE - 1, true),
+        (MAX_SIZE + RESPONSE_BODY_ALLOWANCE, true),
+        (MAX_SIZE + RESPONSE_BODY_ALLOWANCE + 1, false),
     ] {
         let body = "x".repeat(usize::try_from(len).unwrap());
         let head = "HTTP/1.1 200 OK\r\n\r\n";
@@ -83,7 +83,7 @@ fn what_comes_back_may_be_larger_than_the_size_limit_by_so_much() {
             }
             Err(why) => {
                 assert!(!is_taken, "{len}");
-                assert_eq!(why, Violation::LimitExceeded(Limit::AnswerBody));
+                assert_eq!(why, Violation::LimitExceeded(Limit::ResponseBody));
             }
         }
     }
@@ -103,7 +103,7 @@ fn heads_fields_and_interim_answers_are_bounded_on_the_wire_too() {
     for (make, max, limit) in [
         (&head as &dyn Fn(usize) -> String, MAX_HEAD, Limit::Head),
         (&fields, MAX_FIELDS, Limit::Fields),
-        (&interim, MAX_INTERIM_ANSWERS, Limit::InterimAnswers),
+        (&interim, MAX_INTERIM_RESPONSES, Limit::InterimResponses),
     ] {
         for number in [max - 1, max] {
             let report = scan(make(number), 1000).unwrap();

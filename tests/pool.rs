@@ -1,4 +1,4 @@
-//! Connections are used again, shared by threads, and never give one request the answer of another.
+//! Connections are used again, shared by threads, and never give one request the response of another.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use icap_client::testing::{
-    CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server, echo, eicar, infected,
+    CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected,
 };
 use icap_client::{
     Body, Client, Connect, Content, Error, NotScanned, Phase, Readiness, Request, Scanner,
@@ -48,7 +48,7 @@ struct TapState {
     most_open: AtomicUsize,
     /// Further handles of the connections, in the order they were made.
     handles: Mutex<Vec<TcpStream>>,
-    /// Of how many calls of `readiness` the answer is Idle, whatever is there.
+    /// Of how many calls of `readiness` the response is Idle, whatever is there.
     blind: AtomicUsize,
 }
 
@@ -173,7 +173,7 @@ fn a_stray_204_on_an_idle_connection_is_nobodys_answer() {
                 assert!(report.verdict().is_clean());
                 tap.await_bytes(0);
             }
-            // The stray came together with the answer.
+            // The stray came together with the response.
             Err(error) => assert!(error.is_protocol(), "{error}"),
         }
         let report = scanner.scan(hello()).unwrap();
@@ -282,7 +282,7 @@ fn a_connection_the_server_closes_while_the_content_is_awaited_is_replaced() {
 fn content_sent_back_is_not_clean_by_options_that_hold_no_longer() {
     let scans = AtomicUsize::new(0);
     let no_204 = |tag: &str| {
-        let options = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
+        let options = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
         options.replace("icap-client-testing", tag)
     };
     let back = |tag: &str| {
@@ -297,7 +297,7 @@ fn content_sent_back_is_not_clean_by_options_that_hold_no_longer() {
         Script::new().send(match (is_options, scan) {
             (true, 0) => no_204("old"),
             // From now on it offers 204, and what it sends back it has passed over.
-            (true, _) => OPTIONS_ANSWER.replace("icap-client-testing", "new"),
+            (true, _) => OPTIONS_RESPONSE.replace("icap-client-testing", "new"),
             (false, 0) => back("old"),
             (false, _) => back("new"),
         })
@@ -327,8 +327,8 @@ fn a_lowered_limit_of_the_service_closes_what_is_above_it() {
     let fetched = AtomicUsize::new(0);
     let server = Server::answering(move |request| match request.method() {
         "OPTIONS" => Script::new().send(match fetched.fetch_add(1, SeqCst) {
-            0 => OPTIONS_ANSWER.to_owned(),
-            _ => OPTIONS_ANSWER.replace("Max-Connections: 100", "Max-Connections: 2"),
+            0 => OPTIONS_RESPONSE.to_owned(),
+            _ => OPTIONS_RESPONSE.replace("Max-Connections: 100", "Max-Connections: 2"),
         }),
         _ => Script::new().wait(Duration::from_millis(1)).send(CLEAN),
     });
@@ -427,7 +427,7 @@ fn a_request_lost_with_a_reused_connection_is_sent_once_more_if_it_can_be() {
 fn closing() -> Server {
     Server::answering(|request| {
         let response = match request.method() {
-            "OPTIONS" => OPTIONS_ANSWER,
+            "OPTIONS" => OPTIONS_RESPONSE,
             _ => CLEAN,
         };
         Script::new().send(response).close()
@@ -499,7 +499,7 @@ fn a_connection_after_anything_odd_is_not_used_again() {
             "ICAP/1.0 204 OK\r\nConnection: close\r\n\r\n".to_owned(),
             "the peer asked to close",
         ),
-        (format!("{CLEAN}\r\n"), "bytes came behind the answer"),
+        (format!("{CLEAN}\r\n"), "bytes came after the response"),
         (
             format!("ICAP/1.0 100 Continue\r\n\r\n{CLEAN}"),
             "the peer sent something odd",
@@ -508,7 +508,7 @@ fn a_connection_after_anything_odd_is_not_used_again() {
             "ICAP/1.0 204 OK\r\nContent-Length: 0\r\n\r\n".to_owned(),
             "the peer sent something odd",
         ),
-        (contradictory, "the answer contradicts itself"),
+        (contradictory, "the response contradicts itself"),
     ] {
         let script = Script::new().read_request().send(&answer).read_to_end();
         let server = Server::scripted([script]).unwrap();
@@ -566,7 +566,7 @@ fn panic_or_error_of_a_reader_costs_its_connection_and_no_more() {
 #[test]
 fn what_the_pool_holds_is_closed_with_the_last_clone_of_its_scanner() {
     let server = Server::answering(|request| match request.method() {
-        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),
     });
     let server = server.unwrap();
@@ -646,8 +646,8 @@ fn scan_with_many_threads(scanner: &Scanner) {
 #[test]
 fn never_more_connections_than_the_service_or_the_caller_allows() {
     let limited = |limit: &'static str| {
-        let options = OPTIONS_ANSWER.replace("Max-Connections: 100", limit);
-        assert_ne!(options, OPTIONS_ANSWER);
+        let options = OPTIONS_RESPONSE.replace("Max-Connections: 100", limit);
+        assert_ne!(options, OPTIONS_RESPONSE);
         Server::answering(move |request| match request.method() {
             "OPTIONS" => Script::new().send(&options),
             _ => Script::new().wait(Duration::from_millis(1)).send(CLEAN),
@@ -733,7 +733,7 @@ fn one_thread_asks_for_the_options_and_the_others_wait() {
     let server = Server::answering(|request| match request.method() {
         "OPTIONS" => Script::new()
             .wait(Duration::from_millis(50))
-            .send(OPTIONS_ANSWER),
+            .send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),
     });
     let server = server.unwrap();
@@ -758,11 +758,11 @@ fn those_who_wait_for_options_share_the_failure() {
     assert!(scanner.stats().options_sent < 8, "{:?}", scanner.stats());
 }
 
-/// A server whose answers carry the tags that `tag` gives for OPTIONS and for scans.
+/// A server whose responses carry the tags that `tag` gives for OPTIONS and for scans.
 fn tagged(tag: impl Fn(bool) -> String + Send + Sync + 'static) -> Server {
     let retag = |answer: &str, tag: &str| answer.replace("icap-client-testing", tag);
     Server::answering(move |request| match request.method() {
-        "OPTIONS" => Script::new().send(retag(OPTIONS_ANSWER, &tag(true))),
+        "OPTIONS" => Script::new().send(retag(OPTIONS_RESPONSE, &tag(true))),
         _ => Script::new().send(retag(CLEAN, &tag(false))),
     })
     .unwrap()

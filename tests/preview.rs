@@ -165,13 +165,13 @@ fn a_preview_of_any_size_is_bounded_by_the_content() {
         let body = Body::from(&b"hello"[..]);
         let response = client.send(&request, body, &mut io::sink()).unwrap();
         assert_eq!(response.status(), 204, "{size}");
-        assert!(!response.answers_preview_only(), "{size}");
+        assert!(!response.responds_to_preview_only(), "{size}");
     }
     let server = answering(|_| Script::new().send(CLEAN));
     let client = Client::new(&server.uri()).unwrap();
     let body = Body::from(&b"hello"[..]);
     let response = client.send(&respmod().preview(2), body, &mut io::sink());
-    assert!(response.unwrap().answers_preview_only());
+    assert!(response.unwrap().responds_to_preview_only());
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn a_service_that_breaks_off_behind_its_100_has_said_nothing() {
 #[test]
 fn what_is_negotiated_is_what_is_sent() {
     let lists = "Transfer-Preview: *\r\nTransfer-Complete: exe\r\nTransfer-Ignore: jpg\r\n";
-    let options = testing::OPTIONS_ANSWER;
+    let options = testing::OPTIONS_RESPONSE;
     let options = options.replace(
         "Allow: 204\r\n",
         &format!("Preview: 6\r\n{lists}Allow: 204\r\n"),

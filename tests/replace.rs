@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use icap_client::testing::{
-    CLEAN, OPTIONS_ANSWER, Script, Server, echo, infected, options_with_preview,
+    CLEAN, OPTIONS_RESPONSE, Script, Server, echo, infected, options_with_preview,
 };
 use icap_client::{
     Body, Client, Content, Error, Limit, NotScanned, Preview, Report, Request, Scanner,
@@ -78,7 +78,7 @@ fn what_comes_back_is_written_whatever_the_verdict() {
 fn content_streams_through_while_it_is_sent() {
     // Nothing holds 50 MB, and the service does not wait for the end: it sends back what it makes of it.
     const LEN: u64 = 50_000_000;
-    let options = OPTIONS_ANSWER;
+    let options = OPTIONS_RESPONSE;
     let chunk = [b"10000\r\n".as_slice(), &[b'y'; 0x10000], b"\r\n"].concat();
     let head = String::from_utf8(echo(OK, b"")).unwrap();
     let mut script = Script::new()
@@ -179,7 +179,7 @@ fn a_206_that_refers_to_more_than_there_is_is_an_error() {
 
 #[test]
 fn a_206_of_nothing_is_not_clean_even_where_there_is_no_204() {
-    let options = OPTIONS_ANSWER.replace("Allow: 204", "Allow: 206");
+    let options = OPTIONS_RESPONSE.replace("Allow: 204", "Allow: 206");
     let partial = partial("", "; use-original-body=0").replace(
         "Encapsulated",
         "ISTag: \"icap-client-testing\"\r\nEncapsulated",
@@ -205,7 +205,7 @@ fn a_206_of_nothing_is_not_clean_even_where_there_is_no_204() {
 #[test]
 fn a_206_is_allowed_only_where_it_is_offered_and_can_be_put_together() {
     let asked = |allow: &str, is_set: bool, content: Content<'_>, output: bool| {
-        let options = OPTIONS_ANSWER.replace("Allow: 204", &format!("Allow: {allow}"));
+        let options = OPTIONS_RESPONSE.replace("Allow: 204", &format!("Allow: {allow}"));
         let server = Server::answering(move |request| match request.method() {
             "OPTIONS" => Script::new().send(&options),
             _ => Script::new().send(CLEAN),
@@ -564,7 +564,7 @@ fn what_was_written_cannot_be_taken_back_so_nobody_else_is_asked() {
 fn an_answer_may_be_as_long_as_it_is_allowed_to_be() {
     for (limit, is_taken) in [(4, false), (5, true), (6, true)] {
         let server = answering(echo(OK, b"other"));
-        let client = Client::builder(&server.uri()).max_answer(limit).build();
+        let client = Client::builder(&server.uri()).max_response(limit).build();
         let result = client
             .unwrap()
             .send(&respmod(), Body::from(&b"hello"[..]), &mut io::sink());
@@ -572,7 +572,7 @@ fn an_answer_may_be_as_long_as_it_is_allowed_to_be() {
             Ok(_) => assert!(is_taken, "{limit}"),
             Err(Error::Protocol(error)) => {
                 assert!(!is_taken, "{limit}");
-                let expected = Violation::LimitExceeded(Limit::AnswerBody);
+                let expected = Violation::LimitExceeded(Limit::ResponseBody);
                 assert_eq!(error.violation(), expected);
             }
             other => panic!("{other:?}"),

@@ -1,6 +1,6 @@
 //! REQMOD presents content as an upload (RFC 3507 §4.8).
 
-use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Received, Script, Server, eicar, infected};
+use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Received, Script, Server, eicar, infected};
 use icap_client::{
     Content, Error, InvalidInput, Method, NotScanned, Scanner, ScannerBuilder, Verdict,
 };
@@ -9,7 +9,7 @@ fn reqmod(server: &Server) -> ScannerBuilder {
     Scanner::builder(&server.uri()).method(Method::Reqmod)
 }
 
-/// An answer that encapsulates a request with that line and body.
+/// A response that encapsulates a request with that line and body.
 fn request_back(line: &str, fields: &str, body: &str) -> String {
     let head = format!("{line}\r\n{fields}\r\n");
     let list = format!("req-hdr=0, req-body={}", head.len());
@@ -36,8 +36,8 @@ fn response_back(status: &str, body: &str) -> String {
 /// The verdict on `hello`, from a service that offers 204 or does not.
 fn verdict_on(answer: String, offers_204: bool) -> Verdict {
     let options = match offers_204 {
-        true => OPTIONS_ANSWER.to_owned(),
-        false => OPTIONS_ANSWER.replace("Allow: 204\r\n", ""),
+        true => OPTIONS_RESPONSE.to_owned(),
+        false => OPTIONS_RESPONSE.replace("Allow: 204\r\n", ""),
     };
     let server = Server::answering(move |request| match request.method() {
         "OPTIONS" => Script::new().send(&options),
@@ -63,7 +63,7 @@ fn an_upload_is_sent_as_a_request_with_a_body() {
 
 #[test]
 fn a_service_that_takes_only_uploads_is_sent_uploads() {
-    let only = |methods: &str| OPTIONS_ANSWER.replace("RESPMOD, REQMOD", methods);
+    let only = |methods: &str| OPTIONS_RESPONSE.replace("RESPMOD, REQMOD", methods);
     for (methods, expected) in [
         ("REQMOD", "REQMOD"),
         ("RESPMOD", "RESPMOD"),
@@ -121,7 +121,7 @@ fn upload_of_which_a_part_comes_back_is_truncated() {
 fn a_request_that_goes_elsewhere_is_another_request() {
     for (host, is_clean) in [("files.example", true), ("blocked.invalid", false)] {
         let back = request_back("POST /up HTTP/1.1", &format!("Host: {host}\r\n"), "hello");
-        let options = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
+        let options = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
         let server = Server::answering(move |request| match request.method() {
             "OPTIONS" => Script::new().send(&options),
             _ => Script::new().send(&back),
@@ -139,7 +139,7 @@ fn a_request_without_its_host_is_the_same_only_if_its_target_names_it() {
     for (target, is_clean) in [("http://intranet/up", true), ("/proxy/http://x", false)] {
         let line = format!("POST {target} HTTP/1.1");
         let back = request_back(&line, "", "hello");
-        let options = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
+        let options = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
         let server = Server::answering(move |request| match request.method() {
             "OPTIONS" => Script::new().send(&options),
             _ => Script::new().send(&back),
@@ -190,7 +190,7 @@ fn response_in_place_of_the_upload_is_a_refusal() {
 #[test]
 fn a_callers_own_request_is_the_one_that_is_scanned() {
     let server = Server::answering(|request| match request.method() {
-        "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),
     })
     .unwrap();

@@ -14,11 +14,11 @@ use icap_client::{
 /// What the calls come to, each kind in its order; and how long the writes might have taken.
 #[derive(Default)]
 struct Calls {
-    /// How many bytes are taken; all that are given behind the last.
+    /// How many bytes are taken; all that are given after the last.
     writes: VecDeque<Result<usize, ErrorKind>>,
-    /// Nothing is there behind the last.
+    /// Nothing is there after the last.
     looks: VecDeque<Result<Readiness, ErrorKind>>,
-    /// Nothing comes behind the last.
+    /// Nothing comes after the last.
     reads: VecDeque<Result<&'static str, ErrorKind>>,
     write_timeouts: Vec<Duration>,
 }

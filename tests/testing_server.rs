@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use icap_client::testing::{
-    self, CLEAN, CONTINUE, Conversation, OPTIONS_ANSWER, Received, Script, Server,
+    self, CLEAN, CONTINUE, Conversation, OPTIONS_RESPONSE, Received, Script, Server,
 };
 use icap_client::{Body, Client, Content, Error, Method, Request, Response, Scanner};
 
@@ -70,10 +70,10 @@ fn previewing() -> Server {
     Server::with_preview(4096).unwrap()
 }
 
-/// [`OPTIONS_ANSWER`] with another line in place of one of its own.
+/// [`OPTIONS_RESPONSE`] with another line in place of one of its own.
 fn options_but(line: &str, other: &str) -> String {
-    assert!(OPTIONS_ANSWER.contains(line));
-    OPTIONS_ANSWER.replace(line, other)
+    assert!(OPTIONS_RESPONSE.contains(line));
+    OPTIONS_RESPONSE.replace(line, other)
 }
 
 /// A request with a body in these chunks.
@@ -119,7 +119,7 @@ fn infected() -> Vec<u8> {
     testing::infected("Eicar-Test-Signature")
 }
 
-/// Sends content through [`Client`], which checks the answer's framing strictly.
+/// Sends content through [`Client`], which checks the response's framing strictly.
 fn exchange(server: &Server, allow_204: bool, content: &[u8]) -> (Response, Vec<u8>) {
     let client = Client::new(&server.uri()).unwrap();
     let http_head = b"HTTP/1.1 200 OK\r\nX-Mine: yes\r\n\r\n";
@@ -198,10 +198,10 @@ mod a_healthy_service {
         let server = Server::start().unwrap();
         let scanner = Scanner::new(&server.uri()).unwrap();
         let eicar = testing::eicar();
-        for behind in [0, 65_500, 262_100, 262_143, 1 << 20, 3_000_001] {
-            let content = [&vec![b'.'; behind], &*eicar, &vec![b'.'; 300_000]].concat();
+        for after in [0, 65_500, 262_100, 262_143, 1 << 20, 3_000_001] {
+            let content = [&vec![b'.'; after], &*eicar, &vec![b'.'; 300_000]].concat();
             let report = scanner.scan(Content::bytes(&content)).unwrap();
-            assert!(report.verdict().is_infected(), "behind {behind}");
+            assert!(report.verdict().is_infected(), "after {after}");
         }
     }
 
@@ -216,7 +216,7 @@ mod a_healthy_service {
             &request_with("REQMOD", "allow: 206, 204\r\n", &[]),
         ];
         send(&stream, requests.concat());
-        expect(&stream, OPTIONS_ANSWER);
+        expect(&stream, OPTIONS_RESPONSE);
         expect(&stream, CLEAN);
         expect(&stream, infected());
         expect(&stream, CLEAN);
@@ -380,7 +380,7 @@ mod a_healthy_service {
         let server = Server::start().unwrap();
         let stream = connect(&server);
         send(&stream, OPTIONS);
-        expect(&stream, OPTIONS_ANSWER);
+        expect(&stream, OPTIONS_RESPONSE);
         drop(stream);
         let conversation = only(server.finish());
         assert_eq!(conversation.received(), b"");
@@ -609,7 +609,9 @@ mod what_was_not_offered {
     #[test]
     fn an_answering_server_offers_what_its_answer_offered() {
         let server = Server::answering(|request| match request.uri() {
-            "icap://h/scan" if request.method() == "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+            "icap://h/scan" if request.method() == "OPTIONS" => {
+                Script::new().send(OPTIONS_RESPONSE)
+            }
             "icap://h/broken" => Script::new()
                 .send("ICAP/1.0 200 OK\r\nPreview: 9\r\n")
                 .close(),
@@ -644,7 +646,7 @@ mod what_was_not_offered {
 
     #[test]
     fn what_is_no_response_to_options_cannot_be_offered() {
-        for bad in ["", "OPTIONS", CONTINUE, CLEAN, &OPTIONS_ANSWER[..40]] {
+        for bad in ["", "OPTIONS", CONTINUE, CLEAN, &OPTIONS_RESPONSE[..40]] {
             let error = Server::start().unwrap().offering(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
         }
@@ -670,7 +672,7 @@ mod what_was_not_offered {
     }
 }
 
-mod answers {
+mod responses {
     use super::*;
 
     #[test]
@@ -923,7 +925,7 @@ mod a_script {
             .unwrap();
         assert!(
             scanner.scan(Content::bytes(b"x")).is_err(),
-            "an OPTIONS answer is no verdict"
+            "an OPTIONS response is no verdict"
         );
         assert!(
             scanner

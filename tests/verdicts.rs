@@ -1,11 +1,11 @@
 //! What comes over the wire, and what is made of it. The table itself is tested beside its function.
 
-use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server, echo, eicar, infected};
+use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected};
 use icap_client::{Content, Error, NotScanned, Report, Scanner, Verdict, Violation};
 
 const PAGE_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 
-/// Scans `hello` with a server that answers so, and is not asked for its options.
+/// Scans `hello` with a server that responds so, and is not asked for its options.
 fn scan(answer: impl AsRef<[u8]>) -> Result<Report, Error> {
     let server = Server::scripted([Script::new().read_request().send(answer)]).unwrap();
     let scanner = Scanner::builder(&server.uri())
@@ -69,7 +69,7 @@ fn an_answer_that_stops_at_any_byte_is_no_verdict() {
     let answers = [CLEAN.as_bytes().to_vec(), echo(PAGE_HEAD, b"hello")];
     for answer in &answers {
         for len in 0..answer.len() {
-            let error = scan(&answer[..len]).expect_err("a part of an answer");
+            let error = scan(&answer[..len]).expect_err("a part of a response");
             let expected = len == 0 && matches!(error, Error::Disconnected(_))
                 || matches!(&error, Error::Protocol(e) if e.violation() == Violation::Truncated);
             assert!(expected, "{len}: {error:?}");
@@ -117,7 +117,7 @@ fn an_infection_header_counts_even_if_the_rest_of_the_answer_is_broken() {
 fn an_infection_header_counts_wherever_it_stands() {
     let found = "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar;\r\n";
     for answer in [
-        // Before the final answer, in a head that goes wrong, in one that is cut off.
+        // Before the final response, in a head that goes wrong, in one that is cut off.
         format!("ICAP/1.0 100 Continue\r\n{found}\r\n{CLEAN}"),
         format!("ICAP/1.0 100 Continue\r\n{found}\r\n"),
         format!("ICAP/1.0 204 OK\r\n{found}no colon\r\n\r\n"),
@@ -126,7 +126,7 @@ fn an_infection_header_counts_wherever_it_stands() {
         format!(
             "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=99\r\n\r\nHTTP/1.1 200 OK\r\n{found}"
         ),
-        // In trailers, also of an answer that is wrong.
+        // In trailers, also of a response that is wrong.
         format!("ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0\r\n{found}\r\n"),
         format!("ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0\r\n{found}broken\r\n\r\n"),
         format!(
@@ -176,8 +176,8 @@ fn no_bytes_of_a_body_or_of_a_uri_are_shown_in_an_error() {
 
 #[test]
 fn content_sent_back_is_clean_only_from_a_service_that_does_not_offer_204() {
-    let no_204 = OPTIONS_ANSWER.replace("Allow: 204\r\n", "");
-    assert_ne!(no_204, OPTIONS_ANSWER);
+    let no_204 = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
+    assert_ne!(no_204, OPTIONS_RESPONSE);
     let verdict = |options: &str, back: &[u8]| {
         let answer = Script::new().read_request().send(echo(PAGE_HEAD, back));
         let scripts = [Script::new().read_request().send(options), answer];
@@ -188,7 +188,7 @@ fn content_sent_back_is_clean_only_from_a_service_that_does_not_offer_204() {
     };
     assert!(verdict(&no_204, b"hello").is_clean());
     assert_eq!(
-        verdict(OPTIONS_ANSWER, b"hello"),
+        verdict(OPTIONS_RESPONSE, b"hello"),
         Verdict::NotScanned(NotScanned::Echoed)
     );
     assert!(matches!(verdict(&no_204, b"hellO"), Verdict::Modified(_)));
@@ -234,9 +234,9 @@ fn an_options_answer_that_is_no_200_stops_the_scan() {
 
 #[test]
 fn options_that_have_expired_are_asked_for_again() {
-    let expired = OPTIONS_ANSWER.replace("Options-TTL: 3600", "Options-TTL: 0");
-    assert_ne!(expired, OPTIONS_ANSWER);
-    for (options, asked) in [(expired.as_str(), 3), (OPTIONS_ANSWER, 1)] {
+    let expired = OPTIONS_RESPONSE.replace("Options-TTL: 3600", "Options-TTL: 0");
+    assert_ne!(expired, OPTIONS_RESPONSE);
+    for (options, asked) in [(expired.as_str(), 3), (OPTIONS_RESPONSE, 1)] {
         let options = options.to_owned();
         let server = Server::answering(move |request| match request.method() {
             "OPTIONS" => Script::new().send(&options),

@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use icap_client::testing::{CLEAN, CONTINUE, OPTIONS_ANSWER, Script, Server, options_with_preview};
+use icap_client::testing::{
+    CLEAN, CONTINUE, OPTIONS_RESPONSE, Script, Server, options_with_preview,
+};
 use icap_client::{
     Body, Client, Connect, Content, Method, Preview, Request, Scanner, ScannerBuilder, ServiceUri,
     Stream,
@@ -23,7 +25,7 @@ impl Connect for To {
 /// A server that offers previews to a client that does not ask.
 fn healthy() -> Server {
     let server = Server::answering(|request| match request.preview() {
-        _ if request.method() == "OPTIONS" => Script::new().send(OPTIONS_ANSWER),
+        _ if request.method() == "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         Some(_) if !request.is_whole() => Script::new().send(CONTINUE).read_rest().send(CLEAN),
         _ => Script::new().send(CLEAN),
     });
@@ -225,7 +227,7 @@ fn requests_of_a_client() {
     let take = |response| Server::scripted([Script::new().read_request().send(response).hold()]);
     let send = |name: &str, request: Request, body: Body<'_>| {
         let response = match request.method() {
-            Method::Options => OPTIONS_ANSWER,
+            Method::Options => OPTIONS_RESPONSE,
             _ => CLEAN,
         };
         golden(name, take(response).unwrap(), |to| {

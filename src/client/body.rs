@@ -38,9 +38,9 @@ pub struct Body<'a> {
     end_seen: bool,
     interruptions: Interruptions,
     chunk: Chunk,
-    /// Bytes of the preview that are still to be sent; `None` without one, and behind it.
+    /// Bytes of the preview that are still to be sent; `None` without one, and after it.
     preview: Option<usize>,
-    /// Fields behind the last chunk.
+    /// Fields after the last chunk.
     trailers: Vec<(String, Vec<u8>)>,
 }
 
@@ -177,7 +177,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Stops behind the first `size` bytes, for the service to decide (RFC 3507 §4.5).
+    /// Stops after the first `size` bytes, for the service to decide (RFC 3507 §4.5).
     pub(crate) fn preview(mut self, size: impl Into<Option<usize>>) -> Self {
         self.preview = size.into().filter(|_| self.is_some());
         self
@@ -200,7 +200,7 @@ impl<'a> Body<'a> {
         Ok(Next { len, then })
     }
 
-    /// Appends what ends the body or the preview, if it ends behind the `len` bytes just appended.
+    /// Appends what ends the body or the preview, if it ends after the `len` bytes just appended.
     fn encode_end(&mut self, out: &mut Vec<u8>, len: usize, has_ended: bool) -> Then {
         match self.preview {
             preview if has_ended => {
@@ -221,7 +221,7 @@ impl<'a> Body<'a> {
     }
 
     /// Fills the chunk across short reads and `Interrupted`; true at the reader's end. A slow reader
-    /// does not get to fill it, so that what it gave is sent and the answer and the deadline are seen.
+    /// does not get to fill it, so that what it gave is sent and the response and the deadline are seen.
     ///
     /// Of a preview, one byte more is read than it has: only so can it be known whether it is all.
     fn gather(&mut self) -> Result<bool, ContentError> {
@@ -232,7 +232,7 @@ impl<'a> Body<'a> {
         while self.chunk.filled < limit && began.elapsed() < GATHERING {
             match self.read_source(limit) {
                 Ok(0) if self.end_seen => return Ok(true),
-                // An empty read is the end, unless more comes behind it: then the reader is broken, and
+                // An empty read is the end, unless more comes after it: then the reader is broken, and
                 // what would be taken for all of the content is only a part.
                 Ok(0) => self.end_seen = true,
                 Ok(_) if self.end_seen => {
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(encode(Body::none()).0, b"");
     }
 
-    /// The preview and what comes behind it, of content of `len` bytes.
+    /// The preview and what comes after it, of content of `len` bytes.
     fn encode_previewed(len: usize, size: usize) -> (String, Option<String>) {
         let content = "x".repeat(len);
         let mut body = Body::from(content.as_bytes()).preview(size);
@@ -432,7 +432,7 @@ mod tests {
     #[test]
     fn a_preview_says_ieof_exactly_when_it_is_all() {
         let rest = |rest: &str| Some(rest.to_owned());
-        for (len, size, preview, behind) in [
+        for (len, size, preview, after) in [
             (0, 0, "0; ieof\r\n\r\n", None),
             (0, 4, "0; ieof\r\n\r\n", None),
             (3, 0, "0\r\n\r\n", rest("3\r\nxxx\r\n0\r\n\r\n")),
@@ -440,7 +440,7 @@ mod tests {
             (3, 3, "3\r\nxxx\r\n0; ieof\r\n\r\n", None),
             (3, 4, "3\r\nxxx\r\n0; ieof\r\n\r\n", None),
         ] {
-            let expected = (preview.to_owned(), behind);
+            let expected = (preview.to_owned(), after);
             assert_eq!(encode_previewed(len, size), expected, "{len} {size}");
         }
     }

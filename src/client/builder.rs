@@ -43,9 +43,9 @@ macro_rules! connection_settings {
             self
         }
 
-        /// Bounds each wait for bytes of the answer; every byte begins it anew. Default: 10,000 ms.
+        /// Bounds each wait for bytes of the response; every byte begins it anew. Default: 10,000 ms.
         ///
-        /// While it passes, at least 1 KiB/s must move, of the content or of an answer's body. An
+        /// While it passes, at least 1 KiB/s must move, of the content or of a response's body. An
         /// `OPTIONS` exchange as a whole takes no longer.
         pub fn read_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.read = timeout;
@@ -78,7 +78,7 @@ macro_rules! connection_settings {
             self
         }
 
-        /// Bounds the whole, from waiting for a connection to the last byte of the answer, `OPTIONS`
+        /// Bounds the whole, from waiting for a connection to the last byte of the response, `OPTIONS`
         /// included where it is asked first; `None` is no bound. Default: 300 s.
         ///
         /// A service that sends a byte now and then never reaches a timeout, but it reaches this. It
@@ -106,7 +106,7 @@ macro_rules! connection_settings {
         /// Idle connections to keep for each server. Default: 32. Servers such as c-icap give an idle
         /// connection a thread too, so this should be at most [`max_connections`](Self::max_connections), and
         /// as many as usually scan at once. With 0, each exchange has a
-        /// connection of its own: no answer can then be taken for another's, whatever a server or
+        /// connection of its own: no response can then be taken for another's, whatever a server or
         /// what is between does.
         pub fn max_idle(mut self, connections: usize) -> Self {
             self.settings.limits.max_idle = connections;
@@ -173,7 +173,7 @@ pub(crate) struct Settings {
     pub(crate) timeouts: Timeouts,
     pub(crate) deadline: Option<Duration>,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
-    pub(crate) answer_limit: u64,
+    pub(crate) response_limit: u64,
     pub(crate) limits: PoolLimits,
     pub(crate) breaker: BreakerRules,
     pub(crate) clock: Arc<dyn Clock>,
@@ -192,7 +192,7 @@ impl Default for Settings {
             },
             deadline: Some(DEFAULT_DEADLINE),
             headers: Vec::new(),
-            answer_limit: u64::MAX,
+            response_limit: u64::MAX,
             limits: PoolLimits {
                 max_idle: DEFAULT_MAX_IDLE,
                 max_connections: None,
@@ -262,7 +262,7 @@ impl Settings {
             deadline: self.deadline,
             headers: self.headers.clone(),
             credentials,
-            answer_limit: self.answer_limit,
+            response_limit: self.response_limit,
             clock: Arc::clone(&self.clock),
             pool: Pool::new(self.limits),
             options: OptionsCache::default(),
@@ -309,10 +309,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Bytes that the body of an answer may have; `None` is no limit. Default: `None`, because a body
+    /// Bytes that the body of a response may have; `None` is no limit. Default: `None`, because a body
     /// goes to the caller's writer and not into memory.
-    pub fn max_answer(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.settings.answer_limit = bytes.into().unwrap_or(u64::MAX);
+    pub fn max_response(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.settings.response_limit = bytes.into().unwrap_or(u64::MAX);
         self
     }
 

@@ -49,7 +49,7 @@ impl Credentials {
             .then(|| ("Proxy-Authorization".to_owned(), self.value.clone()))
     }
 
-    /// Whether an answer asks for them; then they are sent from now on.
+    /// Whether a response asks for them; then they are sent from now on.
     pub(crate) fn answer(&self, response: &Response) -> bool {
         let challenges = response.headers();
         let asks = response.status() == 407

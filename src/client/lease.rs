@@ -164,7 +164,7 @@ fn is_crowded(error: &Error) -> bool {
     matches!(error, Error::Timeout(error) if error.is_crowded)
 }
 
-/// The server sent 503 before it was asked anything: it answers the connection and not the request.
+/// The server sent 503 before it was asked anything: it responds to the connection and not the request.
 fn is_503_unasked(error: &Error) -> bool {
     match error {
         Error::Protocol(error) => {
@@ -174,7 +174,7 @@ fn is_503_unasked(error: &Error) -> bool {
     }
 }
 
-/// Connects. With TLS, a server that has no thread for a connection does not answer the handshake: if
+/// Connects. With TLS, a server that has no thread for a connection does not respond to the handshake: if
 /// that takes long, another connection makes room, and there is a second attempt, which has all of the
 /// time: a server that is far away is no slower for being asked twice.
 fn connect(client: &Client, deadline: &Deadline, place: &Permit) -> Result<Connection, Error> {
@@ -232,7 +232,7 @@ fn connect_within(
     }
 }
 
-/// A complete answer, and the connection it came on, which is closed unless it is settled.
+/// A complete response, and the connection it came on, which is closed unless it is settled.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Reply {
@@ -241,7 +241,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The answer makes sense: gives the connection back if the exchange left it clean.
+    /// The response makes sense: gives the connection back if the exchange left it clean.
     pub(crate) fn settle(self, client: &Client) -> Answer {
         let Self { answer, lease } = self;
         let now = client.shared.clock.now();
@@ -258,7 +258,7 @@ impl Reply {
         answer
     }
 
-    /// The answer is no use: closes its connection. Returns the error, which of a 503 says whether other
+    /// The response is no use: closes its connection. Returns the error, which of a 503 says whether other
     /// callers had connections (RFC 3507 §4.3.3).
     pub(crate) fn reject(self, client: &Client, mut error: Error) -> Error {
         if let Error::Status(error) = &mut error {

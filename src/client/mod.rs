@@ -1,4 +1,4 @@
-//! Exchanges with one service: a request goes out, an answer comes back, and nothing is judged here.
+//! Exchanges with one service: a request goes out, a response comes back, and nothing is judged here.
 
 pub(crate) mod body;
 pub(crate) mod builder;
@@ -79,7 +79,7 @@ struct Shared {
     deadline: Option<Duration>,
     headers: Vec<(String, Vec<u8>)>,
     credentials: Option<Credentials>,
-    answer_limit: u64,
+    response_limit: u64,
     clock: Arc<dyn Clock>,
     pool: Arc<Pool>,
     options: OptionsCache,
@@ -100,16 +100,16 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// What is to be sent, and where the answer's body is to go.
+/// What is to be sent, and where the response's body is to go.
 pub(crate) struct Delivery<'d> {
     pub(crate) request: &'d Request,
     pub(crate) content: &'d mut dyn Outgoing,
     pub(crate) output: &'d mut dyn Write,
     pub(crate) pass_on: PassOn,
-    /// Bytes the answer's body may have.
-    pub(crate) answer_limit: u64,
+    /// Bytes the response's body may have.
+    pub(crate) response_limit: u64,
     pub(crate) call: &'d Call<'d>,
-    /// Whether what came of an answer must not be thrown away for another attempt (rule R2).
+    /// Whether what came of a response must not be thrown away for another attempt (rule R2).
     pub(crate) must_keep: fn(Option<&Response>, &Fragments) -> bool,
 }
 
@@ -135,18 +135,18 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Status`] if the answer is not 200, and everything an exchange can fail with.
+    /// [`Error::Status`] if the response is not 200, and everything an exchange can fail with.
     pub fn options(&self) -> Result<ServiceOptions, Error> {
         self.fetch_options(&Call::new(self.start(), None))
     }
 
-    /// Sends a request and reads the answer, whose body goes to `output` while it arrives, even while
-    /// the request is still being sent. If a 206 says that the original goes on behind it, that part of
+    /// Sends a request and reads the response, whose body goes to `output` while it arrives, even while
+    /// the request is still being sent. If a 206 says that the original goes on after it, that part of
     /// `body` is put there too, so that `output` holds the whole. The page of a 407 is not.
     ///
     /// # Errors
     ///
-    /// Any [`Error`] but [`Status`](Error::Status): every complete and valid answer is returned,
+    /// Any [`Error`] but [`Status`](Error::Status): every complete and valid response is returned,
     /// whatever its status; only a 503 that came before anything was asked is one. [`Error::Content`] also if a 206 refers to a `body` that cannot be read
     /// again. What was written to `output` before an error is a part of something, and worth nothing.
     pub fn send<'b>(
@@ -162,7 +162,7 @@ impl Client {
             content: &mut body,
             output,
             pass_on: PassOn::Everything,
-            answer_limit: self.shared.answer_limit,
+            response_limit: self.shared.response_limit,
             call: &call,
             must_keep: |_, _| false,
         };
@@ -178,7 +178,7 @@ impl Client {
         Ok(answer.response)
     }
 
-    /// Puts the part of the original that a 206 refers to behind what came.
+    /// Puts the part of the original that a 206 refers to after what came.
     pub(crate) fn complete(
         &self,
         answer: &Answer,
@@ -251,7 +251,7 @@ impl Client {
         let fetch = || {
             let options = self.fetch_options(call)?;
             for warning in options.warnings() {
-                log::warn!("{}: odd OPTIONS answer: {warning}", self.name());
+                log::warn!("{}: odd OPTIONS response: {warning}", self.name());
             }
             Ok(options)
         };
@@ -275,7 +275,7 @@ impl Client {
         &self.shared.breaker
     }
 
-    /// An answer showed this tag; see [`OptionsCache::saw_istag`].
+    /// A response showed this tag; see [`OptionsCache::saw_istag`].
     pub(crate) fn saw_istag(&self, istag: &str, known: &Known) {
         let now = self.shared.clock.now();
         self.shared.options.saw_istag(istag, known, now);
@@ -309,7 +309,7 @@ impl Client {
             content: &mut Body::none(),
             output: &mut io::sink(),
             pass_on: PassOn::Nothing,
-            answer_limit: MAX_OPTIONS_BODY,
+            response_limit: MAX_OPTIONS_BODY,
             call,
             must_keep: |_, _| false,
         };
@@ -331,7 +331,7 @@ impl Client {
             ));
         }
         if response.status() != 200 {
-            // The connection is closed: a 204, for example, is another request's answer.
+            // The connection is closed: a 204, for example, is another request's response.
             let error = status_error(self.name(), response, None);
             return Err(reply.reject(self, error));
         }
@@ -369,7 +369,7 @@ impl Client {
         credentials.is_some_and(Credentials::are_wanted)
     }
 
-    /// Whether the answer asks for credentials of the kind there are; they are sent from now on.
+    /// Whether the response asks for credentials of the kind there are; they are sent from now on.
     fn wants_credentials(&self, response: &Response) -> bool {
         let credentials = self.shared.credentials.as_ref();
         credentials.is_some_and(|credentials| credentials.answer(response))
@@ -379,7 +379,7 @@ impl Client {
     ///
     /// A server may close an idle connection at any time, also while a request is on its way to it.
     /// Then the request is sent once more on a new connection (RFC 9112 §9.3.1): but only if not a
-    /// byte of an answer to it came, and if the content can be sent again.
+    /// byte of a response to it came, and if the content can be sent again.
     fn exchange_once(&self, delivery: &mut Delivery<'_>) -> Result<Reply, Box<Failure>> {
         match self.attempt(delivery, Start::First) {
             Err(mut failure)
@@ -425,7 +425,7 @@ impl Client {
             deadline = deadline.within(timeouts.read, TimeLimit::ReadTimeout);
         }
         let exchange = Exchange {
-            reader: ResponseReader::new(delivery.request.method(), delivery.answer_limit),
+            reader: ResponseReader::new(delivery.request.method(), delivery.response_limit),
             output: &mut *delivery.output,
             pass_on: delivery.pass_on,
             timeouts,
@@ -498,13 +498,13 @@ enum Start {
     Again(Option<Permit>),
 }
 
-/// Why a complete answer is none to this request.
+/// Why a complete response is none to this request.
 fn unexpected(answer: &Answer, request: &Request) -> Option<Violation> {
-    let allowed_204 = request.allows_204() || answer.answers_preview;
+    let allowed_204 = request.allows_204() || answer.responds_to_preview;
     match answer.response.status() {
         _ if answer.trailing.is_some() => Some(Violation::TrailingBytes),
         204 if !allowed_204 => Some(Violation::Unexpected204),
-        204 if answer.is_early => Some(Violation::EarlyAnswer),
+        204 if answer.is_early => Some(Violation::EarlyResponse),
         206 if !request.allows_206() => Some(Violation::Unexpected206),
         _ => None,
     }

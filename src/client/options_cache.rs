@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, TimeLimit};
 use crate::proto::options::ServiceOptions;
 
-/// Tags that are remembered: a few servers behind one address have one each.
+/// Tags that are remembered: a few servers after one address have one each.
 const REMEMBERED_TAGS: usize = 8;
 
 /// How long the options are kept, at least, after a new tag made them be fetched again. A service whose
 /// every response has another tag must not cost an `OPTIONS` a scan.
 const TAG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The last answer to `OPTIONS`.
+/// The last response to `OPTIONS`.
 #[derive(Debug, Default)]
 pub(crate) struct OptionsCache {
     state: Mutex<State>,
@@ -24,7 +24,7 @@ pub(crate) struct OptionsCache {
 #[derive(Debug, Default)]
 struct State {
     cached: Option<Cached>,
-    /// The tags last seen, in answers to `OPTIONS` and in others, the newest last.
+    /// The tags last seen, in responses to `OPTIONS` and in others, the newest last.
     istags: VecDeque<String>,
     /// When a new tag last made the options be fetched again, or will.
     tag_changed: Option<Instant>,
@@ -107,12 +107,12 @@ impl OptionsCache {
         self.lock().cached = None;
     }
 
-    /// An answer showed this tag (RFC 3507 §4.7). If it is a new one, the service may offer something
+    /// A response showed this tag (RFC 3507 §4.7). If it is a new one, the service may offer something
     /// else by now, so what came of the fetch that `known` came from holds no longer; or, if a new tag had
     /// that effect less than a minute ago, only until that minute is over.
     ///
     /// Some tags that were seen before are remembered: there are services whose `OPTIONS` always show
-    /// another tag than their scans, and several servers behind one address show their own in turn.
+    /// another tag than their scans, and several servers after one address show their own in turn.
     /// Neither must cost an `OPTIONS` a scan.
     pub(crate) fn saw_istag(&self, istag: &str, known: &Known, now: Instant) {
         let mut state = self.lock();

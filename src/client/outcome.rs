@@ -7,19 +7,19 @@ use crate::net::pool::Permit;
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Fragments, Remains};
 
-/// A complete answer, and what it was an answer to.
+/// A complete response, and what it was a response to.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) response: Response,
     /// Every byte of the content was sent.
     pub(crate) request_complete: bool,
-    /// It is the answer to a preview, of all of the content or of a part.
-    pub(crate) answers_preview: bool,
-    /// It began before what it answers was completely written.
+    /// It is the response to a preview, of all of the content or of a part.
+    pub(crate) responds_to_preview: bool,
+    /// It began before what it responds was completely written.
     pub(crate) is_early: bool,
     /// Bytes of content that were written.
     pub(crate) content_sent: u64,
-    /// What came behind the answer, safe to show; none for nothing or only a line end.
+    /// What came after the response, safe to show; none for nothing or only a line end.
     pub(crate) trailing: Option<String>,
     /// Why the connection cannot be used again.
     pub(crate) close_reason: Option<CloseReason>,
@@ -27,21 +27,21 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The server scanned: it gave a verdict on content that is not empty. Empty content is no proof,
-    /// because servers answer it without their engine.
+    /// because servers respond to it without their engine.
     pub(crate) fn is_success(&self) -> bool {
         let is_empty = self.request_complete && self.content_sent == 0;
         matches!(self.response.status(), ..400 | 403) && !is_empty
     }
 }
 
-/// An exchange that did not come to a complete answer.
+/// An exchange that did not come to a complete response.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    /// What came of an answer.
+    /// What came of a response.
     pub(crate) remains: Remains,
     pub(crate) content_sent: u64,
-    /// Bytes of an answer came.
+    /// Bytes of a response came.
     pub(crate) is_answered: bool,
     /// Another exchange had the connection before.
     pub(crate) is_reused: bool,
@@ -57,11 +57,11 @@ impl Failure {
     pub(crate) fn is_stale(&self) -> bool {
         let is_stale = match &self.error {
             Error::Disconnected(_) => !self.is_answered,
-            // What came was no answer to this request, or cannot be known to be one.
+            // What came was no response to this request, or cannot be known to be one.
             Error::Protocol(error) => {
                 matches!(
                     error.violation(),
-                    Violation::Unsolicited | Violation::EarlyAnswer
+                    Violation::Unsolicited | Violation::EarlyResponse
                 )
             }
             _ => false,

@@ -5,10 +5,10 @@
 pub(crate) struct Progress {
     /// The first byte of the request was written.
     pub(super) begun: bool,
-    /// Every byte of the request was written; where a final answer came to the preview, that is all.
+    /// Every byte of the request was written; where a final response came to the preview, that is all.
     pub(super) request_written: bool,
     pub(super) stage: Stage,
-    /// A `100 Continue` came that asks for what is behind the preview.
+    /// A `100 Continue` came that asks for what is after the preview.
     pub(super) continued: bool,
     /// Bytes that had been written to the connection before this exchange.
     pub(super) start: u64,
@@ -31,7 +31,7 @@ pub(super) enum Stage {
     Preview,
     /// None: the service is to decide on the preview.
     Decision,
-    /// What is behind the preview.
+    /// What is after the preview.
     Rest,
 }
 

@@ -59,7 +59,7 @@ pub enum Phase {
     Connect,
     /// Sending the request; the server took no more bytes, and sent none.
     Write,
-    /// Waiting for the answer, or for more of it.
+    /// Waiting for the response, or for more of it.
     Read,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Phase {
             Self::Checkout => "waiting for a free connection to",
             Self::Connect => "connecting to",
             Self::Write => "sending the request to",
-            Self::Read => "waiting for the answer of",
+            Self::Read => "waiting for the response of",
         })
     }
 }
@@ -84,7 +84,7 @@ pub enum TimeLimit {
     ConnectTimeout,
     /// `write_timeout`: no progress in either direction while sending.
     WriteTimeout,
-    /// `read_timeout`: nothing arrived while waiting for the answer, or `OPTIONS` took as long as that.
+    /// `read_timeout`: nothing arrived while waiting for the response, or `OPTIONS` took as long as that.
     ReadTimeout,
     /// `response_timeout`: from the last byte sent to the end of the response's ICAP head.
     ResponseTimeout,
@@ -111,7 +111,7 @@ impl fmt::Display for TimeLimit {
     }
 }
 
-/// How a peer's answer broke the protocol.
+/// How a peer's response broke the protocol.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Violation {
@@ -130,16 +130,16 @@ pub enum Violation {
     /// The ICAP head has `Transfer-Encoding`, which RFC 3507 §4.3.1 does not allow.
     #[error("its ICAP head has a Transfer-Encoding")]
     TransferEncoding,
-    /// The answer ended before it was complete.
+    /// The response ended before it was complete.
     #[error("it ends before it is complete")]
     Truncated,
-    /// An answer that must say what it encapsulates does not.
+    /// A response that must say what it encapsulates does not.
     #[error("its Encapsulated field is missing")]
     MissingEncapsulated,
     /// There is more than one `Encapsulated` field.
     #[error("it has more than one Encapsulated field")]
     DuplicateEncapsulated,
-    /// The `Encapsulated` list is none of the forms of RFC 3507 §4.4.1 for this answer.
+    /// The `Encapsulated` list is none of the forms of RFC 3507 §4.4.1 for this response.
     #[error("its Encapsulated field is malformed")]
     BadEncapsulated,
     /// The first encapsulated part does not begin at 0.
@@ -152,7 +152,7 @@ pub enum Violation {
     #[error("its encapsulated HTTP head does not end where Encapsulated says")]
     HttpHeadNotTerminated,
     /// An encapsulated HTTP head has a blank line before its end.
-    #[error("its encapsulated HTTP head goes on behind a blank line")]
+    #[error("its encapsulated HTTP head goes on after a blank line")]
     HttpHeadTrailing,
     /// An encapsulated HTTP head does not begin with an HTTP/1.x start line.
     #[error("its encapsulated HTTP head has no HTTP/1.x start line")]
@@ -164,7 +164,7 @@ pub enum Violation {
     #[error("a 204 encapsulates something")]
     BodyOn204,
     /// An interim (1xx) answer came with a body or a head.
-    #[error("an interim answer encapsulates something")]
+    #[error("an interim response encapsulates something")]
     BodyOn100,
     /// A chunk does not begin with 1 to 16 hexadecimal digits.
     #[error("a chunk size is malformed")]
@@ -181,24 +181,24 @@ pub enum Violation {
     /// A line of the trailer section is no header field.
     #[error("its trailer section has a malformed field")]
     BadTrailer,
-    /// `use-original-body` is malformed, or on an answer that cannot have it.
+    /// `use-original-body` is malformed, or on a response that cannot have it.
     #[error("its use-original-body extension is malformed or out of place")]
     BadUseOriginalBody,
-    /// Bytes follow the end of the answer.
+    /// Bytes follow the end of the response.
     #[error("bytes follow its end")]
     TrailingBytes,
-    /// A 204, or a 100, came before what it answers was completely written, and it may answer something
-    /// else: on a connection that was used before, the request before; behind a preview, the preview.
+    /// A 204, or a 100, came before what it responds was completely written, and it may respond something
+    /// else: on a connection that was used before, the request before; after a preview, the preview.
     #[error(
         "it came on a used connection before all of the content was sent, so it may be the response to the previous request"
     )]
-    EarlyAnswer,
+    EarlyResponse,
     /// Bytes came before anything was asked.
     #[error("it was sent before anything was asked")]
     Unsolicited,
     /// A 200 encapsulates nothing, so it says nothing about the content.
     #[error("it is a 200 that holds no HTTP message")]
-    EmptyAnswer,
+    EmptyResponse,
     /// A second `100 Continue` came (RFC 3507 §4.5 knows one).
     #[error("a second 100 Continue came before it")]
     Unexpected100,
@@ -217,7 +217,7 @@ pub enum Violation {
     IncompleteUpload,
 }
 
-/// A limit of [`limits`](crate::limits) that a peer's answer went over.
+/// A limit of [`limits`](crate::limits) that a peer's response went over.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Limit {
@@ -239,12 +239,12 @@ pub enum Limit {
     /// [`MAX_TRAILERS`](crate::limits::MAX_TRAILERS)
     #[error("its trailer section is longer than 16 KiB")]
     Trailers,
-    /// [`MAX_INTERIM_ANSWERS`](crate::limits::MAX_INTERIM_ANSWERS)
-    #[error("more than 4 interim answers came before it")]
-    InterimAnswers,
-    /// What the caller lets an answer's body have.
+    /// [`MAX_INTERIM_RESPONSES`](crate::limits::MAX_INTERIM_RESPONSES)
+    #[error("more than 4 interim responses came before it")]
+    InterimResponses,
+    /// What the caller lets a response's body have.
     #[error("its body is longer than is taken")]
-    AnswerBody,
+    ResponseBody,
 }
 
 /// What kind of input was refused.

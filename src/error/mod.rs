@@ -26,20 +26,20 @@ pub enum Error {
     /// The server did not do its part in time.
     #[error(transparent)]
     Timeout(Box<TimeoutError>),
-    /// The connection broke before the answer was complete.
+    /// The connection broke before the response was complete.
     #[error(transparent)]
     Disconnected(Box<DisconnectedError>),
     /// The service answered with a status that is no verdict.
     #[error(transparent)]
     Status(Box<StatusError>),
-    /// The peer's bytes are not an ICAP answer that can be trusted.
+    /// The peer's bytes are not an ICAP response that can be trusted.
     #[error(transparent)]
     Protocol(Box<ProtocolError>),
     /// The caller's content could not be read, or is not as long as declared.
     #[error(transparent)]
     Content(Box<ContentError>),
-    /// The caller's writer, to which the answer's body goes, failed.
-    #[error("cannot write the answer's body to where the caller wants it")]
+    /// The caller's writer, to which the response's body goes, failed.
+    #[error("cannot write the response's body to where the caller wants it")]
     Output(#[source] io::Error),
     /// The caller asked for something that cannot be sent.
     #[error(transparent)]
@@ -291,7 +291,7 @@ impl TimeoutError {
     }
 }
 
-/// The connection broke before the answer was complete.
+/// The connection broke before the response was complete.
 #[derive(Debug, thiserror::Error)]
 #[error("lost the connection while {phase} {service}{}", Paused(*.paused))]
 pub struct DisconnectedError {
@@ -366,7 +366,7 @@ impl SuspendedError {
 
 /// The service answered with a status that is no verdict, for example `404 Service not found`.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{service} answered {code}{}", Words(.reason, .failure))]
+#[error("{service} responded with {code}{}", Words(.reason, .failure))]
 pub struct StatusError {
     pub(crate) service: String,
     pub(crate) code: u16,
@@ -414,7 +414,7 @@ impl fmt::Display for Words<'_> {
 
 /// The peer broke the protocol.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{service} sent an answer that cannot be trusted: {violation}{}", Seen(.seen))]
+#[error("{service} sent a response that cannot be trusted: {violation}{}", Seen(.seen))]
 pub struct ProtocolError {
     pub(crate) service: String,
     pub(crate) violation: Violation,
@@ -483,7 +483,7 @@ pub enum ContentError {
         /// The bytes that came.
         actual: u64,
     },
-    /// The content goes on behind the length that was declared.
+    /// The content goes on after the length that was declared.
     #[error("the content goes on after the {declared} bytes that were declared")]
     TooLong {
         /// The length that was declared.
@@ -597,7 +597,7 @@ mod tests {
         };
         assert_eq!(
             status(404).to_string(),
-            "icap://av.example/scan answered 404"
+            "icap://av.example/scan responded with 404"
         );
         for (code, unavailable, retryable) in [
             (404, false, false),

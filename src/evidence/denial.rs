@@ -174,20 +174,20 @@ struct DeniedBy<'w> {
     before: &'w [&'w str],
     denial: &'w str,
     denied: &'w [&'w str],
-    behind: &'w [&'w str],
+    after: &'w [&'w str],
 }
 
 impl<'w> DeniedBy<'w> {
     fn new(words: &'w [&'w str], at: usize) -> Self {
         let rest = &words[at + 1..];
         let between = rest.iter().take_while(|word| DENIED.contains(word)).count();
-        let (denied, behind) = rest.split_at(rest.len().min(between + 1));
+        let (denied, after) = rest.split_at(rest.len().min(between + 1));
         Self {
             words,
             before: &words[..at],
             denial: words[at],
             denied,
-            behind,
+            after,
         }
     }
 
@@ -196,7 +196,7 @@ impl<'w> DeniedBy<'w> {
         let has_finding = |words: &[&str]| words.iter().any(|word| is_finding(word));
         let has_harm = |words: &[&str]| words.iter().any(|word| is_harm(word));
         let is_elsewhere =
-            has_finding(self.before) || has_finding(self.behind) || has_harm(self.behind);
+            has_finding(self.before) || has_finding(self.after) || has_harm(self.after);
         if is_elsewhere || self.is_unclear() {
             return false;
         }

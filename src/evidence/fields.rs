@@ -48,14 +48,14 @@ pub(super) fn infection(value: &[u8]) -> impl Iterator<Item = Threat> + '_ {
         .flat_map(Infection::threats)
 }
 
-/// What was joined: a comma separates it where it ends a part, or where nothing or a key stands behind
+/// What was joined: a comma separates it where it ends a part, or where nothing or a key stands after
 /// it. Others separate names.
 fn joined(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let separates = |&at: &usize| {
         let before = value[..at].trim_ascii_end();
-        let behind = value[at + 1..].trim_ascii_start();
-        let is_outermost = before.is_empty() || behind.is_empty();
-        is_outermost || before.ends_with(b";") || begins_with_key(behind)
+        let after = value[at + 1..].trim_ascii_start();
+        let is_outermost = before.is_empty() || after.is_empty();
+        is_outermost || before.ends_with(b";") || begins_with_key(after)
     };
     let commas = memchr::memchr_iter(b',', value).filter(separates);
     let mut start = 0;

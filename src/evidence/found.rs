@@ -1,4 +1,4 @@
-//! The threats of an answer, each once. Servers name one threat in several fields, and only some say of
+//! The threats of a response, each once. Servers name one threat in several fields, and only some say of
 //! what type it is, or in which file.
 
 use super::threat::Threat;

@@ -480,7 +480,7 @@ fn several_names_in_one_field_are_several_threats() {
     let names: Vec<_> = found.iter().map(Threat::name).collect();
     assert_eq!(names, [Some("A"), Some("B")]);
     assert!(found.iter().all(|t| t.kind() == Some(ThreatKind::Virus)));
-    // What only hinders must not hide what is behind it.
+    // What only hinders must not hide what is after it.
     let hidden = threats("X-Virus-ID: Heuristics.Limits.Exceeded.MaxFileSize, Eicar\r\n");
     assert_eq!(Threats(hidden).to_string(), "Eicar");
     let quoted = threats("X-FSecure-Infection-Name: \"A\", \"B\"\r\n");

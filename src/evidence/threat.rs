@@ -1,5 +1,5 @@
 //! What a service found, typed. Which of it is a threat and which only says that the content could not
-//! be looked into is decided here; where it stands in an answer is not known here.
+//! be looked into is decided here; where it stands in a response is not known here.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -23,7 +23,7 @@ struct End {
     is_ieof: bool,
 }
 
-/// Chunked bodies: `data` is one, with whatever is behind it.
+/// Chunked bodies: `data` is one, with whatever is after it.
 ///
 /// - Data, end, trailers and error are the same at every split, and with a limit on the body.
 /// - They are what a naive decoder of the whole finds, which is written from RFC 9112 §7.1 and the
@@ -63,7 +63,7 @@ fn assert_as_reference(data: &[u8], limit: u64, found: &Outcome) {
         (found, expected) => panic!("{found:?}, expected {expected:?}"),
     }
     // More bytes in all than 64 bits can count are over every limit.
-    if found.end == Err(Violation::LimitExceeded(Limit::AnswerBody)) && found.data.is_empty() {
+    if found.end == Err(Violation::LimitExceeded(Limit::ResponseBody)) && found.data.is_empty() {
         assert_ne!(limit, u64::MAX, "a limit nobody set");
     }
 }
@@ -124,7 +124,7 @@ fn decode(limit: u64, pieces: &[&[u8]]) -> Outcome {
 ///
 /// - What is encoded from pieces is decoded to the same bytes, and it ends once, at its end.
 /// - A body is written to its last-chunk exactly if the reader gave as much as was declared, and
-///   nothing behind its end; else there is an error and no last-chunk.
+///   nothing after its end; else there is an error and no last-chunk.
 /// - A preview has as many bytes as it may have, and says `ieof` exactly if that is all; trailers
 ///   follow the whole and not the preview.
 pub fn chunk_roundtrip(data: &[u8]) {
@@ -290,7 +290,7 @@ impl ScriptedReader<'_, '_> {
         let len = bytes.len().min(buf.len());
         buf[..len].copy_from_slice(&bytes[..len]);
         self.read.extend_from_slice(&bytes[..len]);
-        // Going on behind the end, so that what was before it was taken for all.
+        // Going on after the end, so that what was before it was taken for all.
         self.is_broken |= self.has_ended && len > 0;
         self.has_ended |= len == 0;
         len

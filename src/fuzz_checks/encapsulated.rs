@@ -2,7 +2,7 @@ use crate::proto::encapsulated::{BodyKind, Encapsulated};
 use crate::proto::limits::MAX_HTTP_HEAD;
 use crate::proto::request::Method;
 
-/// The forms of RFC 3507 §4.4.1: names in their order, and the methods whose answers may have them.
+/// The forms of RFC 3507 §4.4.1: names in their order, and the methods whose responses may have them.
 const FORMS: &[(&[&str], &[Method])] = {
     use Method::{Options, Reqmod, Respmod};
     &[
@@ -30,7 +30,7 @@ const FORMS: &[(&[&str], &[Method])] = {
 /// - It is taken exactly if it has one of the RFC's forms, offsets that begin at 0 and no head that
 ///   is empty or over the limit.
 /// - What is written from it is read again the same.
-/// - The answer to a method is only what that method allows.
+/// - The response to a method is only what that method allows.
 pub fn encapsulated(data: &[u8]) {
     let parsed = Encapsulated::parse(data);
     let expected = reference(data);

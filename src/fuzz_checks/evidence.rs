@@ -85,8 +85,8 @@ fn is_virus(name: &str, value: &str) -> bool {
 /// Evidence: `data` chooses the status, a field that says that something was found, refused or not looked at,
 /// in which part of the response it stands, and what other lines, valid or not, stand around it.
 ///
-/// - As soon as the line of the field has come, and one byte behind it that does not continue it, something
-///   is said: whatever came before it in the response and whatever comes behind it, be the response
+/// - As soon as the line of the field has come, and one byte after it that does not continue it, something
+///   is said: whatever came before it in the response and whatever comes after it, be the response
 ///   complete, broken off or invalid. Unless it may be another's word for a limit, it is evidence.
 /// - What is said to be a virus is one, whatever else is said.
 /// - A threat is never without words to show.
@@ -99,10 +99,10 @@ pub fn evidence(data: &[u8]) {
     let place = input.choose(&[Place::Icap, Place::Http, Place::Trailer, Place::Interim]);
     let (name, values) = input.choose(FIELDS);
     let value = input.choose(values);
-    let (before, behind) = (input.text(), input.text());
+    let (before, after) = (input.text(), input.text());
     let planted = format!("{}: {value}\r\n", spelled(name, input.byte()));
     let plan = Plan::new(&mut input, status, place);
-    let lines = [before, planted.as_bytes(), behind].concat();
+    let lines = [before, planted.as_bytes(), after].concat();
     let (response, lines_at) = plan.response(&lines);
 
     let mut reader = ResponseReader::new(Method::Respmod, u64::MAX);
@@ -123,7 +123,7 @@ pub fn evidence(data: &[u8]) {
         assert!(threats.iter().count() > 0 && !threats.to_string().is_empty());
     }
     if place != Place::Icap && is_in_section {
-        let without = [before, behind].concat();
+        let without = [before, after].concat();
         assert_never_improves(&plan, &without, before.len(), planted.as_bytes());
     }
 }
@@ -137,8 +137,8 @@ pub(super) enum Place {
     Interim,
 }
 
-/// Whether what comes behind these lines begins a line of the same section: neither in the middle of a
-/// line nor behind a blank one.
+/// Whether what comes after these lines begins a line of the same section: neither in the middle of a
+/// line nor after a blank one.
 fn stays_in_section(lines: &[u8]) -> bool {
     let is_blank = |line: &[u8]| line == b"\r\n";
     let mut lines = lines.split_inclusive(|&b| b == b'\n');

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::input::Input;
 use super::odd_reader::Source;
-use super::peer::{ANSWERS, Record, Server, UNSERVED, World};
+use super::peer::{RESPONSES, Record, Server, UNSERVED, World};
 use super::reference_chunks;
 use super::reference_chunks::Ended;
 use super::sent::find;
@@ -21,16 +21,16 @@ use crate::scan::verdict::Verdict;
 ///
 /// - Every scan comes to an end.
 /// - What is sent is a request with the content of this scan, or a beginning of one; content that fails,
-///   that lies about what it read or that is too large is never completed; what is behind a preview is sent
+///   that lies about what it read or that is too large is never completed; what is after a preview is sent
 ///   only after a `100 Continue`.
 /// - Clean is only what was sent completely and then answered with a valid 204, or was returned whole by
 ///   a service that does not offer 204, or was not allowed it; not with a threat in sight, not under the
 ///   state tag of a server without an engine, and not if the response began before the last byte of content
 ///   was written.
-/// - No answer is made of bytes that were sent before its request was begun; a 204 on a connection that
+/// - No response is made of bytes that were sent before its request was begun; a 204 on a connection that
 ///   was used before is not made of bytes read before the request was complete.
-/// - A connection is used again only after a complete exchange with nothing behind it, also no part of a TLS
-///   record; and nothing is clean that has a bad record behind it, or one without an end.
+/// - A connection is used again only after a complete exchange with nothing after it, also no part of a TLS
+///   record; and nothing is clean that has a bad record after it, or one without an end.
 /// - A request is repeated once at most at each server, on a new connection, and only if it went out on an
 ///   old one.
 /// - What comes back of a scan that is called modified is no beginning of the content.
@@ -70,7 +70,7 @@ pub fn exchange(data: &[u8]) {
     }
 }
 
-/// The beginning of the content, also if it came back in a valid answer, is nothing to deliver. (Of a 206
+/// The beginning of the content, also if it came back in a valid response, is nothing to deliver. (Of a 206
 /// the service says itself where the content goes on.)
 fn assert_no_part(report: &Report, back: &[u8], content: &[u8]) {
     let is_part = !back.is_empty() && back.len() < content.len() && content.starts_with(back);
@@ -108,7 +108,7 @@ const FALLBACK: &str = "icap://fallback.invalid/scan";
 /// Content that can be read once is sent again only if all that was read of it was kept: no more than this.
 const FIRST_BUFFER: usize = 64 * 1024;
 
-/// How lines of an answer begin that tell of a threat. No content has them.
+/// How lines of a response begin that tell of a threat. No content has them.
 const THREATS: &[&[u8]] = &[
     b"\r\nX-Virus-ID: Test\r\n",
     b"\r\nX-Infection-Found: Type=0",
@@ -247,13 +247,13 @@ impl Plan {
         let Ok(report) = result else { return };
         if scans.is_empty() {
             let len = world.contents[0].len();
-            assert!(self.is_too_large(len), "an answer is one to a request");
+            assert!(self.is_too_large(len), "a response is one to a request");
             return;
         }
         let of_service = |exchange: &&&Exchange<'_>| exchange.service == report.service();
         let last = scans.iter().rev().find(of_service);
-        let last = last.expect("an answer is one of who was asked");
-        assert!(!last.has_stale_bytes, "an answer of before");
+        let last = last.expect("a response is one of who was asked");
+        assert!(!last.has_stale_bytes, "a response of before");
         if report.verdict() == &Verdict::Clean {
             self.assert_clean(report, last, world);
         }
@@ -270,7 +270,7 @@ impl Plan {
             && !exchange.is_reused
             && !exchange.has_stale_bytes;
         let is_unserved = UNSERVED.iter().any(|it| exchange.answer == it.as_bytes());
-        let early = exchange.answer == ANSWERS[0].as_bytes() && exchange.is_read_early(0);
+        let early = exchange.answer == RESPONSES[0].as_bytes() && exchange.is_read_early(0);
         is_possible && is_certain && (is_unserved || early)
     }
 
@@ -306,13 +306,13 @@ impl Plan {
             (&exchange.content, report.bytes_sent()),
             (content, content.len() as u64)
         );
-        let (status, body, end) = exchange.read_answer().expect("clean without an answer");
-        let behind = &exchange.answer[end..];
+        let (status, body, end) = exchange.read_response().expect("clean without a response");
+        let after = &exchange.answer[end..];
         assert!(
-            matches!(behind, b"" | b"\r\n"),
-            "clean with something behind"
+            matches!(after, b"" | b"\r\n"),
+            "clean with something after"
         );
-        assert!(!exchange.is_broken, "clean with a broken record behind");
+        assert!(!exchange.is_broken, "clean with a broken record after");
         let has = |line: &[u8]| find(&exchange.answer[..end], line).is_some();
         let is_infected = THREATS.iter().any(|line| has(line));
         assert!(!is_infected, "clean with a threat");
@@ -353,13 +353,13 @@ struct Exchange<'r> {
     is_reused: bool,
     is_last: bool,
     answer: &'r [u8],
-    /// Up to where each piece of the answer goes, and how much of the request was written when it was read.
+    /// Up to where each piece of the response goes, and how much of the request was written when it was read.
     pieces: Vec<(usize, usize)>,
     /// What of the request is written when the last byte of content is.
     content_end: usize,
-    /// Some of the answer was sent before the request was begun.
+    /// Some of the response was sent before the request was begun.
     has_stale_bytes: bool,
-    /// Some of the final answer was read before the request was complete.
+    /// Some of the final response was read before the request was complete.
     is_early: bool,
     /// A record came in the same scan that was bad or had no end.
     is_broken: bool,
@@ -485,13 +485,13 @@ impl<'r> Exchange<'r> {
         self.is_early = early > self.interim_len();
     }
 
-    /// Whether this byte of the answer was read before the last byte of content was written.
+    /// Whether this byte of the response was read before the last byte of content was written.
     fn is_read_early(&self, at: usize) -> bool {
         let piece = self.pieces.iter().find(|(end, _)| at < *end);
         piece.is_some_and(|(_, written)| *written < self.content_end)
     }
 
-    /// Bytes of interim answers.
+    /// Bytes of interim responses.
     fn interim_len(&self) -> usize {
         let mut at = 0;
         while self.answer[at..].starts_with(b"ICAP/1.0 1") {
@@ -526,8 +526,8 @@ impl<'r> Exchange<'r> {
         }
     }
 
-    /// Status, body and length of the answer, if that is complete.
-    fn read_answer(&self) -> Option<(u16, Vec<u8>, usize)> {
+    /// Status, body and length of the response, if that is complete.
+    fn read_response(&self) -> Option<(u16, Vec<u8>, usize)> {
         let method = match self.method {
             "REQMOD" => Method::Reqmod,
             _ if self.is_options() => Method::Options,
@@ -556,8 +556,8 @@ impl<'r> Exchange<'r> {
             matches!(self.ended, Ended::Complete { .. }),
             "used again in the middle"
         );
-        let (_, _, end) = self.read_answer().expect("used again without an answer");
-        assert_eq!(end, self.answer.len(), "used again with something behind");
+        let (_, _, end) = self.read_response().expect("used again without a response");
+        assert_eq!(end, self.answer.len(), "used again with something after");
         let answer = self.answer.to_ascii_lowercase();
         assert!(
             find(&answer, b"\r\nconnection: close\r\n").is_none(),

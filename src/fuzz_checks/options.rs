@@ -5,7 +5,7 @@ use crate::proto::options::ServiceOptions;
 use crate::proto::request::Method;
 use crate::proto::response_reader::ResponseReader;
 
-/// What a service offers: `data` is the fields of its answer to `OPTIONS`.
+/// What a service offers: `data` is the fields of its response to `OPTIONS`.
 ///
 /// - A number is one that a single field says in digits, or there is none and a warning.
 /// - 204 is offered if any `Allow` mentions it: not to see it would make a returned file clean.

@@ -65,7 +65,7 @@ pub(super) const UNSERVED: &[&str] = &[
 ];
 
 /// Answers worth having as a whole; the others come byte by byte out of the input.
-pub(super) const ANSWERS: &[&str] = &[
+pub(super) const RESPONSES: &[&str] = &[
     "ICAP/1.0 204 No Content\r\nISTag: \"T\"\r\n\r\n",
     "ICAP/1.0 100 Continue\r\n\r\n",
     "ICAP/1.0 200 OK\r\nMethods: RESPMOD, REQMOD\r\nISTag: \"T\"\r\nAllow: 204, 206\r\nPreview: 4096\r\nTransfer-Preview: *\r\nEncapsulated: null-body=0\r\n\r\n",
@@ -145,7 +145,7 @@ fn scripts(input: &mut Input<'_>) -> VecDeque<VecDeque<Event>> {
 /// The other responses follow in the list, so that it can grow.
 fn response(choice: u8) -> &'static str {
     let planted = PLANTED.iter().map(|planted| planted.response);
-    let all = || ANSWERS.iter().copied().chain(planted.clone());
+    let all = || RESPONSES.iter().copied().chain(planted.clone());
     let at = usize::from(choice) % all().count();
     all().nth(at).unwrap_or_default()
 }
@@ -422,7 +422,7 @@ fn limited(limit: &mut (usize, usize), len: usize) -> usize {
     len.min(limit.0)
 }
 
-/// An answer that returns the content.
+/// A response that returns the content.
 fn echo(content: &[u8], http_fields: &str) -> Vec<u8> {
     let http = format!("HTTP/1.1 200 OK\r\n{http_fields}\r\n");
     let list = format!("res-hdr=0, res-body={}", http.len());
@@ -437,7 +437,7 @@ fn echo(content: &[u8], http_fields: &str) -> Vec<u8> {
     answer
 }
 
-/// An answer that returns the beginning of the content as if it were all, as c-icap does of what it
+/// A response that returns the beginning of the content as if it were all, as c-icap does of what it
 /// found to be infected too late. A number that is odd leaves out how long it should be.
 fn part(content: &[u8], parts: u8) -> Vec<u8> {
     let (part, _) = content.split_at(content.len() * usize::from(parts) / 256);

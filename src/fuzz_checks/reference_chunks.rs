@@ -38,16 +38,16 @@ fn chunks<'d>(input: &'d [u8], limit: u64, data: &mut Vec<u8>) -> Result<Ended<'
     loop {
         let line = line_at(input, at)?;
         at += line.len() + 2;
-        let (size, behind) = size(line)?;
+        let (size, after) = size(line)?;
         let Extensions {
             offset,
             count,
             is_ieof,
-        } = extensions(behind)?;
-        extension_bytes += behind.trim_ascii().len();
+        } = extensions(after)?;
+        extension_bytes += after.trim_ascii().len();
         let is_misplaced = count > 1 || count == 1 && (size != 0 || offset.is_none());
         if is_misplaced
-            || behind.len() + 2 > MAX_CHUNK_LINE
+            || after.len() + 2 > MAX_CHUNK_LINE
             || extension_bytes > MAX_CHUNK_EXTENSIONS
         {
             return Err(Stop::Invalid);
@@ -98,10 +98,10 @@ fn size(line: &[u8]) -> Result<(u64, &[u8]), Stop> {
     if !(1..=MAX_CHUNK_SIZE_DIGITS).contains(&digits) {
         return Err(Stop::Invalid);
     }
-    let (digits, behind) = line.split_at(digits);
+    let (digits, after) = line.split_at(digits);
     let digits = std::str::from_utf8(digits).map_err(|_| Stop::Invalid)?;
     let size = u64::from_str_radix(digits, 16).map_err(|_| Stop::Invalid)?;
-    Ok((size, behind))
+    Ok((size, after))
 }
 
 #[derive(Default)]

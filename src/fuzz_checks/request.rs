@@ -334,8 +334,8 @@ fn assert_insensitive(head: &Head<'_>, given: Fields) {
 fn percent_decode(path: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = path;
-    while let [byte, behind @ ..] = rest {
-        rest = behind;
+    while let [byte, after @ ..] = rest {
+        rest = after;
         if *byte == b'%' {
             let digits = std::str::from_utf8(&rest[..2]).expect("ASCII");
             bytes.push(u8::from_str_radix(digits, 16).expect("hexadecimal digits"));

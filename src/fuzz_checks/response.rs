@@ -7,23 +7,23 @@ use crate::proto::request::Method;
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Event, ResponseReader};
 
-/// All that an answer means, however it came.
+/// All that a response means, however it came.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     interim: Vec<u16>,
     body: Vec<u8>,
-    /// Bytes that belong to the answer, if it ended.
+    /// Bytes that belong to the response, if it ended.
     end: Result<Option<usize>, Violation>,
     /// All heads and trailers, as far as they came.
     heads: Vec<Vec<u8>>,
     said: Said,
 }
 
-/// Whole answers: `data` is a byte that chooses method and limit, then what a server sends.
+/// Whole responses: `data` is a byte that chooses method and limit, then what a server sends.
 ///
 /// - Heads, body, end, error and evidence are the same at every split.
-/// - An answer does not end before its last byte, and takes nothing of what is behind it.
-/// - Body and lengths are what the answer's own fields say.
+/// - A response does not end before its last byte, and takes nothing of what is after it.
+/// - Body and lengths are what the response's own fields say.
 pub fn response(data: &[u8]) {
     let mut input = Input::new(data);
     let (method, limit) = input.choose(&[
@@ -39,7 +39,7 @@ pub fn response(data: &[u8]) {
     });
     if let Ok(Some(used)) = whole.end {
         let exact = read(method, limit, &[&answer[..used]]);
-        assert_eq!(exact, whole, "what is behind it matters");
+        assert_eq!(exact, whole, "what is after it matters");
         let cut = read(method, limit, &[&answer[..used - 1]]);
         assert_eq!(cut.end, Ok(None), "an end before the end");
     }
@@ -83,7 +83,7 @@ fn read(method: Method, limit: u64, pieces: &[&[u8]]) -> Outcome {
     outcome
 }
 
-/// Feeds one piece to its end or the answer's; returns how much was used.
+/// Feeds one piece to its end or the response's; returns how much was used.
 fn feed(
     reader: &mut ResponseReader,
     piece: &[u8],
@@ -110,7 +110,7 @@ fn feed(
     }
 }
 
-/// Every byte of an answer but its body.
+/// Every byte of a response but its body.
 fn heads(response: &Response) -> Vec<Vec<u8>> {
     let parts = [
         Some(response.head()),

@@ -48,7 +48,7 @@ impl Plan {
         let is = |bit: u16| flags & 1 << bit != 0;
         let sent = Sent {
             is_complete: !is(0),
-            answers_preview: is(1),
+            responds_to_preview: is(1),
             trusts_preview: is(2),
             allowed_204: !is(3),
             allowed_206: !is(4),

@@ -234,23 +234,23 @@ impl fmt::Debug for Connection {
 pub(crate) enum CloseReason {
     /// The exchange ended in an error, or its caller panicked.
     Failed,
-    /// The answer was complete before the request was.
+    /// The response was complete before the request was.
     RequestUnfinished,
-    /// The answer began before the request was completely written.
-    EarlyAnswer,
+    /// The response began before the request was completely written.
+    EarlyResponse,
     /// A 206 came outside a preview.
     PartialContent,
-    /// Bytes came behind the answer.
+    /// Bytes came after the response.
     StrayBytes,
     /// The peer said `Connection: close`.
     PeerAsked,
-    /// The peer closed its side behind the answer.
+    /// The peer closed its side after the response.
     PeerClosed,
     /// Its transport allows no other exchange.
     TransportOver,
     /// Something a well-behaved peer does not send.
     Odd,
-    /// What the answer says is contradictory.
+    /// What the response says is contradictory.
     Contradiction,
     /// Its server has no engine.
     NoEngine,
@@ -274,7 +274,7 @@ impl CloseReason {
     pub(crate) const ALL: [Self; 18] = [
         Self::Failed,
         Self::RequestUnfinished,
-        Self::EarlyAnswer,
+        Self::EarlyResponse,
         Self::PartialContent,
         Self::StrayBytes,
         Self::PeerAsked,
@@ -296,17 +296,17 @@ impl CloseReason {
     pub(crate) fn explain(self) -> &'static str {
         match self {
             Self::Failed => "the exchange failed",
-            Self::RequestUnfinished => "the answer was complete before the request was",
-            Self::EarlyAnswer => "the answer began before the request was completely written",
+            Self::RequestUnfinished => "the response was complete before the request was",
+            Self::EarlyResponse => "the response began before the request was completely written",
             Self::PartialContent => {
                 "a 206 came outside a preview, so the server may not have read the request"
             }
-            Self::StrayBytes => "bytes came behind the answer",
+            Self::StrayBytes => "bytes came after the response",
             Self::PeerAsked => "the peer asked to close",
-            Self::PeerClosed => "the peer closed it behind the answer",
+            Self::PeerClosed => "the peer closed it after the response",
             Self::TransportOver => "its transport allows no other exchange",
             Self::Odd => "the peer sent something odd",
-            Self::Contradiction => "the answer contradicts itself",
+            Self::Contradiction => "the response contradicts itself",
             Self::NoEngine => "the server has no engine",
             Self::IdleBytes => "bytes came while nothing was asked",
             Self::IdleClosed => "the peer closed it while it was idle",

@@ -15,8 +15,8 @@ use crate::proto::uri::ServiceUri;
 /// acknowledgement between them costs 40 ms a scan.
 ///
 /// The addresses a name resolves to are tried in order; each has an equal share of the time that is
-/// left, so that one that never answers leaves time for the next. The system's resolver takes no
-/// timeout, so a look-up runs in a thread of its own, and is left behind when the time is over.
+/// left, so that one that never responds leaves time for the next. The system's resolver takes no
+/// timeout, so a look-up runs in a thread of its own, and is left after when the time is over.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpConnector;
 
@@ -100,7 +100,9 @@ fn resolve(service: &ServiceUri, timeout: Duration) -> io::Result<Vec<SocketAddr
             Err(shortage(error.kind(), named(error.kind(), &error)))
         }
         Ok(Err(error)) => Err(named(error.kind(), &error)),
-        Err(RecvTimeoutError::Timeout) => Err(named(io::ErrorKind::TimedOut, &"no answer in time")),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(named(io::ErrorKind::TimedOut, &"no response in time"))
+        }
         Err(RecvTimeoutError::Disconnected) => {
             Err(named(io::ErrorKind::Other, &"the look-up failed"))
         }

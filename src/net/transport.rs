@@ -51,9 +51,9 @@ pub trait Stream: Read + Write + Send {
     /// Whatever the transport reports; the exchange then fails.
     fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()>;
 
-    /// Says what a read would find, without waiting and without taking a byte of the answer.
+    /// Says what a read would find, without waiting and without taking a byte of the response.
     ///
-    /// It speaks of the decoded stream: bytes that only keep a session going are not an answer.
+    /// It speaks of the decoded stream: bytes that only keep a session going are not a response.
     ///
     /// # Errors
     ///

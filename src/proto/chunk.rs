@@ -1,6 +1,6 @@
 //! The chunked coding of encapsulated bodies (RFC 3507 §4.4, RFC 9112 §7.1), both ways.
 //!
-//! Where one chunk ends decides where the next answer begins, so the decoder takes what the grammar
+//! Where one chunk ends decides where the next response begins, so the decoder takes what the grammar
 //! has and nothing beside it: CRLF only, sizes of up to 16 hexadecimal digits, well-formed
 //! extensions, and all of it bounded. One tolerance: white space after a size, which real servers
 //! send and which `0; ieof` made legal before an extension. It costs nothing of the budget for extensions.
@@ -20,12 +20,12 @@ pub(crate) fn encode_chunk(out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
-/// Appends the chunk that ends a body, or that stops behind a part of it, its preview.
+/// Appends the chunk that ends a body, or that stops after a part of it, its preview.
 pub(crate) fn encode_last_chunk(out: &mut Vec<u8>) {
     encode_end(out, false, &[]);
 }
 
-/// Appends the chunk that ends a body, in a preview or not (RFC 3507 §4.5), and behind it a trailer
+/// Appends the chunk that ends a body, in a preview or not (RFC 3507 §4.5), and after it a trailer
 /// section of fields that were checked.
 pub(crate) fn encode_end(out: &mut Vec<u8>, is_in_preview: bool, trailers: &[(String, Vec<u8>)]) {
     let line = if is_in_preview { "0; ieof" } else { "0" };
@@ -55,7 +55,7 @@ pub(crate) struct ChunkDecoder {
     allowance: u64,
     extension_bytes: usize,
     extensions: LastChunkExtensions,
-    /// The trailer section and the blank line behind it, as they arrive.
+    /// The trailer section and the blank line after it, as they arrive.
     trailers: Vec<u8>,
     trailers_end: HeadFinder,
 }
@@ -75,7 +75,7 @@ enum State {
     Data {
         remaining: u64,
     },
-    /// In the CRLF behind the data.
+    /// In the CRLF after the data.
     DataEnd {
         cr_seen: bool,
     },
@@ -196,7 +196,7 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// A chunk's line is complete: `line` is what stands behind its size.
+    /// A chunk's line is complete: `line` is what stands after its size.
     fn begin_chunk(&mut self, size: u64, line: &[u8]) -> Result<(), Violation> {
         let extensions = parse_extensions(line, size == 0)?;
         // White space alone is padding, and bounded by the length of the line.
@@ -212,7 +212,7 @@ impl ChunkDecoder {
         self.allowance = self
             .allowance
             .checked_sub(size)
-            .ok_or(Violation::LimitExceeded(Limit::AnswerBody))?;
+            .ok_or(Violation::LimitExceeded(Limit::ResponseBody))?;
         self.state = State::Data { remaining: size };
         Ok(())
     }
@@ -269,19 +269,19 @@ struct LastChunkExtensions {
     ieof: bool,
 }
 
-/// Checks what stands behind a chunk's size, `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, and finds
+/// Checks what stands after a chunk's size, `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, and finds
 /// what is known in it. `use-original-body` is refused on any but a last chunk.
 fn parse_extensions(line: &[u8], is_last: bool) -> Result<LastChunkExtensions, Violation> {
     let mut rest = trim_start(line);
     let mut found = LastChunkExtensions::default();
-    // What stands right behind the size and is no extension belongs to the size.
+    // What stands right after the size and is no extension belongs to the size.
     let mut foreign = Violation::ChunkSize;
     while let [first, after @ ..] = rest {
         if *first != b';' {
             return Err(foreign);
         }
         foreign = Violation::ChunkExtension;
-        let (extension, behind) =
+        let (extension, after) =
             take_extension(trim_start(after)).ok_or(Violation::ChunkExtension)?;
         if extension.name.eq_ignore_ascii_case(b"use-original-body") {
             let value = extension.value.and_then(decimal);
@@ -291,7 +291,7 @@ fn parse_extensions(line: &[u8], is_last: bool) -> Result<LastChunkExtensions, V
             found.use_original_body = value;
         }
         found.ieof |= extension.value.is_none() && extension.name.eq_ignore_ascii_case(b"ieof");
-        rest = trim_start(behind);
+        rest = trim_start(after);
     }
     Ok(found)
 }
@@ -302,7 +302,7 @@ struct Extension<'l> {
     value: Option<&'l [u8]>,
 }
 
-/// One extension, and what is behind it.
+/// One extension, and what is after it.
 fn take_extension(line: &[u8]) -> Option<(Extension<'_>, &[u8])> {
     let (name, rest) = take_token(line)?;
     let Some(value) = trim_start(rest).strip_prefix(b"=") else {
@@ -328,7 +328,7 @@ fn take_token(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (len > 0).then(|| line.split_at(len))
 }
 
-/// A quoted string (RFC 9110 §5.6.4) with its marks, and what is behind it.
+/// A quoted string (RFC 9110 §5.6.4) with its marks, and what is after it.
 fn take_quoted(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut escaped = false;
     for (at, &byte) in line.iter().enumerate().skip(1) {
@@ -353,7 +353,7 @@ mod tests {
     use super::*;
     use crate::proto::splits::each_split;
 
-    /// Data, and either what is left behind the end or why decoding stopped; no end is `None`.
+    /// Data, and either what is left after the end or why decoding stopped; no end is `None`.
     type Outcome = (Vec<u8>, Result<Option<usize>, Violation>);
 
     fn decode_with(limit: u64, pieces: &[&[u8]]) -> Outcome {
@@ -523,7 +523,7 @@ mod tests {
     #[test]
     fn a_body_may_be_as_long_as_its_limit() {
         for (limit, expected) in [
-            (4, Err(Violation::LimitExceeded(Limit::AnswerBody))),
+            (4, Err(Violation::LimitExceeded(Limit::ResponseBody))),
             (5, Ok(Some(0))),
             (6, Ok(Some(0))),
         ] {

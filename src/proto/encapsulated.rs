@@ -76,7 +76,7 @@ impl Encapsulated {
     }
 }
 
-/// The list as a request or an answer writes it.
+/// The list as a request or a response writes it.
 impl fmt::Display for Encapsulated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.request_head.is_some() {
@@ -162,7 +162,7 @@ fn split_member(member: &[u8]) -> Option<(&[u8], usize)> {
 mod tests {
     use super::*;
 
-    /// Every form of RFC 3507 §4.4.1, with the methods whose answers may have it.
+    /// Every form of RFC 3507 §4.4.1, with the methods whose responses may have it.
     const FORMS: &[(&str, &[Method])] = &[
         (
             "null-body=0",

@@ -22,7 +22,7 @@ pub(crate) struct HeadFinder {
 impl HeadFinder {
     /// The length of the head with its blank line, or `None` while it is incomplete.
     ///
-    /// `buffer` is the same bytes as at the last call, and possibly more behind them.
+    /// `buffer` is the same bytes as at the last call, and possibly more after them.
     pub(crate) fn find(&mut self, buffer: &[u8]) -> Result<Option<usize>, Violation> {
         while let Some(found) = memchr(b'\n', &buffer[self.searched..]) {
             let lf = self.searched + found;
@@ -40,7 +40,7 @@ impl HeadFinder {
         Ok(None)
     }
 
-    /// What was looked at: nothing behind the head's end, and nothing behind what is wrong with it.
+    /// What was looked at: nothing after the head's end, and nothing after what is wrong with it.
     /// How much more there is depends on how it came.
     pub(crate) fn searched<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
         &buffer[..self.searched]

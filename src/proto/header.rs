@@ -190,8 +190,8 @@ pub(crate) fn legible_fields(lines: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut rest = lines;
     std::iter::from_fn(move || {
         let end = field_end(rest, 0);
-        let (field, behind) = rest.split_at(end);
-        rest = behind;
+        let (field, after) = rest.split_at(end);
+        rest = after;
         (!field.is_empty()).then_some(field)
     })
     .filter_map(|field| {
@@ -203,7 +203,7 @@ pub(crate) fn legible_fields(lines: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
-/// Where the field that begins at `start` ends: behind its last line, folded ones included.
+/// Where the field that begins at `start` ends: after its last line, folded ones included.
 fn field_end(block: &[u8], start: usize) -> usize {
     let mut at = start;
     while let Some(lf) = memchr(b'\n', &block[at..]) {

@@ -201,7 +201,7 @@ pub(crate) fn is_end_to_end(name: &str) -> bool {
     END_TO_END.contains(&name.as_str()) || FAMILIES.iter().any(|start| name.starts_with(start))
 }
 
-/// One complete head: a start line, fields, a blank line and nothing behind it.
+/// One complete head: a start line, fields, a blank line and nothing after it.
 fn check(head: &[u8], is_start_line: impl Fn(&[u8]) -> bool) -> Result<(), InputError> {
     let refused = |why| InputError::new(InvalidInput::HttpHead, why);
     if head.len() > MAX_HTTP_HEAD {

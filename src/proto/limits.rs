@@ -27,11 +27,11 @@ pub const MAX_CHUNK_EXTENSIONS: usize = 16 * 1024;
 pub const MAX_TRAILERS: usize = 16 * 1024;
 
 /// Interim (1xx) answers before the final one.
-pub const MAX_INTERIM_ANSWERS: usize = 4;
+pub const MAX_INTERIM_RESPONSES: usize = 4;
 
-/// Bytes by which an answer's body may be larger than the scanner's size limit: a service may send
+/// Bytes by which a response's body may be larger than the scanner's size limit: a service may send
 /// back a block page, or a rewritten file that has grown.
-pub const ANSWER_BODY_ALLOWANCE: u64 = 16 * 1024 * 1024;
+pub const RESPONSE_BODY_ALLOWANCE: u64 = 16 * 1024 * 1024;
 
 /// Bytes of a preview, whatever a service asks for. RFC 3507 §4.5 wants clients to manage 4,096.
 pub const MAX_PREVIEW: usize = 64 * 1024;
@@ -58,10 +58,10 @@ mod tests {
         assert_eq!([MAX_CHUNK_LINE, MAX_CHUNK_EXTENSIONS], [4_096, 16_384]);
         assert_eq!(MAX_CHUNK_SIZE_DIGITS, format!("{:x}", u64::MAX).len());
         assert_eq!(
-            [ANSWER_BODY_ALLOWANCE, MAX_OPTIONS_BODY],
+            [RESPONSE_BODY_ALLOWANCE, MAX_OPTIONS_BODY],
             [16_777_216, 1_048_576]
         );
-        assert_eq!((MAX_INTERIM_ANSWERS, MAX_DISPLAY), (4, 200));
+        assert_eq!((MAX_INTERIM_RESPONSES, MAX_DISPLAY), (4, 200));
         assert_eq!(MAX_NAME, 4_096);
     }
 }

@@ -1,4 +1,4 @@
-//! What a service offers: its answer to `OPTIONS` (RFC 3507 §4.10.2).
+//! What a service offers: its response to `OPTIONS` (RFC 3507 §4.10.2).
 //!
 //! These fields advise and frame nothing, so they are read with tolerance: nonsense is as if it were
 //! not there and leaves a [warning](ServiceOptions::warnings), numbers beyond 64 bits saturate.
@@ -118,18 +118,18 @@ impl ServiceOptions {
         self.lacks_engine
     }
 
-    /// Whether the service can answer 204 outside a preview. One that cannot sends clean content back.
+    /// Whether the service can respond with 204 outside a preview. One that cannot sends clean content back.
     #[must_use]
     pub fn allows_204(&self) -> bool {
         self.allows_204
     }
 
-    /// Whether the service cannot answer 204 for sure: it said all it had to say, and did not say so.
+    /// Whether the service cannot respond with 204 for sure: it said all it had to say, and did not say so.
     pub(crate) fn excludes_204(&self) -> bool {
         self.is_framed && !self.allows_204()
     }
 
-    /// Whether the service can answer 206 (draft-icap-ext-partial-content).
+    /// Whether the service can respond with 206 (draft-icap-ext-partial-content).
     #[must_use]
     pub fn allows_206(&self) -> bool {
         self.allow.iter().any(|token| token == "206")
@@ -205,7 +205,7 @@ impl ServiceOptions {
         listed().next().is_some() && listed().filter(|listed| *listed == "*").count() != 1
     }
 
-    /// What kind of body the answer had, if it had one, which is read and dropped (`Opt-body-type`).
+    /// What kind of body the response had, if it had one, which is read and dropped (`Opt-body-type`).
     #[must_use]
     pub fn opt_body_type(&self) -> Option<&str> {
         self.opt_body_type.as_deref()
@@ -229,7 +229,7 @@ impl ServiceOptions {
         &self.x_include
     }
 
-    /// What in the answer made no sense and was passed over.
+    /// What in the response made no sense and was passed over.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings

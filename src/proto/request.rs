@@ -93,13 +93,13 @@ impl Request {
         Self::new(Method::Options)
     }
 
-    /// A `RESPMOD` request, which allows the service to answer 204 (RFC 3507 §4.6).
+    /// A `RESPMOD` request, which allows the service to respond with 204 (RFC 3507 §4.6).
     #[must_use]
     pub fn respmod() -> Self {
         Self::new(Method::Respmod)
     }
 
-    /// A `REQMOD` request, which allows the service to answer 204 (RFC 3507 §4.6, §4.8).
+    /// A `REQMOD` request, which allows the service to respond with 204 (RFC 3507 §4.6, §4.8).
     #[must_use]
     pub fn reqmod() -> Self {
         Self::new(Method::Reqmod)
@@ -118,14 +118,14 @@ impl Request {
         }
     }
 
-    /// Whether the service may answer `204 No Content` instead of sending everything back.
+    /// Whether the service may respond with `204 No Content` instead of sending everything back.
     #[must_use]
     pub fn allow_204(mut self, allow: bool) -> Self {
         self.allow_204 = allow;
         self
     }
 
-    /// Whether the service may answer `206 Partial Content` and refer to the rest of the original
+    /// Whether the service may respond with `206 Partial Content` and refer to the rest of the original
     /// instead of sending it back (draft-icap-ext-partial-content). Default: it may not.
     #[must_use]
     pub fn allow_206(mut self, allow: bool) -> Self {
@@ -133,7 +133,7 @@ impl Request {
         self
     }
 
-    /// Whether the service may send fields behind the body it answers with
+    /// Whether the service may send fields after the body it responds with
     /// (draft-rousskov-icap-trailers). Default: this is not said, and they are read if they come.
     #[must_use]
     pub fn allow_trailers(mut self, allow: bool) -> Self {
@@ -144,8 +144,8 @@ impl Request {
     /// Sends the first `size` bytes of the body as a preview (RFC 3507 §4.5), and the rest only if the
     /// service asks for it. Default: `None`, no preview.
     ///
-    /// A service may answer a preview with 204 whether that was allowed or not, and it then speaks of
-    /// the preview: see [`answers_preview_only`](crate::Response::answers_preview_only). Do not exceed what it offers in [`preview`](crate::ServiceOptions::preview).
+    /// A service may respond to a preview with 204 whether that was allowed or not, and it then speaks of
+    /// the preview: see [`responds_to_preview_only`](crate::Response::responds_to_preview_only). Do not exceed what it offers in [`preview`](crate::ServiceOptions::preview).
     #[must_use]
     pub fn preview(mut self, size: impl Into<Option<usize>>) -> Self {
         self.preview = size.into();
@@ -210,12 +210,12 @@ impl Request {
         }
     }
 
-    /// Whether a 204 is a possible answer.
+    /// Whether a 204 is a possible response.
     pub(crate) fn allows_204(&self) -> bool {
         self.allow_204
     }
 
-    /// Whether a 206 is a possible answer.
+    /// Whether a 206 is a possible response.
     pub(crate) fn allows_206(&self) -> bool {
         self.allow_206
     }

@@ -1,4 +1,4 @@
-//! What an answer says, once it was read (RFC 3507 §4.3.3).
+//! What a response says, once it was read (RFC 3507 §4.3.3).
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::status_line::StatusLine;
 use super::text::displayable;
 use crate::error::Violation;
 
-/// A complete answer of an ICAP service; its body went to the writer given to
+/// A complete response of an ICAP service; its body went to the writer given to
 /// [`Client::send`](crate::Client::send).
 pub struct Response {
     pub(super) head: StatusHead,
@@ -21,8 +21,8 @@ pub struct Response {
     pub(super) trailers: Box<[u8]>,
     pub(super) body_len: Option<u64>,
     pub(super) use_original_body: Option<u64>,
-    pub(super) answers_preview_only: bool,
-    /// The interim answers that came before it.
+    pub(super) responds_to_preview_only: bool,
+    /// The interim responses that came before it.
     pub(super) interim: Vec<StatusHead>,
     /// Of the request.
     pub(super) method: Method,
@@ -56,7 +56,7 @@ impl Response {
     }
 
     /// The service's state tag (RFC 3507 §4.7), without its quotation marks: it changes when the
-    /// service would answer differently, for example with new virus signatures. `None` if it is
+    /// service would respond differently, for example with new virus signatures. `None` if it is
     /// missing, has only one quotation mark, or is longer than 200 characters.
     #[must_use]
     pub fn istag(&self) -> Option<String> {
@@ -115,41 +115,41 @@ impl Response {
         self.http_request.as_deref()
     }
 
-    /// The fields that came behind the body (RFC 9112 §7.1.2); they are never merged into the head.
+    /// The fields that came after the body (RFC 9112 §7.1.2); they are never merged into the head.
     #[must_use]
     pub fn trailers(&self) -> Headers<'_> {
         // The decoder checked them.
         Headers::parse(&self.trailers).unwrap_or_default()
     }
 
-    /// Bytes of the decoded body; `None` where the answer has no body, not even an empty one.
+    /// Bytes of the decoded body; `None` where the response has no body, not even an empty one.
     #[must_use]
     pub fn body_len(&self) -> Option<u64> {
         self.body_len
     }
 
-    /// Of a 206: from which byte on the original goes on behind the body that came
+    /// Of a 206: from which byte on the original goes on after the body that came
     /// (draft-icap-ext-partial-content §5.2); `None` if what came is all.
     #[must_use]
     pub fn use_original_body(&self) -> Option<u64> {
         self.use_original_body
     }
 
-    /// Whether this is the answer to a preview behind which there is more that was not sent
+    /// Whether this is the response to a preview after which there is more that was not sent
     /// (RFC 3507 §4.5). A 204 then says that the service does not want to see the rest, and nothing of
     /// what is in it.
     #[must_use]
-    pub fn answers_preview_only(&self) -> bool {
-        self.answers_preview_only
+    pub fn responds_to_preview_only(&self) -> bool {
+        self.responds_to_preview_only
     }
 
     /// Whoever knows what was sent says so.
     pub(crate) fn of_preview_only(mut self, is_it: bool) -> Self {
-        self.answers_preview_only = is_it;
+        self.responds_to_preview_only = is_it;
         self
     }
 
-    /// The fields of the interim answers that came before this one.
+    /// The fields of the interim responses that came before this one.
     pub(crate) fn interim_headers(&self) -> impl Iterator<Item = Headers<'_>> {
         self.interim.iter().map(StatusHead::headers)
     }
@@ -169,7 +169,7 @@ impl Response {
         self.http_request.is_some() || self.http_response.is_some() || self.body_len.is_some()
     }
 
-    /// Whether the peer said that it will close the connection, be it in an interim answer.
+    /// Whether the peer said that it will close the connection, be it in an interim response.
     pub(crate) fn asks_to_close(&self) -> bool {
         let heads = self.interim_headers().chain([self.headers()]);
         heads
@@ -177,11 +177,11 @@ impl Response {
             .any(|headers| headers.has_token("Connection", "close"))
     }
 
-    /// What is odd about a valid answer, and a reason not to reuse its connection; `interim` answers
+    /// What is odd about a valid response, and a reason not to reuse its connection; `interim` answers
     /// before it were asked for.
     pub(crate) fn oddity(&self, interim: usize) -> Option<&'static str> {
         if self.interim.len() > interim {
-            Some("an interim answer nobody asked for")
+            Some("an interim response nobody asked for")
         } else if self.headers().get("Content-Length").is_some() {
             Some("a Content-Length in the ICAP head")
         } else {

@@ -1,8 +1,8 @@
-//! The incremental reader of a whole answer (RFC 3507 §4.3.3, §4.4).
+//! The incremental reader of a whole response (RFC 3507 §4.3.3, §4.4).
 //!
-//! [`ResponseReader`] is fed whatever arrives and says what it means: an interim answer, the final
-//! head, a piece of body, the end. It reads to the answer's own end and no byte further, because that
-//! is where the next answer would begin. An end of the connection is never the end of an answer.
+//! [`ResponseReader`] is fed whatever arrives and says what it means: an interim response, the final
+//! head, a piece of body, the end. It reads to the response's own end and no byte further, because that
+//! is where the next response would begin. An end of the connection is never the end of a response.
 
 use super::chunk::{ChunkDecoder, Decoded};
 use super::encapsulated::{BodyKind, Encapsulated};
@@ -10,7 +10,7 @@ use super::head::HeadFinder;
 use super::header::{Field, Headers, legible_fields};
 use super::http_head;
 use super::istag;
-use super::limits::{MAX_HEAD, MAX_INTERIM_ANSWERS};
+use super::limits::{MAX_HEAD, MAX_INTERIM_RESPONSES};
 use super::request::Method;
 use super::response::{Response, StatusHead};
 use super::status_line;
@@ -24,15 +24,15 @@ pub(crate) enum Event<'i> {
     NeedsMore,
     /// A 1xx answer; the final one is still to come.
     Interim(u16),
-    /// The final answer's heads are complete.
+    /// The final response's heads are complete.
     Head,
     /// A piece of the decoded body.
     Body(&'i [u8]),
-    /// The answer is complete; what was not used does not belong to it.
+    /// The response is complete; what was not used does not belong to it.
     End,
 }
 
-/// Reads one final answer, and the interim ones before it, from input that arrives in any pieces.
+/// Reads one final response, and the interim ones before it, from input that arrives in any pieces.
 #[derive(Debug)]
 pub(crate) struct ResponseReader {
     method: Method,
@@ -118,7 +118,7 @@ impl State {
 }
 
 impl ResponseReader {
-    /// A reader of the answer to a request with `method`, whose body may have `body_limit` bytes.
+    /// A reader of the response to a request with `method`, whose body may have `body_limit` bytes.
     pub(crate) fn new(method: Method, body_limit: u64) -> Self {
         Self {
             method,
@@ -143,7 +143,7 @@ impl ResponseReader {
         }
     }
 
-    /// Whether any byte of an answer was taken.
+    /// Whether any byte of a response was taken.
     pub(crate) fn has_begun(&self) -> bool {
         match &self.state {
             State::IcapHead { buffer, .. } => !buffer.is_empty() || !self.interim.is_empty(),
@@ -151,7 +151,7 @@ impl ResponseReader {
         }
     }
 
-    /// Whether any byte behind the interim answers was taken.
+    /// Whether any byte after the interim responses was taken.
     pub(crate) fn has_begun_final(&self) -> bool {
         match &self.state {
             State::IcapHead { buffer, .. } => !buffer.is_empty(),
@@ -159,12 +159,12 @@ impl ResponseReader {
         }
     }
 
-    /// Whether the answer is complete.
+    /// Whether the response is complete.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
-    /// The answer, as far as its ICAP head was complete: also of one that broke off.
+    /// The response, as far as its ICAP head was complete: also of one that broke off.
     pub(crate) fn response(&self) -> Option<&Response> {
         self.response.as_ref()
     }
@@ -249,7 +249,7 @@ impl ResponseReader {
         }
     }
 
-    /// An ICAP head is complete: it is an interim answer, or encapsulated heads are read next.
+    /// An ICAP head is complete: it is an interim response, or encapsulated heads are read next.
     fn take_icap_head(&mut self, bytes: &[u8]) -> Result<Option<Event<'static>>, Violation> {
         let head = StatusHead::parse(bytes, status_line::parse_icap, Violation::BadStatusLine)
             .map_err(|bad| self.saw_line(bad.at, bad.violation))?;
@@ -265,7 +265,7 @@ impl ResponseReader {
             trailers: Box::default(),
             body_len: None,
             use_original_body: None,
-            answers_preview_only: false,
+            responds_to_preview_only: false,
             interim: std::mem::take(&mut self.interim),
             method: self.method,
             has_bare_body: false,
@@ -291,8 +291,8 @@ impl ResponseReader {
     }
 
     fn take_interim(&mut self, head: StatusHead) -> Result<Event<'static>, Violation> {
-        if self.interim.len() == MAX_INTERIM_ANSWERS {
-            return Err(Violation::LimitExceeded(Limit::InterimAnswers));
+        if self.interim.len() == MAX_INTERIM_RESPONSES {
+            return Err(Violation::LimitExceeded(Limit::InterimResponses));
         }
         let headers = head.headers();
         framing_fault(headers, head.code).map_or(Ok(()), Err)?;
@@ -435,7 +435,7 @@ impl ResponseReader {
         if let State::IcapHead { buffer, .. } = &self.state {
             let rest = buffer.get(at..).unwrap_or_default();
             let len = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
-            // Where there is no status line, it need not be an answer at all.
+            // Where there is no status line, it need not be a response at all.
             self.seen = Some(match at {
                 0 => glimpse(rest),
                 _ => displayable(&rest[..len]),
@@ -483,7 +483,7 @@ fn framing_fault(headers: Headers<'_>, code: u16) -> Option<Violation> {
     if headers.get("Transfer-Encoding").is_some() {
         return Some(Violation::TransferEncoding);
     }
-    // Elsewhere a Content-Length is odd and frames nothing; here it announces bytes behind the end.
+    // Elsewhere a Content-Length is odd and frames nothing; here it announces bytes after the end.
     let announces = |field: Field<'_>| !matches!(&*field.value(), b"" | b"0");
     let is_announced = code == 204 && headers.get_all("Content-Length").any(announces);
     is_announced.then_some(Violation::TrailingBytes)
@@ -500,7 +500,7 @@ fn encapsulated(
     match (fields.next(), fields.next()) {
         (Some(_), Some(_)) => Err(Violation::DuplicateEncapsulated),
         (Some(field), None) => Encapsulated::parse(&field.value()),
-        // The answer to OPTIONS says what a service can do in its head, and seldom has a body.
+        // The response to OPTIONS says what a service can do in its head, and seldom has a body.
         (None, _) if method != Method::Options && matches!(code, 200 | 201 | 206) => {
             Err(Violation::MissingEncapsulated)
         }
@@ -555,7 +555,7 @@ mod tests {
     use crate::proto::limits::MAX_DISPLAY;
     use crate::proto::splits::each_split;
 
-    /// An answer read to its end: what it says, its body, and how many bytes were left over.
+    /// A response read to its end: what it says, its body, and how many bytes were left over.
     type Outcome = Result<Option<(u16, Vec<u8>, usize)>, Violation>;
 
     fn read_pieces(method: Method, pieces: &[&[u8]]) -> (Outcome, Option<u16>) {
@@ -697,7 +697,7 @@ mod tests {
         }
     }
 
-    /// pyicap leaves it out there, and whatever follows is then no part of the answer.
+    /// pyicap leaves it out there, and whatever follows is then no part of the response.
     #[test]
     fn the_answer_to_options_may_lack_encapsulated_and_other_answers_may_not() {
         let input = b"ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\n\r\n0\r\n\r\n";
@@ -897,9 +897,9 @@ mod tests {
     #[test]
     fn interim_answers_are_limited() {
         for (count, accepted) in [
-            (MAX_INTERIM_ANSWERS - 1, true),
-            (MAX_INTERIM_ANSWERS, true),
-            (MAX_INTERIM_ANSWERS + 1, false),
+            (MAX_INTERIM_RESPONSES - 1, true),
+            (MAX_INTERIM_RESPONSES, true),
+            (MAX_INTERIM_RESPONSES + 1, false),
         ] {
             let input = "ICAP/1.0 102 Processing\r\n\r\n".repeat(count) + "ICAP/1.0 204 OK\r\n\r\n";
             let outcome = read_pieces(Method::Respmod, &[input.as_bytes()]).0;

@@ -1,8 +1,8 @@
-//! Status lines, of ICAP answers (RFC 3507 §4.3.3) and of encapsulated HTTP answers (RFC 9112 §4).
+//! Status lines, of ICAP responses (RFC 3507 §4.3.3) and of encapsulated HTTP responses (RFC 9112 §4).
 
 use std::ops::RangeInclusive;
 
-/// What an ICAP answer begins with. RFC 3507 knows one version.
+/// What an ICAP response begins with. RFC 3507 knows one version.
 pub(crate) const ICAP_VERSION: &[u8] = b"ICAP/1.0 ";
 
 const STATUS_CODES: RangeInclusive<u16> = 100..=599;
@@ -15,7 +15,7 @@ pub(crate) struct StatusLine<'b> {
     pub(crate) reason: &'b [u8],
 }
 
-/// Parses the status line of an ICAP answer, without its line end.
+/// Parses the status line of an ICAP response, without its line end.
 pub(crate) fn parse_icap(line: &[u8]) -> Option<StatusLine<'_>> {
     parse_after_version(line.strip_prefix(ICAP_VERSION)?)
 }
@@ -70,7 +70,7 @@ fn first_line(head: &[u8]) -> Option<&[u8]> {
     Some(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// Whether `start`, the first bytes of an answer, can still become an ICAP status line.
+/// Whether `start`, the first bytes of a response, can still become an ICAP status line.
 pub(crate) fn may_begin_icap(start: &[u8]) -> bool {
     let len = start.len().min(ICAP_VERSION.len());
     start[..len] == ICAP_VERSION[..len]
@@ -86,7 +86,7 @@ const ODD_BEGINNINGS: [&[u8]; 3] = [ICAP, b"HTTP/", b"X-"];
 const MAX_BLANKS: usize = 64;
 
 /// Whether `start`, which is no beginning of an ICAP status line, can still become a head that holds evidence. What
-/// cannot is refused at once: a server that speaks another protocol may wait for an answer.
+/// cannot is refused at once: a server that speaks another protocol may wait for a response.
 pub(crate) fn may_begin_evidence(start: &[u8]) -> bool {
     let text = without_blanks(start);
     let begins = |beginning: &&[u8]| {

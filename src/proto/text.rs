@@ -24,7 +24,7 @@ pub(crate) fn displayable(bytes: &[u8]) -> String {
     }
 }
 
-/// How bytes begin that are no answer: enough to tell who is there, too little to disclose much.
+/// How bytes begin that are no response: enough to tell who is there, too little to disclose much.
 pub(crate) fn glimpse(bytes: &[u8]) -> String {
     let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n' | b'?');
     let len = bytes.iter().position(is_end).unwrap_or(bytes.len());

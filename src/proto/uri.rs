@@ -187,7 +187,7 @@ fn parse_authority(authority: &str) -> Result<(String, Option<u16>), &'static st
     Ok((host.to_owned(), parse_port(port)?))
 }
 
-/// What stands behind the host: nothing, or a colon and perhaps digits.
+/// What stands after the host: nothing, or a colon and perhaps digits.
 fn parse_port(port: &str) -> Result<Option<u16>, &'static str> {
     let bad = "its port is not a number from 1 to 65535";
     match port.strip_prefix(':') {

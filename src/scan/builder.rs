@@ -148,8 +148,8 @@ impl ScannerBuilder {
     /// Whether a 204 to a preview is [`Clean`](crate::Verdict::Clean), though the service has seen only
     /// that part. Default: false.
     ///
-    /// Say yes only if the service is known to answer so for nothing that can do harm: c-icap, for one,
-    /// answers so for a virus behind the first bytes of a GIF.
+    /// Say yes only if the service is known to respond so for nothing that can do harm: c-icap, for one,
+    /// answers so for a virus after the first bytes of a GIF.
     pub fn trust_preview(mut self, trust: bool) -> Self {
         self.rules.trust_preview = trust;
         self
@@ -169,14 +169,14 @@ impl ScannerBuilder {
         self
     }
 
-    /// Whether the service may answer 206 and refer to the rest of the original, if it offers that
+    /// Whether the service may respond with 206 and refer to the rest of the original, if it offers that
     /// (draft-icap-ext-partial-content). Default: false.
     ///
     /// With [`scan_replace`](Scanner::scan_replace) it is allowed only for content that can be read
     /// again, because the rest has to come from somewhere.
     ///
     /// Servers, c-icap among them, answer so without reading all of the request, take its rest for the
-    /// next one, and answer that too. On a new connection the first answer counts; on one used before
+    /// next one, and respond that too. On a new connection the first response counts; on one used before
     /// it cannot be known which is which, and it is an error. [`max_idle(0)`](Self::max_idle) makes every
     /// connection a new one.
     pub fn allow_206(mut self, allow: bool) -> Self {

@@ -8,13 +8,13 @@ use crate::proto::number::decimal;
 use crate::proto::response::Response;
 use crate::proto::response_reader::Fragments;
 
-/// What an answer is judged against: what was sent, and what was agreed.
+/// What a response is judged against: what was sent, and what was agreed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
     /// Every byte of the content was sent.
     pub(crate) is_complete: bool,
-    /// The answer is one to a preview.
-    pub(crate) answers_preview: bool,
+    /// The response is one to a preview.
+    pub(crate) responds_to_preview: bool,
     /// A 204 to a preview counts for all of the content.
     pub(crate) trusts_preview: bool,
     /// The request allowed a 204.
@@ -23,7 +23,7 @@ pub(crate) struct Sent {
     pub(crate) allowed_206: bool,
     /// Bytes of the content, where that is known; otherwise those that were sent.
     pub(crate) length: u64,
-    /// The service says it can answer 204; assumed where it was not asked.
+    /// The service says it can respond with 204; assumed where it was not asked.
     pub(crate) offers_204: bool,
     /// What came back is what was sent: byte for byte the content, in a message of the same kind.
     pub(crate) is_echoed: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Sent {
     pub(crate) is_early: bool,
     /// What is known of the server says that it has no engine.
     pub(crate) lacks_engine: bool,
-    /// Bytes came behind the answer.
+    /// Bytes came after the response.
     pub(crate) has_trailing: bool,
 }
 
@@ -132,16 +132,18 @@ fn from_status(
     let violation = |violation| Err(NoVerdict::Violation(violation));
     match response.status() {
         204 if sent.lacks_engine => not_scanned(NotScanned::NoEngine),
-        204 if !sent.allowed_204 && !sent.answers_preview => violation(Violation::Unexpected204),
+        204 if !sent.allowed_204 && !sent.responds_to_preview => {
+            violation(Violation::Unexpected204)
+        }
         204 if sent.is_early => not_scanned(NotScanned::EarlyResponse),
-        204 if sent.answers_preview && !sent.is_complete => Ok(if sent.trusts_preview {
+        204 if sent.responds_to_preview && !sent.is_complete => Ok(if sent.trusts_preview {
             Verdict::Clean
         } else {
             Verdict::NotScanned(NotScanned::PreviewOnly)
         }),
         204 if !sent.is_complete => violation(Violation::IncompleteUpload),
         204 => Ok(Verdict::Clean),
-        200 | 201 if !response.encapsulates_something() => violation(Violation::EmptyAnswer),
+        200 | 201 if !response.encapsulates_something() => violation(Violation::EmptyResponse),
         200 | 201 => Ok(from_http(response, sent)),
         202 => not_scanned(NotScanned::Pending),
         206 if !sent.allowed_206 => violation(Violation::Unexpected206),
@@ -220,7 +222,7 @@ mod tests {
 
     const SENT: Sent = Sent {
         is_complete: true,
-        answers_preview: false,
+        responds_to_preview: false,
         trusts_preview: false,
         allowed_204: true,
         allowed_206: false,
@@ -317,7 +319,7 @@ mod tests {
     fn a_204_to_a_preview_speaks_of_all_only_if_that_was_all_or_it_is_trusted() {
         let unmodified = response("204 No Content", "", "", None);
         let preview = Sent {
-            answers_preview: true,
+            responds_to_preview: true,
             allowed_204: false,
             ..SENT
         };
@@ -333,7 +335,7 @@ mod tests {
         assert_eq!(kind(&decide(&unmodified, &part)), "NotScanned(PreviewOnly)");
         assert_eq!(kind(&decide(&unmodified, &trusting)), "Clean");
         let no_preview = Sent {
-            answers_preview: false,
+            responds_to_preview: false,
             allowed_204: true,
             ..trusting
         };
@@ -495,7 +497,7 @@ mod tests {
                 let is = |flag: u8| flags & 1 << flag != 0;
                 let sent = Sent {
                     is_complete: is(0),
-                    answers_preview: is(1),
+                    responds_to_preview: is(1),
                     trusts_preview: is(2),
                     allowed_204: is(3),
                     offers_204: is(4),
@@ -619,7 +621,7 @@ mod tests {
         for code in 200..=599 {
             let verdict = decide(&response_without_list(code), &SENT);
             let expected = match code {
-                200 | 201 => "Violation(EmptyAnswer)",
+                200 | 201 => "Violation(EmptyResponse)",
                 206 => continue, // must have a body, below
                 202 => "NotScanned(Pending)",
                 204 => "Clean",

@@ -140,7 +140,7 @@ impl PartialEq for Digest {
     }
 }
 
-/// Takes an answer's body: keeps its digest, and passes it on to whoever wants it.
+/// Takes a response's body: keeps its digest, and passes it on to whoever wants it.
 pub(crate) struct Returned<'w> {
     pub(crate) digest: Digest,
     writer: Option<&'w mut (dyn Write + 'w)>,

@@ -251,7 +251,7 @@ fn has_room_later(error: &Error) -> bool {
     matches!(error, Error::Status(error) if error.has_room_later)
 }
 
-/// How the server failed: it is not there, does not answer in time, breaks off, reports a failure of
+/// How the server failed: it is not there, does not respond in time, breaks off, reports a failure of
 /// its own, or does not serve. What the caller, its deadline, this machine or other callers took is no
 /// failure of the server (rule R10).
 fn failure_of(error: &Error) -> Option<Failure> {

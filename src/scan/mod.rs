@@ -115,7 +115,7 @@ impl Scanner {
     /// the first part of an infected file: never deliver that. Nothing but `Modified` says that what was written
     /// may be handed on, so write to a place from which nobody reads until the verdict is there. If the service
     /// [refers to the original](ScannerBuilder::allow_206),
-    /// that part is put behind what came.
+    /// that part is put after what came.
     ///
     /// Content that comes back before all was sent is not passed on where the connection was used before,
     /// because it may be the response to the previous request. The scan is then repeated on a new one.
@@ -164,7 +164,7 @@ impl Scanner {
         result
     }
 
-    /// What the service offers. This asks the first server, also when its answer is cached.
+    /// What the service offers. This asks the first server, also when its response is cached.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use crate::proto::options::{ServiceOptions, Transfer};
 
 /// Whether content is sent with a preview (RFC 3507 §4.5).
 ///
-/// A preview saves sending what the service does not look at. But a service that answers 204 to a
+/// A preview saves sending what the service does not look at. But a service that responds with 204 to a
 /// preview has seen a part, and servers do so with infected files: because of the magic number in front
 /// of them, or because of their length. That is [`NotScanned::PreviewOnly`](crate::NotScanned::PreviewOnly)
 /// unless the scanner is told to [trust it](crate::ScannerBuilder::trust_preview), or the preview was
@@ -16,7 +16,7 @@ pub enum Preview {
     /// All of the content is sent at once.
     #[default]
     Off,
-    /// As the service says in its answer to `OPTIONS`: for the file extensions it wants previews of
+    /// As the service says in its response to `OPTIONS`: for the file extensions it wants previews of
     /// (`Transfer-Preview`), of the size it names, at most
     /// [`MAX_PREVIEW`](crate::limits::MAX_PREVIEW). Where it says nothing, or was not asked, there is
     /// none.
@@ -50,7 +50,7 @@ impl Preview {
     }
 }
 
-/// What is behind the last dot; empty where there is none.
+/// What is after the last dot; empty where there is none.
 fn extension(name: Option<&str>) -> &str {
     let name = name.unwrap_or_default();
     name.rsplit_once('.').map_or("", |(_, extension)| extension)

@@ -36,7 +36,7 @@ impl Report {
         self.status
     }
 
-    /// Bytes of the content that were sent; fewer than there are if the answer came early.
+    /// Bytes of the content that were sent; fewer than there are if the response came early.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.bytes_sent

@@ -22,7 +22,7 @@ use crate::net::connection::CloseReason;
 use crate::net::deadline::Deadline;
 use crate::proto::http_head;
 use crate::proto::http_head::start_line;
-use crate::proto::limits::ANSWER_BODY_ALLOWANCE;
+use crate::proto::limits::RESPONSE_BODY_ALLOWANCE;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::{Method, Request};
 use crate::proto::response::Response;
@@ -37,8 +37,8 @@ pub(super) struct Scan<'c> {
     request: Request,
     content: Observed<'c>,
     returned: Returned<'c>,
-    /// Bytes an answer's body may have.
-    answer_limit: u64,
+    /// Bytes a response's body may have.
+    response_limit: u64,
     deadline: Deadline,
 }
 
@@ -54,7 +54,7 @@ impl<'c> Scan<'c> {
     ) -> Result<Self, Error> {
         let (sent, returned) = Digest::pair();
         let (about, content) = content.observe(max_size, sent);
-        let answer_limit = max_size.map(|max| max.saturating_add(ANSWER_BODY_ALLOWANCE));
+        let response_limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
         Ok(Self {
             request: about.request(rules.method.unwrap_or(Method::Respmod), length)?,
             rules,
@@ -62,7 +62,7 @@ impl<'c> Scan<'c> {
             length,
             content,
             returned: Returned::new(returned, output),
-            answer_limit: answer_limit.unwrap_or(u64::MAX),
+            response_limit: response_limit.unwrap_or(u64::MAX),
             deadline,
         })
     }
@@ -124,7 +124,7 @@ impl<'c> Scan<'c> {
                 PassOn::Nothing
             },
             output: &mut self.returned,
-            answer_limit: self.answer_limit,
+            response_limit: self.response_limit,
             call,
             must_keep: |response, fragments| {
                 let said = Said::by_remains(response, fragments);
@@ -182,7 +182,7 @@ impl<'c> Scan<'c> {
             .add_headers(&asked_for.unwrap_or_default()))
     }
 
-    /// Judges a complete answer.
+    /// Judges a complete response.
     fn judge(
         &mut self,
         answer: &Answer,
@@ -195,7 +195,7 @@ impl<'c> Scan<'c> {
         let is_beginning = self.is_beginning_returned(answer);
         let sent = Sent {
             is_complete: answer.request_complete,
-            answers_preview: answer.answers_preview,
+            responds_to_preview: answer.responds_to_preview,
             trusts_preview: self.rules.trust_preview && answer.content_sent > 0,
             is_early: answer.is_early,
             lacks_engine: client.lacks_engine(response, options),
@@ -233,7 +233,7 @@ impl<'c> Scan<'c> {
         self.content.begins_with(back, || deadline.left().is_some())
     }
 
-    /// Puts the part of the content that a 206 refers to behind what came, if anyone wants it, and if it
+    /// Puts the part of the content that a 206 refers to after what came, if anyone wants it, and if it
     /// is nothing worse.
     fn complete(
         &mut self,
@@ -254,7 +254,7 @@ impl<'c> Scan<'c> {
         client.complete(answer, deadline, content, returned)
     }
 
-    /// What a broken-off exchange still says: that something was found, from the part of an answer that
+    /// What a broken-off exchange still says: that something was found, from the part of a response that
     /// came, or that the content is too large. It can only say the worse.
     fn salvage(&self, failure: Failure, service: &str) -> Result<Done<Report>, Error> {
         let Failure {
@@ -285,16 +285,16 @@ const ANOTHER_TAG: &str = "the service's OPTIONS response does not offer 204, bu
     (ISTag) than this response, so it may offer 204 by now; if the service sends back what it found clean, \
     do not allow 204 (`allow_204(false)`)";
 
-/// Whether the service can answer 204, so that content it sends back is content it passed over.
+/// Whether the service can respond with 204, so that content it sends back is content it passed over.
 ///
-/// Only options that are whole and have the tag of the answer can say no: under another tag the
-/// service, or another server behind the same address, may offer something else by now. Of services
+/// Only options that are whole and have the tag of the response can say no: under another tag the
+/// service, or another server after the same address, may offer something else by now. Of services
 /// that send no tag, or none that can be read, nothing else is known.
 fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
     !options.excludes_204() || options.istag() != response.istag().as_deref()
 }
 
-/// Whether the answer is the kind of message that was sent: a response like it to a RESPMOD, to a REQMOD
+/// Whether the response is the kind of message that was sent: a response like it to a RESPMOD, to a REQMOD
 /// the request that was made and no other, and no response in its place, which is how one is refused.
 fn is_same_message(request: &Request, response: &Response) -> bool {
     let status = |head: &[u8]| status_line::parse_http(start_line(head)).map(|line| line.code);

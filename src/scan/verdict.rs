@@ -81,7 +81,7 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// The status that says so, of the encapsulated HTTP answer or of the ICAP answer; 0 if the answer
+    /// The status that says so, of the encapsulated HTTP response or of the ICAP response; 0 if the response
     /// broke off before it could be read.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -127,7 +127,7 @@ impl Modified {
         self.body_len
     }
 
-    /// Of a 206: from which byte on the content goes on behind that body.
+    /// Of a 206: from which byte on the content goes on after that body.
     #[must_use]
     pub fn original_from(&self) -> Option<u64> {
         self.original_from
@@ -169,7 +169,7 @@ pub enum NotScanned {
         /// The service's words, safe to show.
         detail: String,
     },
-    /// The service could answer "unmodified" and sent everything back instead: servers do this with
+    /// The service could respond "unmodified" and sent everything back instead: servers do this with
     /// what they pass over, too large or of a type they do not scan.
     Echoed,
     /// The service reported an error of its own, so it did not scan the content.
@@ -195,7 +195,7 @@ pub enum NotScanned {
     Truncated,
     /// The service has not finished (202).
     Pending,
-    /// The service answered 204 to the preview and has seen no more: it says that it does not want the
+    /// The service responded with 204 to the preview and has seen no more: it says that it does not want the
     /// rest, or cannot look at it, and not that there is nothing in it (RFC 3507 §4.5).
     PreviewOnly,
 }

@@ -8,9 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::PATIENCE;
-use super::answers::{CONTINUE, MAX_RETURNED_BODY, scan};
 use super::offer::{Offer, Refusal, check_http_heads};
 use super::received::{Conversation, Received};
+use super::responses::{CONTINUE, MAX_RETURNED_BODY, scan};
 use super::script::{Script, Step};
 use super::shared::{Behaviour, Phase, Shared};
 use crate::proto::chunk::{ChunkDecoder, Decoded};
@@ -207,7 +207,7 @@ impl<'s> Connection<'s> {
         ended.ok_or(Over::Refused(Refusal::Malformed))
     }
 
-    /// Has the client go on behind a preview, unless there is nothing left to come or to find.
+    /// Has the client go on after a preview, unless there is nothing left to come or to find.
     fn read_on(&mut self, request: &mut Received) -> Result<(), Over> {
         if request.is_whole() || request.has_eicar() {
             return Ok(());

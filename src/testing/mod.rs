@@ -1,7 +1,7 @@
 //! An ICAP server inside the test's own process, on threads, for tests of whatever uses this crate.
 //!
 //! [`Server::start`] is a healthy service: it finds the EICAR test file and nothing else.
-//! [`Server::answering`] lets a test compute each answer, and [`Server::scripted`] decides what happens
+//! [`Server::answering`] lets a test compute each response, and [`Server::scripted`] decides what happens
 //! on a connection byte by byte, also what no healthy server does. Each listens on a free port of
 //! 127.0.0.1, and is gone, threads included, when it is dropped.
 //!
@@ -21,7 +21,7 @@
 //! assert!(scanner.scan(Content::bytes(b"hello"))?.verdict().is_clean());
 //! assert!(scanner.scan(Content::bytes(&testing::eicar()))?.verdict().is_infected());
 //!
-//! // A server that breaks off in the middle of its answer.
+//! // A server that breaks off in the middle of its response.
 //! let broken = Script::new().read_request().send("ICAP/1.0 20").close();
 //! let server = Server::scripted([broken])?;
 //! let scanner = Scanner::builder(&server.uri()).negotiate(false).build()?;
@@ -30,11 +30,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod answers;
 mod clock;
 mod connection;
 mod offer;
 mod received;
+mod responses;
 mod script;
 mod shared;
 
@@ -46,9 +46,11 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-pub use answers::{CLEAN, CONTINUE, OPTIONS_ANSWER, echo, eicar, infected, options_with_preview};
 pub use clock::ManualClock;
 pub use received::{Conversation, Received};
+pub use responses::{
+    CLEAN, CONTINUE, OPTIONS_RESPONSE, echo, eicar, infected, options_with_preview,
+};
 pub use script::Script;
 use shared::{Behaviour, Phase, Shared, accept_all};
 
@@ -67,11 +69,11 @@ pub struct Server {
 impl Server {
     /// A healthy service.
     ///
-    /// It answers `OPTIONS` with [`OPTIONS_ANSWER`], and `RESPMOD` and `REQMOD` with
+    /// It responds with `OPTIONS` with [`OPTIONS_RESPONSE`], and `RESPMOD` and `REQMOD` with
     /// [`infected("Eicar-Test-Signature")`](infected) if the EICAR test file is anywhere in the body,
     /// otherwise with [`CLEAN`]. Where the request does not allow 204, or where
     /// [what it offers](Self::offering) does not, a message with a body of up to 1 MiB is sent back, and
-    /// for a longer body the answer is 500.
+    /// for a longer body the response is 500.
     ///
     /// What is no request, or is not offered, gets 400 or, for a method, 405, and the connection is closed:
     ///
@@ -100,7 +102,7 @@ impl Server {
     }
 
     /// A healthy service as [`start`](Self::start), but one that offers a preview of `len` bytes: it
-    /// answers `OPTIONS` with [`options_with_preview(len)`](options_with_preview).
+    /// responds with `OPTIONS` with [`options_with_preview(len)`](options_with_preview).
     ///
     /// # Errors
     ///
@@ -110,7 +112,7 @@ impl Server {
     }
 
     /// Makes it offer what `options`, a complete 200 to `OPTIONS`, says, instead of what
-    /// [`OPTIONS_ANSWER`] says: `Methods`, `Preview`, `Allow: trailers` and `Allow: 204`.
+    /// [`OPTIONS_RESPONSE`] says: `Methods`, `Preview`, `Allow: trailers` and `Allow: 204`.
     ///
     /// A [healthy service](Self::start) sends `options` to who asks for it. A server that
     /// [answers](Self::answering) needs this only for clients that do not ask: it offers what its last
@@ -122,10 +124,10 @@ impl Server {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if `options` is no complete 200 to `OPTIONS`.
     ///
     /// ```
-    /// use icap_client::testing::{OPTIONS_ANSWER, Server};
+    /// use icap_client::testing::{OPTIONS_RESPONSE, Server};
     /// use icap_client::Client;
     ///
-    /// let options = OPTIONS_ANSWER.replace("Allow: 204", "Allow: 204, trailers");
+    /// let options = OPTIONS_RESPONSE.replace("Allow: 204", "Allow: 204, trailers");
     /// let server = Server::start()?.offering(options)?;
     /// assert!(Client::new(&server.uri())?.options()?.allows_trailers());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -142,13 +144,13 @@ impl Server {
     /// A server that reads each request to its end and then plays the script that `answer` gives.
     ///
     /// Of a request with a preview it reads the preview. Where [`Received::is_whole`] says that more is
-    /// to come, the script can give the final answer at once, or send [`CONTINUE`] and
+    /// to come, the script can give the final response at once, or send [`CONTINUE`] and
     /// [read the rest](Script::read_rest) before it.
     ///
     /// The connection is kept for the next request until a script [closes](Script::close) it. What is
     /// no request, or was not offered, does not reach `answer`: it is refused as by [`start`](Self::start).
     /// Offered is what the last response to `OPTIONS` offered that `answer` gave, whatever the connection;
-    /// before that, what [`OPTIONS_ANSWER`] offers or [`offering`](Self::offering) says. If `answer` panics, its connection is closed; dropping the server waits for
+    /// before that, what [`OPTIONS_RESPONSE`] offers or [`offering`](Self::offering) says. If `answer` panics, its connection is closed; dropping the server waits for
     /// an `answer` that is running.
     ///
     /// # Errors

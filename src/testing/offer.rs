@@ -1,7 +1,7 @@
 //! What a server takes: what its response to `OPTIONS` offers, and nothing else.
 
-use super::answers::OPTIONS_ANSWER;
 use super::received::Received;
+use super::responses::OPTIONS_RESPONSE;
 use crate::proto::encapsulated::BodyKind;
 use crate::proto::http_head;
 use crate::proto::options::ServiceOptions;
@@ -106,8 +106,8 @@ impl Offer {
 
 impl Default for Offer {
     fn default() -> Self {
-        Self::of(OPTIONS_ANSWER.as_bytes()).unwrap_or_else(|| Self {
-            response: OPTIONS_ANSWER.into(),
+        Self::of(OPTIONS_RESPONSE.as_bytes()).unwrap_or_else(|| Self {
+            response: OPTIONS_RESPONSE.into(),
             options: ServiceOptions::default(),
         })
     }

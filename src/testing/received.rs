@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use memchr::memmem::{self, Finder};
 
-use super::answers::eicar;
+use super::responses::eicar;
 use crate::proto::encapsulated::Encapsulated;
 use crate::proto::header::Headers;
 use crate::proto::number::decimal;
@@ -65,7 +65,7 @@ enum Extent {
     Preview,
     /// A preview that is the whole body.
     WholePreview,
-    /// All of it, and the client did not wait for an answer in between or was told to go on.
+    /// All of it, and the client did not wait for a response in between or was told to go on.
     Whole,
 }
 
@@ -139,7 +139,7 @@ impl Received {
         Headers::parse(&self.head[self.fields.clone()]).unwrap_or_default()
     }
 
-    /// The encapsulated HTTP heads, one behind the other.
+    /// The encapsulated HTTP heads, one after the other.
     #[must_use]
     pub fn http_heads(&self) -> &[u8] {
         &self.http_heads
@@ -171,25 +171,25 @@ impl Received {
         self.extent != Extent::Preview
     }
 
-    /// Whether the EICAR test file is anywhere in the body, also behind what was kept.
+    /// Whether the EICAR test file is anywhere in the body, also after what was kept.
     #[must_use]
     pub fn has_eicar(&self) -> bool {
         self.search.found
     }
 
-    /// Whether the request has `Allow: 204`, so that the answer to all of it may be 204 (RFC 3507 §4.6);
-    /// the answer to a preview always may.
+    /// Whether the request has `Allow: 204`, so that the response to all of it may be 204 (RFC 3507 §4.6);
+    /// the response to a preview always may.
     #[must_use]
     pub fn allows_204(&self) -> bool {
         self.headers().has_token("Allow", "204")
     }
 
     /// Whether the response that is due is one to a preview, which may be 204.
-    pub(super) fn answers_preview(&self) -> bool {
+    pub(super) fn responds_to_preview(&self) -> bool {
         self.extent != Extent::Whole
     }
 
-    /// The most bytes of the body that come before the client waits for an answer.
+    /// The most bytes of the body that come before the client waits for a response.
     pub(super) fn first_part_limit(&self) -> u64 {
         self.preview.map_or(u64::MAX, |len| len as u64)
     }
@@ -205,7 +205,7 @@ impl Received {
         (self.is_whole() || self.body_len == self.first_part_limit()).then_some(())
     }
 
-    /// Notes that the rest behind a preview was received.
+    /// Notes that the rest after a preview was received.
     pub(super) fn end_rest(&mut self) {
         self.extent = Extent::Whole;
     }

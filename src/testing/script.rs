@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::answers::OPTIONS_ANSWER;
+use super::responses::OPTIONS_RESPONSE;
 
 /// What a server does on a connection, step by step.
 ///
@@ -111,9 +111,9 @@ impl Script {
         self.then(Step::Reset)
     }
 
-    /// Reads a request and sends [`OPTIONS_ANSWER`], whatever was asked.
+    /// Reads a request and sends [`OPTIONS_RESPONSE`], whatever was asked.
     pub fn answer_options(self) -> Self {
-        self.read_request().send(OPTIONS_ANSWER)
+        self.read_request().send(OPTIONS_RESPONSE)
     }
 
     /// All bytes that it sends.

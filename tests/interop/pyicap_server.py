@@ -13,7 +13,7 @@ import sys
 import threading
 
 # pyicap 1.0b1 asks for the old name when it looks for a service. Python 3.10 took that away, and every
-# request would end its connection without an answer.
+# request would end its connection without a response.
 collections.Callable = collections.abc.Callable
 
 from pyicap import BaseICAPRequestHandler, ICAPServer  # noqa: E402
@@ -30,7 +30,7 @@ class Server(socketserver.ThreadingMixIn, ICAPServer):
 
 
 class Services(BaseICAPRequestHandler):
-    # pyicap finds a service by its name, in front of the method.
+    # pyicap finds a service by its name, before the method.
 
     def scan_OPTIONS(self):
         self.offer([(b"Allow", b"204"), (b"Preview", b"4096"), (b"Transfer-Preview", b"*")])
@@ -63,7 +63,7 @@ class Services(BaseICAPRequestHandler):
     def hasty_RESPMOD(self):
         self.leave()
 
-    # Leaves the ISTag to pyicap, which makes up another one for each answer.
+    # Leaves the ISTag to pyicap, which makes up another one for each response.
 
     def drifting_OPTIONS(self):
         self.offer([(b"Allow", b"204")], istag=None)

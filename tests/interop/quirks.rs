@@ -9,7 +9,7 @@ fn respmod() -> Request {
     Request::respmod().http_response(head).unwrap()
 }
 
-/// pyicap makes up an ISTag for each answer that is given none. What was known of the service may then
+/// pyicap makes up an ISTag for each response that is given none. What was known of the service may then
 /// have changed each time.
 pub(crate) fn tags_made_up_for_each_answer_cost_options_and_no_verdict(server: &Running) {
     let scanner = Scanner::new(&server.uri("drifting")).unwrap();
@@ -62,7 +62,7 @@ pub(crate) fn trailers_arrive_with_and_without_a_preview(server: &Running) {
     }
 }
 
-/// An answer without a body ends in `null-body` (RFC 3507 §4.4.1). icap-rs writes `res-hdr=0` only, so
+/// A response without a body ends in `null-body` (RFC 3507 §4.4.1). icap-rs writes `res-hdr=0` only, so
 /// nobody knows where the head ends.
 pub(crate) fn an_empty_echo_lacks_its_null_body_and_is_not_clean(server: &Running) {
     let scanner = Scanner::new(&server.uri("echo")).unwrap();
@@ -85,7 +85,7 @@ pub(crate) fn a_returned_upload_lacks_its_head_and_is_not_clean(server: &Running
         };
         assert_eq!(error.violation(), Violation::MissingEncapsulated);
     }
-    // Whatever was behind it is no answer to the next one.
+    // Whatever was after it is no response to the next one.
     assert_eq!(scanner.stats().connections_opened, 3);
 }
 

@@ -59,11 +59,11 @@ pub(crate) fn clean_content_is_clean(server: &Running) {
 
 pub(crate) fn infected_content_is_infected_with_its_name(server: &Running) {
     let scanner = scanner(server, "scan");
-    for (before, behind) in [(0, 0), (1, 0), (70_000, 0), (70_000, 300_000)] {
-        let content = [noise(before), eicar(), noise(behind)].concat();
+    for (before, after) in [(0, 0), (1, 0), (70_000, 0), (70_000, 300_000)] {
+        let content = [noise(before), eicar(), noise(after)].concat();
         let report = scanner.scan(Content::bytes(&content)).unwrap();
         let Verdict::Infected(threats) = report.verdict() else {
-            panic!("{before}, {behind}: {}", report.verdict())
+            panic!("{before}, {after}: {}", report.verdict())
         };
         assert_eq!(threats.names().collect::<Vec<_>>(), [THREAT]);
         assert_eq!(report.status(), Some(200));
@@ -150,7 +150,7 @@ fn what_an_echo_returns_is(expected: &[Verdict], server: &Running) {
     // pyicap sends back while it is sent to, and after that a connection is not used again.
     let stats = scanner.stats();
     let mut reasons = stats.closed_by_reason.keys();
-    let is_early = |reason: &&str| reason.starts_with("the answer began before");
+    let is_early = |reason: &&str| reason.starts_with("the response began before");
     assert!(reasons.all(is_early), "{stats:?}");
     assert_eq!(stats.retries, 0, "{stats:?}");
 }

@@ -124,7 +124,7 @@ struct Outcome {
     result: Result<Report, Error>,
 }
 
-/// Scans without a pause on all threads while `collect` runs, and collects the rest behind it.
+/// Scans without a pause on all threads while `collect` runs, and collects the rest after it.
 fn under_load(scanner: &Scanner, collect: impl FnOnce(&mut Tally)) -> Tally {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (sender, receiver) = mpsc::channel();

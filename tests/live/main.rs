@@ -374,7 +374,7 @@ fn unknown_service() {
             assert!(
                 error
                     .to_string()
-                    .ends_with("answered 404 Service not found"),
+                    .ends_with("responded with 404 Service not found"),
                 "{error}"
             );
         }

@@ -67,7 +67,7 @@ impl Asking {
 }
 
 /// With a connection for each exchange: ex206 answers twice where it does not read all that is sent, and
-/// only on a connection that nobody had before is it certain which answer is which.
+/// only on a connection that nobody had before is it certain which response is which.
 fn client(service: &str) -> Client {
     let builder = Client::builder(&format!("{}/{service}", base()));
     builder.max_idle(0).build().unwrap()
@@ -145,7 +145,7 @@ pub(super) fn avscan_decides_the_same_however_it_is_asked() {
     );
 }
 
-/// What `ex206` puts behind `<html>`, if it sees that in the preview.
+/// What `ex206` puts after `<html>`, if it sees that in the preview.
 const COMMENT: &[u8] = b"\n<!--A simple comment added by the  ex206 C-ICAP service-->\n\n";
 
 /// `ex206` refers to the original where it may, and modifies nothing where it may not.
@@ -273,7 +273,7 @@ pub(super) fn a_large_echo_loses_nothing() {
     }
 }
 
-/// c-icap says 204 to the preview of a type it does not scan, whatever is behind it.
+/// c-icap says 204 to the preview of a type it does not scan, whatever is after it.
 pub(super) fn a_preview_of_a_pdf_is_no_verdict() {
     let mut content = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n".to_vec();
     content.resize(2000, b' ');

@@ -109,7 +109,7 @@ tls_port() {
 }
 
 # What another process needs to end it is in files: its process group, and the files outside
-# $LIVE_DIR that it leaves behind when it is killed.
+# $LIVE_DIR that it leaves after when it is killed.
 launch_c_icap() {
     local name=$1 port=$2 ready=$3 mount namespace=()
     rm -f "$LIVE_DIR/$name".{log,pid,ctl}
@@ -281,7 +281,7 @@ clamd_answers() {
     ' "$ICAP_LIVE_CLAMD_SOCKET"
 }
 
-# A c-icap that answers OPTIONS may still let everything pass (it does when clamd is away),
+# A c-icap that responds to OPTIONS may still let everything pass (it does when clamd is away),
 # so EICAR decides. Its own log proves that it was this c-icap that answered on the port.
 c_icap_finds_eicar() {
     local name=$1 port=$2

@@ -1,5 +1,5 @@
 //! A transport without sockets: what the server says is known beforehand, and becomes readable when the
-//! client has sent what it answers.
+//! client has sent what it responds.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use icap_client::{Connect, Readiness, ServiceUri, Stream};
 
-/// Connects to a recording of a server, which closes after its last answer.
+/// Connects to a recording of a server, which closes after its last response.
 pub(crate) struct Recording {
     pub(crate) answers: Vec<Vec<u8>>,
     /// Bytes that one read gives at most.
@@ -28,13 +28,13 @@ impl Connect for Recording {
 struct Playing {
     answers: VecDeque<Vec<u8>>,
     step: usize,
-    /// What the client has sent since the last answer.
+    /// What the client has sent since the last response.
     sent: Vec<u8>,
     readable: VecDeque<u8>,
 }
 
 impl Playing {
-    /// Whether the client waits for an answer: after a head that has no body, and after a body or a
+    /// Whether the client waits for a response: after a head that has no body, and after a body or a
     /// preview. No content in the transcripts looks like the end of one.
     fn is_awaited(&self) -> bool {
         let ends: &[&[u8]] = match self.sent.starts_with(b"OPTIONS ") {

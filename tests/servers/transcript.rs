@@ -11,10 +11,10 @@ use icap_client::{Error, NotScanned, Report, Threat, Verdict};
 pub(crate) struct Transcript {
     pub(crate) name: String,
     pub(crate) content: Vec<u8>,
-    /// The answer to `OPTIONS`, where the scan begins with that.
+    /// The response to `OPTIONS`, where the scan begins with that.
     pub(crate) options: Option<Vec<u8>>,
     pub(crate) answer: Vec<u8>,
-    /// What comes after the rest, if the answer was to a preview.
+    /// What comes after the rest, if the response was to a preview.
     pub(crate) then: Option<Vec<u8>>,
     pub(crate) outcome: Outcome,
     fields: Vec<(String, String)>,
@@ -88,7 +88,7 @@ impl Transcript {
         self.field("sent").contains("Allow: 204, 206")
     }
 
-    /// The answers, each to what the client sends as one piece.
+    /// The responses, each to what the client sends as one piece.
     pub(crate) fn answers(&self) -> Vec<Vec<u8>> {
         let answers = [
             self.options.clone(),
@@ -98,7 +98,7 @@ impl Transcript {
         answers.into_iter().flatten().collect()
     }
 
-    /// The last answer, which has the verdict.
+    /// The last response, which has the verdict.
     pub(crate) fn last(&mut self) -> &mut Vec<u8> {
         self.then.as_mut().unwrap_or(&mut self.answer)
     }
@@ -146,7 +146,7 @@ fn unescape(lines: &str) -> Vec<u8> {
                 let digits = [rest.next().unwrap(), rest.next().unwrap()];
                 u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
             }
-            other => panic!("{other:?} behind a backslash"),
+            other => panic!("{other:?} after a backslash"),
         });
     }
     bytes

@@ -3,7 +3,7 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use icap_client::testing::{self, CLEAN, OPTIONS_ANSWER, Received, Script};
+use icap_client::testing::{self, CLEAN, OPTIONS_RESPONSE, Received, Script};
 use icap_client::{Content, Error, Report, Scanner};
 
 use crate::Random;
@@ -124,7 +124,7 @@ impl Seek for Held<'_> {
 /// What a server does: it finds what the content says of itself.
 pub(crate) fn response(request: &Received, is_first: bool) -> Script {
     if request.method() == "OPTIONS" {
-        return Script::new().send(OPTIONS_ANSWER);
+        return Script::new().send(OPTIONS_RESPONSE);
     }
     let body = String::from_utf8_lossy(request.body());
     let mut words = body.splitn(3, ' ');

@@ -38,7 +38,7 @@ const EXPLAINED: [&str; 9] = [
     // A stray response after the response, on the idle connection, and at the same moment as a request.
     "protocol: TrailingBytes",
     "protocol: Unsolicited",
-    "protocol: EarlyAnswer",
+    "protocol: EarlyResponse",
     // A response that drips too slowly, and a server without a free slot.
     "timeout",
     // The first server's circuit opened meanwhile, and the second broke the connection.

@@ -14,7 +14,7 @@ use super::front::{Ending, Front, Session};
 use super::pki::{Authority, TLS12, TLS13};
 use super::watched::{Partials, Watched};
 
-/// A server that only listens, behind TLS: the test says what it sends.
+/// A server that only listens, after TLS: the test says what it sends.
 struct Stage {
     scanner: Scanner,
     partials: Partials,
@@ -314,7 +314,7 @@ impl Seek for Upload<'_> {
 }
 
 impl Stage {
-    /// Scans, while `at` bytes of `bytes` come in the midst of the upload, and the others and `after` behind
+    /// Scans, while `at` bytes of `bytes` come in the midst of the upload, and the others and `after` after
     /// it.
     fn scan_split(
         &self,

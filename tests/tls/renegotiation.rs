@@ -152,7 +152,7 @@ impl MessageDecrypter for CountingDecrypter {
     }
 }
 
-/// A server behind TLS that can ask to renegotiate.
+/// A server after TLS that can ask to renegotiate.
 struct Stage {
     scanner: Scanner,
     authority: Authority,

@@ -20,7 +20,7 @@ const LARGE: u64 = 20_000_000;
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(60);
 
-/// A server behind TLS, and a scanner of it that asks no OPTIONS.
+/// A server after TLS, and a scanner of it that asks no OPTIONS.
 struct Setting {
     // Dropped in this order: the front waits for its connections.
     scanner: Scanner,
@@ -111,7 +111,7 @@ fn the_request_names_the_service_by_its_icaps_uri() {
 
 #[test]
 fn session_tickets_and_new_keys_are_no_stray_answers() {
-    // A TLS 1.3 server of rustls sends two tickets behind the handshake.
+    // A TLS 1.3 server of rustls sends two tickets after the handshake.
     for version in [TLS12, TLS13] {
         let it = setting(Server::start().unwrap(), version);
         for _ in 0..20 {
@@ -335,11 +335,11 @@ fn what_a_slow_server_takes_arrives_whole_and_once() {
     assert!(body == content, "{} of {} bytes", body.len(), content.len());
 }
 
-/// The body behind the heads, as far as whole chunks were recorded.
+/// The body after the heads, as far as whole chunks were recorded.
 fn unchunked(message: &[u8]) -> Vec<u8> {
     let heads = message.windows(4).enumerate();
     let mut ends = heads.filter(|(_, window)| *window == b"\r\n\r\n");
-    // The ICAP head, and those of an HTTP request and answer.
+    // The ICAP head, and those of an HTTP request and respond.
     let (end, _) = ends.nth(2).unwrap();
     let mut rest = &message[end + 4..];
     let mut body = Vec::new();

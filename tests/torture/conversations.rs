@@ -1,6 +1,6 @@
 //! Conversations with services as they are, recorded or put together from what their makers document.
 
-use icap_client::testing::{CLEAN, CONTINUE, OPTIONS_ANSWER, echo, infected};
+use icap_client::testing::{CLEAN, CONTINUE, OPTIONS_RESPONSE, echo, infected};
 use icap_client::{Method, Preview, ScannerBuilder};
 
 use crate::memory::Step;
@@ -15,7 +15,7 @@ pub(crate) struct Conversation {
     pub(crate) settings: fn(ScannerBuilder) -> ScannerBuilder,
     /// What is to be answered to `OPTIONS`, where that is asked first.
     pub(crate) options: Option<String>,
-    /// What the server does behind the request.
+    /// What the server does after the request.
     pub(crate) answer: Vec<Step>,
     /// What comes of it if nothing disturbs it, and whether the connection is kept.
     pub(crate) outcome: &'static str,
@@ -41,7 +41,7 @@ impl Conversation {
         let Some(options) = &self.options else {
             return (0..times).flat_map(|_| exchange()).collect();
         };
-        // There is no more to a negotiated answer than the answer.
+        // There is no more to a negotiated response than the response.
         let [Step::Send(answer)] = &self.answer[..] else {
             panic!("{}: no single answer", self.name)
         };
@@ -51,7 +51,7 @@ impl Conversation {
             .collect()
     }
 
-    /// The same behind another one, if that leaves the connection as it found it.
+    /// The same after another one, if that leaves the connection as it found it.
     fn as_second(&self) -> Option<Self> {
         let is_alone = self.is_kept && self.options.is_none() && self.name != "credentials";
         is_alone.then(|| Self {
@@ -117,7 +117,7 @@ impl Conversation {
         }
     }
 
-    /// The content behind its first four bytes is asked for.
+    /// The content after its first four bytes is asked for.
     fn continued(mut self) -> Self {
         self.answer.splice(0..0, [send(CONTINUE), Step::Rest]);
         self.previewed()
@@ -137,7 +137,7 @@ const NO_204: &str = "ICAP/1.0 200 OK\r\nISTag: \"icap-client-testing\"\r\nMetho
                       Encapsulated: null-body=0\r\n\r\n";
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 
-/// An answer that encapsulates an HTTP response.
+/// A response that encapsulates an HTTP response.
 fn answer(status: &str, fields: &str, http_head: &str, body: &str) -> String {
     let len = http_head.len();
     format!(
@@ -145,7 +145,7 @@ fn answer(status: &str, fields: &str, http_head: &str, body: &str) -> String {
     )
 }
 
-/// An answer with a page that says why.
+/// A response with a page that says why.
 fn page(status: &str, fields: &str, http_status: &str) -> String {
     let http_head = format!("HTTP/1.1 {http_status}\r\nContent-Type: text/html\r\n\r\n");
     answer(status, fields, &http_head, "6\r\n<html>\r\n0\r\n\r\n")
@@ -305,7 +305,7 @@ fn returned() -> Vec<Conversation> {
         Conversation::new("echoed", &same, "not scanned: Echoed"),
         Conversation::new("echoed_where_there_is_no_204", &same, "clean").asked_first(NO_204),
         Conversation::new("echoed_where_there_is_204", &same, "not scanned: Echoed")
-            .asked_first(OPTIONS_ANSWER),
+            .asked_first(OPTIONS_RESPONSE),
         Conversation::new("echoed_in_chunks", extended, "not scanned: Echoed"),
         Conversation::new("a_part_of_it", percent_mode, "not scanned: Truncated"),
         Conversation::new("an_empty_head", empty_head, "error: EmptyHttpHead").closing(),
@@ -428,13 +428,13 @@ fn in_rows() -> Vec<Conversation> {
         .answer
         .splice(0..0, [send(authenticate), Step::Request]);
     vec![
-        Conversation::new("options_and_clean", CLEAN, "clean").asked_first(OPTIONS_ANSWER),
+        Conversation::new("options_and_clean", CLEAN, "clean").asked_first(OPTIONS_RESPONSE),
         Conversation::new(
             "options_and_infected",
             infected("Eicar-Test-Signature"),
             FOUND,
         )
-        .asked_first(OPTIONS_ANSWER),
+        .asked_first(OPTIONS_RESPONSE),
         Conversation::new("options_refused", CLEAN, "error: status 404")
             .asked_first(refusal)
             .closing(),

@@ -1,6 +1,6 @@
 //! Every conversation breaks at every byte, in both directions and in every way.
 //!
-//! In each run a connection closes, is reset, stalls or brings bytes that do not belong there, behind
+//! In each run a connection closes, is reset, stalls or brings bytes that do not belong there, after
 //! one certain byte. Whatever happens:
 //!
 //! - nothing is clean unless all of the conversation took place, there or on another connection;
@@ -65,12 +65,12 @@ fn main() -> ExitCode {
     let count = conversations.len();
     let trial = |conversation: Conversation| {
         let runs = Arc::clone(&runs);
-        let behind = if conversation.is_second {
+        let after = if conversation.is_second {
             "_on_a_used_connection"
         } else {
             ""
         };
-        Trial::test(format!("{}{behind}", conversation.name), move || {
+        Trial::test(format!("{}{after}", conversation.name), move || {
             runs.fetch_add(torture(&conversation), Relaxed);
             Ok(())
         })
@@ -363,7 +363,7 @@ fn may_be_clean(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, faul
     let is_foreign = matches!(fault, Fault::Garbage(_) | Fault::Insert(_));
     let is_whole = match place {
         Place::Down(at) => at == undisturbed.end.down && !conversation.is_early,
-        // The answer was there before the last byte of the request was.
+        // The response was there before the last byte of the request was.
         Place::Up(at) => at == undisturbed.end.up && conversation.is_early && fault == Fault::Stall,
     };
     let took_place = is_repeated(stage) || (is_whole && !is_foreign);
@@ -375,7 +375,7 @@ fn is_repeated(stage: &Stage<'_>) -> bool {
     stage.network.connections() > 1
 }
 
-/// Whether what came in place of an answer, or of its end, is a whole 204 to a whole request.
+/// Whether what came in place of a response, or of its end, is a whole 204 to a whole request.
 fn seems_whole(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, fault: Fault) -> bool {
     let ends_head = match place {
         Place::Down(at) if at < undisturbed.end.down => {
@@ -387,7 +387,7 @@ fn seems_whole(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, fault
     fault == Fault::Garbage(STRAY_204) && (stage.network.struck_for_answer() || ends_head)
 }
 
-/// Whether these bytes, which were not all, become a 204 by one more: behind a whole head, or where the
+/// Whether these bytes, which were not all, become a 204 by one more: after a whole head, or where the
 /// head of a 204 has begun, in whose next field the other's status line then is.
 fn ends_204(sent: &[u8]) -> bool {
     let blank_line = sent.windows(4).rposition(|window| window == b"\r\n\r\n");

@@ -1,11 +1,11 @@
-//! The cases that are more than one answer to one request: each has a test of its own here.
+//! The cases that are more than one response to one request: each has a test of its own here.
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
-use icap_client::testing::{CLEAN, OPTIONS_ANSWER, Script, Server, infected};
+use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server, infected};
 use icap_client::{Content, Scanner, ScannerBuilder};
 
 use crate::case::Case;
@@ -50,7 +50,7 @@ pub(crate) fn unasked(network: &Network) -> ScannerBuilder {
     builder.negotiate(false).connector(network.clone())
 }
 
-/// A server that answers so many requests with 204.
+/// A server that responds so many requests with 204.
 pub(crate) fn clean(times: usize) -> Vec<Step> {
     let exchange = || [Step::Request, send(CLEAN)];
     (0..times).flat_map(|_| exchange()).collect()
@@ -101,7 +101,7 @@ fn the_rest_does_not_race_the_decision() {
         received.iter().filter(|&&b| b == b'x').count() - 1024,
         names_with_x(&received)
     );
-    // A decision that comes again, behind the 100: it may have crossed the rest.
+    // A decision that comes again, after the 100: it may have crossed the rest.
     let both = format!("ICAP/1.0 100 Continue\r\n\r\n{CLEAN}");
     let network = self::network(vec![vec![Step::Request, send(both)], clean(1)]);
     let scanner = unasked(&network)
@@ -124,7 +124,7 @@ fn names_with_x(received: &[u8]) -> usize {
     received[..heads].iter().filter(|&&b| b == b'x').count()
 }
 
-/// A connection that answers one request, and then ends before it answers the next.
+/// A connection that responds to one request, and then ends before it responds to the next.
 fn stale(end: Step) -> Vec<Vec<Step>> {
     let ends = [clean(1), vec![Step::Request, end]].concat();
     vec![ends, clean(2)]
@@ -317,14 +317,14 @@ fn negotiating(network: &Network) -> Scanner {
 }
 
 fn what_a_service_ignores_is_scanned_all_the_same() {
-    let options = OPTIONS_ANSWER.replace("Options-TTL", "Transfer-Ignore: *\r\nOptions-TTL");
+    let options = OPTIONS_RESPONSE.replace("Options-TTL", "Transfer-Ignore: *\r\nOptions-TTL");
     let network = network(vec![asked_first(&options)]);
     let content = Content::bytes(HELLO).name("a.txt");
     assert_eq!(scanned(&negotiating(&network), content), "infected: Eicar");
 }
 
 fn no_connections_allowed_is_no_deadlock() {
-    let options = OPTIONS_ANSWER.replace("Max-Connections: 100", "Max-Connections: 0");
+    let options = OPTIONS_RESPONSE.replace("Max-Connections: 100", "Max-Connections: 0");
     let asked_first = [vec![Step::Request, send(&options)], clean(4)].concat();
     let network = network(vec![asked_first, clean(4)]);
     let scanner = negotiating(&network);
@@ -340,7 +340,7 @@ fn a_service_whose_engine_is_dead_answers_options_and_is_not_believed() {
     let dead = "ICAP/1.0 500 Server error\r\nISTag: \"icap-client-testing\"\r\n\r\n";
     let answers = vec![
         Step::Request,
-        send(OPTIONS_ANSWER),
+        send(OPTIONS_RESPONSE),
         Step::Request,
         send(dead),
     ];
@@ -355,7 +355,7 @@ fn a_service_whose_engine_is_dead_answers_options_and_is_not_believed() {
 
 fn another_istag_ends_what_was_known_of_the_service() {
     let other = CLEAN.replace("icap-client-testing", "another");
-    let answers = [OPTIONS_ANSWER, &other, OPTIONS_ANSWER, CLEAN];
+    let answers = [OPTIONS_RESPONSE, &other, OPTIONS_RESPONSE, CLEAN];
     let steps = answers
         .iter()
         .flat_map(|answer| [Step::Request, send(answer)]);

@@ -75,7 +75,7 @@ impl Case {
         self.play.iter().flatten().map(len).sum()
     }
 
-    /// Whether the answer comes while the content is still sent.
+    /// Whether the response comes while the content is still sent.
     pub(crate) fn is_early(&self) -> bool {
         matches!(self.context, Context::CU | Context::C6u)
     }

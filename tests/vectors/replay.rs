@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use icap_client::testing::{CLEAN, ManualClock, OPTIONS_ANSWER, Script, Server};
+use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server};
 use icap_client::{Body, Client, Content, Method, Preview, Request, Scanner};
 
 use crate::case::{Case, Context};
@@ -174,10 +174,10 @@ const EARLY: u64 = 64 * 1024;
 /// Bytes of the previews.
 const PREVIEW: usize = 1024;
 
-/// What the server answers to whatever is asked behind the case.
+/// What the server responds to whatever is asked after the case.
 fn second_answer(case: &Case) -> &'static str {
     match case.context {
-        Context::CO => OPTIONS_ANSWER,
+        Context::CO => OPTIONS_RESPONSE,
         _ => CLEAN,
     }
 }

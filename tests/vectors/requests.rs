@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use icap_client::testing::{CLEAN, CONTINUE, OPTIONS_ANSWER};
+use icap_client::testing::{CLEAN, CONTINUE, OPTIONS_RESPONSE};
 use icap_client::{Content, Preview, Scanner};
 
 use crate::alone::{clean, send, unasked};
@@ -24,7 +24,7 @@ pub(crate) const REQUESTS: &[(&str, fn())] = &[
     ("K18", hop_by_hop_fields_are_not_encapsulated),
 ];
 
-/// What a server receives that answers everything with 204, and what came of the scan.
+/// What a server receives that responds to everything with 204, and what came of the scan.
 fn sent(content: Content<'_>, preview: Preview) -> (String, String) {
     sent_to(content, preview, clean(1))
 }
@@ -247,7 +247,7 @@ fn user_information_is_refused_and_not_repeated() {
 }
 
 fn no_preview_is_larger_than_the_server_asked_for() {
-    let options = OPTIONS_ANSWER.replace("Allow", "Preview: 4\r\nAllow");
+    let options = OPTIONS_RESPONSE.replace("Allow", "Preview: 4\r\nAllow");
     for (asked, used) in [(1024, 4), (5, 4), (4, 4), (3, 3)] {
         let steps = vec![Step::Request, send(&options), Step::Request, send(CLEAN)];
         let network = Network::new(vec![steps], Conditions::default());

@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(help = SERVICE)]
     uri: String,
 
-    /// Print the head of the answer as it came, also of one that is an error
+    /// Print the head of the response as it came, also of one that is an error
     #[arg(long)]
     raw: bool,
 

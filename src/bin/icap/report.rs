@@ -70,7 +70,7 @@ impl Outcome {
 pub(crate) struct Entry {
     name: String,
     outcome: Outcome,
-    /// What stands behind the name.
+    /// What stands after the name.
     line: String,
     threats: Vec<String>,
     /// What there is to say beyond the verdict.

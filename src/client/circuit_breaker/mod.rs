@@ -96,7 +96,7 @@ pub(crate) enum Failure {
     /// The server answered, but does not serve.
     Refusal,
     /// There was no connection, it broke, or time ran out. It does not count if the server answered
-    /// others meanwhile: if connections break all at once, as when one of several servers behind an
+    /// others meanwhile: if connections break all at once, as when one of several servers after an
     /// address dies, these are no failures in a row.
     Loss,
 }

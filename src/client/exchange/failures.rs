@@ -101,7 +101,7 @@ impl Exchange<'_> {
         .into()
     }
 
-    /// Shows what a head had wrong, or how bytes begin that are no answer at all. What is wrong in a
+    /// Shows what a head had wrong, or how bytes begin that are no response at all. What is wrong in a
     /// body is not shown: it may be the content.
     pub(super) fn violation(&self, violation: Violation) -> Error {
         let seen = match (self.reader.seen(), violation) {
@@ -134,6 +134,6 @@ fn is_the_servers(error: &io::Error) -> bool {
 pub(super) fn closed() -> io::Error {
     io::Error::new(
         io::ErrorKind::UnexpectedEof,
-        "the peer closed it without an answer",
+        "the peer closed it without a response",
     )
 }

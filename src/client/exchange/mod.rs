@@ -1,22 +1,22 @@
 //! One transaction, to be read next to RFC 3507 §4.
 //!
-//! The server may answer while the request is still being sent, and may stop reading until its answer
+//! The server may respond while the request is still being sent, and may stop reading until its response
 //! is read. So whoever writes everything first and reads then, deadlocks as soon as both directions'
 //! buffers are full. Here every write is preceded by a look at what can be read, and every write that
 //! stalls is cut short to look again:
 //!
 //! ```text
-//!            ┌─ readable? ── read, feed the answer ─┐
+//!            ┌─ readable? ── read, feed the response ─┐
 //!  request ──┤                                      ├── until written, then read until answered
 //!            └─ else write for a moment ────────────┘
 //! ```
 //!
-//! - A preview (§4.5) stops the upload behind its last byte until the service has decided: `100 Continue`
-//!   asks for the rest, a final answer makes it unnecessary, and is then the answer to a complete request.
+//! - A preview (§4.5) stops the upload after its last byte until the service has decided: `100 Continue`
+//!   asks for the rest, a final response makes it unnecessary, and is then the response to a complete request.
 //! - An early final response stops the upload, also a 204: whoever responds before it has all of the
 //!   content has not looked at all of it, so such a 204 is never clean.
 //! - A failed write is followed by a read, because the reason is often already there (`404`, then close).
-//! - The end of the connection never ends an answer.
+//! - The end of the connection never ends a response.
 
 mod failures;
 
@@ -46,20 +46,20 @@ const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::f
 /// How a server begins that refuses a connection before it was asked anything.
 pub(super) const REFUSAL: &str = "ICAP/1.0 503";
 
-/// One request and its answer on one connection.
+/// One request and its response on one connection.
 pub(crate) struct Exchange<'x> {
     pub(crate) connection: &'x mut Connection,
     /// The connection's place among those to the server.
     pub(crate) place: &'x Permit,
     pub(crate) reader: ResponseReader,
-    /// Where the answer's body goes.
+    /// Where the response's body goes.
     pub(crate) output: &'x mut dyn Write,
     pub(crate) pass_on: PassOn,
     pub(crate) timeouts: Timeouts,
     pub(crate) deadline: Deadline,
     /// Names the service in errors.
     pub(crate) service: &'x str,
-    /// The connection was used before, so what comes too early may be another request's answer.
+    /// The connection was used before, so what comes too early may be another request's response.
     pub(crate) is_reused: bool,
     /// And then nobody used it until this caller came.
     pub(crate) lay_idle: bool,
@@ -106,13 +106,13 @@ fn can_come_with_verdict(response: &Response) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 enum Sending {
     Continues,
-    /// The answer is final and does not need the rest.
+    /// The response is final and does not need the rest.
     Stops,
 }
 
 impl Exchange<'_> {
     /// Sends `out`, which is the head and the first piece of the content, and the rest of `body`, and
-    /// reads the answer.
+    /// reads the response.
     pub(crate) fn run(
         mut self,
         out: Vec<u8>,
@@ -231,19 +231,19 @@ impl Exchange<'_> {
                     }
                 }
                 Err(error) if is_stall(&error) => slice = (slice * 2).min(WRITE_SLICE.1),
-                Err(error) => return self.read_why(error),
+                Err(error) => return self.read_response_after_write_error(error),
             }
         }
     }
 
-    /// Reads until a read would wait; says whether the answer makes more sending pointless.
+    /// Reads until a read would wait; says whether the response makes more sending pointless.
     fn read_what_is_there(&mut self) -> Result<Sending, Error> {
         loop {
             let readiness = match self.connection.readiness() {
                 // What the beginning of a TLS record turns out to be is known when its end is there.
                 Ok(Readiness::Idle | Readiness::Partial) => return Ok(Sending::Continues),
                 Ok(readiness) => readiness,
-                Err(error) => return self.read_why(error),
+                Err(error) => return self.read_response_after_write_error(error),
             };
             if !self.progress.begun {
                 return Err(self.unsolicited(readiness));
@@ -264,7 +264,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Nothing was asked on this connection yet, so nothing that arrives can be an answer.
+    /// Nothing was asked on this connection yet, so nothing that arrives can be a response.
     fn unsolicited(&mut self, readiness: Readiness) -> Error {
         if readiness != Readiness::Readable {
             return self.disconnected(Phase::Write, closed());
@@ -291,14 +291,17 @@ impl Exchange<'_> {
         self.violation(Violation::Unsolicited)
     }
 
-    /// The connection cannot be written to any more: the answer that says why may be there.
-    fn read_why(&mut self, write_error: io::Error) -> Result<Sending, Error> {
+    /// The connection cannot be written to any more: the response that says why may be there.
+    fn read_response_after_write_error(
+        &mut self,
+        write_error: io::Error,
+    ) -> Result<Sending, Error> {
         if !self.progress.begun {
-            // What may be there was sent before anything was asked: it is no answer to this.
+            // What may be there was sent before anything was asked: it is no response to this.
             return Err(self.disconnected(Phase::Write, write_error));
         }
         self.progress.answered_early = true;
-        // How long the write took is not how long the answer may take.
+        // How long the write took is not how long the response may take.
         self.await_response();
         while !self.reader.has_ended() {
             let Ok(timeout) = self.left(Phase::Write) else {
@@ -330,12 +333,12 @@ impl Exchange<'_> {
         self.status() == Some(204)
     }
 
-    /// The status of the final answer, once its ICAP head is there.
+    /// The status of the final response, once its ICAP head is there.
     fn status(&self) -> Option<u16> {
         self.reader.response().map(Response::status)
     }
 
-    /// Reads once and feeds the answer; a stall is no error here, because the caller knows the time.
+    /// Reads once and feeds the response; a stall is no error here, because the caller knows the time.
     fn read_once(&mut self, timeout: Duration, phase: Phase) -> Result<(), Error> {
         match self.connection.read(timeout) {
             Ok(0) if self.reader.has_begun() => Err(self.violation(self.reader.violation_at_end())),
@@ -356,11 +359,11 @@ impl Exchange<'_> {
         }
     }
 
-    /// Feeds what was read to the answer, up to the answer's end.
+    /// Feeds what was read to the response, up to the response's end.
     fn feed(&mut self) -> Result<(), Error> {
         let arrived = self.connection.arrived();
         self.progress.answered_early |= self.progress.is_early(arrived);
-        // What the service says behind what the caller could not take still counts.
+        // What the service says after what the caller could not take still counts.
         let mut written = Ok(());
         let (deadline, service) = (self.deadline, self.service);
         // The caller's writer took the time, so the server was not waited for.
@@ -416,12 +419,12 @@ impl Exchange<'_> {
         let is_early = self.progress.final_early || self.arrived_early();
         let is_passed_on = self.pass_on != PassOn::Nothing;
         if is_passed_on && self.is_reused && is_early && response.is_some_and(is_content) {
-            return Err(self.violation(Violation::EarlyAnswer));
+            return Err(self.violation(Violation::EarlyResponse));
         }
         Ok(())
     }
 
-    /// A `100 Continue` came. It asks for what is behind the preview, once; after `ieof`, and without a
+    /// A `100 Continue` came. It asks for what is after the preview, once; after `ieof`, and without a
     /// preview, it means nothing (erratum 5893).
     fn take_continue(&mut self) -> Result<(), Error> {
         let is_open = matches!(self.progress.stage, Stage::Preview | Stage::Decision);
@@ -434,7 +437,7 @@ impl Exchange<'_> {
         // Held until the preview is out, unless it may be meant for the request before.
         let is_early = self.progress.final_early || self.arrived_early();
         if self.is_reused && is_early {
-            return Err(self.violation(Violation::EarlyAnswer));
+            return Err(self.violation(Violation::EarlyResponse));
         }
         self.progress.due_at = None;
         self.progress.continued = true;
@@ -451,7 +454,7 @@ impl Exchange<'_> {
         // On a connection that was used before, what came before the last byte of this request was
         // written may be the late response to the previous request.
         if self.is_reused && self.progress.final_early && self.is_204() {
-            return Err(self.violation(Violation::EarlyAnswer));
+            return Err(self.violation(Violation::EarlyResponse));
         }
         if !self.progress.request_written {
             return Ok(Trailing::Nothing);
@@ -478,7 +481,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// A server that answers 206 without reading all of the request takes its rest for the next one, and
+    /// A server that responds with 206 without reading all of the request takes its rest for the next one, and
     /// answers that as well (c-icap does). On a new connection the first response is the one to this
     /// request; on another the two may be those to two requests.
     fn may_be_followed(&self) -> bool {
@@ -503,13 +506,13 @@ impl Exchange<'_> {
             Some(response) => Ok(Answer {
                 response: response.of_preview_only(stage == Stage::Decision),
                 request_complete: request_written && stage != Stage::Decision,
-                answers_preview: matches!(stage, Stage::Preview | Stage::Decision),
+                responds_to_preview: matches!(stage, Stage::Preview | Stage::Decision),
                 is_early: final_early,
                 content_sent,
                 trailing: shown,
                 close_reason,
             }),
-            // Not reached: an answer that has ended has a head.
+            // Not reached: a response that has ended has a head.
             None => Err(Failure::before(protocol_error(
                 self.service,
                 Violation::Truncated,
@@ -526,7 +529,7 @@ impl Exchange<'_> {
         if !self.progress.request_written {
             Some(CloseReason::RequestUnfinished)
         } else if self.progress.answered_early {
-            Some(CloseReason::EarlyAnswer)
+            Some(CloseReason::EarlyResponse)
         } else if response.status() == 206 && !is_about_preview {
             Some(CloseReason::PartialContent)
         } else if let Some(reason) = reason_of(trailing) {

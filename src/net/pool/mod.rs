@@ -135,7 +135,7 @@ impl Pool {
         }
     }
 
-    /// Idle connections with their places, which are given back when they are dropped behind them.
+    /// Idle connections with their places, which are given back when they are dropped after them.
     fn places(self: &Arc<Self>, idle: impl Iterator<Item = Idle>) -> Vec<(Idle, Permit)> {
         idle.map(|idle| (idle, Permit::new(self))).collect()
     }

@@ -12,7 +12,7 @@
 //!
 //! **Why session tickets are no stray answers.** What arrives on an idle connection shows that it cannot
 //! be used again (rule R3 of the crate). A TLS 1.3 server sends session tickets when it likes, mostly
-//! just behind the handshake, so it is not the socket that is looked at but what its bytes decrypt to.
+//! just after the handshake, so it is not the socket that is looked at but what its bytes decrypt to.
 //!
 //! **Renegotiation** (TLS 1.2) is declined, and the scan goes on; `stream.rs` says how.
 //!
@@ -166,7 +166,7 @@ impl TlsConnectorBuilder {
     }
 
     /// Shows this certificate to servers that ask for one. `chain` is PEM, the client's certificate
-    /// first and behind it those that issued it; `key` is its private key, PEM as well (PKCS #8,
+    /// first and after it those that issued it; `key` is its private key, PEM as well (PKCS #8,
     /// PKCS #1 or SEC 1), without a password.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub(super) struct Records {
     /// Of the record that came last.
     header: [u8; HEADER],
     header_len: usize,
-    /// Bytes of the record that are to come behind its header.
+    /// Bytes of the record that are to come after its header.
     left: usize,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Line {
     pub(super) delivered: usize,
     /// Whether a byte was sent since the last request.
     is_answering: bool,
-    /// The fault came in place of an answer.
+    /// The fault came in place of a response.
     pub(super) struck_for_answer: bool,
     end: Option<End>,
     calls: u32,

@@ -69,9 +69,9 @@ pub(crate) struct Conditions {
     pub(crate) write_limit: usize,
     /// Each so-many-th read or write is interrupted or finds nothing.
     pub(crate) reluctance: Option<u32>,
-    /// On the first connection, behind so many bytes from the server.
+    /// On the first connection, after so many bytes from the server.
     pub(crate) down: Option<(usize, Fault)>,
-    /// On the first connection, behind so many bytes from the client.
+    /// On the first connection, after so many bytes from the client.
     pub(crate) up: Option<(u64, Fault)>,
 }
 
@@ -121,7 +121,7 @@ impl Network {
         self.on(connection, |line| line.received_len)
     }
 
-    /// Whether the fault came where a whole request had, and nothing of its answer.
+    /// Whether the fault came where a whole request had, and nothing of its response.
     pub(crate) fn struck_for_answer(&self) -> bool {
         self.on(0, |line| line.struck_for_answer)
     }

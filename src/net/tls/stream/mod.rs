@@ -1,19 +1,19 @@
 //! A TLS session on a TCP connection, as a [`Stream`].
 //!
-//! Two counts must be honest here, because the exchange believes an answer only to what was written,
+//! Two counts must be honest here, because the exchange believes a response only to what was written,
 //! and reuses a connection only if nothing was left to read:
 //!
 //! - **Written** is what has left for the socket, not what was encrypted. rustls takes plaintext and cannot
 //!   give it back, so a write that stalls keeps the ciphertext and reports only as many bytes as are surely
 //!   among what the socket took; the rest is reported by the writes that follow, which begin with the same
 //!   bytes. The last byte is reported when no ciphertext is left, so nothing needs to be flushed before
-//!   an answer is waited for.
+//!   a response is waited for.
 //! - **Readable** is what decrypts to something. A record that is there in part may turn out to be a part of
 //!   a response, and is told apart from nothing. One that is complete and no response (a session ticket, a
 //!   change of keys) is nothing. Records are decrypted one at a time, so that it is known of each byte of a
 //!   response when its record began to arrive.
 //!
-//! What TLS itself has to say in between (the answer to a change of keys) may wait until something is
+//! What TLS itself has to say in between (the response to a change of keys) may wait until something is
 //! written (RFC 8446 §4.6.3), so reading never writes. With one exception:
 //!
 //! **Renegotiation** is what a TLS 1.2 server may ask for at any time (HelloRequest). A client may decline
@@ -296,7 +296,7 @@ impl TlsStream {
 }
 
 impl Read for TlsStream {
-    /// Waits for one read of the socket. If that is only a part of a record, or no answer, this is a
+    /// Waits for one read of the socket. If that is only a part of a record, or no response, this is a
     /// stall: whoever waits knows for how long, and may have something to send meanwhile.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.read_next(buf) {

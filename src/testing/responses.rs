@@ -1,4 +1,4 @@
-//! What a healthy service answers, ready to be sent.
+//! What a healthy service responds, ready to be sent.
 
 use std::hint::black_box;
 
@@ -8,8 +8,8 @@ use super::script::Script;
 use crate::proto::chunk::{encode_chunk, encode_last_chunk};
 use crate::proto::encapsulated::{BodyKind, Encapsulated};
 
-/// The answer of a healthy service to `OPTIONS`. It offers no preview.
-pub const OPTIONS_ANSWER: &str = "ICAP/1.0 200 OK\r\n\
+/// The response of a healthy service to `OPTIONS`. It offers no preview.
+pub const OPTIONS_RESPONSE: &str = "ICAP/1.0 200 OK\r\n\
     ISTag: \"icap-client-testing\"\r\n\
     Methods: RESPMOD, REQMOD\r\n\
     Service: icap-client testing\r\n\
@@ -19,19 +19,19 @@ pub const OPTIONS_ANSWER: &str = "ICAP/1.0 200 OK\r\n\
     Encapsulated: null-body=0\r\n\
     \r\n";
 
-/// [`OPTIONS_ANSWER`] of a service that wants to see up to `len` bytes of every body before it is asked
+/// [`OPTIONS_RESPONSE`] of a service that wants to see up to `len` bytes of every body before it is asked
 /// to take the rest (RFC 3507 §4.5).
 #[must_use]
 pub fn options_with_preview(len: usize) -> String {
     let offer = format!("Preview: {len}\r\nTransfer-Preview: *\r\nEncapsulated:");
-    OPTIONS_ANSWER.replace("Encapsulated:", &offer)
+    OPTIONS_RESPONSE.replace("Encapsulated:", &offer)
 }
 
-/// The answer to a preview after which the client sends the rest of the body (RFC 3507 §4.5). The
-/// final answer follows when that has come.
+/// The response to a preview after which the client sends the rest of the body (RFC 3507 §4.5). The
+/// final response follows when that has come.
 pub const CONTINUE: &str = "ICAP/1.0 100 Continue\r\n\r\n";
 
-/// The answer to content in which nothing was found, where the request allows it (RFC 3507 §4.6).
+/// The response to content in which nothing was found, where the request allows it (RFC 3507 §4.6).
 pub const CLEAN: &str = "ICAP/1.0 204 No Content\r\n\
     ISTag: \"icap-client-testing\"\r\n\
     Encapsulated: null-body=0\r\n\
@@ -42,10 +42,10 @@ const TOO_LARGE_TO_RETURN: &str = "ICAP/1.0 500 Too Large To Send Back\r\n\
     Encapsulated: null-body=0\r\n\
     \r\n";
 
-/// Bytes of a body that [`Server::start`](super::Server::start) sends back if it must not answer 204.
+/// Bytes of a body that [`Server::start`](super::Server::start) sends back if it must not respond with 204.
 pub(super) const MAX_RETURNED_BODY: usize = 1024 * 1024;
 
-/// The answer to infected content: `X-Infection-Found` with `threat` as it is given, and a block page
+/// The response to infected content: `X-Infection-Found` with `threat` as it is given, and a block page
 /// with HTTP status 403.
 #[must_use]
 pub fn infected(threat: &str) -> Vec<u8> {
@@ -103,7 +103,7 @@ pub(super) fn scan(request: &Received, offer: &Offer) -> Script {
         Script::new().send(&offer.response)
     } else if request.has_eicar() {
         Script::new().send(infected("Eicar-Test-Signature"))
-    } else if request.answers_preview() || (request.allows_204() && offer.allows_204()) {
+    } else if request.responds_to_preview() || (request.allows_204() && offer.allows_204()) {
         Script::new().send(CLEAN)
     } else if request.body_len() > MAX_RETURNED_BODY as u64 {
         Script::new().send(TOO_LARGE_TO_RETURN)

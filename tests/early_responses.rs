@@ -1,4 +1,4 @@
-//! The server answers while the content is still being sent.
+//! The server responds while the content is still being sent.
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -192,7 +192,7 @@ fn client_does_not_return_an_early_204() {
     let client = Client::new(&server.uri()).unwrap();
     let sent = client.send(&Request::respmod(), Body::reader(large()), &mut io::sink());
     match sent {
-        Err(Error::Protocol(error)) => assert_eq!(error.violation(), Violation::EarlyAnswer),
+        Err(Error::Protocol(error)) => assert_eq!(error.violation(), Violation::EarlyResponse),
         other => panic!("{other:?}"),
     }
 }
@@ -239,7 +239,7 @@ fn a_connection_reset_in_the_middle_of_an_answer_is_no_answer() {
 
 #[test]
 fn a_server_that_sends_back_while_it_reads_does_not_deadlock() {
-    // The answer is as large as the request and the server reads nothing while it sends, so both
+    // The response is as large as the request and the server reads nothing while it sends, so both
     // sides' buffers fill up.
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
     let head =
@@ -358,7 +358,7 @@ fn bytes_before_anything_was_asked_are_never_the_answer() {
     assert_eq!(server.finish()[0].received_len(), 0, "nothing was sent");
 }
 
-/// A connection that hands out what it has read only when the reset behind it has arrived, so that no
+/// A connection that hands out what it has read only when the reset after it has arrived, so that no
 /// test depends on which is faster.
 struct ResetBehind {
     stream: TcpStream,
