@@ -53,7 +53,7 @@ fn a_server_that_says_nothing_runs_into_the_read_timeout() {
     assert!(took >= SHORT && took < LONG, "{took:?}");
     let said = error.to_string();
     assert!(
-        said.contains("waiting for the answer of icap://127.0.0.1:"),
+        said.contains("waiting for the response of icap://127.0.0.1:"),
         "{said}"
     );
     assert!(said.contains("read timeout of 150 ms"), "{said}");

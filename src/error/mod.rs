@@ -565,7 +565,7 @@ mod tests {
         });
         assert_eq!(
             error.to_string(),
-            "timed out waiting for the answer of icap://av.example/scan (read timeout of 10000 ms)"
+            "timed out waiting for the response of icap://av.example/scan (read timeout of 10000 ms)"
         );
         assert!(error.is_timeout() && error.is_unavailable() && error.is_retryable());
     }
