@@ -10,7 +10,10 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-pub use kinds::{ErrorKind, InvalidInput, Limit, Phase, TimeLimit, Violation};
+pub use kinds::{ErrorKind, Phase, TimeLimit};
+
+pub use crate::proto::input_error::{InputError, InvalidInput};
+pub use crate::proto::violation::{Limit, Violation};
 
 /// Why there is no [`Report`](crate::Report).
 ///
@@ -489,28 +492,6 @@ pub enum ContentError {
         /// The length that was declared.
         declared: u64,
     },
-}
-
-/// The caller asked for something that cannot be sent.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{kind}: {what}")]
-pub struct InputError {
-    kind: InvalidInput,
-    what: String,
-}
-
-impl InputError {
-    /// `what` is what was refused, or why; it is made safe to show.
-    pub(crate) fn new(kind: InvalidInput, what: &str) -> Self {
-        let what = crate::proto::text::displayable(what.as_bytes());
-        Self { kind, what }
-    }
-
-    /// What kind of input was refused.
-    #[must_use]
-    pub fn kind(&self) -> InvalidInput {
-        self.kind
-    }
 }
 
 /// What becomes a [`ServiceUri`](crate::ServiceUri) without a check cannot fail.

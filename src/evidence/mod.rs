@@ -24,7 +24,7 @@ use vendors::{Meaning, meaning};
 use words::{Code, error_code, sentence};
 
 use crate::proto::header::{Field, legible_fields};
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 use crate::proto::response::Response;
 use crate::proto::response_reader::Fragments;
 use crate::proto::status_line::{StatusLine, legible_http, legible_icap};

@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::header::Headers;
 use crate::proto::limits::MAX_DISPLAY;
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 use crate::proto::response_reader::ResponseReader;
 use std::time::{Duration, Instant};
 

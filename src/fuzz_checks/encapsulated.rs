@@ -1,6 +1,6 @@
 use crate::proto::encapsulated::{BodyKind, Encapsulated};
 use crate::proto::limits::MAX_HTTP_HEAD;
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 
 /// The forms of RFC 3507 §4.4.1: names in their order, and the methods whose responses may have them.
 const FORMS: &[(&[&str], &[Method])] = {

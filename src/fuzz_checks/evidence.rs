@@ -1,7 +1,7 @@
 use super::input::Input;
 use super::worsening::{Plan, assert_never_improves};
 use crate::evidence::{Evidence, Said};
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 use crate::proto::response_reader::ResponseReader;
 
 /// Fields that say that something was found or refused, and values that do.

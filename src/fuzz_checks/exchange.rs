@@ -8,7 +8,7 @@ use super::reference_chunks::Ended;
 use super::sent::find;
 use super::worst::{Worst, legible};
 use crate::error::Error;
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 use crate::proto::response_reader::{Event, ResponseReader};
 use crate::scan::Scanner;
 use crate::scan::preview::Preview;
@@ -308,10 +308,7 @@ impl Plan {
         );
         let (status, body, end) = exchange.read_response().expect("clean without a response");
         let after = &exchange.answer[end..];
-        assert!(
-            matches!(after, b"" | b"\r\n"),
-            "clean with something after"
-        );
+        assert!(matches!(after, b"" | b"\r\n"), "clean with something after");
         assert!(!exchange.is_broken, "clean with a broken record after");
         let has = |line: &[u8]| find(&exchange.answer[..end], line).is_some();
         let is_infected = THREATS.iter().any(|line| has(line));

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::input::assert_displayable;
+use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::Method;
 use crate::proto::response_reader::ResponseReader;
 
 /// What a service offers: `data` is the fields of its response to `OPTIONS`.

@@ -3,7 +3,7 @@ use super::input::{Input, assert_displayable, assert_part_of, each_split};
 use crate::error::Violation;
 use crate::evidence::Said;
 use crate::proto::header::{Field, Headers};
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Event, ResponseReader};
 

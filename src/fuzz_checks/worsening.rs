@@ -2,7 +2,7 @@
 
 use super::evidence::{Place, feed, said_by};
 use super::input::Input;
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 use crate::proto::response_reader::ResponseReader;
 use crate::scan::decide::{Sent, decide, from_evidence};
 use crate::scan::verdict::Verdict;

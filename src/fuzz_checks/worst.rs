@@ -1,7 +1,7 @@
 //! Responses that are evidence against any content, and how bad.
 
 use super::sent::find;
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 use crate::scan::verdict::{NotScanned, Verdict};
 
 /// From better to worse. Only what a server said against the content has a place here: that it did not

@@ -9,7 +9,7 @@ use super::head::HeadFinder;
 use super::header::{Headers, encode_field, is_token_byte, trim};
 use super::limits::{MAX_CHUNK_EXTENSIONS, MAX_CHUNK_LINE, MAX_CHUNK_SIZE_DIGITS, MAX_TRAILERS};
 use super::number::{decimal, hex_digit};
-use crate::error::{Limit, Violation};
+use super::violation::{Limit, Violation};
 
 /// Appends one chunk with `data`; nothing for no data, because an empty chunk ends a body.
 pub(crate) fn encode_chunk(out: &mut Vec<u8>, data: &[u8]) {

@@ -7,9 +7,9 @@ use std::fmt;
 
 use super::header::trim;
 use super::limits::MAX_HTTP_HEAD;
+use super::method::Method;
 use super::number::decimal;
-use super::request::Method;
-use crate::error::Violation;
+use super::violation::{Limit, Violation};
 
 /// The body that ends every list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Parts {
             match len {
                 0 => return Err(Violation::EmptyHttpHead),
                 1..=MAX_HTTP_HEAD => {}
-                _ => return Err(Violation::LimitExceeded(crate::Limit::HttpHead)),
+                _ => return Err(Violation::LimitExceeded(Limit::HttpHead)),
             }
         }
         Ok(Encapsulated {

@@ -5,7 +5,7 @@
 
 use memchr::memchr;
 
-use crate::error::Violation;
+use super::violation::Violation;
 
 /// Finds the blank line that ends a head in a growing buffer.
 ///

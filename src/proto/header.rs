@@ -12,7 +12,7 @@ use memchr::{memchr, memrchr};
 
 use super::limits::MAX_FIELDS;
 use super::text::displayable;
-use crate::error::Violation;
+use super::violation::{Limit, Violation};
 
 /// A checked block of header fields, borrowed from the message it came in.
 ///
@@ -57,7 +57,7 @@ impl<'b> Headers<'b> {
             parse_field(&block[at..end]).ok_or(bad(Violation::BadHeader))?;
             count += 1;
             if count > MAX_FIELDS {
-                return Err(bad(Violation::LimitExceeded(crate::Limit::Fields)));
+                return Err(bad(Violation::LimitExceeded(Limit::Fields)));
             }
             at = end;
         }

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 
 use super::head::HeadFinder;
 use super::header::{Field, Headers, is_token_byte};
+use super::input_error::{InputError, InvalidInput};
 use super::limits::{MAX_FIELDS, MAX_HTTP_HEAD};
 use super::status_line;
-use crate::error::{InputError, InvalidInput, Violation};
+use super::violation::Violation;
 
 /// Fields that speak of one connection and are not encapsulated (RFC 3507 §4.4.2). Besides them these are
 /// `Proxy-*`, and what `Connection` names if it is not [for every recipient](is_end_to_end).

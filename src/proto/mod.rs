@@ -10,8 +10,10 @@ pub(crate) mod encapsulated;
 pub(crate) mod head;
 pub(crate) mod header;
 pub(crate) mod http_head;
+pub(crate) mod input_error;
 pub(crate) mod istag;
 pub mod limits;
+pub(crate) mod method;
 pub(crate) mod number;
 pub(crate) mod options;
 pub(crate) mod request;
@@ -20,6 +22,7 @@ pub(crate) mod response_reader;
 pub(crate) mod status_line;
 pub(crate) mod text;
 pub(crate) mod uri;
+pub(crate) mod violation;
 
 #[cfg(test)]
 pub(crate) mod splits;

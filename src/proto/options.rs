@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::header::{Field, Headers};
+use super::method::Method;
 use super::number::saturating_decimal;
-use super::request::Method;
 use super::response::Response;
 use super::text::displayable;
 

@@ -8,37 +8,8 @@ use std::fmt;
 use super::encapsulated::{BodyKind, Encapsulated};
 use super::header::{encode_field, is_token_byte};
 use super::http_head;
-use crate::error::{InputError, InvalidInput};
-
-/// An ICAP method (RFC 3507 §4.3.2).
-#[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// `OPTIONS` asks what a service offers (§4.10).
-    Options,
-    /// `RESPMOD` has a response looked at: a file on its way to a person (§4.9).
-    Respmod,
-    /// `REQMOD` has a request looked at: a file that someone sends (§4.8).
-    Reqmod,
-}
-
-impl Method {
-    /// The method as the request line has it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Options => "OPTIONS",
-            Self::Respmod => "RESPMOD",
-            Self::Reqmod => "REQMOD",
-        }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::input_error::{InputError, InvalidInput};
+use super::method::Method;
 
 /// Fields that say how the message is framed, routed or answered, or who we are to one server; only
 /// this crate writes them.
@@ -159,7 +130,7 @@ impl Request {
     /// [`Error::Input`](crate::Error::Input) if the name is no token, is one of those that frame the
     /// message (`Encapsulated`, `Allow`, `Host`, …), or if the value holds a control character or
     /// begins or ends in white space.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, crate::Error> {
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InputError> {
         check_header(name, value.as_ref())?;
         self.headers
             .push((name.to_owned(), value.as_ref().to_vec()));
@@ -179,7 +150,7 @@ impl Request {
     ///
     /// [`Error::Input`](crate::Error::Input) unless it is one complete HTTP/1.x request head of at
     /// most 128 KiB; or if this is an `OPTIONS` request, which encapsulates none.
-    pub fn http_request(mut self, head: &[u8]) -> Result<Self, crate::Error> {
+    pub fn http_request(mut self, head: &[u8]) -> Result<Self, InputError> {
         http_head::check_request(head)?;
         self.refuse_unless(self.method != Method::Options)?;
         self.http_request = Some(http_head::forwarded(head));
@@ -193,7 +164,7 @@ impl Request {
     ///
     /// [`Error::Input`](crate::Error::Input) unless it is one complete HTTP/1.x response head of at
     /// most 128 KiB; or if this is no `RESPMOD` request, because no other encapsulates one.
-    pub fn http_response(mut self, head: &[u8]) -> Result<Self, crate::Error> {
+    pub fn http_response(mut self, head: &[u8]) -> Result<Self, InputError> {
         http_head::check_response(head)?;
         self.refuse_unless(self.method == Method::Respmod)?;
         self.http_response = Some(http_head::forwarded(head));

@@ -7,10 +7,10 @@ use super::header::{BadField, Headers};
 use super::http_head;
 use super::istag;
 use super::limits::MAX_DISPLAY;
-use super::request::Method;
+use super::method::Method;
 use super::status_line::StatusLine;
 use super::text::displayable;
-use crate::error::Violation;
+use super::violation::Violation;
 
 /// A complete response of an ICAP service; its body went to the writer given to
 /// [`Client::send`](crate::Client::send).

@@ -11,11 +11,11 @@ use super::header::{Field, Headers, legible_fields};
 use super::http_head;
 use super::istag;
 use super::limits::{MAX_HEAD, MAX_INTERIM_RESPONSES};
-use super::request::Method;
+use super::method::Method;
 use super::response::{Response, StatusHead};
 use super::status_line;
 use super::text::{displayable, glimpse};
-use crate::error::{Limit, Violation};
+use super::violation::{Limit, Violation};
 
 /// What the bytes fed so far mean.
 #[derive(Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::client::credentials::Credentials;
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::clock::Clock;
 use crate::net::transport::Connect;
-use crate::proto::request::Method;
+use crate::proto::method::Method;
 use crate::proto::uri::ServiceUri;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;

@@ -217,7 +217,7 @@ fn is_echo(response: &Response, sent: &Sent) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::request::Method;
+    use crate::proto::method::Method;
     use crate::proto::response_reader::ResponseReader;
 
     const SENT: Sent = Sent {

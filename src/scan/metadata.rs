@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use super::redact;
 use crate::error::{Error, InputError, InvalidInput};
 use crate::proto::limits::MAX_NAME;
+use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::{Method, Request, check_header};
+use crate::proto::request::{Request, check_header};
 use crate::proto::{base64, http_head};
 
 /// The host of a request that is made up. A reserved name (RFC 2606), so that nothing is disclosed and

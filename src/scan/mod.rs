@@ -27,8 +27,8 @@ use run::Scan;
 use verdict::Verdict;
 
 use crate::error::Error;
+use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::Method;
 use crate::proto::uri::ServiceUri;
 use crate::scan::failover::Endpoints;
 use crate::stats::{Counters, Stats, count};

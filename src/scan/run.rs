@@ -23,8 +23,9 @@ use crate::net::deadline::Deadline;
 use crate::proto::http_head;
 use crate::proto::http_head::start_line;
 use crate::proto::limits::RESPONSE_BODY_ALLOWANCE;
+use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::{Method, Request};
+use crate::proto::request::Request;
 use crate::proto::response::Response;
 use crate::proto::status_line;
 

@@ -4,8 +4,8 @@ use super::received::Received;
 use super::responses::OPTIONS_RESPONSE;
 use crate::proto::encapsulated::BodyKind;
 use crate::proto::http_head;
+use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::Method;
 use crate::proto::response_reader::{Event, ResponseReader};
 
 /// A response to `OPTIONS`, and what it says.

@@ -99,7 +99,7 @@ fn no_line_gets_in_through_a_host() {
 fn a_header_name_is_a_token() {
     for name in ["A:b", "A b", "", "A\r\nB", "A\0", "Gr\u{fc}n", "\tA"] {
         let error = Request::respmod().header(name, "x").expect_err(name);
-        assert_eq!(describe_error(&error), "error: input");
+        assert_eq!(describe_error(&error.into()), "error: input");
         let builder = Scanner::builder("icap://127.0.0.1/scan").header(name, "x");
         assert!(builder.build().is_err(), "{name:?}");
         let (received, outcome) = plain(Content::bytes(b"hello").header(name, "x"));

@@ -224,7 +224,9 @@ fn user_information_is_refused_and_not_repeated() {
         Scanner::new(uri).map(drop),
         fallback.build().map(drop),
         icap_client::Client::new(uri).map(drop),
-        uri.parse::<icap_client::ServiceUri>().map(drop),
+        uri.parse::<icap_client::ServiceUri>()
+            .map(drop)
+            .map_err(Into::into),
     ] {
         let error = refused.unwrap_err();
         assert_eq!(describe_error(&error), "error: input");

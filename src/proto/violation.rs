@@ -1,0 +1,137 @@
+//! What is wrong with a peer's bytes, to match on and to count by.
+
+/// How a peer's response broke the protocol.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Violation {
+    /// The first line is not `ICAP/1.0 CODE REASON` (RFC 3507 §4.3.3).
+    #[error("it does not begin with an ICAP/1.0 status line")]
+    BadStatusLine,
+    /// A line ended in LF without CR.
+    #[error("a line ends in a bare line feed")]
+    BareLf,
+    /// Something has more bytes, fields or members than this crate takes.
+    #[error("{0}")]
+    LimitExceeded(Limit),
+    /// A line of the ICAP head is no header field (RFC 9110 §5).
+    #[error("its ICAP head has a malformed field")]
+    BadHeader,
+    /// The ICAP head has `Transfer-Encoding`, which RFC 3507 §4.3.1 does not allow.
+    #[error("its ICAP head has a Transfer-Encoding")]
+    TransferEncoding,
+    /// The response ended before it was complete.
+    #[error("it ends before it is complete")]
+    Truncated,
+    /// A response that must say what it encapsulates does not.
+    #[error("its Encapsulated field is missing")]
+    MissingEncapsulated,
+    /// There is more than one `Encapsulated` field.
+    #[error("it has more than one Encapsulated field")]
+    DuplicateEncapsulated,
+    /// The `Encapsulated` list is none of the forms of RFC 3507 §4.4.1 for this response.
+    #[error("its Encapsulated field is malformed")]
+    BadEncapsulated,
+    /// The first encapsulated part does not begin at 0.
+    #[error("its first encapsulated part does not begin at 0")]
+    EncapsulatedGap,
+    /// An encapsulated HTTP head has no bytes.
+    #[error("its encapsulated HTTP head is empty")]
+    EmptyHttpHead,
+    /// An encapsulated HTTP head does not end in a blank line at its offset.
+    #[error("its encapsulated HTTP head does not end where Encapsulated says")]
+    HttpHeadNotTerminated,
+    /// An encapsulated HTTP head has a blank line before its end.
+    #[error("its encapsulated HTTP head goes on after a blank line")]
+    HttpHeadTrailing,
+    /// An encapsulated HTTP head does not begin with an HTTP/1.x start line.
+    #[error("its encapsulated HTTP head has no HTTP/1.x start line")]
+    BadHttpStartLine,
+    /// A line of an encapsulated HTTP head is no header field.
+    #[error("its encapsulated HTTP head has a malformed field")]
+    BadHttpHeader,
+    /// A 204 came with a body or a head.
+    #[error("a 204 encapsulates something")]
+    BodyOn204,
+    /// An interim (1xx) answer came with a body or a head.
+    #[error("an interim response encapsulates something")]
+    BodyOn100,
+    /// A chunk does not begin with 1 to 16 hexadecimal digits.
+    #[error("a chunk size is malformed")]
+    ChunkSize,
+    /// The line of a chunk size does not end in CRLF.
+    #[error("the line of a chunk size does not end in CRLF")]
+    ChunkLine,
+    /// A chunk extension is malformed (RFC 9112 §7.1.1).
+    #[error("a chunk extension is malformed")]
+    ChunkExtension,
+    /// The data of a chunk is not followed by CRLF.
+    #[error("a chunk does not end where its size says")]
+    ChunkTerminator,
+    /// A line of the trailer section is no header field.
+    #[error("its trailer section has a malformed field")]
+    BadTrailer,
+    /// `use-original-body` is malformed, or on a response that cannot have it.
+    #[error("its use-original-body extension is malformed or out of place")]
+    BadUseOriginalBody,
+    /// Bytes follow the end of the response.
+    #[error("bytes follow its end")]
+    TrailingBytes,
+    /// A 204, or a 100, came before what it responds was completely written, and it may respond something
+    /// else: on a connection that was used before, the request before; after a preview, the preview.
+    #[error(
+        "it came on a used connection before all of the content was sent, so it may be the response to the previous request"
+    )]
+    EarlyResponse,
+    /// Bytes came before anything was asked.
+    #[error("it was sent before anything was asked")]
+    Unsolicited,
+    /// A 200 encapsulates nothing, so it says nothing about the content.
+    #[error("it is a 200 that holds no HTTP message")]
+    EmptyResponse,
+    /// A second `100 Continue` came (RFC 3507 §4.5 knows one).
+    #[error("a second 100 Continue came before it")]
+    Unexpected100,
+    /// A 204 came although the request did not allow it (RFC 3507 §4.6).
+    #[error("it is a 204, which this request did not allow")]
+    Unexpected204,
+    /// A 206 came although the request did not allow it.
+    #[error("it is a 206, which this request did not allow")]
+    Unexpected206,
+    /// A 204 came, and the server closed or reset the connection so that it may not have read all of the
+    /// content: it reset it, or had begun to respond before all of the content was sent.
+    #[error(
+        "the server may have ended the connection before it had read all of the content, so its 204 is not \
+         believed"
+    )]
+    IncompleteUpload,
+}
+
+/// A limit of [`limits`](crate::limits) that a peer's response went over.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Limit {
+    /// [`MAX_HEAD`](crate::limits::MAX_HEAD)
+    #[error("its ICAP head is longer than 64 KiB")]
+    Head,
+    /// [`MAX_FIELDS`](crate::limits::MAX_FIELDS)
+    #[error("a head has more than 256 fields")]
+    Fields,
+    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD)
+    #[error("its encapsulated HTTP head is longer than 128 KiB")]
+    HttpHead,
+    /// [`MAX_CHUNK_LINE`](crate::limits::MAX_CHUNK_LINE)
+    #[error("the line of a chunk size is longer than 4 KiB")]
+    ChunkLine,
+    /// [`MAX_CHUNK_EXTENSIONS`](crate::limits::MAX_CHUNK_EXTENSIONS)
+    #[error("its chunk extensions are longer than 16 KiB")]
+    ChunkExtensions,
+    /// [`MAX_TRAILERS`](crate::limits::MAX_TRAILERS)
+    #[error("its trailer section is longer than 16 KiB")]
+    Trailers,
+    /// [`MAX_INTERIM_RESPONSES`](crate::limits::MAX_INTERIM_RESPONSES)
+    #[error("more than 4 interim responses came before it")]
+    InterimResponses,
+    /// What the caller lets a response's body have.
+    #[error("its body is longer than is taken")]
+    ResponseBody,
+}
