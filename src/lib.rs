@@ -152,6 +152,7 @@ mod error;
 mod evidence;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_checks;
+pub mod manual;
 mod net;
 mod proto;
 mod scan;

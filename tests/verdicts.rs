@@ -211,7 +211,9 @@ fn a_status_that_is_no_verdict_is_an_error_with_its_reason() {
     ] {
         let error = scan(format!("ICAP/1.0 {line}\r\nConnection: close\r\n\r\n")).unwrap_err();
         assert!(
-            error.to_string().ends_with(&format!("responded with {line}")),
+            error
+                .to_string()
+                .ends_with(&format!("responded with {line}")),
             "{error}"
         );
         assert_eq!(error.is_unavailable(), unavailable);

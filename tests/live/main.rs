@@ -5,8 +5,8 @@
 mod disk;
 mod engine;
 mod failover;
+mod manual;
 mod protocol;
-mod readme;
 #[cfg(feature = "rustls")]
 mod tls;
 
@@ -20,15 +20,15 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 const URI: &str = "ICAP_LIVE_URI";
 const TESTFILES: &str = "ICAP_LIVE_TESTFILES";
-/// The service with the arguments that README.md recommends: all types, all sizes, nothing sent back early.
+/// The service with the arguments that the manual recommends: all types, all sizes, nothing sent back early.
 const ALL_OF_IT: &str = "virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
 
 /// Each with a server, and with mounts of its own, for which it takes root.
 const TESTS_WITH_ROOT: &[(&str, fn())] = &[
     #[cfg(feature = "cli")]
     (
-        "commands_of_the_readme_find_eicar",
-        readme::setup::finds_eicar,
+        "commands_of_the_manual_find_eicar",
+        manual::setup::finds_eicar,
     ),
     (
         "engine_in_process_says_nothing_of_its_limits",
@@ -138,8 +138,8 @@ fn main() -> ExitCode {
     let tests_with_root = TESTS_WITH_ROOT.iter().map(|&test| trial(test, has_root));
     let mut trials: Vec<Trial> = tests.chain(tests_with_root).collect();
     trials.push(Trial::test(
-        "the_readme_shows_the_haproxy_configuration_of_these_tests",
-        readme::shows_the_haproxy_configuration,
+        "manual_shows_the_haproxy_configuration_of_these_tests",
+        manual::shows_the_haproxy_configuration,
     ));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

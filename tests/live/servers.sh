@@ -153,7 +153,7 @@ relaunch_c_icap() {
         give_up c-icap "$LIVE_DIR/$name.log" "$LIVE_DIR/$name.out"
 }
 
-# The very file that README.md shows: HAProxy puts the variables in.
+# The very file that the manual shows: HAProxy puts the variables in.
 start_haproxy() {
     local name=$1 attempt log=$LIVE_DIR/$1.log
     export ICAP_BIND ICAP_SERVER_A=127.0.0.1:$2 ICAP_SERVER_B=127.0.0.1:$3

@@ -1,13 +1,11 @@
-//! What README.md tells a new user to do works as it is written there.
+//! The set-up that the manual describes works as it is written there.
 
 use libtest_mimic::Failed;
 
-const README: &str = include_str!("../../README.md");
-
 pub(crate) fn shows_the_haproxy_configuration() -> Result<(), Failed> {
     let shown = format!("```haproxy\n{}```\n", include_str!("haproxy.cfg"));
-    if !README.contains(&shown) {
-        return Err("README.md does not show tests/live/haproxy.cfg as it is".into());
+    if !include_str!("../../src/manual/haproxy.md").contains(&shown) {
+        return Err("src/manual/haproxy.md does not show tests/live/haproxy.cfg as it is".into());
     }
     Ok(())
 }
@@ -17,21 +15,19 @@ pub(crate) mod setup {
     use std::path::Path;
     use std::process::Command;
 
-    const SECTION: &str = "## Scanning with c-icap and ClamAV";
-    /// It takes under ten seconds. The commands wait for signatures for as long as it takes.
+    const PAGE: &str = include_str!("../../src/manual/c_icap.md");
+    /// The commands take under ten seconds here. They wait for signatures without a limit of their own.
     const LONGEST_SECONDS: &str = "120";
 
-    /// Commands and what they print.
+    /// A block of commands, and what it prints.
     struct Block {
         commands: &'static str,
         printed: &'static str,
     }
 
     fn blocks() -> Vec<Block> {
-        let (_, section) = super::README.split_once(SECTION).unwrap();
-        let section = section.split("\n## ").next().unwrap();
         let mut blocks: Vec<Block> = Vec::new();
-        for piece in section.split("\n```").skip(1).step_by(2) {
+        for piece in PAGE.split("\n```").skip(1).step_by(2) {
             let (language, text) = piece.split_once('\n').unwrap();
             match language {
                 "sh" => blocks.push(Block {
@@ -39,13 +35,13 @@ pub(crate) mod setup {
                     printed: "",
                 }),
                 "text" => blocks.last_mut().unwrap().printed = text,
-                other => panic!("what is {other}?"),
+                other => panic!("a block in {other}, and only sh and text are run"),
             }
         }
         blocks
     }
 
-    /// Runs every command of the section; what is not done literally is in `tests/live/bare-debian`.
+    /// Runs every command of the page. `tests/live/bare-debian` replaces what cannot be done literally.
     pub(crate) fn finds_eicar() {
         let folder = tempfile::tempdir().unwrap();
         let blocks = blocks();

@@ -1,0 +1,28 @@
+//! The manual: how to set up, use and operate a scanner. It has only text.
+//!
+//! | page | answers |
+//! | --- | --- |
+//! | [`verdicts`] | What does each verdict mean, and what do I do with the file? |
+//! | [`errors`] | What does each error mean, and who can correct it? |
+//! | [`limitations`] | What does a verdict not promise? |
+//! | [`timeouts`] | What limits the time of a scan? When is another server asked? |
+//! | [`threads`] | How many threads, connections and scanners do I need? What do I monitor? |
+//! | [`c_icap`] | How do I set up c-icap with ClamAV? |
+//! | [`haproxy`] | How do I share the work between several servers? |
+//! | [`icaps`] | How do I encrypt the connection? |
+//! | [`testing`] | How do I test the code that calls this crate? |
+//! | [`fuzzing`] | How do I fuzz this crate in my own CI? |
+
+// The links of the pages.
+#[cfg(doc)]
+#[allow(unused_imports)]
+use crate::*;
+
+macro_rules! pages {
+    ($($page:ident)+) => {$(
+        #[doc = include_str!(concat!(stringify!($page), ".md"))]
+        pub mod $page {}
+    )+};
+}
+
+pages! { verdicts errors limitations timeouts threads c_icap haproxy icaps testing fuzzing }
