@@ -11,14 +11,14 @@ use super::{Client, Shared};
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::clock::{Clock, SystemClock};
 use crate::net::deadline::Timeouts;
-use crate::net::pool::{Pool, PoolLimits};
+use crate::net::pool::{Pool, PoolLimits, Target};
 use crate::net::tcp::TcpConnector;
 #[cfg(feature = "rustls")]
 use crate::net::tls::TlsConnector;
 use crate::net::transport::Connect;
 use crate::proto::request::check_header;
 use crate::proto::uri::ServiceUri;
-use crate::stats::{Counters, ServiceLedger};
+use crate::stats::counters::{Counters, ServiceCounters};
 
 /// The default of `connect_timeout`, `read_timeout` and `write_timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
@@ -249,27 +249,28 @@ impl Settings {
             None if uri.is_tls() => tls_connector()?,
             None => Arc::new(TcpConnector),
         };
-        let name = uri.name();
-        let ledger = ServiceLedger {
-            service: name.clone(),
-            counters: Arc::clone(&counters),
+        let counters = ServiceCounters {
+            service: uri.name(),
+            scanner: counters,
         };
-        let shared = Shared {
-            name,
+        let target = Target {
             uri,
             connector,
+            connect_timeout: self.timeouts.connect,
+            clock: Arc::clone(&self.clock),
+            counters: Arc::new(counters),
+        };
+        let shared = Shared {
             timeouts: self.timeouts,
             deadline: self.deadline,
             headers: self.headers.clone(),
             credentials,
             response_limit: self.response_limit,
             clock: Arc::clone(&self.clock),
-            pool: Pool::new(self.limits),
+            pool: Pool::new(target, self.limits),
             options: OptionsCache::default(),
             breaker: CircuitBreaker::new(self.breaker),
             lacks_engine: AtomicBool::new(false),
-            counters,
-            ledger: Arc::new(ledger),
         };
         Ok(Client {
             shared: Arc::new(shared),

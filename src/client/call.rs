@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::circuit_breaker::{Admission, Rejection};
+use crate::error::TimeLimit;
 use crate::net::deadline::Deadline;
 
 /// One caller's dealings with one server: until when, with whose leave, and since when in its line.
@@ -39,13 +40,14 @@ impl<'b> Call<'b> {
         }
     }
 
-    /// Stands in line, unless it does; how long it may still do so. `None` if time is up.
-    pub(crate) fn wait_in_line(&self, timeout: Duration) -> Option<Duration> {
+    /// Stands in line from now on, unless it does already; returns until when it may.
+    pub(crate) fn wait_in_line(&self, timeout: Duration) -> Deadline {
         let mut line = self.line.get();
         let since = *line.since.get_or_insert_with(Instant::now);
         self.line.set(line);
         let waited = line.waited + since.elapsed();
-        self.deadline.cap(timeout.saturating_sub(waited))
+        let left = timeout.saturating_sub(waited);
+        self.deadline.within(left, TimeLimit::WaitTimeout)
     }
 
     /// It has a place, whose number this is; the time from now on is not spent in line.
@@ -98,7 +100,7 @@ mod tests {
 
     fn call_with_a_place() -> Call<'static> {
         let call = Call::new(Deadline::start(None), None);
-        assert!(call.wait_in_line(TIMEOUT).is_some());
+        assert!(call.wait_in_line(TIMEOUT).left().is_some());
         call.has_place(1);
         std::thread::sleep(TIMEOUT);
         call
@@ -106,13 +108,13 @@ mod tests {
 
     #[test]
     fn time_with_a_place_is_not_time_in_line() {
-        assert!(call_with_a_place().wait_in_line(TIMEOUT).is_some());
+        assert!(call_with_a_place().wait_in_line(TIMEOUT).left().is_some());
     }
 
     #[test]
     fn time_with_a_place_in_vain_is_time_in_line() {
         let call = call_with_a_place();
         call.is_turned_away();
-        assert!(call.wait_in_line(TIMEOUT).is_none());
+        assert!(call.wait_in_line(TIMEOUT).left().is_none());
     }
 }

@@ -6,13 +6,13 @@ pub(crate) mod call;
 pub(crate) mod circuit_breaker;
 pub(crate) mod credentials;
 pub(crate) mod exchange;
-pub(crate) mod lease;
 pub(crate) mod once_reader;
 pub(crate) mod options_cache;
 pub(crate) mod outcome;
 mod output;
 mod progress;
 pub(crate) mod reading;
+pub(crate) mod reply;
 mod trailing;
 mod waiting;
 
@@ -22,25 +22,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::stats::{Counters, count};
 use body::{Body, Outgoing};
 use builder::ClientBuilder;
 use call::Call;
 use circuit_breaker::{CircuitBreaker, Rejection};
 use credentials::Credentials;
 use exchange::{Exchange, PassOn};
-use lease::{Lease, Reply};
 use options_cache::{Known, OptionsCache, Unnegotiated};
-use outcome::{Answer, Failure, protocol_error, timeout_error};
+use outcome::{Answer, Failure, protocol_error};
 use progress::Progress;
+use reply::{Lease, Reply};
 use waiting::Waiting;
 
 use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, TimeLimit, Violation};
+use crate::net::checkout::Place;
 use crate::net::clock::Clock;
-use crate::net::connection::Ledger;
 use crate::net::deadline::{Deadline, RanOut, Timeouts};
-use crate::net::pool::{Permit, Pool};
-use crate::net::transport::Connect;
+use crate::net::pool::Pool;
 use crate::proto::limits::MAX_OPTIONS_BODY;
 use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
@@ -48,6 +46,7 @@ use crate::proto::request::Request;
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Fragments, ResponseReader};
 use crate::proto::uri::ServiceUri;
+use crate::stats::counters::{Counters, count};
 
 /// A client of one ICAP service, for the protocol as RFC 3507 has it.
 ///
@@ -72,10 +71,6 @@ pub struct Client {
 }
 
 struct Shared {
-    uri: ServiceUri,
-    /// As errors name it.
-    name: String,
-    connector: Arc<dyn Connect>,
     timeouts: Timeouts,
     deadline: Option<Duration>,
     headers: Vec<(String, Vec<u8>)>,
@@ -87,14 +82,12 @@ struct Shared {
     breaker: CircuitBreaker,
     /// The last state tag that was seen says that the server has no engine.
     lacks_engine: AtomicBool,
-    counters: Arc<Counters>,
-    ledger: Arc<dyn Ledger>,
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service")
-            .field("uri", &self.uri)
+            .field("uri", &self.pool.target().uri)
             .field("timeouts", &self.timeouts)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
@@ -174,7 +167,7 @@ impl Client {
             let seen = reply.answer.trailing.unwrap_or_default();
             return Err(protocol_error(self.name(), violation, seen));
         }
-        let answer = reply.settle(self);
+        let answer = reply.settle();
         self.complete(&answer, &call.deadline, &mut body, output)?;
         Ok(answer.response)
     }
@@ -214,23 +207,23 @@ impl Client {
     /// The service.
     #[must_use]
     pub fn uri(&self) -> &ServiceUri {
-        &self.shared.uri
-    }
-
-    /// Stands in line for a connection; how long that may still take.
-    pub(crate) fn wait_in_line(&self, call: &Call<'_>) -> Option<Duration> {
-        call.wait_in_line(self.shared.timeouts.wait())
+        &self.shared.pool.target().uri
     }
 
     /// Whether a call that the server turned away may wait any longer.
     pub(crate) fn lines_up_again(&self, call: &Call<'_>) -> bool {
         call.is_turned_away();
-        self.wait_in_line(call).is_some()
+        let wait = call.wait_in_line(self.shared.timeouts.wait());
+        wait.left().is_some()
     }
 
     /// The service as errors name it.
     pub(crate) fn name(&self) -> &str {
-        &self.shared.name
+        &self.shared.pool.target().counters.service
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.shared.pool.target().counters.scanner
     }
 
     /// Begins the time an exchange has.
@@ -334,10 +327,10 @@ impl Client {
         if response.status() != 200 {
             // The connection is closed: a 204, for example, is another request's response.
             let error = status_error(self.name(), response, None);
-            return Err(reply.reject(self, error));
+            return Err(reply.reject(error));
         }
         let options = ServiceOptions::from_response(response);
-        reply.settle(self);
+        reply.settle();
         call.is_served();
         self.shared
             .pool
@@ -360,7 +353,7 @@ impl Client {
         {
             return Ok(reply);
         }
-        reply.settle(self);
+        reply.settle();
         self.exchange_once(delivery)
     }
 
@@ -390,7 +383,7 @@ impl Client {
             {
                 let error = &failure.error;
                 log::debug!("{}: once more on a new connection: {error}", self.name());
-                count(&self.shared.counters.retries);
+                count(&self.counters().retries);
                 let mut reply = self.attempt(delivery, Start::Again(failure.place.take()))?;
                 // What responded early did not scan, whichever request that was meant for.
                 reply.answer.is_early |= failure.is_early;
@@ -413,7 +406,7 @@ impl Client {
         let first = body.encode_next(&mut out).map_err(content_failed)?;
         // Content that would be lost with a connection that turns out to be closed goes out on a new one.
         let lease = match start {
-            Start::Again(Some(place)) => Lease::keep(self, place, delivery.call),
+            Start::Again(Some(place)) => Lease::again(self, place, delivery.call),
             Start::Again(None) => Lease::take(self, true, delivery.call),
             Start::First => Lease::take(self, !is_kept, delivery.call),
         };
@@ -421,7 +414,7 @@ impl Client {
         let timeouts = self.shared.timeouts;
         let mut deadline = delivery.call.deadline;
         if delivery.request.method() == Method::Options {
-            count(&self.shared.counters.options_sent);
+            count(&self.counters().options_sent);
             // Whoever answers it slowly, byte by byte, would hold up all callers.
             deadline = deadline.within(timeouts.read, TimeLimit::ReadTimeout);
         }
@@ -432,11 +425,10 @@ impl Client {
             timeouts,
             deadline,
             service: self.name(),
-            is_reused: lease.is_reused,
+            is_reused: lease.connection.is_reused(),
             lay_idle: lease.lay_idle,
             progress: Progress::start(preview.is_some(), lease.connection.sent()),
             connection: &mut lease.connection,
-            place: &lease.permit,
             waiting: Waiting::start(timeouts, Instant::now()),
             rooms_wanted: 0,
         };
@@ -448,16 +440,20 @@ impl Client {
             }
         };
         self.note_engine(answer.response.lacks_engine());
-        Ok(Reply { answer, lease })
+        Ok(Reply {
+            answer,
+            connection: lease.connection,
+        })
     }
 
     fn encode(&self, request: &Request, content: &dyn Outgoing) -> Result<Vec<u8>, Error> {
         let Shared {
-            uri,
+            pool,
             headers,
             credentials,
             ..
         } = &*self.shared;
+        let uri = &pool.target().uri;
         let mut request = request.clone().add_headers(headers);
         if let Some(field) = credentials.as_ref().and_then(Credentials::field) {
             request = request.add_headers(&[field]);
@@ -477,7 +473,7 @@ impl Client {
             _ => (TimeLimit::ReadTimeout, timeouts.read),
         };
         let ran_out = deadline.ran_out().unwrap_or(RanOut { limit, after });
-        timeout_error(self.name(), phase, ran_out).into()
+        ran_out.error(self.name(), phase).into()
     }
 
     pub(crate) fn suspended(&self, rejection: Rejection) -> Error {
@@ -496,7 +492,7 @@ impl Client {
 enum Start {
     First,
     /// On a new connection, in the place of the one that turned out to be gone.
-    Again(Option<Permit>),
+    Again(Option<Place>),
 }
 
 /// Why a complete response is none to this request.

@@ -1,11 +1,10 @@
 //! What an exchange came to.
 
-use crate::error::{Error, Phase, ProtocolError, TimeoutError, Violation};
-use crate::net::connection::CloseReason;
-use crate::net::deadline::RanOut;
-use crate::net::pool::Permit;
+use crate::error::{Error, ProtocolError, Violation};
+use crate::net::checkout::Place;
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Fragments, Remains};
+use crate::stats::close_reason::CloseReason;
 
 /// A complete response, and what it was a response to.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ pub(crate) struct Failure {
     /// Bytes of a final response came before it was due.
     pub(crate) is_early: bool,
     /// The place of the connection, if another one may be made there.
-    pub(crate) place: Option<Permit>,
+    pub(crate) place: Option<Place>,
 }
 
 impl Failure {
@@ -85,21 +84,6 @@ impl Failure {
             is_early: false,
             place: None,
         })
-    }
-}
-
-/// Time ran out, and it was not the server that took it.
-pub(crate) fn timeout_error(service: &str, phase: Phase, ran_out: RanOut) -> TimeoutError {
-    TimeoutError {
-        service: service.to_owned(),
-        phase,
-        limit: ran_out.limit,
-        after: ran_out.after,
-        is_the_servers: false,
-        silence: None,
-        is_crowded: false,
-        is_of_options: false,
-        source: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! One stream with what was read ahead from it, and why it is closed.
+//! One stream with what was read ahead from it.
 
 use std::fmt;
 use std::io;
@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::transport::{Readiness, Stream, is_nothing_yet, is_stall};
+use crate::stats::close_reason::CloseReason;
+use crate::stats::counters::ServiceCounters;
 
 /// Bytes that are read at once.
 const INPUT_BUFFER: usize = 64 * 1024;
@@ -36,22 +38,13 @@ pub(crate) struct Connection {
     pending: Option<u64>,
     /// In a row, without waiting.
     prompt_stalls: u32,
-    ledger: Arc<dyn Ledger>,
+    counters: Arc<ServiceCounters>,
     /// Why it is closed, if it is dropped now.
     closing: CloseReason,
 }
 
-/// Is told what connections do.
-pub(crate) trait Ledger: fmt::Debug + Send + Sync {
-    /// Bytes moved.
-    fn moved(&self, sent: u64, received: u64);
-
-    /// A connection was closed.
-    fn closed(&self, reason: CloseReason);
-}
-
 impl Connection {
-    pub(crate) fn new(stream: Box<dyn Stream>, ledger: Arc<dyn Ledger>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Stream>, counters: Arc<ServiceCounters>) -> Self {
         Self {
             stream,
             input: vec![0; INPUT_BUFFER].into_boxed_slice(),
@@ -62,7 +55,7 @@ impl Connection {
             arrived: 0,
             pending: None,
             prompt_stalls: 0,
-            ledger,
+            counters,
             closing: CloseReason::Failed,
         }
     }
@@ -93,7 +86,7 @@ impl Connection {
         self.unread.end += len;
         self.arrived = self.arrival();
         self.pending = None;
-        self.ledger.moved(0, len as u64);
+        self.counters.received(len as u64);
         Ok(len)
     }
 
@@ -143,7 +136,7 @@ impl Connection {
         self.slow_down(&result, began, timeout);
         let len = result?;
         self.sent += len as u64;
-        self.ledger.moved(len as u64, 0);
+        self.counters.sent(len as u64);
         Ok(len)
     }
 
@@ -216,7 +209,7 @@ fn checked_count(len: usize, most: usize, what: &str) -> io::Result<usize> {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.ledger.closed(self.closing);
+        self.counters.closed(self.closing);
     }
 }
 
@@ -225,110 +218,5 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("unread", &self.unread)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a connection is not used again. It is dirty from the first byte of an exchange, and clean
-/// again only when none of these applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CloseReason {
-    /// The exchange ended in an error, or its caller panicked.
-    Failed,
-    /// The response was complete before the request was.
-    RequestUnfinished,
-    /// The response began before the request was completely written.
-    EarlyResponse,
-    /// A 206 came outside a preview.
-    PartialContent,
-    /// Bytes came after the response.
-    StrayBytes,
-    /// The peer said `Connection: close`.
-    PeerAsked,
-    /// The peer closed its side after the response.
-    PeerClosed,
-    /// Its transport allows no other exchange.
-    TransportOver,
-    /// Something a well-behaved peer does not send.
-    Odd,
-    /// What the response says is contradictory.
-    Contradiction,
-    /// Its server has no engine.
-    NoEngine,
-    /// Bytes came while nothing was asked.
-    IdleBytes,
-    /// The peer closed or reset it while it was idle.
-    IdleClosed,
-    /// It was idle for too long.
-    IdleTimeout,
-    /// There are enough idle ones, or more than the service wants.
-    NoRoom,
-    /// Another connection has never been answered, and the server may have no thread for it.
-    MadeRoom,
-    /// The server turned it away because there are too many.
-    ServerFull,
-    /// It was idle when the last clone of its scanner was dropped.
-    PoolDropped,
-}
-
-impl CloseReason {
-    pub(crate) const ALL: [Self; 18] = [
-        Self::Failed,
-        Self::RequestUnfinished,
-        Self::EarlyResponse,
-        Self::PartialContent,
-        Self::StrayBytes,
-        Self::PeerAsked,
-        Self::PeerClosed,
-        Self::TransportOver,
-        Self::Odd,
-        Self::Contradiction,
-        Self::NoEngine,
-        Self::IdleBytes,
-        Self::IdleClosed,
-        Self::IdleTimeout,
-        Self::NoRoom,
-        Self::MadeRoom,
-        Self::ServerFull,
-        Self::PoolDropped,
-    ];
-
-    /// The reason as a clause, for the log and the statistics.
-    pub(crate) fn explain(self) -> &'static str {
-        match self {
-            Self::Failed => "the exchange failed",
-            Self::RequestUnfinished => "the response was complete before the request was",
-            Self::EarlyResponse => "the response began before the request was completely written",
-            Self::PartialContent => {
-                "a 206 came outside a preview, so the server may not have read the request"
-            }
-            Self::StrayBytes => "bytes came after the response",
-            Self::PeerAsked => "the peer asked to close",
-            Self::PeerClosed => "the peer closed it after the response",
-            Self::TransportOver => "its transport allows no other exchange",
-            Self::Odd => "the peer sent something odd",
-            Self::Contradiction => "the response contradicts itself",
-            Self::NoEngine => "the server has no engine",
-            Self::IdleBytes => "bytes came while nothing was asked",
-            Self::IdleClosed => "the peer closed it while it was idle",
-            Self::IdleTimeout => "it was idle for too long",
-            Self::NoRoom => "there are enough idle connections",
-            Self::MadeRoom => "another connection waits for the server to take it",
-            Self::ServerFull => "the server has too many connections",
-            Self::PoolDropped => "nobody will use it any more",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_has_its_place_and_its_words() {
-        for (place, reason) in CloseReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, place);
-            let same = |other: &&CloseReason| other.explain() == reason.explain();
-            assert_eq!(CloseReason::ALL.iter().filter(same).count(), 1);
-        }
     }
 }

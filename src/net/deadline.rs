@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::TimeLimit;
+use crate::error::{Phase, TimeLimit, TimeoutError};
 
 /// The timeouts of one exchange.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,24 @@ impl Timeouts {
 pub(crate) struct RanOut {
     pub(crate) limit: TimeLimit,
     pub(crate) after: Duration,
+}
+
+impl RanOut {
+    /// The error of a wait for `service` that this limit ended. Unless changed, it blames nobody
+    /// (rule R10).
+    pub(crate) fn error(self, service: &str, phase: Phase) -> TimeoutError {
+        TimeoutError {
+            service: service.to_owned(),
+            phase,
+            limit: self.limit,
+            after: self.after,
+            is_the_servers: false,
+            silence: None,
+            is_crowded: false,
+            is_of_options: false,
+            source: None,
+        }
+    }
 }
 
 /// When something must be over.

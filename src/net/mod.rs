@@ -2,6 +2,7 @@
 //!
 //! This floor knows sockets and clocks and nothing of ICAP messages.
 
+pub(crate) mod checkout;
 pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod deadline;

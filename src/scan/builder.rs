@@ -17,7 +17,7 @@ use crate::proto::method::Method;
 use crate::proto::uri::ServiceUri;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
-use crate::stats::Counters;
+use crate::stats::counters::Counters;
 
 /// The default of `max_size`: 100 MiB.
 const DEFAULT_MAX_SIZE: u64 = 104_857_600;

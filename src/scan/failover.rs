@@ -8,7 +8,8 @@ use crate::client::circuit_breaker::{Admission, Failure};
 use crate::error::{Error, InputError, InvalidInput, StatusError, TimeLimit, Violation};
 use crate::net::clock::Clock;
 use crate::net::deadline::Deadline;
-use crate::stats::{Counters, Suspended, count};
+use crate::stats::Suspended;
+use crate::stats::counters::{Counters, count};
 
 /// The servers, the first being the preferred one.
 #[derive(Debug)]

@@ -31,7 +31,8 @@ use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
 use crate::proto::uri::ServiceUri;
 use crate::scan::failover::Endpoints;
-use crate::stats::{Counters, Stats, count};
+use crate::stats::Stats;
+use crate::stats::counters::{Counters, count};
 #[cfg(doc)]
 use crate::{Client, NotScanned};
 

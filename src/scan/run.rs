@@ -18,7 +18,6 @@ use crate::client::outcome::{Answer, Failure, protocol_error};
 use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
 use crate::evidence::Said;
-use crate::net::connection::CloseReason;
 use crate::net::deadline::Deadline;
 use crate::proto::http_head;
 use crate::proto::http_head::start_line;
@@ -28,6 +27,7 @@ use crate::proto::options::ServiceOptions;
 use crate::proto::request::Request;
 use crate::proto::response::Response;
 use crate::proto::status_line;
+use crate::stats::close_reason::CloseReason;
 
 /// Content, what is known about it, and what came back of it.
 pub(super) struct Scan<'c> {
@@ -140,7 +140,7 @@ impl<'c> Scan<'c> {
         let is_success = reply.answer.is_success();
         let value = match self.judge(&reply.answer, &request, options, client) {
             Ok(value) => value,
-            Err(error) => return Err(reply.reject(client, error)),
+            Err(error) => return Err(reply.reject(error)),
         };
         if *value.verdict() == Verdict::NotScanned(NotScanned::NoEngine) {
             reply.close(CloseReason::NoEngine);
@@ -148,7 +148,7 @@ impl<'c> Scan<'c> {
             // Nothing was found in what the service calls unmodified, or one of the two is not true.
             reply.close(CloseReason::Contradiction);
         } else {
-            let answer = reply.settle(client);
+            let answer = reply.settle();
             self.complete(client, &answer, value.verdict())?;
         }
         let asks_next = value.verdict().asks_next_server() && self.can_repeat();

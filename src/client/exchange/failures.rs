@@ -4,17 +4,15 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::{Exchange, WRITE_SLICE};
-use crate::client::outcome::{Failure, timeout_error};
+use crate::client::outcome::Failure;
 use crate::client::waiting::Wait;
 use crate::error::{
     DisconnectedError, Error, Phase, ProtocolError, Silent, TimeLimit, TimeoutError, Violation,
 };
 use crate::net::deadline::RanOut;
+use crate::net::pool::grace;
 use crate::net::shortage::is_shortage;
 use crate::proto::text::glimpse;
-
-/// How long a connection that has never answered is waited for before others make room for it.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// What this machine may send before it knows that a connection is gone. A server that took more used it.
 const MUCH: u64 = 256 * 1024;
@@ -60,7 +58,7 @@ impl Exchange<'_> {
             self.rooms_wanted = 0;
         } else if quiet >= grace * (self.rooms_wanted + 1) {
             self.rooms_wanted += 1;
-            self.place.wants_room();
+            self.connection.permit().wants_room();
         }
         let next = grace * (self.rooms_wanted + 1);
         next.saturating_sub(quiet).max(Duration::from_millis(1))
@@ -75,7 +73,8 @@ impl Exchange<'_> {
         let sent = self.progress.content_sent;
         let is_silent = self.waiting.wait() == Wait::Head && sent > 0;
         let is_long = !is_deadline || self.waiting.is_the_servers(now);
-        let is_crowded = is_long && self.is_unanswered() && self.place.others_were_answered();
+        let is_crowded =
+            is_long && self.is_unanswered() && self.connection.permit().others_were_answered();
         TimeoutError {
             is_the_servers: is_long && !is_crowded,
             is_crowded,
@@ -83,7 +82,7 @@ impl Exchange<'_> {
                 sent,
                 time: self.waiting.quiet_for(now),
             }),
-            ..timeout_error(self.service, phase, ran_out)
+            ..ran_out.error(self.service, phase)
         }
     }
 
@@ -119,11 +118,6 @@ impl Exchange<'_> {
         }
         .into()
     }
-}
-
-/// Long before the timeout.
-pub(in crate::client) fn grace(timeout: Duration) -> Duration {
-    (timeout / 4).clamp(Duration::from_millis(1), GRACE)
 }
 
 /// Not what this machine has run out of, nor what a server may ask for and this client does not do.

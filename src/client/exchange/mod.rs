@@ -24,21 +24,20 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::body::{Body, Next, Then};
-use super::outcome::{Answer, Failure, protocol_error, timeout_error};
+use super::outcome::{Answer, Failure, protocol_error};
 use super::output::write_all;
 use super::progress::{Progress, Stage};
 use super::trailing::{PATIENCE, Trailing};
 use super::waiting::{Wait, Waiting};
 use crate::error::{ContentError, Error, Phase, Violation};
-use crate::net::connection::{CloseReason, Connection};
+use crate::net::checkout::PooledConnection;
 use crate::net::deadline::{Deadline, Timeouts};
-use crate::net::pool::Permit;
 use crate::net::transport::{Readiness, is_stall};
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Event, Remains, ResponseReader};
 use crate::proto::text::glimpse;
+use crate::stats::close_reason::CloseReason;
 use failures::closed;
-pub(super) use failures::grace;
 
 /// How long a write may stall before what can be read is looked at: at first, and at most.
 const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(128));
@@ -48,9 +47,7 @@ pub(super) const REFUSAL: &str = "ICAP/1.0 503";
 
 /// One request and its response on one connection.
 pub(crate) struct Exchange<'x> {
-    pub(crate) connection: &'x mut Connection,
-    /// The connection's place among those to the server.
-    pub(crate) place: &'x Permit,
+    pub(crate) connection: &'x mut PooledConnection,
     pub(crate) reader: ResponseReader,
     /// Where the response's body goes.
     pub(crate) output: &'x mut dyn Write,
@@ -345,7 +342,7 @@ impl Exchange<'_> {
             Ok(0) => Err(self.disconnected(phase, closed())),
             Ok(len) => {
                 if !self.reader.has_begun() {
-                    self.place.is_answered();
+                    self.connection.permit().is_answered();
                 }
                 self.waiting.moved(len, Instant::now());
                 if self.connection.arrived() <= self.progress.start {
@@ -369,7 +366,7 @@ impl Exchange<'_> {
         // The caller's writer took the time, so the server was not waited for.
         let is_in_time = || match deadline.ran_out() {
             None => Ok(()),
-            Some(ran_out) => Err(timeout_error(service, Phase::Read, ran_out).into()),
+            Some(ran_out) => Err(ran_out.error(service, Phase::Read).into()),
         };
         loop {
             let (used, event) = match self.reader.feed(self.connection.unread()) {

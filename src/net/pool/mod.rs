@@ -11,7 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use super::connection::{CloseReason, Connection};
+use super::clock::Clock;
+use super::connection::Connection;
+use super::deadline::Deadline;
+use super::transport::Connect;
+use crate::proto::uri::ServiceUri;
+use crate::stats::close_reason::CloseReason;
+use crate::stats::counters::ServiceCounters;
+
+/// What the connections of a pool lead to, and how they are made, dated and counted.
+pub(crate) struct Target {
+    pub(crate) uri: ServiceUri,
+    pub(crate) connector: Arc<dyn Connect>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<ServiceCounters>,
+}
 
 /// Limits of a pool.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +41,7 @@ pub(crate) struct PoolLimits {
 
 /// The connections of one service.
 pub(crate) struct Pool {
+    target: Target,
     limits: PoolLimits,
     state: Mutex<State>,
 }
@@ -102,6 +118,9 @@ impl Peaks {
 /// How long the server must do well until it is trusted with one connection more.
 const GROWTH: Duration = Duration::from_secs(1);
 
+/// The upper bound of [`grace`].
+const LONGEST_GRACE: Duration = Duration::from_secs(1);
+
 type Ticket = u64;
 
 /// A connection nobody uses.
@@ -114,9 +133,17 @@ pub(crate) struct Idle {
 }
 
 impl Pool {
-    pub(crate) fn new(limits: PoolLimits) -> Arc<Self> {
+    pub(crate) fn new(target: Target, limits: PoolLimits) -> Arc<Self> {
         let state = Mutex::new(State::default());
-        Arc::new(Self { limits, state })
+        Arc::new(Self {
+            target,
+            limits,
+            state,
+        })
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// What the service says of `Max-Connections`; the smaller limit wins. Idle connections above it are
@@ -140,14 +167,14 @@ impl Pool {
         idle.map(|idle| (idle, Permit::new(self))).collect()
     }
 
-    /// Takes an idle connection, or the right to make one; waits in line while there is neither.
-    /// `left` says how long that may still take; `None` ends it without.
+    /// Takes an idle connection, or the right to make one; waits in line while there is neither, and
+    /// returns `None` when `wait` is over.
     ///
-    /// With `fresh`, an idle connection is given for its place: it is to be closed.
-    pub(crate) fn acquire(
+    /// With `is_fresh`, an idle connection is given for its place: it is to be closed.
+    pub(super) fn take(
         self: &Arc<Self>,
-        fresh: bool,
-        left: impl Fn() -> Option<Duration>,
+        is_fresh: bool,
+        wait: &Deadline,
     ) -> Option<(Permit, Option<Idle>)> {
         let mut ticket = None;
         let mut state = self.lock();
@@ -158,7 +185,7 @@ impl Pool {
                 .is_none_or(|(first, _)| Some(*first) == ticket);
             let limit = self.limit(&state);
             let taken = if is_next {
-                state.take(fresh, limit)
+                state.take(is_fresh, limit)
             } else {
                 None
             };
@@ -173,7 +200,7 @@ impl Pool {
                 drop(state);
                 return Some((permit, idle));
             }
-            let Some(left) = left() else {
+            let Some(left) = wait.left() else {
                 state.leave(ticket);
                 return None;
             };
@@ -211,10 +238,10 @@ impl Pool {
 
 impl State {
     /// An idle connection, or none and a place for one.
-    fn take(&mut self, fresh: bool, limit: usize) -> Option<Option<Idle>> {
+    fn take(&mut self, is_fresh: bool, limit: usize) -> Option<Option<Idle>> {
         if self.in_use() < limit && !self.idle.is_empty() {
             // The oldest makes place: a server may have a thread for each connection, and no more of them.
-            let idle = if fresh {
+            let idle = if is_fresh {
                 Some(self.idle.remove(0))
             } else {
                 self.idle.pop()
@@ -339,6 +366,10 @@ impl Permit {
         }
     }
 
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// Which one it is, of all that were given out.
     pub(crate) fn number(&self) -> u64 {
         self.caller
@@ -420,6 +451,12 @@ impl Permit {
         }
         made_room || ran > 1
     }
+}
+
+/// How long a server may be silent on a connection that it has never answered until others make room:
+/// long before the timeout.
+pub(crate) fn grace(timeout: Duration) -> Duration {
+    (timeout / 4).clamp(Duration::from_millis(1), LONGEST_GRACE)
 }
 
 /// Gives the place back.

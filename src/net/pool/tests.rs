@@ -1,22 +1,40 @@
 use super::*;
+use crate::net::clock::SystemClock;
+use crate::net::tcp::TcpConnector;
+use crate::stats::counters::Counters;
+
+fn pool(limits: PoolLimits) -> Arc<Pool> {
+    let counters = ServiceCounters {
+        service: "icap://127.0.0.1/s".to_owned(),
+        scanner: Arc::new(Counters::default()),
+    };
+    let target = Target {
+        uri: "icap://127.0.0.1/s".parse().unwrap(),
+        connector: Arc::new(TcpConnector),
+        connect_timeout: Duration::from_secs(1),
+        clock: Arc::new(SystemClock),
+        counters: Arc::new(counters),
+    };
+    Pool::new(target, limits)
+}
 
 #[test]
-fn those_who_wait_are_served_in_the_order_they_came() {
+fn waiting_callers_are_served_in_the_order_they_came() {
     const WAITING: usize = 8;
-    let pool = Pool::new(PoolLimits {
+    let pool = pool(PoolLimits {
         max_idle: 0,
         max_connections: Some(1),
         idle_timeout: Duration::ZERO,
     });
-    let forever = || Some(Duration::from_secs(60));
-    let (first, _) = pool.acquire(false, forever).unwrap();
+    let forever = Deadline::start(Some(Duration::from_secs(60)));
+    let (first, _) = pool.take(false, &forever).unwrap();
     let served = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for caller in 0..WAITING {
             let (pool, served) = (&pool, &served);
             scope.spawn(move || {
                 // The place is held until it is noted who has it.
-                let _place = pool.acquire(false, forever).unwrap();
+                let _place = pool.take(false, &forever).unwrap();
                 served.lock().unwrap().push(caller);
             });
             while pool.lock().line.len() <= caller {
@@ -30,7 +48,7 @@ fn those_who_wait_are_served_in_the_order_they_came() {
 }
 
 fn unlimited() -> Arc<Pool> {
-    Pool::new(PoolLimits {
+    pool(PoolLimits {
         max_idle: 9,
         max_connections: None,
         idle_timeout: Duration::MAX,
@@ -39,7 +57,8 @@ fn unlimited() -> Arc<Pool> {
 
 /// Takes what places there are, up to `most`.
 fn take(pool: &Arc<Pool>, most: usize) -> Vec<Permit> {
-    let acquire = || pool.acquire(false, || None).map(|(permit, _)| permit);
+    let now = Deadline::start(Some(Duration::ZERO));
+    let acquire = || pool.take(false, &now).map(|(permit, _)| permit);
     std::iter::from_fn(acquire).take(most).collect()
 }
 
@@ -138,58 +157,43 @@ impl crate::Stream for Silent {
     }
 }
 
-/// Remembers why connections were closed.
-#[derive(Debug, Default)]
-struct Closed(Mutex<Vec<CloseReason>>);
-
-impl crate::net::connection::Ledger for Closed {
-    fn moved(&self, _: u64, _: u64) {}
-    fn closed(&self, reason: CloseReason) {
-        self.0.lock().unwrap().push(reason);
-    }
+/// How many connections of the pool were closed, by reason.
+fn closed(pool: &Pool) -> Vec<(&'static str, u64)> {
+    let stats = pool.target().counters.scanner.snapshot();
+    stats.closed_by_reason.into_iter().collect()
 }
 
-impl Closed {
-    fn take(&self) -> Vec<CloseReason> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
+fn made_room(connections: u64) -> Vec<(&'static str, u64)> {
+    vec![(CloseReason::MadeRoom.explain(), connections)]
 }
 
-fn check_in(permit: Permit, closed: &Arc<Closed>) {
-    let ledger: Arc<Closed> = Arc::clone(closed);
-    permit.check_in(Connection::new(Box::new(Silent), ledger), Instant::now());
+fn check_in(permit: Permit) {
+    let counters = Arc::clone(&permit.pool().target().counters);
+    permit.check_in(Connection::new(Box::new(Silent), counters), Instant::now());
 }
 
 #[test]
 fn starving_connection_is_given_one_place_at_a_time() {
     let pool = unlimited();
-    let closed = Arc::new(Closed::default());
     let mut permits = take(&pool, 6);
     let starving = permits.pop().unwrap();
-    check_in(permits.pop().unwrap(), &closed);
-    check_in(permits.pop().unwrap(), &closed);
+    check_in(permits.pop().unwrap());
+    check_in(permits.pop().unwrap());
     starving.wants_room();
-    assert_eq!(
-        (closed.take(), pool.idle()),
-        (vec![CloseReason::MadeRoom], 1)
-    );
+    assert_eq!((closed(&pool), pool.idle()), (made_room(1), 1));
     starving.wants_room();
     starving.wants_room();
     starving.wants_room();
-    assert_eq!((closed.take().len(), pool.idle()), (1, 0));
+    assert_eq!((closed(&pool), pool.idle()), (made_room(2), 0));
     // The others are in use: one of them is closed instead of being put aside.
-    check_in(permits.pop().unwrap(), &closed);
-    check_in(permits.pop().unwrap(), &closed);
-    assert_eq!(
-        (closed.take(), pool.idle()),
-        (vec![CloseReason::MadeRoom], 1)
-    );
+    check_in(permits.pop().unwrap());
+    check_in(permits.pop().unwrap());
+    assert_eq!((closed(&pool), pool.idle()), (made_room(3), 1));
 }
 
 #[test]
 fn connection_that_is_answered_wants_no_room() {
     let pool = unlimited();
-    let closed = Arc::new(Closed::default());
     let mut permits = take(&pool, 4);
     let (answered, lost) = (permits.pop().unwrap(), permits.pop().unwrap());
     answered.wants_room();
@@ -199,7 +203,7 @@ fn connection_that_is_answered_wants_no_room() {
     assert!(lost.others_were_answered());
     drop(lost);
     for permit in permits {
-        check_in(permit, &closed);
+        check_in(permit);
     }
-    assert_eq!((closed.take(), pool.idle()), (vec![], 2));
+    assert_eq!((closed(&pool), pool.idle()), (vec![], 2));
 }

@@ -1,0 +1,271 @@
+//! Taking a connection out of the pool for one exchange, and giving it back.
+//!
+//! ```text
+//!  Pool::acquire ──► Place ──► Place::connect ──► PooledConnection ──► release: idle in the pool
+//!  (waits in line)   (counted)  (an idle one that                  ├──► discard: closed, with a reason
+//!                                proves itself, or a new one)      └──► dropped: closed as failed
+//! ```
+//!
+//! Connecting and probing take time, so they happen outside the pool's lock. A [`PooledConnection`] is dirty
+//! until [`release`](PooledConnection::release): an error, a panic of the caller's reader or an early drop
+//! closes it (rule R3).
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection::Connection;
+use super::deadline::{Deadline, RanOut};
+use super::pool::{Idle, Permit, Pool, grace};
+use super::shortage::is_shortage;
+use super::transport::Readiness;
+use crate::error::{ConnectError, Error, Phase, TimeLimit, TimeoutError};
+use crate::stats::close_reason::CloseReason;
+use crate::stats::counters::count;
+
+/// A place among a service's connections, with the idle connection that holds it if there is one.
+#[derive(Debug)]
+pub(crate) struct Place {
+    // Fields are dropped in this order: a connection is closed before its place is free.
+    idle: Option<Idle>,
+    permit: Permit,
+    /// The idle connection is not to be used.
+    is_fresh: bool,
+}
+
+impl Pool {
+    /// Takes a place; waits in line for one until `wait` is over, and returns `None` then.
+    ///
+    /// If `is_fresh`, [`Place::connect`] makes a new connection in any case.
+    pub(crate) fn acquire(self: &Arc<Self>, is_fresh: bool, wait: &Deadline) -> Option<Place> {
+        let (permit, idle) = self.take(is_fresh, wait)?;
+        Some(Place {
+            idle,
+            permit,
+            is_fresh,
+        })
+    }
+}
+
+impl Place {
+    /// Which one it is, of all that were given out.
+    pub(crate) fn number(&self) -> u64 {
+        self.permit.number()
+    }
+
+    /// The number of the place that had the idle connection last; `None` if there is no idle one.
+    pub(crate) fn last_user(&self) -> Option<u64> {
+        self.idle.as_ref().map(|idle| idle.last_place)
+    }
+
+    /// Gives the place back unused. The idle connection stays idle, and no younger for it.
+    pub(crate) fn give_back(self) {
+        if let Some(idle) = self.idle {
+            self.permit.check_in(idle.connection, idle.since);
+        }
+    }
+
+    /// It is used for another connection from now on.
+    pub(crate) fn begin_again(&mut self) {
+        self.permit.begin_again();
+    }
+
+    /// The idle connection if it proves to be open and silent, or else a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Connect`], or [`Error::Timeout`] after the connect timeout or at the deadline.
+    pub(crate) fn connect(mut self, deadline: &Deadline) -> Result<PooledConnection, Error> {
+        let pool = Arc::clone(self.permit.pool());
+        if let Some(mut idle) = self.idle.take() {
+            match reuse_obstacle(&pool, &mut idle, self.is_fresh) {
+                None => {
+                    idle.connection.wake();
+                    count(&pool.target().counters.scanner.reused);
+                    return Ok(PooledConnection {
+                        connection: idle.connection,
+                        permit: self.permit,
+                        is_reused: true,
+                    });
+                }
+                Some(reason) => idle.connection.close(reason),
+            }
+        }
+        match connect_with_room(&pool, &self.permit, deadline) {
+            Ok(connection) => Ok(PooledConnection {
+                connection,
+                permit: self.permit,
+                is_reused: false,
+            }),
+            Err(error) => {
+                if matches!(&error, Error::Timeout(error) if error.is_crowded) {
+                    self.permit.had_no_room(pool.target().clock.now());
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A connection for one exchange. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct PooledConnection {
+    // Fields are dropped in this order: the connection is closed before its place is free.
+    connection: Connection,
+    permit: Permit,
+    is_reused: bool,
+}
+
+impl PooledConnection {
+    /// Whether another exchange had it before.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Its place among the server's connections.
+    pub(crate) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// The server scanned: after a while, it is trusted with one connection more.
+    pub(crate) fn succeeded(&self) {
+        self.permit.succeeded(self.now());
+    }
+
+    /// Puts it aside to be used again. The caller knows that the exchange left it clean (rule R3).
+    pub(crate) fn release(self) {
+        let now = self.now();
+        self.permit.check_in(self.connection, now);
+    }
+
+    /// Closes it.
+    pub(crate) fn discard(self, reason: CloseReason) {
+        self.connection.close(reason);
+    }
+
+    /// Closes it, because the server has no room for it. Returns whether there can be room later; see
+    /// [`Permit::had_no_room`].
+    pub(crate) fn discard_as_surplus(self) -> bool {
+        let now = self.now();
+        self.connection.close(CloseReason::ServerFull);
+        self.permit.had_no_room(now)
+    }
+
+    /// Closes it, because it turned out to be gone, and keeps its place for a new one.
+    pub(crate) fn into_place(self) -> Place {
+        let Self {
+            connection, permit, ..
+        } = self;
+        drop(connection);
+        Place {
+            idle: None,
+            permit,
+            is_fresh: true,
+        }
+    }
+
+    fn now(&self) -> std::time::Instant {
+        self.permit.pool().target().clock.now()
+    }
+}
+
+impl Deref for PooledConnection {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for PooledConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+/// Why an idle connection is not used; `None` if it proves to be open and silent.
+fn reuse_obstacle(pool: &Pool, idle: &mut Idle, is_fresh: bool) -> Option<CloseReason> {
+    let age = pool
+        .target()
+        .clock
+        .now()
+        .saturating_duration_since(idle.since);
+    if is_fresh {
+        return Some(CloseReason::NoRoom);
+    }
+    if age > pool.idle_timeout() {
+        return Some(CloseReason::IdleTimeout);
+    }
+    match idle.connection.readiness() {
+        Ok(Readiness::Idle) if idle.connection.is_reusable() => None,
+        Ok(Readiness::Idle) => Some(CloseReason::TransportOver),
+        Ok(Readiness::Readable | Readiness::Partial) => Some(CloseReason::IdleBytes),
+        _ => Some(CloseReason::IdleClosed),
+    }
+}
+
+/// Connects. With TLS, a server that has no thread for a connection does not respond to the handshake: if
+/// that takes long, another connection makes room, and there is a second attempt. The second attempt has
+/// all of the time, so that a server that is far away is not cut short.
+fn connect_with_room(
+    pool: &Pool,
+    place: &Permit,
+    deadline: &Deadline,
+) -> Result<Connection, Error> {
+    let timeout = pool.target().connect_timeout;
+    if !place.is_alone() {
+        match connect_within(pool, place, deadline, grace(timeout)) {
+            Err(Error::Timeout(_)) => place.wants_room(),
+            outcome => return outcome,
+        }
+    }
+    connect_within(pool, place, deadline, timeout)
+}
+
+fn connect_within(
+    pool: &Pool,
+    place: &Permit,
+    deadline: &Deadline,
+    timeout: Duration,
+) -> Result<Connection, Error> {
+    let target = pool.target();
+    let Some(timeout) = deadline.cap(timeout) else {
+        return Err(timed_out(pool, place, deadline, None));
+    };
+    match target.connector.connect(&target.uri, timeout) {
+        Ok(stream) => {
+            count(&target.counters.scanner.opened);
+            Ok(Connection::new(stream, Arc::clone(&target.counters)))
+        }
+        Err(source) if source.kind() == io::ErrorKind::TimedOut => {
+            Err(timed_out(pool, place, deadline, Some(source)))
+        }
+        Err(source) => {
+            let error = ConnectError {
+                service: target.counters.service.clone(),
+                is_the_servers: !is_shortage(&source),
+                source,
+            };
+            Err(error.into())
+        }
+    }
+}
+
+fn timed_out(pool: &Pool, place: &Permit, deadline: &Deadline, source: Option<io::Error>) -> Error {
+    let target = pool.target();
+    let limit = RanOut {
+        limit: TimeLimit::ConnectTimeout,
+        after: target.connect_timeout,
+    };
+    let deadline = deadline.ran_out();
+    let is_crowded = deadline.is_none() && place.others_were_answered();
+    let ran_out = deadline.unwrap_or(limit);
+    let error = TimeoutError {
+        is_the_servers: deadline.is_none() && !is_crowded,
+        is_crowded,
+        source,
+        ..ran_out.error(&target.counters.service, Phase::Connect)
+    };
+    error.into()
+}
