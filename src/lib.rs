@@ -1,8 +1,5 @@
-//! Decides whether a file may be handed to a person, by asking an ICAP server (RFC 3507) that has an
-//! anti-virus engine: c-icap with ClamAV, or a commercial one.
-//!
-//! It is synchronous, uses `std::net` and is called from as many threads as there are. The default
-//! build depends on `log`, `memchr` and `thiserror` and on nothing else.
+//! Asks an anti-virus server over ICAP (RFC 3507) whether a file may be handed to a person. The calls are
+//! synchronous; make one [`Scanner`] and clone it into your threads.
 //!
 //! ```no_run
 //! use icap_client::{Content, Scanner, Verdict};
@@ -12,136 +9,147 @@
 //! match report.verdict() {
 //!     Verdict::Clean => println!("deliver it"),
 //!     Verdict::Infected(threats) => println!("refuse it: {threats}"),
-//!     // Blocked, Modified, NotScanned, and whatever later versions add.
+//!     // Blocked, Modified, NotScanned, and what later versions add.
 //!     other => println!("do not deliver it unasked: {other}"),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # A scan from beginning to end
+//! Only [`Verdict::Clean`] means that the file may be delivered. An [`Error`] is no verdict: it says what
+//! prevented one, and [who can correct it](manual::errors).
+//!
+//! - [`Scanner::builder`] has the settings: size limit, timeouts, more servers, previews.
+//! - [`Content`] is what is scanned: bytes, a file or a reader, and what is known about it.
+//! - [`Scanner::scan_replace`] also takes the file that a service sends back, for content disarm.
+//! - [`Client`] is the layer below: it sends RESPMOD and REQMOD requests and judges nothing.
+//! - [`manual`] explains the verdicts, errors and timeouts, and how to set up servers.
+//!
+//! # How a verdict comes about
 //!
 //! ```text
-//!  Content ──► too large? ── known length over the limit ──────────────► NotScanned(TooLarge)
-//!                 │
-//!              a server that is not suspended; if it fails, the next one
-//!                 │
-//!              OPTIONS (cached): which methods, does it offer 204, does it want previews?
-//!                 │
-//!              a connection: an idle one that proves it, or a new one
-//!                 │
-//!              send head and content ◄──► read what comes ──► answer complete?
-//!              (with a preview: stop after it until the service wants the rest, or has answered)
-//!                                                                            │
-//!      the verdict table:  infection evidence, on any status ────────────► Infected
-//!                          the ICAP head names a limit or what is locked ► NotScanned(ServiceLimit, Unscannable)
-//!                          words or a status line that refuse ───────────► Blocked
-//!                          a code for a failure of the service ──────────► NotScanned(ServiceError), or Err
-//!                          a state tag that means "no engine" ───────────► NotScanned(NoEngine)
-//!                          204 before all of the content was sent ───────► NotScanned(EarlyResponse)
-//!                          204 to all of the content ────────────────────► Clean
-//!                          204 to a preview of a part of it ─────────────► NotScanned(PreviewOnly)
-//!                          the same content back, no 204 offered ────────► Clean
-//!                          the same content back, 204 offered ───────────► NotScanned(Echoed)
-//!                          the beginning of the content back ────────────► NotScanned(Truncated)
-//!                          other content back, or a part of it (206) ────► Modified
-//!                          a page that reports an error (400, 401, 5xx) ─► NotScanned(ServiceError)
-//!                          not yet (202) ────────────────────────────────► NotScanned(Pending)
-//!                          any other status, or no valid response ─────────► Err
+//!  Content ──► is its known length over max_size? ── yes ──────────────► NotScanned(TooLarge)
+//!     │ no
+//!     ▼
+//!  take the first server that is not suspended   ◄───────── next server ◄──┐
+//!     │                                                                    │
+//!     ▼                                                                    │
+//!  OPTIONS (cached): which methods? 204? previews?                         │
+//!     │                                                                    │
+//!     ▼                                                                    │
+//!  a connection: an idle one that is open and silent, or a new one         │
+//!     │                                                                    │
+//!     ▼                                                                    │
+//!  send head and content, and read the response at the same time           │
+//!     │                                                                    │
+//!     ├── the server failed or does not scan; there is another server ─────┘
+//!     ▼
+//!  the first line that fits is the verdict:
+//!     a field reports a threat, on any status ─────────────────────────► Infected
+//!     the ICAP head names a limit, or what cannot be read ─────────────► NotScanned(ServiceLimit, Unscannable)
+//!     a status line or words refuse ───────────────────────────────────► Blocked
+//!     a code reports a failure of the service ─────────────────────────► NotScanned(ServiceError) or Err
+//!     the state tag means "no engine" ─────────────────────────────────► NotScanned(NoEngine)
+//!     204, begun before all of the content was sent ───────────────────► NotScanned(EarlyResponse)
+//!     204 to a preview of a part of the content ───────────────────────► NotScanned(PreviewOnly)
+//!     204 to all of the content ───────────────────────────────────────► Clean
+//!     the same content came back, and 204 was not possible ────────────► Clean
+//!     the same content came back, and 204 was possible ────────────────► NotScanned(Echoed)
+//!     an HTTP page reports an error (400, 401, 5xx) ───────────────────► NotScanned(ServiceError)
+//!     the beginning of the content came back ──────────────────────────► NotScanned(Truncated)
+//!     other content came back, or a part of it (206) ──────────────────► Modified
+//!     202, not finished ───────────────────────────────────────────────► NotScanned(Pending)
+//!     any other status, or no valid response ──────────────────────────► Err
 //! ```
 //!
-//! Some of this surprises, so here is why:
+//! [`manual::verdicts`] says what to do about each. Some of this surprises:
 //!
-//! - **A 200 is not clean.** It says that content follows, not that it was looked at. Servers send
-//!   unscanned files back as 200: too large, of a type they skip, or, with the usual defaults of
-//!   c-icap, an infected file of which they return the first 5% and no infection header. That is
-//!   [`NotScanned::Truncated`]: [`scan_replace`](Scanner::scan_replace) has written these 5%, which are never to be
-//!   delivered.
+//! - **A 200 is not clean.** It says that content follows, not that the content was scanned. Servers send
+//!   files back unscanned as 200 because they are too large or of a type that is skipped. c-icap, with its
+//!   usual defaults, sends the first 5% of an infected file as 200 without an infection header. That is
+//!   [`NotScanned::Truncated`].
 //! - **An early 204 is not clean.** A server that responds before it has all of the content has not scanned
-//!   it; c-icap that was started without its engine does so. The upload stops, and the
-//!   [next server](ScannerBuilder::endpoint) is asked. This is seen only where the response arrives before the
-//!   last byte is written, and "written" means taken by the kernel, which takes megabytes on a fast network:
-//!   smaller content can be gone before an early response is there. That none was seen proves nothing.
-//! - **No preview is sent** unless one is [asked for](ScannerBuilder::preview). Servers answer a preview
-//!   with 204 because of what they saw of it: because they do not scan PDF, for example. That speaks of a
-//!   part of the file and is [`NotScanned::PreviewOnly`].
-//! - **`Transfer-Ignore` is not clean.** A service that does not want to see `.jpg` has not looked at one;
-//!   it is sent all the same.
-//! - **Cookies stay here.** A caller's HTTP heads go to the service without what somebody could act as the
-//!   user with, query strings included, unless that is [asked for](Content::include_sensitive).
-//! - **A read timeout is no bound.** It begins anew with every byte, though at least 1 KiB/s must move. The
-//!   [deadline](ScannerBuilder::deadline) bounds the whole scan; only the caller's own reader, which
-//!   nobody can interrupt, can outlast it.
-//! - **A connection is used again only if it is silent.** ICAP responses carry no number, so a response that
-//!   comes late would be taken for the next file's. What no client can see is a server, or something
-//!   between, that sends a response of its own after the next request is on its way. Where that cannot be
-//!   ruled out, [`max_idle(0)`](ScannerBuilder::max_idle) gives each exchange a connection of its own.
-//! - **A failing server is suspended.** After ten failures in a row a circuit breaker opens, and scans go on to
-//!   the [next server](ScannerBuilder::endpoint) or fail at once: otherwise each file would park a thread for a
-//!   timeout. After 1 s one scan tries the server again; see [`suspension`](ScannerBuilder::suspension).
-//! - **`OPTIONS` is no health check.** A server whose engine is down may respond to it as always, and call
-//!   everything clean. That is known only of c-icap that was started without its engine, by its state tag:
-//!   [`NotScanned::NoEngine`]. Scan something that must be found, for example EICAR, from time to time.
+//!   all of it. c-icap that was started without its engine responds like this. The upload stops, and the
+//!   [next server](ScannerBuilder::endpoint) is asked. The client sees this only if the response arrives
+//!   before the kernel has taken the last byte. A kernel takes megabytes on a fast network, so on small
+//!   content it proves nothing that no early response was seen.
+//! - **No preview is sent by default.** A server can respond 204 to a preview because it does not scan such
+//!   files at all. That says nothing about the rest of the file, so it is [`NotScanned::PreviewOnly`].
+//!   [`Preview`] turns previews on.
+//! - **`Transfer-Ignore` does not make a file clean.** A service that does not want to see `.jpg` files has
+//!   not scanned any. So they are sent all the same.
+//! - **Cookies are not forwarded.** If you pass HTTP heads, cookies, credentials and query strings are left
+//!   out of them, unless you [ask for them](Content::include_sensitive).
+//! - **A read timeout does not limit a scan.** It begins anew with every byte. The
+//!   [deadline](ScannerBuilder::deadline) limits the whole scan; [`manual::timeouts`] has the picture.
+//! - **A connection is used again only if it is silent.** ICAP responses have no number, so a late response
+//!   would be taken for the response to the next file. No client can see a stray response that arrives
+//!   after the next request has begun. [`max_idle(0)`](ScannerBuilder::max_idle) excludes that case: each
+//!   exchange then has a connection of its own.
+//! - **A failing server is suspended.** After ten failures in a row, a circuit breaker opens, and scans go to
+//!   the next server or fail at once. Otherwise each file would keep a thread waiting for a timeout.
+//! - **`OPTIONS` is no health check.** A server whose engine has failed can respond to it as always, and call
+//!   everything clean. Scan something that must be found, for example EICAR, on a schedule.
+//!   [`manual::limitations`] says what else no client can see.
 //!
 //! # Rules that are never broken
 //!
-//! The sources refer to these by number.
+//! The source code and the tests refer to these rules by number.
 //!
-//! - **R1** No false clean. [`Verdict::Clean`] comes only from a complete, valid 204 to a completely
-//!   written request, whose first byte came after the last byte of content was written; or, from a service
-//!   that does not offer 204 or was not [allowed](ScannerBuilder::allow_204) it, from exactly the content that
-//!   was sent (compared by length and keyed hash) under an HTTP 2xx head, or after the very request line
-//!   that was sent (REQMOD). What is known against it counts: a response that began early, a state tag that
-//!   means "no engine". Never from the end of a connection, a timeout, an unknown status, an empty
-//!   answer or a default; from a 204 to a preview only if it was all of the content, or if the caller
-//!   [trusts it](ScannerBuilder::trust_preview).
-//! - **R2** Evidence only worsens. Infection fields, words that refuse and status lines that refuse (an ICAP 403;
-//!   under any final ICAP status an HTTP head that is no 1xx, 2xx, 304, 400, 401 or 5xx; in REQMOD any response in
-//!   place of the request but these errors) count as soon as they are legible: on every status, in the ICAP
-//!   head, in the encapsulated HTTP heads, in trailers, and in a response that breaks off after them. No retry and
-//!   no other server makes it better. What an encapsulated head or a trailer says, which may be the
-//!   origin's own words, never yields less than the verdict without it: words for a limit count there only
-//!   against a better verdict.
-//! - **R3** One response belongs to one request. A connection is dirty from the first byte of an exchange,
-//!   and clean again only when the whole request was written, the response was read to its own end, nothing
-//!   is after it, nobody asked to close and nothing odd was seen. An idle one must prove that it is open
-//!   and silent when it is put aside and when it is taken again. Any error, panic or early drop closes it.
-//! - **R4** Never deadlock. The server may respond while the content is sent; it is read while writing.
-//! - **R5** Bounded. Every wait has a timeout, the whole has a deadline, and every number a peer sends has
-//!   one of the [limits], checked before memory is taken. Memory does not grow with the content.
-//! - **R6** What is sent is what was meant. No CR, LF or NUL gets in through a name, URI or header, and
-//!   content that fails or is not as long as declared never gets a last-chunk.
-//! - **R7** Bytes decide, not their packaging. Every parser gives the same result at every split.
-//! - **R8** Strict where framing is at stake, tolerant where only text is.
-//! - **R9** No `unsafe`, and no panic on any peer's bytes.
-//! - **R10** Blame is right. Only what a server did counts against it: connections that it refused or broke, 5xx
-//!   and other statuses of a server that does not serve, and waiting for it that added up, in one exchange, to the
-//!   timeout. Not the caller's slow reader or writer, not a deadline that is too short, not 503 while others are
-//!   served, and not what this machine lacks.
-//!
-//! # The house
-//!
-//! Data flows one way, and a lower floor never names a higher one:
-//!
-//! | floor | what it does |
-//! | --- | --- |
-//! | `scan` | decides: [`Scanner`], [`Content`], what servers say about infections, the verdict table |
-//! | `client` | runs one exchange: [`Client`], the transaction itself in `exchange.rs`; what is cached, retried and counted, and which server is asked |
-//! | `net` | moves bytes: URIs, [`Connect`] and [`Stream`], the deadline, idle connections |
-//! | `proto` | bytes in, values out: heads, chunks, answers; no socket, clock or log |
+//! - **R1 No false clean.** [`Verdict::Clean`] comes from one of two responses only. The first is a complete,
+//!   valid 204 to a completely written request, and its first byte came after the last byte of content was
+//!   written. The second is a complete response that returns exactly the bytes that were sent (compared by
+//!   length and keyed hash), from a service that does not offer 204 or was not
+//!   [allowed](ScannerBuilder::allow_204) to use it; in RESPMOD under an HTTP 2xx head, in REQMOD after the
+//!   request line that was sent. A 204 to a preview counts only if the preview was all of the content, or
+//!   with [`trust_preview`](ScannerBuilder::trust_preview). What the client knows against it counts: an
+//!   early response, or a state tag that means "no engine". Clean never comes from the end of a connection,
+//!   a timeout, an unknown status, an empty response or a default.
+//! - **R2 Evidence only worsens.** Evidence is a field that reports a threat, a status line that refuses, or
+//!   words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
+//!   trailers. It counts as soon as it can be read, also if the response breaks off after it. No retry and no
+//!   other server replaces it with something better. An encapsulated head or a trailer can be the work of
+//!   whoever made the content. So what it says never yields a better verdict than the response has without
+//!   it.
+//! - **R3 One response belongs to one request.** A connection is dirty from the first byte of an exchange. It
+//!   is clean again only if the whole request was written, the response was read to its own end, nothing
+//!   follows it, neither side asked to close, and nothing odd was seen. An idle connection must prove that it
+//!   is open and silent when it is put into the pool and when it is taken out. An error, a panic or an early
+//!   drop closes it.
+//! - **R4 Never deadlock.** The server may respond while the content is sent. The client reads while it
+//!   writes.
+//! - **R5 Bounded.** Every wait has a timeout, and the whole scan has a deadline. Every number that a peer
+//!   sends has a limit in [`limits`], which is checked before memory is taken. Memory does not grow with the
+//!   content.
+//! - **R6 What is sent is what was meant.** No CR, LF or NUL gets into a request through a name, a URI or a
+//!   header. Content that fails, or is not as long as declared, never gets a last chunk.
+//! - **R7 Bytes decide, not their packaging.** Every parser and every verdict is the same however the network
+//!   splits the bytes. The one exception is the time at which a response begins.
+//! - **R8 Strict framing, tolerant text.** Chunk sizes, `Encapsulated`, line ends and numbers must be exact.
+//!   Names are compared without case, folded fields are unfolded, and values are bytes.
+//! - **R9 No `unsafe` and no panic**, whatever bytes a peer sends, and whatever a caller's `Read`, `Write`,
+//!   [`Stream`] or [`Connect`] returns.
+//! - **R10 Blame is right.** Only what a server did counts against it: connections that it refused or broke,
+//!   5xx, 400, 404, 405, bytes that are not ICAP, and waits that add up, in one exchange, to the timeout. Not
+//!   counted are the caller's slow reader or writer, a deadline that was too short, 503 while the server
+//!   serves other exchanges, and a shortage on this machine.
 //!
 //! # Features
 //!
-//! | feature | adds | for |
+//! The default build depends on `log`, `memchr` and `thiserror` and on nothing else.
+//!
+//! | feature | adds | dependencies |
 //! | --- | --- | --- |
-//! | `rustls` | rustls with ring, rustls-native-certs | `icaps://` services, and `TlsConnector` for roots and client certificates of your own |
-//! | `testing` | nothing | `icap_client::testing`, an in-process ICAP server for your own tests |
-//! | `cli` | clap, indicatif, env_logger, serde_json, and the features `rustls` and `testing` | the program `icap` |
+//! | `rustls` | `icaps://` (ICAP over TLS), and a connector with roots and client certificates of your own | rustls with ring, rustls-native-certs |
+//! | `testing` | an ICAP server [inside your tests](manual::testing) | none |
+//! | `cli` | the program `icap`, and the features `rustls` and `testing` | clap, indicatif, env_logger, serde_json |
 //!
-//! Without `rustls`, an `icaps://` service needs a [connector](ScannerBuilder::connector) of your own. In no
-//! case is it spoken to in plain.
+//! Without `rustls`, an `icaps://` service is an error, unless you set a
+//! [connector](ScannerBuilder::connector) of your own. It is never sent in plain.
 //!
-//! What a server should not have done is logged at warn, why a connection was closed at debug, through
-//! [`log`]; never content, and never credentials.
+//! # Logging
+//!
+//! The crate logs through [`log`]: at warn what a server should not have done, at debug why a connection was
+//! closed or a request was repeated. It never logs content or credentials.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
