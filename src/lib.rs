@@ -171,6 +171,7 @@ pub mod testing;
 pub use client::Client;
 pub use client::body::Body;
 pub use client::builder::ClientBuilder;
+pub use client::endpoint::Endpoint;
 pub use error::{
     ConnectError, ContentError, DisconnectedError, Error, ErrorKind, InputError, InvalidInput,
     Limit, Phase, ProtocolError, StatusError, SuspendedError, TimeLimit, TimeoutError, Violation,
@@ -182,7 +183,6 @@ pub use net::tcp::TcpConnector;
 pub use net::tls::{TlsConnector, TlsConnectorBuilder};
 pub use net::transport::{Connect, Readiness, Stream};
 pub use proto::header::{Field, Headers};
-pub use proto::limits;
 pub use proto::method::Method;
 pub use proto::options::ServiceOptions;
 pub use proto::request::Request;
@@ -196,6 +196,16 @@ pub use scan::preview::Preview;
 pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
 pub use stats::{Stats, Suspended};
+
+/// The limits of what a peer may send and a caller may hand over, and the defaults of the settings.
+///
+/// A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, one more is
+/// refused: of a peer with [`Violation::LimitExceeded`], of a caller with [`Error::Input`].
+pub mod limits {
+    pub use crate::client::defaults::*;
+    pub use crate::proto::limits::*;
+    pub use crate::scan::builder::DEFAULT_MAX_SIZE;
+}
 
 /// The rustls whose `ClientConfig` a [`TlsConnector`] can be made from: version 0.23.
 #[cfg(feature = "rustls")]

@@ -3,7 +3,7 @@
 use std::io;
 
 use icap_client::testing::{OPTIONS_RESPONSE, Script, Server, echo};
-use icap_client::{Body, Client, Error, Method, Request, Violation};
+use icap_client::{Body, Client, Content, Error, Method, Request, Scanner, Violation};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Made-By: test\r\n\r\n";
 
@@ -221,4 +221,42 @@ fn nothing_of_the_callers_own_head_is_shown_when_it_comes_back() {
             "{shown}"
         );
     }
+}
+
+#[test]
+fn writer_may_be_owned_borrowed_or_dyn() {
+    let server = Server::start().unwrap();
+    let client = Client::new(server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    let request = Request::respmod().http_response(b"HTTP/1.1 200 OK\r\n\r\n");
+    let request = request.unwrap();
+    let mut output = Vec::new();
+    let borrowed: &mut dyn std::io::Write = &mut output;
+    client.send(&request, "hello", borrowed).unwrap();
+    client.send(&request, b"hello", &mut output).unwrap();
+    client.send(&request, vec![0; 5], std::io::sink()).unwrap();
+    let borrowed: &mut dyn std::io::Write = &mut output;
+    for report in [
+        scanner.scan_replace("hello", borrowed),
+        scanner.scan_replace(b"hello", std::io::sink()),
+        scanner.scan(vec![0; 5]),
+    ] {
+        assert!(report.unwrap().verdict().is_clean());
+    }
+}
+
+#[test]
+fn report_has_the_icap_fields_and_the_name() {
+    let response = "ICAP/1.0 204 OK\r\nX-Note: a\r\nEncapsulated: null-body=0\r\n\r\n";
+    let server = Server::answering(move |_| Script::new().send(response)).unwrap();
+    let scanner = Scanner::builder(server.uri()).negotiate(false).max_size(9);
+    let scanner = scanner.build().unwrap();
+    let report = scanner.scan(Content::from("hello").name("a.txt")).unwrap();
+    assert_eq!(report.headers().get("x-note").unwrap().text(), "a");
+    assert_eq!(report.name(), Some("a.txt"));
+    assert_eq!(report, report.clone());
+    let too_large = scanner.scan(vec![0; 10]).unwrap();
+    assert!(too_large.headers().is_empty());
+    assert_eq!(too_large.name(), None);
+    assert_ne!(report, too_large);
 }

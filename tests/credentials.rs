@@ -1,7 +1,7 @@
 //! A service that asks who we are gets a response, and nobody else does (RFC 3507 §7.1).
 
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Received, Script, Server};
-use icap_client::{Client, Content, Error, Scanner};
+use icap_client::{Client, Content, Endpoint, Error, Scanner};
 
 /// `joe:hunter2`
 const JOE: &str = "Basic am9lOmh1bnRlcjI=";
@@ -121,8 +121,11 @@ fn each_server_has_its_own() {
     let second = closed();
     let scanner = Scanner::builder(&first.uri())
         .credentials("ann", "swordfish")
-        .endpoint(&second.uri())
-        .credentials("joe", "hunter2")
+        .endpoint(
+            Endpoint::new(&second.uri())
+                .unwrap()
+                .credentials("joe", "hunter2"),
+        )
         .build()
         .unwrap();
     assert!(

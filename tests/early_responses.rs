@@ -430,7 +430,10 @@ impl Read for Fails {
 fn what_was_found_before_the_content_failed_counts() {
     let sent = || io::repeat(7).take(100_000);
     let too_long = || io::repeat(7);
-    for endings in [Box::new(Fails) as Box<dyn Read>, Box::new(too_long())] {
+    for endings in [
+        Box::new(Fails) as Box<dyn Read + Send>,
+        Box::new(too_long()),
+    ] {
         let server = finds_early();
         let tap = Tap::default();
         let builder = Scanner::builder(&server.uri())
@@ -463,7 +466,7 @@ fn the_time_that_the_content_takes_does_not_hide_what_was_found() {
     let slow_to_read = |builder: ScannerBuilder| builder.read_timeout(short);
     let out_of_time = |builder: ScannerBuilder| builder.deadline(10 * short);
     type Setting<'s> = &'s dyn Fn(ScannerBuilder) -> ScannerBuilder;
-    let cases: [(Setting<'_>, Box<dyn Read>); 4] = [
+    let cases: [(Setting<'_>, Box<dyn Read + Send>); 4] = [
         (&|b| slow_to_read(limited(b)), Box::new(large())),
         (&slow_to_read, Box::new(fails())),
         (&out_of_time, Box::new(large())),

@@ -1,5 +1,6 @@
 //! The body of a request: where its bytes come from, and that they are as many as declared.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -48,10 +49,10 @@ pub struct Body<'a> {
 enum Source<'a> {
     #[default]
     None,
-    Bytes(&'a [u8]),
+    Bytes(io::Cursor<Cow<'a, [u8]>>),
     Once(OnceReader<'a>),
     /// What somebody else begins again.
-    Reader(&'a mut (dyn Read + 'a)),
+    Reader(&'a mut (dyn Read + Send + 'a)),
 }
 
 /// What can be sent, perhaps more than once.
@@ -109,11 +110,21 @@ impl<'a> Body<'a> {
         Self::default()
     }
 
+    fn bytes(bytes: Cow<'a, [u8]>) -> Self {
+        let declared = bytes.len() as u64;
+        let source = Source::Bytes(io::Cursor::new(bytes));
+        Self {
+            source,
+            ..Self::default()
+        }
+        .len(declared)
+    }
+
     /// A body that is read until the reader's end.
     ///
     /// Its first 64 KiB are kept. If that is all of it, it can be sent again where a connection turns out to
     /// be closed; otherwise it is sent on a new connection.
-    pub fn reader(reader: impl Read + 'a) -> Self {
+    pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self {
             source: Source::Once(OnceReader::new(reader)),
             ..Self::default()
@@ -121,7 +132,7 @@ impl<'a> Body<'a> {
     }
 
     /// A body of what a reader gives that its owner can begin again.
-    pub(crate) fn begun(reader: &'a mut (dyn Read + 'a)) -> Self {
+    pub(crate) fn begun(reader: &'a mut (dyn Read + Send + 'a)) -> Self {
         Self {
             source: Source::Reader(reader),
             ..Self::default()
@@ -313,12 +324,25 @@ pub(crate) enum Then {
 
 impl<'a> From<&'a [u8]> for Body<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        let source = Source::Bytes(bytes);
-        Self {
-            source,
-            ..Self::default()
-        }
-        .len(bytes.len() as u64)
+        Self::bytes(bytes.into())
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Body<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::bytes(bytes[..].into())
+    }
+}
+
+impl<'a> From<&'a str> for Body<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::bytes(text.as_bytes().into())
+    }
+}
+
+impl From<Vec<u8>> for Body<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::bytes(bytes.into())
     }
 }
 
@@ -338,7 +362,7 @@ impl Outgoing for Body<'_> {
     fn begin(&mut self) -> Result<Body<'_>, ContentError> {
         let source = match &mut self.source {
             Source::None => Source::None,
-            Source::Bytes(bytes) => Source::Bytes(bytes),
+            Source::Bytes(bytes) => Source::Bytes(io::Cursor::new(Cow::Borrowed(bytes.get_ref()))),
             Source::Once(reader) => {
                 let rewound = reader.rewind();
                 rewound.map_err(|source| ContentError::Read { after: 0, source })?;
@@ -407,6 +431,13 @@ mod tests {
             encode(Body::from(&b"hello"[..])).0,
             b"5\r\nhello\r\n0\r\n\r\n"
         );
+        for body in [
+            Body::from(b"hello"),
+            Body::from("hello"),
+            Body::from(b"hello".to_vec()),
+        ] {
+            assert_eq!(encode(body).0, b"5\r\nhello\r\n0\r\n\r\n");
+        }
         assert_eq!(encode(Body::from(&b""[..])).0, b"0\r\n\r\n");
         assert_eq!(encode(Body::none()).0, b"");
     }

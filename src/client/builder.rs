@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use super::circuit_breaker::{BreakerRules, CircuitBreaker};
 use super::credentials::Credentials;
+use super::defaults::{
+    DEFAULT_DEADLINE, DEFAULT_FIRST_SUSPENSION, DEFAULT_IDLE_TIMEOUT, DEFAULT_LONGEST_SUSPENSION,
+    DEFAULT_MAX_IDLE, DEFAULT_SUSPEND_AFTER, DEFAULT_TIMEOUT,
+};
+use super::endpoint::Endpoint;
 use super::options_cache::OptionsCache;
 use super::{Client, Shared};
 use crate::error::{Error, InputError, InvalidInput};
@@ -17,20 +22,7 @@ use crate::net::tcp::TcpConnector;
 use crate::net::tls::TlsConnector;
 use crate::net::transport::Connect;
 use crate::proto::request::check_header;
-use crate::proto::uri::ServiceUri;
 use crate::stats::counters::{Counters, ServiceCounters};
-
-/// The default of `connect_timeout`, `read_timeout` and `write_timeout`.
-const DEFAULT_TIMEOUT: Duration = Duration::from_millis(10_000);
-
-/// The default of `deadline`.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
-
-/// The default of `max_idle`: as many as a thread pool of a usual size can use.
-const DEFAULT_MAX_IDLE: usize = 32;
-
-/// The default of `idle_timeout`: well under what servers and what is between wait before they close.
-const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The settings that a builder with a field `settings: Settings` hands on.
 macro_rules! connection_settings {
@@ -150,18 +142,10 @@ macro_rules! connection_settings {
 }
 pub(crate) use connection_settings;
 
-/// The default of `suspend_after`.
-const DEFAULT_SUSPEND_AFTER: u32 = 10;
-
-/// The defaults of `suspension`.
-const DEFAULT_SUSPENSION: Duration = Duration::from_secs(1);
-const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(8);
-
 /// Settings of a [`Client`].
 #[must_use]
 pub struct ClientBuilder {
-    uri: Result<ServiceUri, Error>,
-    credentials: Option<(String, String)>,
+    endpoint: Result<Endpoint, Error>,
     settings: Settings,
 }
 
@@ -200,7 +184,7 @@ impl Default for Settings {
             },
             breaker: BreakerRules {
                 after: DEFAULT_SUSPEND_AFTER,
-                first: DEFAULT_SUSPENSION,
+                first: DEFAULT_FIRST_SUSPENSION,
                 longest: DEFAULT_LONGEST_SUSPENSION,
             },
             clock: Arc::new(SystemClock),
@@ -237,13 +221,14 @@ impl Settings {
             .try_for_each(|(name, value)| check_header(name, value))
     }
 
-    /// A client of the service at `uri` that counts with `counters`.
+    /// A client of the service at `endpoint` that counts with `counters`.
     pub(crate) fn client(
         &self,
-        uri: ServiceUri,
-        credentials: Option<Credentials>,
+        endpoint: Endpoint,
         counters: Arc<Counters>,
     ) -> Result<Client, Error> {
+        let Endpoint { uri, credentials } = endpoint;
+        let credentials = Credentials::of(credentials.as_ref())?;
         let connector = match &self.connector {
             Some(connector) => Arc::clone(connector),
             None if uri.is_tls() => tls_connector()?,
@@ -294,10 +279,9 @@ fn tls_connector() -> Result<Arc<dyn Connect>, Error> {
 }
 
 impl ClientBuilder {
-    pub(crate) fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
+    pub(crate) fn new(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
         Self {
-            uri: uri.try_into().map_err(Into::into),
-            credentials: None,
+            endpoint: endpoint.try_into().map_err(Into::into),
             settings: Settings::default(),
         }
     }
@@ -306,7 +290,9 @@ impl ClientBuilder {
     ///
     /// They go out only after it has asked. Over `icap` whoever is on the way can read them.
     pub fn credentials(mut self, user: &str, password: &str) -> Self {
-        self.credentials = Some((user.to_owned(), password.to_owned()));
+        self.endpoint = self
+            .endpoint
+            .map(|endpoint| endpoint.credentials(user, password));
         self
     }
 
@@ -327,15 +313,14 @@ impl ClientBuilder {
     /// credentials that cannot be sent.
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;
-        let credentials = Credentials::of(self.credentials.as_ref())?;
-        self.settings.client(self.uri?, credentials, Arc::default())
+        self.settings.client(self.endpoint?, Arc::default())
     }
 }
 
 impl std::fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClientBuilder")
-            .field("uri", &self.uri)
+            .field("endpoint", &self.endpoint)
             .field("timeouts", &self.settings.timeouts)
             .field("deadline", &self.settings.deadline)
             .finish_non_exhaustive()

@@ -5,6 +5,8 @@ pub(crate) mod builder;
 pub(crate) mod call;
 pub(crate) mod circuit_breaker;
 pub(crate) mod credentials;
+pub(crate) mod defaults;
+pub(crate) mod endpoint;
 pub(crate) mod exchange;
 pub(crate) mod once_reader;
 pub(crate) mod options_cache;
@@ -27,6 +29,7 @@ use builder::ClientBuilder;
 use call::Call;
 use circuit_breaker::{CircuitBreaker, Rejection};
 use credentials::Credentials;
+use endpoint::Endpoint;
 use exchange::{Exchange, PassOn};
 use options_cache::{Known, OptionsCache, Unnegotiated};
 use outcome::{Answer, Failure, protocol_error};
@@ -112,17 +115,17 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if `uri` is not an ICAP URI.
-    pub fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Result<Self, Error> {
-        Self::builder(uri).build()
+    /// [`Error::Input`] if `endpoint` is not an ICAP URI.
+    pub fn new(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Result<Self, Error> {
+        Self::builder(endpoint).build()
     }
 
     /// A client to be configured.
     ///
-    /// `uri` is anything that becomes a [`ServiceUri`]: `&str`, `String`, `&String` or one itself. What is
-    /// wrong with it, [`build`](ClientBuilder::build) says.
-    pub fn builder(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> ClientBuilder {
-        ClientBuilder::new(uri)
+    /// `endpoint` is anything that becomes an [`Endpoint`]: `&str`, `String`, `&String`, a [`ServiceUri`] or
+    /// an `Endpoint`. [`build`](ClientBuilder::build) returns the error if it is not an ICAP URI.
+    pub fn builder(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> ClientBuilder {
+        ClientBuilder::new(endpoint)
     }
 
     /// Asks what the service offers (RFC 3507 §4.10).
@@ -147,14 +150,14 @@ impl Client {
         &self,
         request: &Request,
         body: impl Into<Body<'b>>,
-        output: &mut impl Write,
+        mut output: impl Write,
     ) -> Result<Response, Error> {
         let mut body = body.into();
         let call = Call::new(self.start(), None);
         let mut delivery = Delivery {
             request,
             content: &mut body,
-            output,
+            output: &mut output,
             pass_on: PassOn::Everything,
             response_limit: self.shared.response_limit,
             call: &call,
@@ -168,7 +171,7 @@ impl Client {
             return Err(protocol_error(self.name(), violation, seen));
         }
         let answer = reply.settle();
-        self.complete(&answer, &call.deadline, &mut body, output)?;
+        self.complete(&answer, &call.deadline, &mut body, &mut output)?;
         Ok(answer.response)
     }
 

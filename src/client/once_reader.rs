@@ -12,7 +12,7 @@ const KEPT: usize = CHUNK;
 /// A caller's reader with its first buffer. As long as it gave no more than that, all of it can be read
 /// from the beginning again.
 pub(crate) struct OnceReader<'a> {
-    reader: Box<dyn Read + 'a>,
+    reader: Box<dyn Read + Send + 'a>,
     /// What it gave first; empty until it is read.
     kept: Box<[u8]>,
     filled: usize,
@@ -26,7 +26,7 @@ pub(crate) struct OnceReader<'a> {
 }
 
 impl<'a> OnceReader<'a> {
-    pub(crate) fn new(reader: impl Read + 'a) -> Self {
+    pub(crate) fn new(reader: impl Read + Send + 'a) -> Self {
         Self {
             reader: Box::new(reader),
             kept: Box::default(),

@@ -12,7 +12,7 @@ pub(crate) mod header;
 pub(crate) mod http_head;
 pub(crate) mod input_error;
 pub(crate) mod istag;
-pub mod limits;
+pub(crate) mod limits;
 pub(crate) mod method;
 pub(crate) mod number;
 pub(crate) mod options;

@@ -14,6 +14,7 @@ use super::violation::Violation;
 
 /// A complete response of an ICAP service; its body went to the writer given to
 /// [`Client::send`](crate::Client::send).
+#[derive(Clone)]
 pub struct Response {
     pub(super) head: StatusHead,
     pub(super) http_request: Option<Box<[u8]>>,
@@ -53,6 +54,11 @@ impl Response {
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head.bytes
+    }
+
+    /// The ICAP head, to be kept without the rest.
+    pub(crate) fn status_head(&self) -> &StatusHead {
+        &self.head
     }
 
     /// The service's state tag (RFC 3507 §4.7), without its quotation marks: it changes when the
@@ -218,7 +224,8 @@ impl fmt::Debug for StatusHead {
 }
 
 /// A checked head that begins with a status line.
-pub(super) struct StatusHead {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct StatusHead {
     pub(super) bytes: Box<[u8]>,
     pub(super) code: u16,
     reason: Range<usize>,
@@ -262,7 +269,7 @@ impl StatusHead {
         displayable(&self.bytes[self.reason.clone()])
     }
 
-    pub(super) fn headers(&self) -> Headers<'_> {
+    pub(crate) fn headers(&self) -> Headers<'_> {
         // Checked when it was made.
         Headers::parse(&self.bytes[self.fields.clone()]).unwrap_or_default()
     }

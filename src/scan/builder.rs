@@ -9,49 +9,33 @@ use super::preview::Preview;
 use super::{Rules, Scanner, Shared};
 use crate::client::Client;
 use crate::client::builder::{Settings, connection_settings};
-use crate::client::credentials::Credentials;
+use crate::client::endpoint::Endpoint;
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::clock::Clock;
 use crate::net::transport::Connect;
 use crate::proto::method::Method;
-use crate::proto::uri::ServiceUri;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
 use crate::stats::counters::Counters;
 
-/// The default of `max_size`: 100 MiB.
-const DEFAULT_MAX_SIZE: u64 = 104_857_600;
+/// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).
+pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
 
 /// Settings of a [`Scanner`].
 #[must_use]
 pub struct ScannerBuilder {
-    first: Server,
+    first: Result<Endpoint, Error>,
     /// To be asked when that one fails.
-    others: Vec<Server>,
+    others: Vec<Result<Endpoint, Error>>,
     settings: Settings,
     max_size: Option<u64>,
     rules: Rules,
 }
 
-/// A server, and who we are to it.
-struct Server {
-    uri: Result<ServiceUri, Error>,
-    credentials: Option<(String, String)>,
-}
-
-impl Server {
-    fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
-        Self {
-            uri: uri.try_into().map_err(Into::into),
-            credentials: None,
-        }
-    }
-}
-
 impl ScannerBuilder {
-    pub(crate) fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
+    pub(crate) fn new(first: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
         Self {
-            first: Server::new(uri),
+            first: first.try_into().map_err(Into::into),
             others: Vec::new(),
             settings: Settings::default(),
             max_size: Some(DEFAULT_MAX_SIZE),
@@ -73,8 +57,8 @@ impl ScannerBuilder {
     /// and a reader of which no more than the first 64 KiB was read. For content that can be sent again, a server
     /// with another one after it gets only its share of the [deadline](Self::deadline): a quarter of what is
     /// left, or the read timeout if that is less, is for the next.
-    pub fn endpoint(mut self, uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Self {
-        self.others.push(Server::new(uri));
+    pub fn endpoint(mut self, endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
+        self.others.push(endpoint.try_into().map_err(Into::into));
         self
     }
 
@@ -184,14 +168,13 @@ impl ScannerBuilder {
         self
     }
 
-    /// A user and password for the server named last, be it the first one or an
-    /// [`endpoint`](Self::endpoint), if it asks for them with `407` and `Basic` (RFC 3507 §7.1).
+    /// Sets the user and the password for the first server, the one given to
+    /// [`Scanner::builder`], if it asks for them with `407` and `Basic` (RFC 3507 §7.1).
     ///
-    /// They go to no other server, and only after it has asked. Over `icap` whoever is on the way can
-    /// read them.
+    /// They are sent to no other server: those of a fallback server belong to its [`Endpoint`]. They are sent
+    /// only after the server has asked. Over `icap` they are not encrypted.
     pub fn credentials(mut self, user: &str, password: &str) -> Self {
-        let server = self.others.last_mut().unwrap_or(&mut self.first);
-        server.credentials = Some((user.to_owned(), password.to_owned()));
+        self.first = self.first.map(|first| first.credentials(user, password));
         self
     }
 
@@ -216,9 +199,8 @@ impl ScannerBuilder {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
         }
         let counters = Arc::new(Counters::default());
-        let client = |server: Server| -> Result<Client, Error> {
-            let credentials = Credentials::of(server.credentials.as_ref())?;
-            settings.client(server.uri?, credentials, Arc::clone(&counters))
+        let client = |endpoint: Result<Endpoint, Error>| -> Result<Client, Error> {
+            settings.client(endpoint?, Arc::clone(&counters))
         };
         let first = client(first)?;
         let others = others

@@ -1,5 +1,6 @@
 //! What is to be scanned.
 
+use std::borrow::Cow;
 use std::fmt;
 #[cfg(doc)]
 use std::fs::File;
@@ -42,7 +43,7 @@ pub struct Content<'a> {
 impl<'a> Content<'a> {
     /// Content in memory.
     pub fn bytes(bytes: &'a [u8]) -> Self {
-        Self::new(Source::Bytes(bytes), Some(bytes.len() as u64))
+        Self::in_memory(bytes.into())
     }
 
     /// A regular file. Its name goes to the service with the content, its path does not.
@@ -71,7 +72,7 @@ impl<'a> Content<'a> {
     ///
     /// Some of it may have been read whatever a scan comes to, also if no server could be reached. Do not scan
     /// what is left of a reader as if it were all: the rest may be clean where the whole is not.
-    pub fn reader(reader: impl Read + 'a) -> Self {
+    pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self::new(Source::Reader(OnceReader::new(reader)), None)
     }
 
@@ -80,8 +81,13 @@ impl<'a> Content<'a> {
     /// A reader that stands at the end of something that is not empty, such as a temporary file that was
     /// written and not rewound, is an [`Error::Content`] when it is scanned. A [`reader`](Self::reader) does not
     /// say where it stands, so hand over a [`File`] here and not there.
-    pub fn seekable(reader: impl Read + Seek + 'a) -> Self {
+    pub fn seekable(reader: impl Read + Seek + Send + 'a) -> Self {
         Self::new(Source::Seekable(Box::new(reader)), None)
+    }
+
+    fn in_memory(bytes: Cow<'a, [u8]>) -> Self {
+        let length = bytes.len() as u64;
+        Self::new(Source::Bytes(bytes), Some(length))
     }
 
     fn new(source: Source<'a>, length: Option<u64>) -> Self {
@@ -213,7 +219,7 @@ impl<'a> Content<'a> {
 
     /// Calls `progress(sent, total)` now and then while the content is sent, in bytes; `total` is
     /// `None` while it is not known. It begins at 0 anew when the content is sent again.
-    pub fn progress(mut self, progress: impl FnMut(u64, Option<u64>) + 'a) -> Self {
+    pub fn progress(mut self, progress: impl FnMut(u64, Option<u64>) + Send + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
@@ -237,6 +243,11 @@ impl<'a> Content<'a> {
         Ok(self.deadline.map(|limit| Deadline::start(Some(limit))))
     }
 
+    /// The name, if there is one.
+    pub(crate) fn own_name(&self) -> Option<String> {
+        self.about.name.clone()
+    }
+
     /// The length, where it is known or a seek can tell.
     pub(crate) fn known_length(&mut self) -> Result<Option<u64>, Error> {
         let left = self.source.length_by_seeking()?;
@@ -248,6 +259,30 @@ impl<'a> Content<'a> {
     pub(crate) fn observe(self, max_size: Option<u64>, digest: Digest) -> (About, Observed<'a>) {
         let observed = Observed::new(self.source, self.length, max_size, digest, self.progress);
         (self.about, observed)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Content<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::in_memory(bytes.into())
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Content<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::in_memory(bytes[..].into())
+    }
+}
+
+impl<'a> From<&'a str> for Content<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::in_memory(text.as_bytes().into())
+    }
+}
+
+impl From<Vec<u8>> for Content<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::in_memory(bytes.into())
     }
 }
 
@@ -266,7 +301,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_has_its_name_and_length_and_a_directory_is_refused() {
+    fn content_and_body_can_be_sent_to_a_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Content<'_>>();
+        is_send::<crate::Body<'_>>();
+    }
+
+    #[test]
+    fn memory_of_each_kind_is_content_of_its_length() {
+        for mut content in [
+            Content::from(&b"hello"[..]),
+            Content::from(b"hello"),
+            Content::from("hello"),
+            Content::from(b"hello".to_vec()),
+        ] {
+            assert_eq!(content.known_length().unwrap(), Some(5));
+        }
+    }
+
+    #[test]
+    fn file_has_its_name_and_length_and_a_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x y.bin");
         std::fs::write(&path, b"hello").unwrap();

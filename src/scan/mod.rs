@@ -26,15 +26,15 @@ use report::Report;
 use run::Scan;
 use verdict::Verdict;
 
+use crate::client::endpoint::Endpoint;
 use crate::error::Error;
 use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
-use crate::proto::uri::ServiceUri;
 use crate::scan::failover::Endpoints;
 use crate::stats::Stats;
 use crate::stats::counters::{Counters, count};
 #[cfg(doc)]
-use crate::{Client, NotScanned};
+use crate::{Client, NotScanned, ServiceUri};
 
 /// Has content scanned by an ICAP service.
 ///
@@ -81,17 +81,17 @@ impl Scanner {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if `uri` is not an ICAP URI.
-    pub fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Result<Self, Error> {
-        Self::builder(uri).build()
+    /// [`Error::Input`] if `endpoint` is not an ICAP URI.
+    pub fn new(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Result<Self, Error> {
+        Self::builder(endpoint).build()
     }
 
     /// A scanner to be configured.
     ///
-    /// `uri` is anything that becomes a [`ServiceUri`]: `&str`, `String`, `&String` or one itself. What is
-    /// wrong with it, [`build`](ScannerBuilder::build) says.
-    pub fn builder(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> ScannerBuilder {
-        ScannerBuilder::new(uri)
+    /// `endpoint` is anything that becomes an [`Endpoint`]: `&str`, `String`, `&String`, a [`ServiceUri`] or
+    /// an `Endpoint`. [`build`](ScannerBuilder::build) returns the error if it is not an ICAP URI.
+    pub fn builder(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> ScannerBuilder {
+        ScannerBuilder::new(endpoint)
     }
 
     /// Has `content` scanned.
@@ -102,8 +102,8 @@ impl Scanner {
     ///
     /// Any [`Error`]: whenever there is no verdict, whoever is to blame. Content that is too large is
     /// no error but [`NotScanned::TooLarge`].
-    pub fn scan(&self, content: Content<'_>) -> Result<Report, Error> {
-        self.counted(self.scan_into(content, None))
+    pub fn scan<'c>(&self, content: impl Into<Content<'c>>) -> Result<Report, Error> {
+        self.counted(self.scan_into(content.into(), None))
     }
 
     /// Has `content` scanned, and writes what the service sends back to `output` while it arrives: the
@@ -142,12 +142,12 @@ impl Scanner {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn scan_replace(
+    pub fn scan_replace<'c>(
         &self,
-        content: Content<'_>,
-        output: &mut impl Write,
+        content: impl Into<Content<'c>>,
+        mut output: impl Write,
     ) -> Result<Report, Error> {
-        self.counted(self.scan_into(content, Some(output)))
+        self.counted(self.scan_into(content.into(), Some(&mut output)))
     }
 
     fn counted(&self, result: Result<Report, Error>) -> Result<Report, Error> {
@@ -200,15 +200,16 @@ impl Scanner {
         let deadline = content.own_deadline()?;
         let deadline = deadline.unwrap_or_else(|| endpoints.first().start());
         let length = content.known_length()?;
+        let name = content.own_name();
         if let Some(limit) = max_size.filter(|&max| length.is_some_and(|length| length > max)) {
             let service = endpoints.first().name();
-            return Ok(Report::too_large(limit, 0, service).finish(began));
+            return Ok(Report::too_large(limit, 0, service).finish(name, began));
         }
         let mut scan = Scan::new(*rules, content, length, *max_size, output, deadline)?;
         let report = endpoints.try_each(deadline, scan.is_repeatable(), |client, call| {
             scan.on(client, call)
         })?;
-        Ok(report.finish(began))
+        Ok(report.finish(name, began))
     }
 }
 

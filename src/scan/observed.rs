@@ -1,5 +1,6 @@
 //! Content on its way: where its bytes come from, and what is noted while they are sent.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::digest::{Beginning, Digest};
@@ -9,18 +10,18 @@ use crate::client::reading::read_once;
 use crate::error::ContentError;
 
 /// What is called with the bytes sent, and the length where it is known.
-pub(crate) type Progress<'a> = Box<dyn FnMut(u64, Option<u64>) + 'a>;
+pub(crate) type Progress<'a> = Box<dyn FnMut(u64, Option<u64>) + Send + 'a>;
 
 /// Where content comes from.
 pub(crate) enum Source<'a> {
-    Bytes(&'a [u8]),
+    Bytes(Cow<'a, [u8]>),
     Reader(OnceReader<'a>),
     Seekable(Box<dyn ReadSeek + 'a>),
 }
 
 /// What can be read again.
-pub(crate) trait ReadSeek: Read + Seek {}
-impl<T: Read + Seek> ReadSeek for T {}
+pub(crate) trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
 
 impl Source<'_> {
     /// Bytes from the present position to the end, where a seek can tell. `None` for what has a

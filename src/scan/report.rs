@@ -3,13 +3,18 @@
 use std::time::{Duration, Instant};
 
 use super::verdict::{NotScanned, Verdict};
-use crate::proto::response::Response;
+use crate::proto::header::Headers;
+use crate::proto::response::{Response, StatusHead};
 
 /// What a scan found out, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "content that is not clean must not be handed on"]
 pub struct Report {
     verdict: Verdict,
+    /// The name of the content.
+    name: Option<String>,
+    /// The ICAP head, if it came whole.
+    head: Option<StatusHead>,
     istag: Option<String>,
     status: Option<u16>,
     bytes_sent: u64,
@@ -34,6 +39,20 @@ impl Report {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// The fields of the response's ICAP head; none if [`status`](Self::status) is `None` or the head broke
+    /// off.
+    #[must_use]
+    pub fn headers(&self) -> Headers<'_> {
+        let head = self.head.as_ref();
+        head.map(StatusHead::headers).unwrap_or_default()
+    }
+
+    /// The [name](crate::Content::name) of the content, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Bytes of the content that were sent; fewer than there are if the response came early.
@@ -69,6 +88,8 @@ impl Report {
     ) -> Self {
         Self {
             verdict,
+            name: None,
+            head: response.map(Response::status_head).cloned(),
             istag: response.and_then(Response::istag),
             status: response.map(Response::status),
             bytes_sent,
@@ -95,7 +116,8 @@ impl Report {
         Self::new(verdict, None, bytes_sent, service)
     }
 
-    pub(super) fn finish(mut self, began: Instant) -> Self {
+    pub(super) fn finish(mut self, name: Option<String>, began: Instant) -> Self {
+        self.name = name;
         self.elapsed = began.elapsed();
         self
     }

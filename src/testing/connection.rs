@@ -63,7 +63,7 @@ impl<'s> Connection<'s> {
             unused: 0..0,
             last_byte_is_left: false,
             rest_is_left: false,
-            conversation: Conversation::default(),
+            conversation: Conversation::new(),
         }
     }
 

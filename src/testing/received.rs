@@ -12,7 +12,6 @@ use crate::proto::number::decimal;
 use crate::proto::text::displayable;
 
 /// What happened on one connection.
-#[derive(Default)]
 pub struct Conversation {
     received: Vec<u8>,
     received_len: u64,
@@ -20,6 +19,14 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    pub(super) fn new() -> Self {
+        Self {
+            received: Vec::new(),
+            received_len: 0,
+            closed_by_client: false,
+        }
+    }
+
     /// What the server read, up to 16 MiB; nothing of a server made by [`Server::start`](super::Server::start).
     #[must_use]
     pub fn received(&self) -> &[u8] {

@@ -164,7 +164,7 @@ impl Shared {
         let _ = stream.set_nodelay(true);
         let mut state = self.lock();
         let number = state.conversations.len();
-        state.conversations.push(Conversation::default());
+        state.conversations.push(Conversation::new());
         state.live.insert(number, Arc::clone(&stream));
         if state.phase == Phase::Stopped {
             let _ = stream.shutdown(Shutdown::Both);
@@ -192,7 +192,7 @@ pub(super) fn accept_all(shared: &Shared, listener: TcpListener) {
             let connection = move || Connection::new(shared, number, stream).run();
             let thread = thread::Builder::new().name(format!("icap-connection-{number}"));
             if thread.spawn_scoped(scope, connection).is_err() {
-                shared.connection_ended(number, Conversation::default());
+                shared.connection_ended(number, Conversation::new());
             }
         }
         // Before the connections end, so that clients are refused and do not wait.

@@ -184,7 +184,7 @@ fn content_that_fails_gets_no_last_chunk() {
         }
     }
     let begin = || io::repeat(b'x').take(200_000);
-    let endings: [Box<dyn Read>; 2] = [
+    let endings: [Box<dyn Read + Send>; 2] = [
         Box::new(begin().chain(Fails)),
         Box::new(begin().chain(Panics)),
     ];

@@ -1,13 +1,13 @@
 //! Standard input and pipes: what can be read only once, though it may take more than one attempt to scan it.
 
-use std::cell::RefCell;
 use std::io::{self, Read};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes that are kept for the next attempt: as many as are read before a service is asked.
 const KEPT: usize = 64 * 1024;
 
 /// A stream, and what was read of it.
-pub(crate) struct Once<R>(RefCell<State<R>>);
+pub(crate) struct Once<R>(Mutex<State<R>>);
 
 struct State<R> {
     stream: R,
@@ -20,7 +20,7 @@ struct State<R> {
 
 impl<R: Read> Once<R> {
     pub(crate) fn new(stream: R) -> Self {
-        Self(RefCell::new(State {
+        Self(Mutex::new(State {
             stream,
             kept: Vec::new(),
             is_past: false,
@@ -39,7 +39,11 @@ impl<R: Read> Once<R> {
 
     /// Whether nothing is lost of what was read. What is left would be taken for all of it.
     pub(crate) fn can_be_read_again(&self) -> bool {
-        !self.0.borrow().is_past
+        !self.state().is_past
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<R>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,7 +55,7 @@ pub(crate) struct Attempt<'o, R> {
 
 impl<R: Read> Read for Attempt<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.once.0.borrow_mut();
+        let mut state = self.once.state();
         if let Some(mut kept @ [_, ..]) = state.kept.get(self.position..) {
             let len = kept.read(buf)?;
             self.position += len;

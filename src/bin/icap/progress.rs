@@ -1,8 +1,8 @@
 //! The progress bar of a long run.
 
-use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// A progress bar on standard error; nothing if that is no terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
-    stage: Cell<Stage>,
+    stage: Mutex<Stage>,
     /// Dropped with the rest, it ends the thread that waits to show the bar.
     _shown_later: Option<Sender<()>>,
 }
@@ -37,13 +37,13 @@ impl Progress {
         let shown_later = io::stderr().is_terminal().then(|| show_later(bar.clone()));
         Self {
             bar,
-            stage: Cell::new(Stage::Connecting),
+            stage: Mutex::new(Stage::Connecting),
             _shown_later: shown_later,
         }
     }
 
     pub(crate) fn hidden() -> Self {
-        let stage = Cell::new(Stage::Connecting);
+        let stage = Mutex::new(Stage::Connecting);
         Self {
             bar: ProgressBar::hidden(),
             stage,
@@ -69,13 +69,17 @@ impl Progress {
             Some(total) if sent >= total => Stage::Waiting,
             total => Stage::Sending(total.is_some()),
         };
-        if stage != self.stage.get() {
+        if stage != *self.stage() {
             self.enter(stage);
         }
     }
 
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn enter(&self, stage: Stage) {
-        self.stage.set(stage);
+        *self.stage() = stage;
         self.bar.reset_elapsed();
         let template = match stage {
             Stage::Connecting => "{spinner} {wide_msg}",

@@ -201,7 +201,12 @@ impl Session {
     }
 
     /// Scans what can be read only once; `file` is its name for the service.
-    fn scan_once(&mut self, name: &str, stream: impl Read, file: Option<&OsStr>) -> io::Result<()> {
+    fn scan_once(
+        &mut self,
+        name: &str,
+        stream: impl Read + Send,
+        file: Option<&OsStr>,
+    ) -> io::Result<()> {
         let once = Once::new(stream);
         let content = || {
             let content = Content::reader(once.attempt());

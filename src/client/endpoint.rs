@@ -1,0 +1,111 @@
+//! A service, and the credentials for it.
+
+use std::fmt;
+
+use crate::error::Error;
+use crate::proto::uri::ServiceUri;
+
+/// A service to ask: its URI, and the credentials for it.
+///
+/// [`Scanner::builder`](crate::Scanner::builder), [`ScannerBuilder::endpoint`](crate::ScannerBuilder::endpoint)
+/// and [`Client::builder`](crate::Client::builder) take an `Endpoint` or anything that becomes one: `&str`,
+/// `String`, `&String` or a [`ServiceUri`].
+///
+/// ```
+/// use icap_client::{Endpoint, Scanner};
+///
+/// let fallback = Endpoint::new("icaps://av2.example/avscan")?.credentials("joe", "secret");
+/// let builder = Scanner::builder("icap://av1.example/avscan").endpoint(fallback);
+/// # Ok::<(), icap_client::Error>(())
+/// ```
+#[must_use]
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub(crate) uri: ServiceUri,
+    /// A user and a password.
+    pub(crate) credentials: Option<(String, String)>,
+}
+
+impl Endpoint {
+    /// A service without credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] if `uri` is not an ICAP URI.
+    pub fn new(uri: impl TryInto<ServiceUri, Error: Into<Error>>) -> Result<Self, Error> {
+        uri.try_into().map(Self::from).map_err(Into::into)
+    }
+
+    /// Sets the user and the password for a service that asks for them with `407` and `Basic` (RFC 3507
+    /// §7.1).
+    ///
+    /// They are sent to this service only, and only after it has asked. Over `icap` they are not encrypted.
+    /// The builder checks them in `build`: a colon in the user and control characters are an
+    /// [`Error::Input`].
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.credentials = Some((user.into(), password.into()));
+        self
+    }
+
+    /// The URI of the service.
+    #[must_use]
+    pub fn uri(&self) -> &ServiceUri {
+        &self.uri
+    }
+}
+
+impl From<ServiceUri> for Endpoint {
+    fn from(uri: ServiceUri) -> Self {
+        let credentials = None;
+        Self { uri, credentials }
+    }
+}
+
+impl TryFrom<&str> for Endpoint {
+    type Error = Error;
+
+    fn try_from(uri: &str) -> Result<Self, Error> {
+        Self::new(uri)
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = Error;
+
+    fn try_from(uri: String) -> Result<Self, Error> {
+        Self::new(uri)
+    }
+}
+
+impl TryFrom<&String> for Endpoint {
+    type Error = Error;
+
+    fn try_from(uri: &String) -> Result<Self, Error> {
+        Self::new(uri)
+    }
+}
+
+/// Without the arguments of the URI and without the password.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("uri", &self.uri)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_neither_credentials_nor_arguments() {
+        let endpoint = Endpoint::new("icap://av/s?key=hunter1").unwrap();
+        let shown = format!("{:?}", endpoint.credentials("joe", "hunter2"));
+        assert!(shown.contains("icap://av/s"), "{shown}");
+        assert!(
+            !shown.contains("hunter") && !shown.contains("joe"),
+            "{shown}"
+        );
+    }
+}
