@@ -41,7 +41,7 @@ impl Read for Pauses {
 }
 
 #[test]
-fn server_impatient_with_a_slow_reader_is_not_suspended() {
+fn slow_reader_that_the_server_drops_suspends_nothing() {
     for script in [
         Script::new().read_bytes(1000).wait(PAUSE / 10).close(),
         Script::new().read_bytes(1000).wait(PAUSE / 10).reset(),
@@ -61,7 +61,7 @@ fn server_impatient_with_a_slow_reader_is_not_suspended() {
 }
 
 #[test]
-fn server_that_breaks_off_without_a_pause_is_suspended() {
+fn server_breaking_off_without_a_pause_is_suspended() {
     let server = Server::scripted([Script::new().read_bytes(1000).close()]).unwrap();
     let scanner = strict(&server).build().unwrap();
     let content = vec![7; 10_000_000];
@@ -71,7 +71,7 @@ fn server_that_breaks_off_without_a_pause_is_suspended() {
 }
 
 #[test]
-fn server_that_closes_an_idle_connection_is_not_suspended() {
+fn server_closing_idle_connections_is_not_suspended() {
     // It answers once, and closes when the next request comes.
     let script = Script::new()
         .read_request()
@@ -102,7 +102,7 @@ impl Write for SlowWriter {
 }
 
 #[test]
-fn server_impatient_with_a_slow_writer_is_not_suspended() {
+fn slow_writer_that_the_server_drops_suspends_nothing() {
     let head = "HTTP/1.1 200 OK\r\n\r\n";
     let page = format!(
         "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body={}\r\n\r\n{head}5\r\nother\r\n",
@@ -130,7 +130,7 @@ impl Connect for Fails {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn shortage_on_this_machine_suspends_nobody() {
+fn shortage_on_this_machine_suspends_no_server() {
     let scanner_of = |code| {
         let builder = Scanner::builder("icap://av.invalid/s").suspend_after(1);
         builder.connector(Fails(code)).build().unwrap()
@@ -155,14 +155,14 @@ const CHILD: &str = "ICAP_TEST_WITHOUT_FILES";
 
 #[test]
 #[cfg(unix)]
-fn lack_of_file_descriptors_suspends_nobody() {
+fn lack_of_file_descriptors_suspends_no_server() {
     if std::env::var_os(CHILD).is_some() {
         return scan_without_files();
     }
     let output = std::process::Command::new("sh")
         .args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "lack_of_file_descriptors_suspends_nobody"])
+        .args(["--exact", "lack_of_file_descriptors_suspends_no_server"])
         .args(["--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .output()
@@ -197,7 +197,7 @@ fn scan_without_files() {
 }
 
 #[test]
-fn hung_options_is_not_counted_for_who_came_later() {
+fn hung_options_is_not_counted_for_later_scans() {
     const TIMEOUT: Duration = Duration::from_secs(1);
     let asked = AtomicUsize::new(0);
     let server = Server::answering(move |request| match request.method() {
@@ -277,7 +277,7 @@ impl Connect for Far {
 }
 
 #[test]
-fn server_far_away_is_not_blamed_beside_a_connection() {
+fn distant_server_is_not_blamed_beside_a_connection() {
     let server = Server::answering(|request| match request.body() {
         b"hello" => Script::new().send(CLEAN),
         _ => Script::new().hold(),

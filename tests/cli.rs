@@ -149,7 +149,7 @@ fn each_file_has_a_line_and_a_summary_follows() {
 }
 
 #[test]
-fn the_exit_status_tells_clean_from_found_from_unknown_and_found_wins() {
+fn exit_status_is_that_of_the_worst_file() {
     let all = [
         "clean", "infected", "blocked", "modified", "pending", "failing",
     ];
@@ -176,7 +176,7 @@ fn the_exit_status_tells_clean_from_found_from_unknown_and_found_wins() {
 }
 
 #[test]
-fn a_method_and_a_preview_are_sent_as_they_are_asked_for() {
+fn method_and_preview_are_sent_as_given() {
     let icap = Icap::with_files(&["clean"]);
     let server = Server::answering(|request| {
         let seen = (request.method(), request.preview());
@@ -204,7 +204,7 @@ fn a_method_and_a_preview_are_sent_as_they_are_asked_for() {
 }
 
 #[test]
-fn a_password_comes_from_the_environment_and_is_not_shown() {
+fn password_from_the_environment_is_not_shown() {
     let icap = Icap::with_files(&["clean"]);
     let asks = "ICAP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"av\"\r\n\r\n";
     let server =
@@ -235,7 +235,7 @@ fn a_password_comes_from_the_environment_and_is_not_shown() {
 }
 
 #[test]
-fn a_summary_counts_every_outcome() {
+fn summary_counts_every_outcome() {
     let all = [
         "clean", "infected", "blocked", "modified", "pending", "failing",
     ];
@@ -258,7 +258,7 @@ fn a_summary_counts_every_outcome() {
 }
 
 #[test]
-fn a_file_over_the_limit_is_not_scanned_and_not_sent() {
+fn file_over_the_limit_is_not_sent() {
     let icap = Icap::new();
     let server = obedient();
     let large = fs::File::create(icap.path("big.iso")).unwrap();
@@ -279,7 +279,7 @@ fn a_file_over_the_limit_is_not_scanned_and_not_sent() {
 }
 
 #[test]
-fn json_has_the_same_keys_for_every_file_and_no_summary() {
+fn json_has_the_same_keys_for_every_file() {
     let icap = Icap::with_files(&[
         "clean", "infected", "blocked", "modified", "pending", "failing",
     ]);
@@ -393,7 +393,7 @@ fn standard_input_over_the_limit_is_not_scanned() {
 }
 
 #[test]
-fn a_directory_is_scanned_in_order_with_r_and_an_error_without() {
+fn directory_is_scanned_in_order_only_with_recursive() {
     let icap = Icap::with_files(&["in/b", "in/a/z", "in/a/infected", "in/c", "x"]);
     icap.write("in/a/infected", "infected");
     fs::create_dir(icap.path("in/empty")).unwrap();
@@ -423,7 +423,7 @@ fn a_directory_is_scanned_in_order_with_r_and_an_error_without() {
 
 #[cfg(unix)]
 #[test]
-fn links_and_special_files_in_a_directory_are_passed_over_and_a_link_given_is_followed() {
+fn link_is_followed_only_if_given_as_an_argument() {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
@@ -441,7 +441,7 @@ fn links_and_special_files_in_a_directory_are_passed_over_and_a_link_given_is_fo
 }
 
 #[test]
-fn a_missing_file_does_not_keep_the_others_from_being_scanned() {
+fn missing_file_does_not_stop_the_other_scans() {
     let icap = Icap::with_files(&["a", "b"]);
     let server = obedient();
     let run = icap.run(&scan(&server.uri(), &["a", "missing", "b"]));
@@ -453,7 +453,7 @@ fn a_missing_file_does_not_keep_the_others_from_being_scanned() {
 
 #[cfg(unix)]
 #[test]
-fn a_hostile_file_name_forges_no_line_and_drives_no_terminal() {
+fn hostile_file_name_is_escaped() {
     use std::os::unix::ffi::OsStrExt;
 
     let icap = Icap::new();
@@ -485,7 +485,7 @@ fn a_hostile_file_name_forges_no_line_and_drives_no_terminal() {
 }
 
 #[test]
-fn a_hostile_threat_name_forges_no_line_and_drives_no_terminal() {
+fn hostile_threat_name_is_escaped() {
     let icap = Icap::with_files(&["a"]);
     let server = answering(&infected("X\r\n Y\x1b[2J\u{202e}"));
     let run = icap.run(&scan(&server.uri(), &["--no-options", "a"]));
@@ -496,7 +496,7 @@ fn a_hostile_threat_name_forges_no_line_and_drives_no_terminal() {
 }
 
 #[test]
-fn where_nothing_listens_the_error_names_the_address() {
+fn refused_connection_names_the_address() {
     let icap = Icap::with_files(&["a"]);
     let address = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -519,7 +519,7 @@ fn where_nothing_listens_the_error_names_the_address() {
 }
 
 #[test]
-fn an_unknown_service_is_an_error_with_its_status_and_reason() {
+fn unknown_service_is_an_error_with_status_and_reason() {
     let icap = Icap::with_files(&["a"]);
     let server = answering(b"ICAP/1.0 404 ICAP Service not found\r\n\r\n");
     let uri = server.uri();
@@ -542,7 +542,7 @@ fn an_unknown_service_is_an_error_with_its_status_and_reason() {
 }
 
 #[test]
-fn a_silent_service_is_given_up_after_the_read_timeout_or_the_deadline() {
+fn silent_service_ends_at_read_timeout_or_deadline() {
     let icap = Icap::with_files(&["a"]);
     let server = Server::scripted([Script::new().hold()]).unwrap();
     for (option, words) in [
@@ -560,7 +560,7 @@ fn a_silent_service_is_given_up_after_the_read_timeout_or_the_deadline() {
 }
 
 #[test]
-fn options_are_asked_for_once_unless_they_are_not_wanted() {
+fn options_are_requested_once_unless_turned_off() {
     let icap = Icap::with_files(&["a", "b"]);
     let server = obedient();
     icap.run(&scan(&server.uri(), &["a", "b"]));
@@ -589,7 +589,7 @@ fn headers_are_sent_with_every_request() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_and_sends_nothing() {
+fn contradictory_arguments_are_refused_before_sending() {
     let icap = Icap::with_files(&["a"]);
     let server = obedient();
     let uri = server.uri();
@@ -626,7 +626,7 @@ fn what_cannot_be_meant_is_refused_and_sends_nothing() {
 }
 
 #[test]
-fn a_password_in_the_uri_is_never_shown() {
+fn password_in_the_uri_is_never_shown() {
     let icap = Icap::with_files(&["clean", "failing"]);
     let server = obedient();
     let uri = server.uri().replace("icap://", "icap://me:secret@");
@@ -645,7 +645,7 @@ fn a_password_in_the_uri_is_never_shown() {
 }
 
 #[test]
-fn verbose_tells_what_goes_on_and_not_on_standard_output() {
+fn verbose_logs_to_standard_error() {
     let icap = Icap::with_files(&["a"]);
     let server = obedient();
     let run = icap.run(&scan(&server.uri(), &["-v", "a"]));
@@ -654,7 +654,7 @@ fn verbose_tells_what_goes_on_and_not_on_standard_output() {
 }
 
 #[test]
-fn a_reader_that_went_away_ends_it_quietly_and_not_as_clean() {
+fn closed_output_ends_quietly_and_not_as_clean() {
     let icap = Icap::with_files(&["clean"]);
     let server = obedient();
     for (content, status) in [(&b"clean"[..], 2), (b"infected", 1)] {
@@ -668,7 +668,7 @@ fn a_reader_that_went_away_ends_it_quietly_and_not_as_clean() {
 }
 
 #[test]
-fn options_show_what_a_service_offers() {
+fn options_show_the_offer_of_a_service() {
     let server = answering(
         b"ICAP/1.0 200 OK\r\nMethods: RESPMOD, REQMOD\r\nService: C-ICAP/0.5.10 \x1b[2J\r\n\
           ISTag: \"CI-1\"\r\nTransfer-Preview: *\r\nTransfer-Ignore: jpg, png\r\nOptions-TTL: 3600\r\n\
@@ -701,7 +701,7 @@ fn options_show_what_a_service_offers() {
 }
 
 #[test]
-fn options_say_so_where_a_service_offers_nothing() {
+fn options_of_a_service_without_an_offer_are_named() {
     let server = answering(b"ICAP/1.0 200 OK\r\nEncapsulated: null-body=0\r\n\r\n");
     let run = Icap::new().run(&["options", &server.uri()]);
     assert_eq!(run.status, Some(0));
@@ -716,7 +716,7 @@ fn options_say_so_where_a_service_offers_nothing() {
 }
 
 #[test]
-fn raw_options_are_the_answer_byte_for_byte() {
+fn raw_options_are_the_response_byte_for_byte() {
     let answer = "ICAP/1.0 200 Fine\r\nmethods:RESPMOD\r\nX-Odd:  \tfolded\r\n  on\r\nISTag: \"x\"\r\n\
                   Encapsulated: null-body=0\r\n\r\n";
     let server = answering(answer.as_bytes());
@@ -725,7 +725,7 @@ fn raw_options_are_the_answer_byte_for_byte() {
 }
 
 #[test]
-fn the_demo_catches_eicar_and_says_what_it_is_worth() {
+fn demo_finds_eicar_and_shows_its_limits() {
     let icap = Icap::new();
     icap.write(
         "README.md",
@@ -749,7 +749,7 @@ fn the_demo_catches_eicar_and_says_what_it_is_worth() {
 }
 
 #[test]
-fn the_demo_needs_no_file_and_its_status_is_about_the_rest() {
+fn demo_exit_status_counts_the_given_files_only() {
     let icap = Icap::with_files(&["clean"]);
     icap.write("eicar", [&b"some bytes "[..], &testing::eicar()].concat());
     for (files, status) in [
@@ -807,7 +807,7 @@ fn help_shows_defaults_exit_statuses_and_examples() {
 
 #[cfg(unix)]
 #[test]
-fn pipe_is_read_if_it_was_named_and_not_if_it_was_found() {
+fn pipe_is_read_only_if_given_as_an_argument() {
     let icap = Icap::with_files(&["folder/clean"]);
     icap.write("folder/infected", "infected");
     for name in ["fifo", "folder/fifo"] {
@@ -929,7 +929,7 @@ fn service_that_never_served_is_not_waited_for() {
 }
 
 #[test]
-fn standard_input_is_not_lost_with_a_connection_that_was_closed() {
+fn standard_input_survives_a_closed_connection() {
     let icap = Icap::new();
     // It closes after each response and does not say so.
     let server = Server::answering(|request| {
@@ -947,7 +947,7 @@ fn standard_input_is_not_lost_with_a_connection_that_was_closed() {
 }
 
 #[test]
-fn rest_of_standard_input_is_not_scanned_for_all_of_it() {
+fn standard_input_partly_read_is_not_scanned() {
     let icap = Icap::with_files(&["a"]);
     let serves = |script: Script| script.answer_options().read_request();
     let first = || serves(Script::new()).send(CLEAN).close();
@@ -980,7 +980,7 @@ fn rest_of_standard_input_is_not_scanned_for_all_of_it() {
 }
 
 #[test]
-fn standard_input_is_kept_through_a_restart_of_the_service() {
+fn standard_input_survives_a_restart_of_the_service() {
     let icap = Icap::with_files(&["a"]);
     let server = obedient();
     let front = Front {

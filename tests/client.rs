@@ -19,7 +19,7 @@ fn respmod() -> Request {
 }
 
 #[test]
-fn what_comes_back_goes_to_the_callers_writer() {
+fn response_body_goes_to_the_callers_writer() {
     let (client, _server) = client(Script::new().read_request().send(echo(HEAD, b"other")));
     let mut output = Vec::new();
     let response = client.send(&respmod(), &b"hello"[..], &mut output).unwrap();
@@ -35,7 +35,7 @@ fn what_comes_back_goes_to_the_callers_writer() {
 }
 
 #[test]
-fn every_complete_answer_is_returned_whatever_its_status() {
+fn complete_response_is_returned_whatever_its_status() {
     for status in [204, 404, 500, 599] {
         let (client, _server) = client(
             Script::new()
@@ -50,7 +50,7 @@ fn every_complete_answer_is_returned_whatever_its_status() {
 }
 
 #[test]
-fn bytes_behind_the_answer_are_an_error() {
+fn bytes_after_the_response_are_an_error() {
     let (client, _server) = client(
         Script::new()
             .read_request()
@@ -68,7 +68,7 @@ fn bytes_behind_the_answer_are_an_error() {
 }
 
 #[test]
-fn a_204_that_was_not_allowed_is_an_error() {
+fn unallowed_204_is_an_error() {
     let (client, _server) = client(Script::new().read_request().send("ICAP/1.0 204 OK\r\n\r\n"));
     match client.send(&respmod().allow_204(false), &b"hello"[..], &mut io::sink()) {
         Err(Error::Protocol(error)) => assert_eq!(error.violation(), Violation::Unexpected204),
@@ -77,7 +77,7 @@ fn a_204_that_was_not_allowed_is_an_error() {
 }
 
 #[test]
-fn a_writer_that_fails_is_the_callers_own() {
+fn failing_writer_is_blamed_on_the_caller() {
     struct Full;
     impl io::Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -105,7 +105,7 @@ fn a_writer_that_fails_is_the_callers_own() {
 }
 
 #[test]
-fn the_request_goes_out_as_it_was_put_together() {
+fn request_is_sent_as_built() {
     let (client, server) = client(Script::new().read_request().send("ICAP/1.0 204 OK\r\n\r\n"));
     let request = respmod().header("X-Client-IP", "192.0.2.7").unwrap();
     client
@@ -127,7 +127,7 @@ fn the_request_goes_out_as_it_was_put_together() {
 }
 
 #[test]
-fn no_body_is_not_an_empty_body() {
+fn missing_body_is_not_an_empty_body() {
     for (body, list, end) in [
         (Body::none(), "res-hdr=0, null-body=19", "OK\r\n\r\n"),
         (
@@ -148,7 +148,7 @@ fn no_body_is_not_an_empty_body() {
 }
 
 #[test]
-fn options_are_read_and_a_body_behind_them_is_dropped() {
+fn options_body_is_read_and_dropped() {
     let with_body = OPTIONS_RESPONSE.replace(
         "Encapsulated: null-body=0",
         "Opt-body-type: Table\r\nEncapsulated: opt-body=0",
@@ -164,7 +164,7 @@ fn options_are_read_and_a_body_behind_them_is_dropped() {
 }
 
 #[test]
-fn an_options_body_without_end_is_cut_off() {
+fn endless_options_body_is_cut_off() {
     let head = "ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nEncapsulated: opt-body=0\r\n\r\n";
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
     let (client, _server) = client(
@@ -202,7 +202,7 @@ fn headers_of_the_client_go_into_every_request() {
 }
 
 #[test]
-fn nothing_of_the_callers_own_head_is_shown_when_it_comes_back() {
+fn debug_shows_nothing_of_a_returned_request_head() {
     let head = "POST /up HTTP/1.1\r\nCookie: SECRET\r\n\r\n";
     let answer = |head: &str| {
         let len = head.len();

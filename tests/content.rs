@@ -46,7 +46,7 @@ impl Read for Fails {
 }
 
 #[test]
-fn a_reader_that_fails_after_a_mebibyte_is_to_blame_itself() {
+fn reader_that_fails_late_is_the_callers_error() {
     let reader = io::repeat(7).take(MIB).chain(Fails);
     let (error, conversation) = failure(Content::reader(reader).len(2 * MIB));
     assert!(
@@ -64,7 +64,7 @@ fn a_reader_that_fails_after_a_mebibyte_is_to_blame_itself() {
 }
 
 #[test]
-fn a_reader_that_gives_more_than_declared_is_to_blame_itself() {
+fn reader_longer_than_declared_is_the_callers_error() {
     for declared in [10, MIB, 2 * MIB - 1] {
         let (error, conversation) =
             failure(Content::reader(io::repeat(7).take(2 * MIB)).len(declared));
@@ -82,7 +82,7 @@ fn a_reader_that_gives_more_than_declared_is_to_blame_itself() {
 }
 
 #[test]
-fn a_reader_that_gives_less_than_declared_is_to_blame_itself() {
+fn reader_shorter_than_declared_is_the_callers_error() {
     for actual in [0, 9, 2 * MIB - 1] {
         let (error, conversation) =
             failure(Content::reader(io::repeat(7).take(actual)).len(2 * MIB));
@@ -112,7 +112,7 @@ fn bytes_and_files_can_be_declared_wrongly_too() {
 }
 
 #[test]
-fn a_file_that_grows_while_it_is_sent_is_no_verdict() {
+fn file_that_grows_during_the_upload_has_no_verdict() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(MIB).unwrap();
     let mut grows = Some(file.reopen().unwrap());
@@ -131,7 +131,7 @@ fn a_file_that_grows_while_it_is_sent_is_no_verdict() {
 }
 
 #[test]
-fn nothing_is_sent_of_content_that_is_known_to_be_too_large() {
+fn content_declared_too_large_is_not_sent() {
     let server = Server::start().unwrap();
     let limit = 1000;
     let scanner = Scanner::builder(&server.uri())
@@ -179,7 +179,7 @@ fn content_may_be_exactly_as_large_as_the_limit() {
 }
 
 #[test]
-fn the_default_limit_is_a_hundred_mebibytes() {
+fn default_max_size_is_100_mebibytes() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(&server.uri()).unwrap();
     let sized = |size| {
@@ -201,7 +201,7 @@ fn the_default_limit_is_a_hundred_mebibytes() {
 }
 
 #[test]
-fn a_panic_in_the_callers_reader_closes_the_connection_without_a_last_chunk() {
+fn panicking_reader_sends_no_last_chunk() {
     struct Panics;
     impl Read for Panics {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -235,7 +235,7 @@ impl Seek for Claims {
 }
 
 #[test]
-fn reader_that_claims_more_is_refused_under_any_max_size() {
+fn reader_that_overstates_a_read_is_refused() {
     let server = Server::start().unwrap();
     for max_size in [Some(0), Some(10), Some(65_536), Some(104_857_600), None] {
         let scanner = Scanner::builder(&server.uri()).max_size(max_size);

@@ -31,7 +31,7 @@ fn closed() -> Server {
 }
 
 #[test]
-fn a_service_that_asks_is_told_once_and_then_unasked() {
+fn credentials_are_sent_once_asked_and_then_always() {
     let server = closed();
     let scanner = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
     let scanner = scanner.build().unwrap();
@@ -44,7 +44,7 @@ fn a_service_that_asks_is_told_once_and_then_unasked() {
 }
 
 #[test]
-fn nothing_is_told_before_it_is_asked_for() {
+fn credentials_are_not_sent_unasked() {
     let server = Server::answering(|request| {
         assert!(request.headers().get("Proxy-Authorization").is_none());
         answer(request)
@@ -62,7 +62,7 @@ fn nothing_is_told_before_it_is_asked_for() {
 }
 
 #[test]
-fn without_credentials_or_with_wrong_ones_the_refusal_is_the_answer() {
+fn missing_or_wrong_credentials_return_the_407() {
     let server = closed();
     let unknown = Scanner::new(&server.uri()).unwrap();
     let wrong = Scanner::builder(&server.uri()).credentials("joe", "swordfish");
@@ -80,7 +80,7 @@ fn without_credentials_or_with_wrong_ones_the_refusal_is_the_answer() {
 }
 
 #[test]
-fn only_what_basic_asks_for_is_told() {
+fn credentials_are_sent_only_to_basic() {
     let digest = ASKS.replace("Basic realm", "Digest realm");
     let server = Server::answering(move |request| {
         assert!(!has_credentials(request));
@@ -93,7 +93,7 @@ fn only_what_basic_asks_for_is_told() {
 }
 
 #[test]
-fn another_server_is_not_told() {
+fn credentials_are_not_sent_to_another_server() {
     let first = Server::answering(|request| match has_credentials(request) {
         true => Script::new().send("ICAP/1.0 503 Busy\r\n\r\n"),
         false => Script::new().send(ASKS),
@@ -138,7 +138,7 @@ fn each_server_has_its_own() {
 }
 
 #[test]
-fn a_refusal_that_names_a_threat_is_kept() {
+fn refusal_that_names_a_threat_is_kept() {
     let infected = ASKS.replace("Encapsulated", "X-Virus-ID: Early\r\nEncapsulated");
     let server = Server::answering(move |request| match has_credentials(request) {
         true => Script::new().send(CLEAN),
@@ -152,7 +152,7 @@ fn a_refusal_that_names_a_threat_is_kept() {
 }
 
 #[test]
-fn the_page_that_asks_does_not_get_into_the_callers_output() {
+fn page_of_a_407_does_not_reach_the_output() {
     let page = "ICAP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"av\"\r\n\
         Encapsulated: res-hdr=0, res-body=20\r\n\r\nHTTP/1.1 407 Who\r\n\r\n";
     let page = format!("{page}4\r\nwho?\r\n0\r\n\r\n");
@@ -178,7 +178,7 @@ fn the_page_that_asks_does_not_get_into_the_callers_output() {
 }
 
 #[test]
-fn what_basic_cannot_carry_is_refused_before_anything_is_sent() {
+fn credentials_unfit_for_basic_are_refused_unsent() {
     for (user, password) in [("a:b", "x"), ("a\r\nX: y", "x"), ("a", "x\r\n")] {
         let scanner = Scanner::builder("icap://av/s").credentials(user, password);
         assert!(matches!(scanner.build(), Err(Error::Input(_))), "{user:?}");
@@ -188,7 +188,7 @@ fn what_basic_cannot_carry_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn page_of_a_407_reaches_neither_the_writer_nor_the_verdict() {
+fn page_of_a_407_reaches_no_writer_and_no_verdict() {
     let page = "HTTP/1.1 407 Who\r\n\r\n";
     let asks = format!(
         "ICAP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\

@@ -33,7 +33,7 @@ fn violation(result: Result<Report, Error>) -> Violation {
 }
 
 #[test]
-fn an_early_404_is_reported_not_a_broken_pipe() {
+fn early_404_is_reported_instead_of_a_broken_pipe() {
     let not_found = "ICAP/1.0 404 Service not found\r\nConnection: close\r\n\r\n";
     for script in [
         Script::new().read_bytes(64 * 1024).send(not_found).reset(),
@@ -61,7 +61,7 @@ fn finds_early() -> Server {
 }
 
 #[test]
-fn an_early_infection_stops_the_upload() {
+fn early_infection_stops_the_upload() {
     let server = finds_early();
     let report = scan(&server).unwrap();
     assert_eq!(report.verdict().to_string(), "infected: Eicar");
@@ -98,7 +98,7 @@ fn early_204_is_not_clean_and_stops_the_upload() {
 }
 
 #[test]
-fn early_204_on_a_used_connection_is_asked_for_again() {
+fn early_204_on_a_used_connection_is_retried() {
     let script = || {
         Script::new()
             .read_bytes(64 * 1024)
@@ -124,7 +124,7 @@ fn early_204_on_a_used_connection_is_asked_for_again() {
 }
 
 #[test]
-fn early_204_on_a_used_connection_counts_for_the_retry() {
+fn early_204_on_a_used_connection_worsens_the_retry() {
     let first = Script::new().read_request().send(CLEAN);
     let used = first.read_bytes(64 * 1024).send(CLEAN).read_to_end();
     for (last, expected) in [
@@ -150,7 +150,7 @@ fn early_204_on_a_used_connection_counts_for_the_retry() {
 }
 
 #[test]
-fn early_response_makes_the_next_server_be_asked() {
+fn early_response_fails_over_to_the_next_server() {
     let early = || {
         Script::new()
             .read_bytes(64 * 1024)
@@ -211,7 +211,7 @@ fn scan_blind(size: usize, delay: Duration) -> (Verdict, u64) {
 /// The kernel takes megabytes ahead, so of small content all may be written before the response is
 /// there. What was seen early is never clean, and more than the kernel takes is always seen.
 #[test]
-fn blind_server_is_seen_where_the_kernel_does_not_take_all() {
+fn early_204_is_seen_once_the_buffers_are_full() {
     for (size, delay) in [4 << 10, 200 << 10, 1 << 20, 20 << 20]
         .into_iter()
         .flat_map(|size| [0, 1, 20].map(|delay| (size, Duration::from_millis(delay))))
@@ -224,7 +224,7 @@ fn blind_server_is_seen_where_the_kernel_does_not_take_all() {
 }
 
 #[test]
-fn a_connection_reset_in_the_middle_of_an_answer_is_no_answer() {
+fn connection_reset_within_a_response_is_an_error() {
     let script = Script::new()
         .read_bytes(64 * 1024)
         .send(&CLEAN[..20])
@@ -238,7 +238,7 @@ fn a_connection_reset_in_the_middle_of_an_answer_is_no_answer() {
 }
 
 #[test]
-fn a_server_that_sends_back_while_it_reads_does_not_deadlock() {
+fn server_sending_while_it_reads_does_not_deadlock() {
     // The response is as large as the request and the server reads nothing while it sends, so both
     // sides' buffers fill up.
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
@@ -255,7 +255,7 @@ fn a_server_that_sends_back_while_it_reads_does_not_deadlock() {
 }
 
 #[test]
-fn the_whole_answer_before_the_request_is_read_does_not_deadlock() {
+fn response_before_the_upload_is_read_cannot_deadlock() {
     let page = vec![b'x'; 20 * 1024 * 1024];
     let answer = icap_client::testing::echo("HTTP/1.1 200 OK\r\n\r\n", &page);
     let server =
@@ -282,7 +282,7 @@ impl Connect for To {
 }
 
 #[test]
-fn interim_answers_do_not_stop_the_upload() {
+fn interim_responses_do_not_stop_the_upload() {
     let scan = |server: &Server| {
         let builder = Scanner::builder("icap://server.invalid/scan").negotiate(false);
         let scanner = builder.connector(To(server.address())).build().unwrap();
@@ -338,7 +338,7 @@ impl<R: Read> Read for After<R> {
 }
 
 #[test]
-fn bytes_before_anything_was_asked_are_never_the_answer() {
+fn bytes_before_the_request_are_never_its_response() {
     // The connection is handed out when the server's bytes are there.
     struct Late(Tap);
     impl Connect for Late {
@@ -399,7 +399,7 @@ impl Stream for ResetBehind {
 }
 
 #[test]
-fn a_204_from_a_server_that_threw_content_away_is_not_clean() {
+fn response_204_followed_by_a_reset_is_not_clean() {
     struct Connector;
     impl Connect for Connector {
         fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
@@ -427,7 +427,7 @@ impl Read for Fails {
 }
 
 #[test]
-fn what_was_found_before_the_content_failed_counts() {
+fn evidence_before_the_content_failed_counts() {
     let sent = || io::repeat(7).take(100_000);
     let too_long = || io::repeat(7);
     for endings in [
@@ -459,7 +459,7 @@ impl<R: Read> Read for Slow<R> {
 }
 
 #[test]
-fn the_time_that_the_content_takes_does_not_hide_what_was_found() {
+fn slow_content_does_not_hide_evidence() {
     let (short, long) = (Duration::from_millis(100), Duration::from_millis(1200));
     let fails = || io::Cursor::new(b"more").chain(Fails);
     let limited = |builder: ScannerBuilder| builder.max_size(100_000);
@@ -485,7 +485,7 @@ fn the_time_that_the_content_takes_does_not_hide_what_was_found() {
 }
 
 #[test]
-fn what_a_server_says_after_it_has_long_not_read_is_read() {
+fn response_after_a_long_stall_is_read() {
     let not_found = "ICAP/1.0 404 Service not found\r\nConnection: close\r\n\r\n";
     let stops_reading = || {
         let script = Script::new().read_bytes(64 * 1024);
@@ -516,7 +516,7 @@ fn what_a_server_says_after_it_has_long_not_read_is_read() {
 }
 
 #[test]
-fn the_size_limit_shows_while_streaming_and_the_request_is_abandoned() {
+fn size_limit_reached_in_the_upload_abandons_it() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
     let scanner = Scanner::builder(&server.uri())
         .negotiate(false)

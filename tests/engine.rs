@@ -38,7 +38,7 @@ fn verdict(builder: ScannerBuilder) -> Verdict {
 }
 
 #[test]
-fn tag_of_no_engine_is_never_clean() {
+fn no_engine_tag_is_never_clean() {
     let quoted = format!("\"{BLIND}\"");
     for (options, response, expected) in [
         (BLIND, BLIND, NO_ENGINE),
@@ -59,7 +59,7 @@ fn tag_of_no_engine_is_never_clean() {
 }
 
 #[test]
-fn echo_under_the_tag_of_no_engine_is_not_clean() {
+fn no_engine_tag_on_an_echo_is_not_clean() {
     let back = echo("HTTP/1.1 200 OK\r\n\r\n", b"hello");
     for (tag, expected) in [(BLIND, NO_ENGINE), (SEEING, Verdict::Clean)] {
         let response = tagged(&back, tag);
@@ -70,14 +70,14 @@ fn echo_under_the_tag_of_no_engine_is_not_clean() {
 }
 
 #[test]
-fn threat_found_under_the_tag_of_no_engine_counts() {
+fn no_engine_tag_does_not_hide_a_threat() {
     let response = tagged(&infected("Eicar"), BLIND);
     let server = server(BLIND, move || response.clone());
     assert!(verdict(Scanner::builder(&server.uri())).is_infected());
 }
 
 #[test]
-fn last_tag_holds_for_a_204_without_one() {
+fn last_tag_applies_to_a_204_without_one() {
     let (sender, responses) = std::sync::mpsc::channel();
     for tag in [BLIND, "", SEEING, "", BLIND, ""] {
         sender.send(tagged(CLEAN.as_bytes(), tag)).unwrap();
@@ -94,7 +94,7 @@ fn last_tag_holds_for_a_204_without_one() {
 }
 
 #[test]
-fn tag_of_no_engine_counts_in_interim_and_broken_responses() {
+fn no_engine_tag_counts_in_interim_and_broken_heads() {
     let tag = format!("ISTag: {BLIND}\r\n");
     let interim = format!("ICAP/1.0 102 Processing\r\n{tag}\r\n");
     let clean = tagged(CLEAN.as_bytes(), "");
@@ -117,7 +117,7 @@ fn tag_of_no_engine_counts_in_interim_and_broken_responses() {
 }
 
 #[test]
-fn server_without_an_engine_makes_the_next_one_be_asked() {
+fn server_without_an_engine_fails_over() {
     let response = tagged(CLEAN.as_bytes(), BLIND);
     let blind = server(BLIND, move || response.clone());
     let good = Server::start().unwrap();
@@ -140,7 +140,7 @@ fn server_without_an_engine_makes_the_next_one_be_asked() {
 }
 
 #[test]
-fn options_under_the_tag_of_no_engine_warn() {
+fn no_engine_tag_on_options_logs_a_warning() {
     for (tag, is_warned) in [(BLIND, true), (SEEING, false)] {
         let server = server(tag, || CLEAN.into());
         let options = Scanner::new(&server.uri()).unwrap().options().unwrap();

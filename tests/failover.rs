@@ -48,7 +48,7 @@ fn switched(status: &'static str) -> (Server, Arc<AtomicBool>, Arc<AtomicUsize>)
 }
 
 #[test]
-fn scans_go_on_to_the_next_server() {
+fn failed_server_fails_over_to_the_next() {
     let (failing, ..) = switched("500 Server error");
     let second = Server::start().unwrap();
     for first in [nobody(), failing.uri()] {
@@ -72,7 +72,7 @@ fn scans_go_on_to_the_next_server() {
 }
 
 #[test]
-fn reader_goes_on_to_the_next_server_while_its_first_buffer_is_kept() {
+fn reader_fails_over_while_its_first_buffer_is_kept() {
     const FIRST_BUFFER: u64 = 64 * 1024;
     let second = Server::start().unwrap();
     let reader = |len: u64| Content::reader(std::io::Read::take(std::io::repeat(7), len));
@@ -164,7 +164,7 @@ fn server_of_another_protocol_does_not_block_the_next() {
 }
 
 #[test]
-fn options_that_are_refused_do_not_block_the_next_server() {
+fn refused_options_do_not_block_the_next_server() {
     for status in [
         "403 Forbidden",
         "407 Proxy authentication required",
@@ -203,7 +203,7 @@ fn evidence_of_a_misconfigured_server_is_kept() {
 }
 
 #[test]
-fn failure_of_the_content_does_not_ask_the_next_server() {
+fn failing_content_does_not_fail_over() {
     let (first, second) = (Server::start().unwrap(), Server::start().unwrap());
     let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
     let scanner = builder.suspend_after(1).build().unwrap();
@@ -214,7 +214,7 @@ fn failure_of_the_content_does_not_ask_the_next_server() {
 }
 
 #[test]
-fn a_black_hole_is_suspended_and_then_calls_fail_at_once() {
+fn black_hole_is_suspended_and_then_fails_fast() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
     let builder = Scanner::builder(&server.uri()).read_timeout(Duration::from_millis(200));
     // So that no trial is due, however slow the machine is.
@@ -383,7 +383,7 @@ fn suspension_names_the_innermost_cause() {
 }
 
 #[test]
-fn a_slow_reader_of_the_caller_does_not_suspend_the_server() {
+fn slow_reader_does_not_suspend_the_server() {
     struct Fails;
     impl Read for Fails {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -415,7 +415,7 @@ fn with_fallback(script: Script) -> (Server, Server, ScannerBuilder) {
 }
 
 #[test]
-fn deadline_chosen_too_short_suspends_nobody() {
+fn deadline_too_short_suspends_no_server() {
     for script in [
         Script::new().hold(),
         Script::new()
@@ -519,7 +519,7 @@ fn page_of(body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn server_that_takes_the_content_too_slowly_is_suspended() {
+fn server_reading_the_content_too_slowly_is_suspended() {
     let slowly = |script: Script, _| script.read_bytes(10_000).wait(10 * MS);
     let takes = (0..2_000).fold(Script::new(), slowly);
     let (first, second, builder) = with_fallback(takes);
@@ -539,7 +539,7 @@ impl Read for Trickles {
 }
 
 #[test]
-fn a_caller_that_uses_up_its_own_deadline_suspends_nobody() {
+fn caller_using_up_its_deadline_suspends_no_server() {
     let server = Server::start().unwrap();
     let builder = Scanner::builder(&server.uri()).deadline(Duration::from_millis(200));
     let scanner = builder.suspend_after(1).build().unwrap();
@@ -556,7 +556,7 @@ fn a_caller_that_uses_up_its_own_deadline_suspends_nobody() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_the_servers_failure() {
+fn response_that_breaks_off_counts_against_the_server() {
     let half = Script::new().read_request().send("ICAP/1.0 20").close();
     let first = Server::scripted([half]).unwrap();
     let second = Server::start().unwrap();
@@ -571,7 +571,7 @@ fn an_answer_that_breaks_off_is_the_servers_failure() {
 }
 
 #[test]
-fn one_failed_options_is_counted_once_however_many_wait_for_it() {
+fn failed_options_counts_once_for_all_that_wait() {
     let fails = Script::new()
         .read_request()
         .wait(Duration::from_millis(200));
@@ -599,7 +599,7 @@ fn one_failed_options_is_counted_once_however_many_wait_for_it() {
 }
 
 #[test]
-fn those_who_stand_in_line_are_told_of_the_suspension() {
+fn waiting_scans_learn_of_the_suspension() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
     let builder = Scanner::builder(&server.uri())
         .negotiate(false)
@@ -632,7 +632,7 @@ fn those_who_stand_in_line_are_told_of_the_suspension() {
 }
 
 #[test]
-fn content_that_is_too_large_says_nothing_about_the_server() {
+fn content_too_large_does_not_end_the_suspension() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
     let clock = ManualClock::new();
     let builder = Scanner::builder(&server.uri())

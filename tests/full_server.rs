@@ -236,7 +236,7 @@ fn full_of_connections_serves_more_threads_than_slots() {
 }
 
 #[test]
-fn overload_among_long_scans_suspends_nobody() {
+fn overload_among_long_scans_suspends_no_server() {
     let is_first = AtomicBool::new(true);
     let server = Server::answering(move |request| {
         if request.method() == "OPTIONS" {
@@ -344,7 +344,7 @@ fn while_full(scanner: &Scanner, then: impl FnOnce()) {
 }
 
 #[test]
-fn scan_goes_on_to_the_next_server_after_the_wait_timeout() {
+fn wait_timeout_fails_over_to_the_next_server() {
     let (full, idle) = (Server::start().unwrap(), Server::start().unwrap());
     let builder = Scanner::builder(&full.uri())
         .endpoint(&idle.uri())
@@ -380,7 +380,7 @@ fn wait_timeout_without_another_server_is_an_error() {
 }
 
 #[test]
-fn wait_timeout_is_the_connect_timeout_unless_it_is_set() {
+fn wait_timeout_defaults_to_the_connect_timeout() {
     let full = Server::start().unwrap();
     let builder = Scanner::builder(&full.uri()).max_connections(1);
     let scanner = builder.connect_timeout(10 * TAKES).build().unwrap();
@@ -394,7 +394,7 @@ fn wait_timeout_is_the_connect_timeout_unless_it_is_set() {
 }
 
 #[test]
-fn scan_turned_away_for_long_goes_to_the_next_server() {
+fn scan_refused_for_long_fails_over() {
     let (slow, idle) = (
         Server::answering(|request| {
             let is_long = request.body().len() > 5;
@@ -427,7 +427,7 @@ fn scan_turned_away_for_long_goes_to_the_next_server() {
 }
 
 #[test]
-fn idle_connections_make_room_for_one_that_is_not_served() {
+fn idle_connections_make_room_for_an_unserved_one() {
     let server = Threads::start(SLOTS);
     let scanner = Scanner::new(&server.uri()).unwrap();
     // One more than there are threads, each of which scans once: all the others are idle then.
@@ -492,7 +492,7 @@ fn serves_first_connection_only() -> Server {
 }
 
 #[test]
-fn silence_beside_served_connections_suspends_nobody() {
+fn silence_beside_served_connections_suspends_nothing() {
     let server = serves_first_connection_only();
     let builder = Scanner::builder(&server.uri())
         .negotiate(false)

@@ -30,7 +30,7 @@ fn over<T>(result: Result<T, Error>) -> Result<T, Violation> {
 }
 
 #[test]
-fn the_body_of_an_options_answer_is_dropped_up_to_its_limit() {
+fn options_body_is_dropped_up_to_its_limit() {
     for (len, is_taken) in [
         (MAX_OPTIONS_BODY - 1, true),
         (MAX_OPTIONS_BODY, true),
@@ -61,7 +61,7 @@ fn the_body_of_an_options_answer_is_dropped_up_to_its_limit() {
 }
 
 #[test]
-fn what_comes_back_may_be_larger_than_the_size_limit_by_so_much() {
+fn returned_body_may_exceed_max_size_by_its_allowance() {
     const MAX_SIZE: u64 = 1000;
     for (len, is_taken) in [
         (MAX_SIZE + RESPONSE_BODY_ALLOWANCE - 1, true),
@@ -90,7 +90,7 @@ fn what_comes_back_may_be_larger_than_the_size_limit_by_so_much() {
 }
 
 #[test]
-fn heads_fields_and_interim_answers_are_bounded_on_the_wire_too() {
+fn heads_fields_and_interim_responses_are_bounded() {
     let head = |len: usize| {
         let frame = "ICAP/1.0 204 OK\r\nX: \r\n\r\n".len();
         format!("ICAP/1.0 204 OK\r\nX: {}\r\n\r\n", "x".repeat(len - frame))
@@ -115,7 +115,7 @@ fn heads_fields_and_interim_answers_are_bounded_on_the_wire_too() {
 }
 
 #[test]
-fn an_encapsulated_head_and_the_digits_of_a_chunk_are_bounded_on_the_wire_too() {
+fn http_heads_and_chunk_sizes_are_bounded() {
     for (len, is_taken) in [
         (MAX_HTTP_HEAD - 1, true),
         (MAX_HTTP_HEAD, true),

@@ -25,7 +25,7 @@ fn peak() -> u64 {
 }
 
 #[test]
-fn scanning_ten_gigabytes_from_a_reader_stays_under_four_mebibytes() {
+fn scan_of_10_gigabytes_stays_under_4_mebibytes() {
     // The server, in this process too, is started before: only the scan is measured.
     let server = Server::start().unwrap();
     let scanner = Scanner::builder(&server.uri())

@@ -124,7 +124,7 @@ impl Stream for Tapped {
 }
 
 #[test]
-fn two_thousand_scans_take_one_connection_and_one_options() {
+fn scans_in_a_row_share_connection_and_options() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(&server.uri()).unwrap();
     for _ in 0..2000 {
@@ -153,7 +153,7 @@ fn after_one_scan(then: impl FnOnce(Script) -> Script) -> Script {
 }
 
 #[test]
-fn a_stray_204_on_an_idle_connection_is_nobodys_answer() {
+fn stray_204_on_an_idle_connection_is_discarded() {
     for delay in [0, 1, 2, 5, 10, 20, 50] {
         let stray = |script: Script| {
             script
@@ -187,7 +187,7 @@ fn a_stray_204_on_an_idle_connection_is_nobodys_answer() {
 }
 
 #[test]
-fn a_stray_204_between_the_probe_and_the_first_byte_is_nobodys_answer() {
+fn stray_204_after_the_probe_is_discarded() {
     // As many looks as are blind see nothing, as if the bytes had come a moment later: at check-out. The
     // last one is right before the first byte is written.
     for (blind, retries) in [(0, 0), (1, 1)] {
@@ -216,7 +216,7 @@ fn a_stray_204_between_the_probe_and_the_first_byte_is_nobodys_answer() {
 }
 
 #[test]
-fn a_204_before_the_end_of_the_upload_is_not_believed_on_a_connection_used_before() {
+fn early_204_on_a_used_connection_is_retried() {
     let large = vec![7; 20_000_000];
     // A reader's content goes out on a new connection from the start.
     for (content, retries) in [
@@ -236,7 +236,7 @@ fn a_204_before_the_end_of_the_upload_is_not_believed_on_a_connection_used_befor
 }
 
 #[test]
-fn an_early_204_with_an_infection_header_is_not_thrown_away_for_another_attempt() {
+fn early_204_with_an_infection_is_not_retried() {
     let found = "ICAP/1.0 204 OK\r\nX-Infection-Found: Type=0; Threat=early;\r\n\r\n";
     let large = vec![7; 20_000_000];
     let cursor = io::Cursor::new(&large);
@@ -252,7 +252,7 @@ fn an_early_204_with_an_infection_header_is_not_thrown_away_for_another_attempt(
 }
 
 #[test]
-fn a_connection_the_server_closes_while_the_content_is_awaited_is_replaced() {
+fn connection_closed_while_reading_content_is_replaced() {
     /// Gives its content when the server has closed the connection.
     struct Late<'t>(&'t Tap, Option<&'static [u8]>);
     impl Read for Late<'_> {
@@ -279,7 +279,7 @@ fn a_connection_the_server_closes_while_the_content_is_awaited_is_replaced() {
 }
 
 #[test]
-fn content_sent_back_is_not_clean_by_options_that_hold_no_longer() {
+fn echo_is_not_clean_under_outdated_options() {
     let scans = AtomicUsize::new(0);
     let no_204 = |tag: &str| {
         let options = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
@@ -312,7 +312,7 @@ fn content_sent_back_is_not_clean_by_options_that_hold_no_longer() {
 }
 
 #[test]
-fn servers_that_show_their_own_tags_in_turn_do_not_cost_an_options_per_scan() {
+fn alternating_istags_do_not_cost_options_per_scan() {
     let answers = AtomicUsize::new(0);
     let server = tagged(move |_| format!("server {}", answers.fetch_add(1, SeqCst) % 3));
     let scanner = Scanner::new(&server.uri()).unwrap();
@@ -323,7 +323,7 @@ fn servers_that_show_their_own_tags_in_turn_do_not_cost_an_options_per_scan() {
 }
 
 #[test]
-fn a_lowered_limit_of_the_service_closes_what_is_above_it() {
+fn lowered_service_limit_closes_surplus_connections() {
     let fetched = AtomicUsize::new(0);
     let server = Server::answering(move |request| match request.method() {
         "OPTIONS" => Script::new().send(match fetched.fetch_add(1, SeqCst) {
@@ -352,7 +352,7 @@ fn a_lowered_limit_of_the_service_closes_what_is_above_it() {
 }
 
 #[test]
-fn an_idle_connection_the_server_has_closed_is_replaced() {
+fn idle_connection_closed_by_the_server_is_replaced() {
     let server = Server::scripted([
         after_one_scan(Script::close),
         Script::new().read_request().send(infected("own")),
@@ -399,7 +399,7 @@ fn second_scan_on_a_dead_connection(
 }
 
 #[test]
-fn a_request_lost_with_a_reused_connection_is_sent_once_more_if_it_can_be() {
+fn lost_request_on_a_reused_connection_is_sent_again() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"hello").unwrap();
     for content in [
@@ -436,7 +436,7 @@ fn closing() -> Server {
 }
 
 #[test]
-fn reader_is_never_lost_with_a_connection_that_was_closed() {
+fn reader_is_never_lost_with_a_closed_connection() {
     for len in [0, 3, 65_535, 65_536, 65_537, 200_000] {
         let server = closing();
         // The client finds out that it is closed at once, when the first bytes were written, or later.
@@ -464,7 +464,7 @@ fn reader_is_never_lost_with_a_connection_that_was_closed() {
 }
 
 #[test]
-fn reader_that_is_slow_occupies_no_connection_while_it_is_read_first() {
+fn slow_reader_holds_no_connection_at_first() {
     let server = Server::start().unwrap();
     let builder = Scanner::builder(&server.uri()).max_connections(1);
     let scanner = builder.build().unwrap();
@@ -481,7 +481,7 @@ fn reader_that_is_slow_occupies_no_connection_while_it_is_read_first() {
 }
 
 #[test]
-fn a_request_that_got_a_byte_of_an_answer_is_not_sent_again() {
+fn request_is_not_resent_after_a_response_byte() {
     let half = |script: Script| script.read_request().send("ICAP/1.0 2").close();
     let (result, stats) = second_scan_on_a_dead_connection(half, hello());
     assert!(result.unwrap_err().is_protocol());
@@ -489,7 +489,7 @@ fn a_request_that_got_a_byte_of_an_answer_is_not_sent_again() {
 }
 
 #[test]
-fn a_connection_after_anything_odd_is_not_used_again() {
+fn connection_is_not_reused_after_anything_odd() {
     let contradictory = format!(
         "ICAP/1.0 204 OK\r\nX-Infection-Found: Type=0; Threat=x;\r\n{}",
         "Encapsulated: null-body=0\r\n\r\n"
@@ -530,7 +530,7 @@ fn a_connection_after_anything_odd_is_not_used_again() {
 }
 
 #[test]
-fn panic_or_error_of_a_reader_costs_its_connection_and_no_more() {
+fn panic_or_error_of_a_reader_costs_one_connection() {
     struct Panics;
     impl Read for Panics {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -564,7 +564,7 @@ fn panic_or_error_of_a_reader_costs_its_connection_and_no_more() {
 }
 
 #[test]
-fn what_the_pool_holds_is_closed_with_the_last_clone_of_its_scanner() {
+fn pool_is_closed_with_the_last_clone_of_its_scanner() {
     let server = Server::answering(|request| match request.method() {
         "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),
@@ -644,7 +644,7 @@ fn scan_with_many_threads(scanner: &Scanner) {
 }
 
 #[test]
-fn never_more_connections_than_the_service_or_the_caller_allows() {
+fn connections_never_exceed_either_limit() {
     let limited = |limit: &'static str| {
         let options = OPTIONS_RESPONSE.replace("Max-Connections: 100", limit);
         assert_ne!(options, OPTIONS_RESPONSE);
@@ -680,7 +680,7 @@ fn never_more_connections_than_the_service_or_the_caller_allows() {
 }
 
 #[test]
-fn who_waits_in_line_for_too_long_is_told_so() {
+fn wait_for_a_connection_ends_at_the_deadline() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
     let deadline = Duration::from_secs(1);
     let builder = Scanner::builder(&server.uri())
@@ -729,7 +729,7 @@ impl Read for Holds {
 }
 
 #[test]
-fn one_thread_asks_for_the_options_and_the_others_wait() {
+fn options_are_requested_by_one_thread_for_all() {
     let server = Server::answering(|request| match request.method() {
         "OPTIONS" => Script::new()
             .wait(Duration::from_millis(50))
@@ -743,7 +743,7 @@ fn one_thread_asks_for_the_options_and_the_others_wait() {
 }
 
 #[test]
-fn those_who_wait_for_options_share_the_failure() {
+fn failed_options_are_shared_by_all_that_wait() {
     let fails = Script::new()
         .read_request()
         .wait(Duration::from_millis(100))
@@ -769,7 +769,7 @@ fn tagged(tag: impl Fn(bool) -> String + Send + Sync + 'static) -> Server {
 }
 
 #[test]
-fn options_are_fetched_again_once_when_the_istag_changes() {
+fn changed_istag_fetches_the_options_again_once() {
     let scans = AtomicUsize::new(0);
     let server = tagged(move |is_options| {
         let scans = scans.fetch_add(usize::from(!is_options), SeqCst);
@@ -787,7 +787,7 @@ fn options_are_fetched_again_once_when_the_istag_changes() {
 }
 
 #[test]
-fn an_options_answer_that_always_shows_another_istag_does_not_cost_one_per_scan() {
+fn differing_options_istag_costs_no_options_per_scan() {
     let server = tagged(|is_options| {
         if is_options {
             "options".into()
@@ -801,7 +801,7 @@ fn an_options_answer_that_always_shows_another_istag_does_not_cost_one_per_scan(
 }
 
 #[test]
-fn another_tag_on_each_response_costs_an_options_a_minute() {
+fn changing_istag_costs_one_options_a_minute() {
     let responses = AtomicUsize::new(0);
     let server = tagged(move |_| format!("tag {}", responses.fetch_add(1, SeqCst)));
     let clock = ManualClock::new();
@@ -821,7 +821,7 @@ fn another_tag_on_each_response_costs_an_options_a_minute() {
 }
 
 #[test]
-fn echo_under_another_tag_is_not_clean_and_the_report_says_why() {
+fn echo_under_another_istag_is_not_clean_but_explained() {
     let responses = AtomicUsize::new(0);
     let server = Server::answering(move |request| {
         let tag = format!("ISTag: \"{}\"\r\n", responses.fetch_add(1, SeqCst));
@@ -845,7 +845,7 @@ fn echo_under_another_tag_is_not_clean_and_the_report_says_why() {
 }
 
 #[test]
-fn many_threads_never_get_each_others_verdict() {
+fn threads_never_get_the_verdict_of_another() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(&server.uri()).unwrap();
     let eicar = eicar();

@@ -49,7 +49,7 @@ fn body(received: &[u8]) -> String {
 }
 
 #[test]
-fn the_preview_ends_where_it_says_and_the_rest_follows_only_when_it_is_asked_for() {
+fn rest_of_the_content_is_sent_only_after_100() {
     for (content, expected) in [
         ("abc", "3\r\nabc\r\n0; ieof\r\n\r\n"),
         ("abcd", "4\r\nabcd\r\n0; ieof\r\n\r\n"),
@@ -73,7 +73,7 @@ fn the_preview_ends_where_it_says_and_the_rest_follows_only_when_it_is_asked_for
 }
 
 #[test]
-fn empty_content_has_a_preview_only_if_its_length_is_unknown() {
+fn empty_content_has_a_preview_only_without_a_length() {
     for (content, has_preview, expected) in [
         (Content::bytes(b""), false, "0\r\n\r\n"),
         (Content::seekable(io::empty()), false, "0\r\n\r\n"),
@@ -92,7 +92,7 @@ fn empty_content_has_a_preview_only_if_its_length_is_unknown() {
 }
 
 #[test]
-fn a_preview_of_nothing_asks_before_anything_is_sent() {
+fn preview_of_0_bytes_asks_before_sending_content() {
     let script = Script::new().read_request().send(CONTINUE);
     let server = Server::scripted([script.read_rest().send(CLEAN).hold()]).unwrap();
     let scanner = previewing(&server).preview(Preview::Limit(0));
@@ -110,7 +110,7 @@ fn a_preview_of_nothing_asks_before_anything_is_sent() {
 }
 
 #[test]
-fn a_204_to_a_preview_is_not_clean_for_what_was_not_sent() {
+fn preview_204_is_clean_only_if_complete() {
     let server = answering(|_| Script::new().send(CLEAN));
     let scanner = previewing(&server).build().unwrap();
     for _ in 0..2 {
@@ -151,7 +151,7 @@ fn trust_in_a_preview_needs_content_in_it() {
 }
 
 #[test]
-fn a_preview_of_any_size_is_bounded_by_the_content() {
+fn preview_is_never_longer_than_the_content() {
     use icap_client::{Body, Client, Request};
     let server = Server::with_preview(usize::MAX - 1).unwrap();
     let client = Client::new(&server.uri()).unwrap();
@@ -175,7 +175,7 @@ fn a_preview_of_any_size_is_bounded_by_the_content() {
 }
 
 #[test]
-fn a_204_to_a_preview_needs_no_permission_but_one_behind_it_does() {
+fn preview_204_needs_no_allow_but_a_later_204_does() {
     use icap_client::{Body, Client, Request};
     let continued = Script::new().read_request().send(CONTINUE).read_rest();
     let server = Server::scripted([
@@ -195,7 +195,7 @@ fn violation_of(error: Error) -> Violation {
 }
 
 #[test]
-fn a_final_answer_to_a_preview_makes_the_rest_unnecessary() {
+fn final_response_to_a_preview_ends_the_upload() {
     let blocked = echo("HTTP/1.1 403 Forbidden\r\n\r\n", b"no");
     let server = answering(move |request| match request.has_eicar() {
         true => Script::new().send(infected("Eicar")),
@@ -218,14 +218,14 @@ fn a_final_answer_to_a_preview_makes_the_rest_unnecessary() {
 }
 
 #[test]
-fn a_refusal_of_the_preview_is_reported_as_it_is() {
+fn error_status_to_a_preview_is_reported() {
     let not_found = "ICAP/1.0 404 Service not found\r\n\r\n";
     let (result, _server) = scan_with(Script::new().read_request().send(not_found), b"abcde");
     assert_eq!(result.unwrap_err().status(), Some(404));
 }
 
 #[test]
-fn the_head_of_a_100_may_have_fields_and_one_that_tells_of_an_infection_counts() {
+fn infection_field_in_a_100_head_counts() {
     let with = |fields: &str| {
         let head = format!("ICAP/1.0 100 Continue\r\n{fields}\r\n");
         Script::new()
@@ -244,7 +244,7 @@ fn the_head_of_a_100_may_have_fields_and_one_that_tells_of_an_infection_counts()
 }
 
 #[test]
-fn a_second_100_is_an_error() {
+fn second_100_is_an_error() {
     let script = Script::new().read_request().send(CONTINUE).read_rest();
     let (result, _server) = scan_with(script.send(CONTINUE).send(CLEAN), b"abcde");
     assert_eq!(violation(result), Violation::Unexpected100);
@@ -268,7 +268,7 @@ fn only_100_releases_the_rest() {
 }
 
 #[test]
-fn a_100_behind_ieof_is_ignored_and_its_connection_not_used_again() {
+fn continue_after_ieof_is_ignored_without_reuse() {
     for content in [&b"a"[..], b"abcd"] {
         let script = Script::new().read_request().send(CONTINUE).send(CLEAN);
         let server = Server::scripted([script.hold()]).unwrap();
@@ -287,7 +287,7 @@ fn a_100_behind_ieof_is_ignored_and_its_connection_not_used_again() {
 }
 
 #[test]
-fn a_100_before_the_preview_is_out_is_held_until_then() {
+fn early_100_is_held_until_the_preview_is_sent() {
     // The reader gives its last byte only when the server has sent its 100.
     let server = Server::scripted([Script::new()
         .read_bytes(1)
@@ -306,7 +306,7 @@ fn a_100_before_the_preview_is_out_is_held_until_then() {
 }
 
 #[test]
-fn a_204_before_the_rest_was_sent_is_an_early_response() {
+fn preview_204_before_the_rest_is_sent_is_early() {
     let together = [CONTINUE, CLEAN].concat();
     let script = Script::new().read_request().send(together).read_rest();
     let (result, server) = scan_with(script.hold(), b"abcde");
@@ -316,7 +316,7 @@ fn a_204_before_the_rest_was_sent_is_an_early_response() {
 }
 
 #[test]
-fn an_infection_found_in_the_rest_stops_it() {
+fn infection_in_the_rest_stops_the_upload() {
     let content = vec![b'x'; 50_000_000];
     let script = Script::new()
         .read_request()
@@ -329,7 +329,7 @@ fn an_infection_found_in_the_rest_stops_it() {
 }
 
 #[test]
-fn a_100_behind_the_answer_is_not_the_next_scans() {
+fn continue_after_the_response_is_not_for_the_next_scan() {
     let together = [CLEAN, CONTINUE].concat();
     let server = Server::scripted([
         Script::new().read_request().send(together).hold(),
@@ -344,7 +344,7 @@ fn a_100_behind_the_answer_is_not_the_next_scans() {
 }
 
 #[test]
-fn a_service_that_does_not_decide_meets_the_read_timeout() {
+fn undecided_preview_ends_at_the_read_timeout() {
     let server = Server::scripted([Script::new().read_request().hold()]).unwrap();
     let timeout = Duration::from_millis(50);
     let scanner = previewing(&server).read_timeout(timeout).build().unwrap();
@@ -360,7 +360,7 @@ fn a_service_that_does_not_decide_meets_the_read_timeout() {
 }
 
 #[test]
-fn a_service_that_breaks_off_behind_its_100_has_said_nothing() {
+fn close_after_a_100_is_no_verdict() {
     let script = Script::new().read_request().send(CONTINUE);
     for script in [script.clone().close(), script.read_rest().close()] {
         let (result, _server) = scan_with(script, b"abcde");
@@ -369,7 +369,7 @@ fn a_service_that_breaks_off_behind_its_100_has_said_nothing() {
 }
 
 #[test]
-fn what_is_negotiated_is_what_is_sent() {
+fn negotiated_preview_size_is_sent() {
     let lists = "Transfer-Preview: *\r\nTransfer-Complete: exe\r\nTransfer-Ignore: jpg\r\n";
     let options = testing::OPTIONS_RESPONSE;
     let options = options.replace(
@@ -414,7 +414,7 @@ fn what_is_negotiated_is_what_is_sent() {
 }
 
 #[test]
-fn a_service_that_offers_a_preview_is_used_with_one() {
+fn negotiated_preview_is_used_by_the_scanner() {
     let server = Server::with_preview(1024).unwrap();
     let expects_rest = vec![b'x'; 5000];
     let late = [vec![b'x'; 2000], eicar()].concat();

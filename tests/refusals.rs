@@ -128,7 +128,7 @@ fn refusing_page_counts_under_every_icap_status() {
 }
 
 #[test]
-fn refusing_page_counts_where_the_icap_head_is_refused() {
+fn refusing_page_counts_under_an_invalid_icap_head() {
     for fields in [
         "Transfer-Encoding: chunked\r\n",
         "Connection: close,\r\n x\r\n",
@@ -160,7 +160,7 @@ fn report_of_a_broken_refusal_has_its_status() {
 }
 
 #[test]
-fn refusals_that_break_off_suspend_nobody() {
+fn refusals_that_break_off_suspend_no_server() {
     let whole = page("200 OK", "", "403 VirusFound");
     let cut = Script::new()
         .read_request()
@@ -179,7 +179,7 @@ fn refusals_that_break_off_suspend_nobody() {
 }
 
 #[test]
-fn sent_error_page_is_echoed_whole_and_refused_in_part() {
+fn sent_error_page_is_an_echo_whole_and_blocked_in_part() {
     let page = b"HTTP/1.1 403 Forbidden\r\n\r\n";
     let whole = echo("HTTP/1.1 403 Forbidden\r\n\r\n", b"hello");
     let verdict = |response: &[u8]| {
@@ -227,7 +227,7 @@ fn words_of_another_do_not_soften_a_refusal() {
 }
 
 #[test]
-fn service_that_failed_is_not_believed_and_the_next_is_asked() {
+fn failed_service_is_not_clean_and_fails_over() {
     for code in [
         "antivirus_load_failure",
         "antivirus_license_expired",
@@ -280,7 +280,7 @@ fn service_that_failed_is_not_believed_and_the_next_is_asked() {
 }
 
 #[test]
-fn error_page_is_withheld_and_the_next_server_asked() {
+fn error_page_is_withheld_and_fails_over() {
     for status in ["400 Bad Request", "401 Unauthorized", "502 Bad Gateway"] {
         let first = answering(page("200 OK", "", status));
         let second = answering(echo("HTTP/1.1 200 OK\r\n\r\n", b"disarmed"));

@@ -55,7 +55,7 @@ fn violation(result: Result<Report, Error>) -> Violation {
 }
 
 #[test]
-fn what_comes_back_is_written_whatever_the_verdict() {
+fn response_body_is_written_whatever_the_verdict() {
     for (answer, written) in [
         (echo(OK, b"disarmed"), "disarmed"),
         (echo(OK, b"hello"), "hello"),
@@ -75,7 +75,7 @@ fn what_comes_back_is_written_whatever_the_verdict() {
 }
 
 #[test]
-fn content_streams_through_while_it_is_sent() {
+fn echoed_content_streams_through_the_scan() {
     // Nothing holds 50 MB, and the service does not wait for the end: it sends back what it makes of it.
     const LEN: u64 = 50_000_000;
     let options = OPTIONS_RESPONSE;
@@ -111,7 +111,7 @@ fn content_streams_through_while_it_is_sent() {
 }
 
 #[test]
-fn a_206_is_put_together_and_its_connection_not_used_again() {
+fn response_206_is_assembled_without_connection_reuse() {
     for (body, extension, expected) in [
         ("HE", "; use-original-body=2", "HEllo"),
         ("", "; use-original-body=0", "hello"),
@@ -145,7 +145,7 @@ fn a_206_is_put_together_and_its_connection_not_used_again() {
 }
 
 #[test]
-fn a_206_to_a_preview_is_put_together_from_what_was_not_even_sent() {
+fn preview_206_is_assembled_from_unsent_content() {
     let server = answering(partial("HE", "; use-original-body=2"));
     let scanner = unasked(&server).allow_206(true).preview(Preview::Limit(3));
     let scanner = scanner.build().unwrap();
@@ -155,7 +155,7 @@ fn a_206_to_a_preview_is_put_together_from_what_was_not_even_sent() {
 }
 
 #[test]
-fn a_206_that_refers_to_more_than_there_is_is_an_error() {
+fn response_206_beyond_the_content_is_an_error() {
     for (offset, is_there) in [(4, true), (5, true), (6, false), (u64::MAX, false)] {
         let server = answering(partial("x", &format!("; use-original-body={offset}")));
         let scanner = unasked(&server).allow_206(true).build().unwrap();
@@ -178,7 +178,7 @@ fn a_206_that_refers_to_more_than_there_is_is_an_error() {
 }
 
 #[test]
-fn a_206_of_nothing_is_not_clean_even_where_there_is_no_204() {
+fn response_206_without_changes_is_not_clean() {
     let options = OPTIONS_RESPONSE.replace("Allow: 204", "Allow: 206");
     let partial = partial("", "; use-original-body=0").replace(
         "Encapsulated",
@@ -203,7 +203,7 @@ fn a_206_of_nothing_is_not_clean_even_where_there_is_no_204() {
 }
 
 #[test]
-fn a_206_is_allowed_only_where_it_is_offered_and_can_be_put_together() {
+fn allow_206_is_sent_only_if_offered_and_possible() {
     let asked = |allow: &str, is_set: bool, content: Content<'_>, output: bool| {
         let options = OPTIONS_RESPONSE.replace("Allow: 204", &format!("Allow: {allow}"));
         let server = Server::answering(move |request| match request.method() {
@@ -236,7 +236,7 @@ fn a_206_is_allowed_only_where_it_is_offered_and_can_be_put_together() {
 }
 
 #[test]
-fn a_second_answer_behind_a_206_is_another_requests_unless_there_was_none() {
+fn bytes_after_a_206_are_an_error() {
     let twice = partial("HE", "; use-original-body=2") + "ICAP/1.0 400 Bad request\r\n\r\n";
     let once = |answer: &str| Script::new().read_request().send(answer);
     let server = Server::scripted([
@@ -302,7 +302,7 @@ impl Seek for Changing {
 }
 
 #[test]
-fn what_is_put_behind_a_206_is_what_was_sent() {
+fn response_206_is_completed_with_the_sent_bytes() {
     let server = answering(partial("HE", "; use-original-body=2"));
     let scanner = unasked(&server).allow_206(true).build().unwrap();
     for (second, is_the_same) in [(b"hello", true), (b"hellO", false), (b"EVIL!", false)] {
@@ -323,7 +323,7 @@ fn what_is_put_behind_a_206_is_what_was_sent() {
 }
 
 #[test]
-fn content_that_has_grown_since_it_was_sent_is_not_put_behind_a_206() {
+fn response_206_is_not_completed_with_grown_content() {
     let server = answering(partial("HE", "; use-original-body=2"));
     let scanner = unasked(&server).allow_206(true).build().unwrap();
     let mut content = Changing::new(b"hello", b"helloEVIL");
@@ -337,7 +337,7 @@ fn content_that_has_grown_since_it_was_sent_is_not_put_behind_a_206() {
 }
 
 #[test]
-fn the_deadline_bounds_what_is_put_behind_a_206_too() {
+fn deadline_bounds_the_completion_of_a_206() {
     let server = answering(partial("HE", "; use-original-body=2"));
     let deadline = Duration::from_millis(300);
     let scanner = unasked(&server).allow_206(true).deadline(deadline).build();
@@ -351,7 +351,7 @@ fn the_deadline_bounds_what_is_put_behind_a_206_too() {
 }
 
 #[test]
-fn what_was_found_outweighs_what_a_206_refers_to() {
+fn evidence_outweighs_an_invalid_206() {
     for (extension, is_allowed) in [
         ("; use-original-body=0", true),
         ("; use-original-body=99", true),
@@ -370,7 +370,7 @@ fn what_was_found_outweighs_what_a_206_refers_to() {
 }
 
 #[test]
-fn a_caller_who_takes_its_time_is_not_the_servers_fault() {
+fn slow_writer_is_not_blamed_on_the_server() {
     struct Slow;
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -396,7 +396,7 @@ fn a_caller_who_takes_its_time_is_not_the_servers_fault() {
 }
 
 #[test]
-fn the_late_answer_to_another_request_is_not_passed_on() {
+fn late_response_to_another_request_is_not_written() {
     const LEN: usize = 20_000_000;
     let file = b"THE FILE OF SOMEBODY ELSE";
     let late = echo(OK, file);
@@ -429,7 +429,7 @@ fn the_late_answer_to_another_request_is_not_passed_on() {
 }
 
 #[test]
-fn a_page_that_refuses_early_is_nobody_elses_file() {
+fn early_refusal_page_is_not_written_for_another_file() {
     let page = |icap: &str, http: &str| {
         let head = format!("HTTP/1.1 {http}\r\n\r\n");
         let len = head.len();
@@ -462,7 +462,7 @@ fn a_page_that_refuses_early_is_nobody_elses_file() {
 }
 
 #[test]
-fn what_was_found_counts_also_if_the_caller_cannot_take_the_page() {
+fn evidence_counts_if_the_writer_fails() {
     let answer = String::from_utf8(echo(OK, b"page")).unwrap();
     let answer = answer.replace("0\r\n\r\n", "0\r\nX-Virus-ID: Late\r\n\r\n");
     let server = answering(answer);
@@ -472,7 +472,7 @@ fn what_was_found_counts_also_if_the_caller_cannot_take_the_page() {
 }
 
 #[test]
-fn the_status_of_an_error_page_that_was_sent_is_not_the_services() {
+fn sent_error_page_status_is_not_the_services() {
     let page = |status: &str| format!("HTTP/1.1 {status}\r\n\r\n");
     for (sent, back, is_echo) in [
         ("404 Not Found", "404 Not Found", true),
@@ -493,7 +493,7 @@ fn the_status_of_an_error_page_that_was_sent_is_not_the_services() {
 }
 
 #[test]
-fn a_206_nobody_allowed_is_an_error() {
+fn response_206_that_was_not_allowed_is_an_error() {
     let server = answering(partial("x", "; use-original-body=1"));
     let scanner = unasked(&server).build().unwrap();
     let result = scanner.scan(Content::bytes(b"hello"));
@@ -501,7 +501,7 @@ fn a_206_nobody_allowed_is_an_error() {
 }
 
 #[test]
-fn a_206_of_a_body_that_was_read_once_is_the_callers_error() {
+fn response_206_to_a_plain_reader_is_the_callers_error() {
     let server = answering(partial("HE", "; use-original-body=2"));
     let client = Client::new(&server.uri()).unwrap();
     let request = respmod().allow_206(true);
@@ -531,7 +531,7 @@ impl Write for Full {
 }
 
 #[test]
-fn a_writer_that_fails_is_the_callers_own_and_nobody_else_is_asked() {
+fn failing_writer_is_blamed_on_the_caller_alone() {
     let first = answering(echo(OK, b"other"));
     let second = answering(CLEAN);
     let scanner = unasked(&first).endpoint(&second.uri()).build().unwrap();
@@ -544,7 +544,7 @@ fn a_writer_that_fails_is_the_callers_own_and_nobody_else_is_asked() {
 }
 
 #[test]
-fn what_was_written_cannot_be_taken_back_so_nobody_else_is_asked() {
+fn partly_written_output_does_not_fail_over() {
     let broken = "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n5\r\nhel";
     let first = Server::scripted([Script::new().read_request().send(broken).close()]).unwrap();
     let second = answering(echo(OK, b"other"));
@@ -561,7 +561,7 @@ fn what_was_written_cannot_be_taken_back_so_nobody_else_is_asked() {
 }
 
 #[test]
-fn an_answer_may_be_as_long_as_it_is_allowed_to_be() {
+fn returned_body_may_reach_its_limit() {
     for (limit, is_taken) in [(4, false), (5, true), (6, true)] {
         let server = answering(echo(OK, b"other"));
         let client = Client::builder(&server.uri()).max_response(limit).build();

@@ -52,7 +52,7 @@ fn verdict_on(answer: String, offers_204: bool) -> Verdict {
 const LINE: &str = "POST http://content.invalid/a HTTP/1.1";
 
 #[test]
-fn an_upload_is_sent_as_a_request_with_a_body() {
+fn upload_is_sent_as_a_request_with_a_body() {
     let server = Server::start().unwrap();
     let scanner = reqmod(&server).build().unwrap();
     let clean = scanner.scan(Content::bytes(b"hello")).unwrap();
@@ -62,7 +62,7 @@ fn an_upload_is_sent_as_a_request_with_a_body() {
 }
 
 #[test]
-fn a_service_that_takes_only_uploads_is_sent_uploads() {
+fn service_with_reqmod_only_gets_reqmod() {
     let only = |methods: &str| OPTIONS_RESPONSE.replace("RESPMOD, REQMOD", methods);
     for (methods, expected) in [
         ("REQMOD", "REQMOD"),
@@ -84,7 +84,7 @@ fn a_service_that_takes_only_uploads_is_sent_uploads() {
 }
 
 #[test]
-fn the_very_request_back_is_clean_only_where_there_is_no_204() {
+fn returned_request_is_clean_only_without_204() {
     let back = || request_back(LINE, "Content-Length: 5\r\nVia: 1.0 av\r\n", "hello");
     assert_eq!(verdict_on(back(), false), Verdict::Clean);
     let echoed = Verdict::NotScanned(NotScanned::Echoed);
@@ -92,7 +92,7 @@ fn the_very_request_back_is_clean_only_where_there_is_no_204() {
 }
 
 #[test]
-fn any_other_request_back_is_not_clean() {
+fn any_other_returned_request_is_not_clean() {
     for answer in [
         request_back("GET http://content.invalid/a HTTP/1.1", "", "hello"),
         request_back("POST http://blocked.invalid/ HTTP/1.1", "", "hello"),
@@ -118,7 +118,7 @@ fn upload_of_which_a_part_comes_back_is_truncated() {
 }
 
 #[test]
-fn a_request_that_goes_elsewhere_is_another_request() {
+fn request_to_another_target_is_modified() {
     for (host, is_clean) in [("files.example", true), ("blocked.invalid", false)] {
         let back = request_back("POST /up HTTP/1.1", &format!("Host: {host}\r\n"), "hello");
         let options = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
@@ -135,7 +135,7 @@ fn a_request_that_goes_elsewhere_is_another_request() {
 }
 
 #[test]
-fn a_request_without_its_host_is_the_same_only_if_its_target_names_it() {
+fn request_without_host_is_same_if_its_target_has_it() {
     for (target, is_clean) in [("http://intranet/up", true), ("/proxy/http://x", false)] {
         let line = format!("POST {target} HTTP/1.1");
         let back = request_back(&line, "", "hello");
@@ -154,7 +154,7 @@ fn a_request_without_its_host_is_the_same_only_if_its_target_names_it() {
 }
 
 #[test]
-fn an_infection_told_in_the_head_of_the_request_that_comes_back_counts() {
+fn infection_field_in_a_returned_request_counts() {
     let back = request_back(LINE, "X-Virus-ID: Eicar\r\n", "hello");
     assert!(verdict_on(back, false).is_infected());
 }
@@ -188,7 +188,7 @@ fn response_in_place_of_the_upload_is_a_refusal() {
 }
 
 #[test]
-fn a_callers_own_request_is_the_one_that_is_scanned() {
+fn http_request_of_the_caller_is_scanned() {
     let server = Server::answering(|request| match request.method() {
         "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),

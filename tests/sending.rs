@@ -111,7 +111,7 @@ use Readiness::{Closed, Idle, Partial, Readable};
 const STALL: Result<usize, ErrorKind> = Err(ErrorKind::WouldBlock);
 
 #[test]
-fn what_was_sent_before_anything_was_asked_is_no_answer_though_writing_fails() {
+fn unasked_bytes_are_no_response_after_a_failed_write() {
     let infected = "ICAP/1.0 200 OK\r\nX-Infection-Found: Type=0; Resolution=2; Threat=Other;\r\n\
                     Encapsulated: res-hdr=0, null-body=26\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n";
     let played = Played::new([Err(ErrorKind::BrokenPipe)], [], [Ok(infected)]);
@@ -120,7 +120,7 @@ fn what_was_sent_before_anything_was_asked_is_no_answer_though_writing_fails() {
 }
 
 #[test]
-fn a_connection_that_ends_before_anything_was_asked_is_lost_and_said_nothing() {
+fn connection_closed_before_the_request_is_lost() {
     let error = Played::new([], [Closed], []).scan().unwrap_err();
     assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
     let said = Played::new([], [Readable], [Ok(CLEAN)]);
@@ -128,7 +128,7 @@ fn a_connection_that_ends_before_anything_was_asked_is_lost_and_said_nothing() {
 }
 
 #[test]
-fn a_write_that_fails_is_a_lost_connection_if_nothing_says_why() {
+fn failed_write_without_a_response_is_a_lost_connection() {
     for end in [Ok(""), Err(ErrorKind::ConnectionReset)] {
         let played = Played::new([Ok(10), Err(ErrorKind::BrokenPipe)], [], [end]);
         let error = played.scan().unwrap_err();
@@ -183,7 +183,7 @@ fn early_echo_is_not_clean() {
 }
 
 #[test]
-fn early_interim_response_makes_nothing_early_at_any_split() {
+fn early_interim_response_makes_nothing_else_early() {
     for interim in [
         "ICAP/1.0 100 Continue\r\n\r\n",
         "ICAP/1.0 102 Processing\r\n\r\n",
@@ -235,7 +235,7 @@ fn second(
 }
 
 #[test]
-fn what_began_to_come_before_it_was_asked_for_is_early_whenever_it_can_be_read() {
+fn response_begun_before_the_request_is_early() {
     let continued = "ICAP/1.0 100 Continue\r\n\r\n";
     for (preview, due, expected) in [
         (Preview::Off, &[Ok(CLEAN)][..], EARLY),
@@ -282,7 +282,7 @@ fn trust_in_a_preview_needs_a_preview_that_was_seen() {
 }
 
 #[test]
-fn a_record_that_began_before_a_100_says_nothing_of_the_answer_behind_it() {
+fn record_begun_before_a_100_does_not_make_a_204_early() {
     let continued = "ICAP/1.0 100 Continue\r\n\r\n";
     let reads = [STALL.map(|_| ""), Ok(continued), Ok(CLEAN)];
     let played = Played::new([Ok(10)], [Idle, Readable], reads);
@@ -309,7 +309,7 @@ fn content_of_which_nothing_comes_meets_the_deadline() {
 }
 
 #[test]
-fn writes_wait_longer_while_nothing_moves_and_are_short_again_when_something_does() {
+fn write_timeouts_grow_while_nothing_moves() {
     let interim = "ICAP/1.0 102 Processing\r\n\r\n";
     let milliseconds = |played: &Played| {
         let timeouts = played.0.lock().unwrap().write_timeouts.clone();
@@ -338,7 +338,7 @@ const PAGE: &str = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=26\r\n\
                     HTTP/1.1 403 Forbidden\r\n\r\n4\r\npage\r\n4\r\npage\r\n0\r\n\r\n";
 
 #[test]
-fn what_comes_behind_an_answer_by_itself_is_seen() {
+fn bytes_after_a_response_are_seen() {
     let played = Played::new([], [Idle, Readable], [Ok(CLEAN), Ok("x")]);
     assert_eq!(played.violation(), Violation::TrailingBytes);
 }
@@ -388,7 +388,7 @@ fn part_of_a_record_after_a_204_is_read_to_its_end() {
 }
 
 #[test]
-fn part_of_a_record_without_an_end_is_not_waited_for_long() {
+fn part_of_an_endless_record_is_not_waited_for() {
     let began = Instant::now();
     let never = after_204(&[Partial; 10_000], &[]);
     assert_eq!(never, Err("TrailingBytes".to_owned()));
@@ -397,7 +397,7 @@ fn part_of_a_record_without_an_end_is_not_waited_for_long() {
 }
 
 #[test]
-fn line_end_after_a_204_counts_the_same_at_every_split() {
+fn line_end_after_a_204_counts_at_every_split() {
     let trailing = || Err("TrailingBytes".to_owned());
     for (reads, expected) in [
         (&["\r\n"][..], Ok(Verdict::Clean)),
@@ -416,7 +416,7 @@ fn line_end_after_a_204_counts_the_same_at_every_split() {
 }
 
 #[test]
-fn line_end_across_the_input_buffer_counts_at_every_split() {
+fn line_end_across_two_buffers_counts_at_every_split() {
     const BUFFER: usize = 64 * 1024;
     let head = "HTTP/1.1 200 OK\r\n\r\n";
     let response = |len: usize| {
@@ -476,7 +476,7 @@ fn unasked_503_counts_the_same_at_every_split() {
 }
 
 #[test]
-fn unasked_bytes_that_cannot_be_a_503_are_not_waited_for() {
+fn unasked_bytes_that_are_no_503_are_not_waited_for() {
     let looks = [Readable];
     for (reads, most) in [([Ok("I")], 8), ([Ok("ICAP/1.0 2")], 1), ([Ok("")], 1)] {
         let began = Instant::now();
@@ -506,7 +506,7 @@ fn part_of_a_record_before_the_request_may_be_nothing() {
 }
 
 #[test]
-fn a_reset_behind_an_answer_says_that_content_was_thrown_away_and_nothing_of_a_page() {
+fn reset_after_a_response_spoils_only_a_204() {
     let clean = Played::new([], [Idle], [Ok(CLEAN)]);
     let clean = clean.then_look_fails(ErrorKind::ConnectionReset);
     assert_eq!(clean.violation(), Violation::IncompleteUpload);
@@ -517,7 +517,7 @@ fn a_reset_behind_an_answer_says_that_content_was_thrown_away_and_nothing_of_a_p
 }
 
 #[test]
-fn an_early_204_before_the_end_of_the_connection_is_not_believed_and_a_due_one_is() {
+fn response_204_before_a_close_is_clean_unless_early() {
     let early = [Idle, Readable, Idle, Closed];
     let played = Played::new([Ok(10)], early, [Ok(CLEAN)]);
     assert_eq!(*played.scan().unwrap().verdict(), EARLY);
@@ -526,7 +526,7 @@ fn an_early_204_before_the_end_of_the_connection_is_not_believed_and_a_due_one_i
 }
 
 #[test]
-fn a_100_that_nobody_waits_for_means_nothing() {
+fn unawaited_100_is_ignored() {
     let twice = "ICAP/1.0 100 Continue\r\n\r\nICAP/1.0 100 Continue\r\n\r\n";
     let early = Played::new([Ok(10)], [Idle, Readable], [Ok(twice), Ok(CLEAN)]);
     assert!(early.scan().unwrap().verdict().is_clean());
@@ -542,7 +542,7 @@ fn a_100_that_nobody_waits_for_means_nothing() {
 }
 
 #[test]
-fn a_writer_that_failed_is_not_written_to_again() {
+fn failed_writer_is_not_written_to_again() {
     struct Full(usize);
     impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -137,7 +137,7 @@ fn only(conversations: Vec<Conversation>) -> Conversation {
     conversation
 }
 
-mod a_healthy_service {
+mod healthy_service {
     use super::*;
 
     #[test]
@@ -194,7 +194,7 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn finds_eicar_anywhere_in_a_body_that_takes_many_reads() {
+    fn finds_eicar_anywhere_in_a_long_body() {
         let server = Server::start().unwrap();
         let scanner = Scanner::new(&server.uri()).unwrap();
         let eicar = testing::eicar();
@@ -206,7 +206,7 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn keeps_a_connection_for_the_next_requests_and_takes_them_all_at_once() {
+    fn takes_several_requests_on_a_connection() {
         let server = Server::start().unwrap();
         let stream = connect(&server);
         let requests = [
@@ -237,7 +237,7 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn sends_everything_back_where_204_is_not_allowed() {
+    fn echoes_where_204_is_not_allowed() {
         let server = Server::start().unwrap();
         for len in [0, 1, 70_000, 1 << 20] {
             let content = vec![b'x'; len];
@@ -254,7 +254,7 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn sends_a_request_back_as_a_request() {
+    fn echoes_a_request_as_a_request() {
         let server = Server::start().unwrap();
         let stream = connect(&server);
         send(
@@ -271,7 +271,7 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn sends_only_the_response_back_and_no_body_where_there_was_none() {
+    fn returns_the_http_response_alone() {
         let server = Server::start().unwrap();
         let stream = connect(&server);
         send(
@@ -292,7 +292,7 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn refuses_what_is_no_request_and_closes() {
+    fn refuses_invalid_requests_and_closes() {
         for bad in [
             "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
             "\r\n",
@@ -316,7 +316,7 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn a_request_in_a_wrong_form_is_refused() {
+    fn refuses_requests_in_an_invalid_form() {
         let http = "HTTP/1.1 200 OK\r\n\r\n";
         let body = "1\r\nx\r\n0\r\n\r\n";
         let (both, none) = ([http, body].concat(), "");
@@ -376,7 +376,7 @@ mod a_healthy_service {
     }
 
     #[test]
-    fn counts_what_it_receives_and_does_not_record_it() {
+    fn counts_received_bytes_without_recording_them() {
         let server = Server::start().unwrap();
         let stream = connect(&server);
         send(&stream, OPTIONS);
@@ -389,11 +389,11 @@ mod a_healthy_service {
     }
 }
 
-mod a_healthy_service_that_gets_a_preview {
+mod healthy_service_with_a_preview {
     use super::*;
 
     #[test]
-    fn asks_for_the_rest_and_judges_all_of_it() {
+    fn asks_for_the_rest_and_scans_all_of_it() {
         let server = previewing();
         let stream = connect(&server);
         let eicar = testing::eicar();
@@ -408,7 +408,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 
     #[test]
-    fn answers_at_once_when_the_preview_is_everything() {
+    fn responds_at_once_to_a_complete_preview() {
         let server = previewing();
         let stream = connect(&server);
         for method in ["RESPMOD", "REQMOD"] {
@@ -423,7 +423,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 
     #[test]
-    fn answers_at_once_when_the_preview_is_infected_and_goes_on_with_the_next_request() {
+    fn responds_at_once_to_an_infected_preview() {
         let server = previewing();
         let stream = connect(&server);
         for method in ["RESPMOD", "REQMOD"] {
@@ -435,7 +435,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 
     #[test]
-    fn answers_204_to_all_of_it_only_where_that_is_allowed() {
+    fn responds_204_after_a_preview_only_if_allowed() {
         let server = previewing();
         let stream = connect(&server);
         let allowed = request_with("REQMOD", "Allow: 204\r\nPreview: 0\r\n", &[]);
@@ -465,7 +465,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 
     #[test]
-    fn takes_a_message_without_a_body_as_it_is() {
+    fn takes_a_message_without_a_body() {
         let server = previewing();
         let stream = connect(&server);
         send(
@@ -477,7 +477,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 
     #[test]
-    fn refuses_a_preview_that_is_not_as_long_as_announced() {
+    fn refuses_a_preview_of_another_length() {
         for bad in [
             preview("RESPMOD", 5, b"hell", ""),
             preview("RESPMOD", 5, b"hello!", ""),
@@ -498,7 +498,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 
     #[test]
-    fn refuses_a_rest_that_is_malformed() {
+    fn refuses_a_malformed_rest() {
         let server = previewing();
         let stream = connect(&server);
         send(&stream, preview("RESPMOD", 2, b"he", ""));
@@ -508,7 +508,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 
     #[test]
-    fn offers_the_preview_it_is_told_to() {
+    fn offers_the_given_preview() {
         let server = Server::with_preview(4).unwrap();
         let options = Client::new(&server.uri()).unwrap().options().unwrap();
         assert_eq!(options.preview(), Some(4));
@@ -523,7 +523,7 @@ mod a_healthy_service_that_gets_a_preview {
     }
 }
 
-mod what_was_not_offered {
+mod unoffered {
     use super::*;
 
     fn trailers(content: &str, fields: &str) -> Vec<u8> {
@@ -599,7 +599,7 @@ mod what_was_not_offered {
     }
 
     #[test]
-    fn content_is_sent_back_where_204_is_not_offered() {
+    fn content_is_echoed_where_204_is_not_offered() {
         let options = options_but("Allow: 204\r\n", "");
         let server = Server::start().unwrap().offering(options).unwrap();
         let (response, body) = exchange(&server, true, b"hello");
@@ -607,7 +607,7 @@ mod what_was_not_offered {
     }
 
     #[test]
-    fn an_answering_server_offers_what_its_answer_offered() {
+    fn computed_options_response_sets_the_offer() {
         let server = Server::answering(|request| match request.uri() {
             "icap://h/scan" if request.method() == "OPTIONS" => {
                 Script::new().send(OPTIONS_RESPONSE)
@@ -645,7 +645,7 @@ mod what_was_not_offered {
     }
 
     #[test]
-    fn what_is_no_response_to_options_cannot_be_offered() {
+    fn invalid_options_response_cannot_be_offered() {
         for bad in ["", "OPTIONS", CONTINUE, CLEAN, &OPTIONS_RESPONSE[..40]] {
             let error = Server::start().unwrap().offering(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
@@ -653,7 +653,7 @@ mod what_was_not_offered {
     }
 
     #[test]
-    fn a_script_takes_everything() {
+    fn script_takes_everything() {
         let options = options_but("Methods: RESPMOD, REQMOD", "Methods: RESPMOD");
         let without_heads =
             "RESPMOD icap://h/scan ICAP/1.0\r\nEncapsulated: res-body=0\r\n\r\n0\r\n\r\n";
@@ -695,7 +695,7 @@ mod responses {
     }
 
     #[test]
-    fn echo_carries_what_it_is_given() {
+    fn echo_carries_its_arguments() {
         let head = "HTTP/1.1 307 Elsewhere\r\nLocation: /a\r\n\r\n";
         let server = Server::answering(move |request| {
             Script::new().send(testing::echo(head, request.body()))
@@ -720,7 +720,7 @@ mod responses {
     }
 
     #[test]
-    fn eicar_is_neither_in_the_sources_nor_in_this_program() {
+    fn eicar_is_in_no_source_and_no_program() {
         let sources = ["src/testing/mod.rs", "tests/testing_server.rs"];
         let sources = sources.map(|path| format!("{}/{path}", env!("CARGO_MANIFEST_DIR")).into());
         let program = std::env::current_exe().unwrap();
@@ -742,7 +742,7 @@ mod responses {
     }
 }
 
-mod an_answering_server {
+mod answering_server {
     use super::*;
 
     fn describe(request: &Received) -> String {
@@ -760,7 +760,7 @@ mod an_answering_server {
     }
 
     #[test]
-    fn shows_each_request_whole() {
+    fn shows_each_request() {
         let server = Server::answering(|request| {
             assert!(request.head().ends_with(b"\r\n\r\n"));
             Script::new().send(describe(request)).send("\n")
@@ -785,7 +785,7 @@ mod an_answering_server {
     }
 
     #[test]
-    fn shows_previews_and_leaves_it_to_the_script_to_go_on() {
+    fn shows_previews_without_reading_on() {
         let server = Server::answering(|request| {
             let (preview, whole) = (request.preview(), request.is_whole());
             let seen = format!("{preview:?} {whole} {}\n", request.body_len());
@@ -814,7 +814,7 @@ mod an_answering_server {
     }
 
     #[test]
-    fn keeps_the_begin_of_a_long_body_and_counts_all_of_it() {
+    fn keeps_the_beginning_of_a_long_body_and_counts_all() {
         let server = Server::answering(|request| {
             let (kept, len) = (request.body().len(), request.body_len());
             Script::new()
@@ -844,7 +844,7 @@ mod an_answering_server {
     }
 
     #[test]
-    fn closes_the_connection_of_an_answer_that_panics_and_only_that() {
+    fn panic_closes_only_its_own_connection() {
         let server = Server::answering(|request| match request.method() {
             "OPTIONS" => Script::new().send("fine"),
             method => panic!("this panic is part of the test: {method}"),
@@ -881,7 +881,7 @@ mod an_answering_server {
     }
 }
 
-mod a_script {
+mod script {
     use super::*;
 
     fn playing(script: Script) -> (Server, TcpStream) {
@@ -896,7 +896,7 @@ mod a_script {
     }
 
     #[test]
-    fn is_played_on_its_connection_and_the_last_on_all_others() {
+    fn plays_the_last_script_on_all_further_connections() {
         let scripts = ["one", "two", "three"].map(|word| Script::new().send(word));
         let server = Server::scripted(scripts).unwrap();
         for expected in ["one", "two", "three", "three", "three"] {
@@ -906,7 +906,7 @@ mod a_script {
     }
 
     #[test]
-    fn may_be_missing_or_empty() {
+    fn missing_or_empty_script_closes() {
         for server in [Server::scripted([]), Server::scripted([Script::new()])] {
             assert_eq!(rest(&connect(&server.unwrap())), "");
         }
@@ -953,7 +953,7 @@ mod a_script {
     }
 
     #[test]
-    fn reads_the_rest_behind_a_preview_to_its_last_chunk_and_no_more() {
+    fn reads_the_rest_up_to_its_last_chunk() {
         let script = Script::new()
             .read_request()
             .send(CONTINUE)
@@ -991,7 +991,7 @@ mod a_script {
     }
 
     #[test]
-    fn is_over_when_the_rest_it_shall_read_is_none() {
+    fn ends_when_the_rest_is_malformed() {
         let script = Script::new().read_request().send("a").read_rest();
         let (_server, stream) = playing(script.send("never"));
         send(&stream, preview("RESPMOD", 0, b"", ""));
@@ -1001,7 +1001,7 @@ mod a_script {
     }
 
     #[test]
-    fn is_over_when_it_shall_read_a_request_and_there_is_none() {
+    fn ends_when_the_request_is_malformed() {
         let (server, stream) = playing(Script::new().read_request().send("never"));
         send(&stream, "what?\r\n\r\n");
         assert_eq!(rest(&stream), "");
@@ -1009,7 +1009,7 @@ mod a_script {
     }
 
     #[test]
-    fn reads_exactly_the_bytes_it_is_told_to() {
+    fn reads_exactly_the_given_number_of_bytes() {
         let script = Script::new()
             .read_bytes(3)
             .send("a")
@@ -1028,7 +1028,7 @@ mod a_script {
     }
 
     #[test]
-    fn is_over_when_the_client_goes_before_it_has_sent_enough() {
+    fn ends_when_the_client_closes_too_soon() {
         let (server, stream) = playing(Script::new().read_bytes(3).send("never"));
         send(&stream, "01");
         stream.shutdown(Shutdown::Write).unwrap();
@@ -1059,7 +1059,7 @@ mod a_script {
     }
 
     #[test]
-    fn waits() {
+    fn waits_for_the_given_time() {
         let pause = Duration::from_millis(30);
         let (_server, stream) =
             playing(Script::new().send("a").read_bytes(1).wait(pause).send("b"));
@@ -1071,7 +1071,7 @@ mod a_script {
     }
 
     #[test]
-    fn holds_without_reading_or_sending_until_the_server_is_finished() {
+    fn holds_until_the_server_is_finished() {
         let (server, mut stream) = playing(Script::new().send("a").hold().send("never"));
         expect(&stream, "a");
         send(&stream, "held");
@@ -1090,7 +1090,7 @@ mod a_script {
     }
 
     #[test]
-    fn that_holds_takes_nothing_from_a_client_that_sends_on_and_on() {
+    fn holding_ends_with_a_client_that_keeps_sending() {
         let (server, mut stream) = playing(Script::new().hold());
         stream
             .set_write_timeout(Some(Duration::from_millis(20)))
@@ -1103,7 +1103,7 @@ mod a_script {
     }
 
     #[test]
-    fn that_holds_tells_in_the_end_whether_the_client_has_gone() {
+    fn holding_records_whether_the_client_closed() {
         let (server, stream) = playing(Script::new().read_request().send("a").hold());
         send(&stream, OPTIONS);
         expect(&stream, "a");
@@ -1126,7 +1126,7 @@ mod a_script {
     }
 
     #[test]
-    fn closes_so_that_the_end_is_read_even_with_bytes_of_the_client_unread() {
+    fn closes_readably_with_client_bytes_unread() {
         let (server, stream) = playing(Script::new().read_bytes(1).send("bye").close());
         send(&stream, "hi, how are you?");
         assert_eq!(only(server.finish()).received(), b"h");
@@ -1143,7 +1143,7 @@ mod a_script {
     }
 
     #[test]
-    fn resets_after_whatever_was_read() {
+    fn resets_after_any_amount_read() {
         let read_all = OPTIONS.len() as u64;
         for (script, answer) in [
             (Script::new().read_request(), ""),
@@ -1168,7 +1168,7 @@ mod a_script {
     }
 
     #[test]
-    fn notices_a_client_that_is_gone_when_it_sends() {
+    fn ends_when_a_send_finds_the_client_gone() {
         let flood = Script::new()
             .send("a")
             .read_bytes(1)
@@ -1183,7 +1183,7 @@ mod a_script {
     }
 }
 
-mod a_server_that_ends {
+mod server_end {
     use super::*;
 
     /// Dropping must take no longer than this, however long its scripts are.
@@ -1198,7 +1198,7 @@ mod a_server_that_ends {
     }
 
     #[test]
-    fn lets_nothing_hang_whatever_it_is_doing() {
+    fn ends_promptly_whatever_it_is_doing() {
         let begun = || Script::new().send("begun");
         for (doing, script) in [
             ("hold", begun().hold()),
@@ -1240,7 +1240,7 @@ mod a_server_that_ends {
     }
 
     #[test]
-    fn listens_no_longer() {
+    fn stops_listening() {
         let server = Server::start().unwrap();
         let address = server.address();
         drop(connect(&server));
@@ -1252,7 +1252,7 @@ mod a_server_that_ends {
     }
 
     #[test]
-    fn reports_conversations_in_the_order_of_their_connections() {
+    fn reports_conversations_in_connection_order() {
         let server = Server::scripted([Script::new().read_to_end()]).unwrap();
         let clients: Vec<TcpStream> = (0..20).map(|_| connect(&server)).collect();
         for (number, client) in clients.iter().enumerate().rev() {
@@ -1268,7 +1268,7 @@ mod a_server_that_ends {
     }
 
     #[test]
-    fn reports_nothing_if_nobody_came() {
+    fn reports_nothing_without_connections() {
         let server = Server::start().unwrap();
         assert_eq!((server.connections(), server.requests()), (0, 0));
         assert!(server.finish().is_empty());

@@ -27,7 +27,7 @@ fn timeout_of(builder: ScannerBuilder, size: u64) -> (Box<TimeoutError>, Duratio
 }
 
 #[test]
-fn a_port_nobody_listens_on_is_named() {
+fn refused_connection_names_the_port() {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -42,7 +42,7 @@ fn a_port_nobody_listens_on_is_named() {
 }
 
 #[test]
-fn a_server_that_says_nothing_runs_into_the_read_timeout() {
+fn silent_server_meets_the_read_timeout() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
     let (error, took) = timeout_of(unasked(&server).read_timeout(SHORT), 5);
     assert_eq!(
@@ -60,7 +60,7 @@ fn a_server_that_says_nothing_runs_into_the_read_timeout() {
 }
 
 #[test]
-fn the_read_timeout_is_ten_seconds_unless_told_otherwise() {
+fn read_timeout_defaults_to_ten_seconds() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
     let (error, took) = timeout_of(unasked(&server), 5);
     assert_eq!(
@@ -74,7 +74,7 @@ fn the_read_timeout_is_ten_seconds_unless_told_otherwise() {
 }
 
 #[test]
-fn a_server_that_reads_nothing_runs_into_the_write_timeout() {
+fn server_that_reads_nothing_meets_the_write_timeout() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
     let (error, took) = timeout_of(
         unasked(&server).write_timeout(SHORT).max_size(None),
@@ -88,7 +88,7 @@ fn a_server_that_reads_nothing_runs_into_the_write_timeout() {
 }
 
 #[test]
-fn a_server_that_sends_a_byte_now_and_then_ends_at_the_deadline() {
+fn dripping_server_meets_the_deadline() {
     let pause = Duration::from_millis(20);
     let endless = format!("ICAP/1.0 204 No Content\r\nX: {}", "y".repeat(10_000));
     let server = Server::scripted([Script::new().read_request().dribble(endless, pause)]).unwrap();
@@ -104,7 +104,7 @@ fn a_server_that_sends_a_byte_now_and_then_ends_at_the_deadline() {
 }
 
 #[test]
-fn a_server_that_takes_the_request_slowly_ends_at_the_deadline() {
+fn slowly_reading_server_meets_the_deadline() {
     let slowly = |script: Script, _| script.read_bytes(1000).wait(Duration::from_millis(20));
     let script = (0..10_000).fold(Script::new(), slowly);
     let server = Server::scripted([script]).unwrap();
@@ -116,7 +116,7 @@ fn a_server_that_takes_the_request_slowly_ends_at_the_deadline() {
 }
 
 #[test]
-fn a_slow_reader_does_not_outlast_the_deadline_by_more_than_its_own_reads() {
+fn slow_reader_outlasts_the_deadline_by_one_read_only() {
     struct Trickles;
     impl std::io::Read for Trickles {
         fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
@@ -151,7 +151,7 @@ fn options_and_scan_share_one_deadline() {
 }
 
 #[test]
-fn an_answer_that_comes_slowly_but_in_time_is_an_answer() {
+fn slow_response_within_the_timeout_counts() {
     let script = Script::new()
         .read_request()
         .dribble(CLEAN, Duration::from_millis(2));
@@ -167,7 +167,7 @@ fn an_answer_that_comes_slowly_but_in_time_is_an_answer() {
 }
 
 #[test]
-fn a_timeout_of_zero_is_refused() {
+fn timeout_of_zero_is_refused() {
     let zero = Duration::ZERO;
     for builder in [
         Scanner::builder("icap://av/s").connect_timeout(zero),
@@ -218,7 +218,7 @@ fn silence_after_the_content_names_its_settings() {
 }
 
 #[test]
-fn head_that_drips_runs_into_the_response_timeout() {
+fn dripping_head_meets_the_response_timeout() {
     let endless = format!("ICAP/1.0 204 No Content\r\nX: {}", "y".repeat(10_000));
     let drips = Script::new().read_request().dribble(endless, SHORT / 10);
     let server = Server::scripted([drips]).unwrap();
@@ -250,7 +250,7 @@ fn content_may_have_a_deadline_of_its_own() {
 }
 
 #[test]
-fn options_as_a_whole_take_no_longer_than_the_read_timeout() {
+fn options_exchange_is_bounded_by_the_read_timeout() {
     let drips = Script::new()
         .read_request()
         .dribble("ICAP/1.0 200 OK", SHORT / 3);

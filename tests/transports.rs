@@ -70,7 +70,7 @@ impl Connect for ReluctantConnector {
 }
 
 #[test]
-fn one_byte_at_a_time_with_interruptions_gives_the_same_verdicts() {
+fn single_bytes_and_interruptions_change_no_verdict() {
     let server = Server::start().unwrap();
     let scanner = Scanner::builder(&server.uri())
         .connector(ReluctantConnector)
@@ -165,7 +165,7 @@ impl Always {
 }
 
 #[test]
-fn stream_that_never_waits_meets_its_timeout_in_few_calls() {
+fn nonblocking_stream_meets_its_timeout_in_few_calls() {
     for kind in [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock] {
         let stall: fn(&[u8]) -> io::Result<usize> = match kind {
             io::ErrorKind::Interrupted => |_| Err(io::ErrorKind::Interrupted.into()),
@@ -193,7 +193,7 @@ fn stream_that_never_waits_meets_its_timeout_in_few_calls() {
 }
 
 #[test]
-fn stream_that_claims_more_than_it_was_given_fails() {
+fn stream_that_overstates_a_write_fails() {
     let more = [
         Always {
             read: |buf| Ok(buf.len() + 1),
@@ -269,7 +269,7 @@ fn stream_with_odd_results_fails_in_time() {
 }
 
 #[test]
-fn a_connector_that_fails_is_the_source_of_the_error() {
+fn failing_connector_is_the_source_of_the_error() {
     struct Refuses(io::ErrorKind);
     impl Connect for Refuses {
         fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
@@ -292,7 +292,7 @@ fn a_connector_that_fails_is_the_source_of_the_error() {
 }
 
 #[test]
-fn what_is_to_be_encrypted_never_goes_over_plain_tcp() {
+fn icaps_never_goes_over_plain_tcp() {
     let server = Server::start().unwrap();
     let uri = server.uri().replace("icap://", "icaps://");
     let builder = Scanner::builder(&uri).connector(TcpConnector);
@@ -328,7 +328,7 @@ fn without_the_feature_an_icaps_uri_needs_a_connector() {
 }
 
 #[test]
-fn a_connector_of_ones_own_sees_that_tls_is_asked_for() {
+fn custom_connector_sees_that_tls_is_requested() {
     struct Sees;
     impl Connect for Sees {
         fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {

@@ -68,7 +68,7 @@ fn replace(
 const TRUNCATED: Verdict = Verdict::NotScanned(NotScanned::Truncated);
 
 #[test]
-fn beginning_of_the_content_is_truncated_however_it_is_sent() {
+fn beginning_of_any_content_is_truncated() {
     let all = content();
     let own = format!("Content-Length: {LEN}\r\n");
     let of_the_part = format!("Content-Length: {PART}\r\n");
@@ -118,7 +118,7 @@ fn preview_that_comes_back_is_truncated() {
 }
 
 #[test]
-fn other_content_is_modified_and_what_cannot_be_told_is_not() {
+fn other_content_is_modified_only_if_certain() {
     let all = content();
     let verdict =
         |back: &[u8], content: Content<'_>| replace(&respmod("", back), None, |b| b, content).0;

@@ -54,7 +54,7 @@ fn eicar_is_found_and_hello_is_clean() {
 }
 
 #[test]
-fn a_204_is_clean_whatever_its_reason_and_also_if_the_server_closes() {
+fn response_204_is_clean_whatever_its_reason() {
     for answer in [
         CLEAN,
         "ICAP/1.0 204 Unmodified\r\n\r\n",
@@ -65,7 +65,7 @@ fn a_204_is_clean_whatever_its_reason_and_also_if_the_server_closes() {
 }
 
 #[test]
-fn an_answer_that_stops_at_any_byte_is_no_verdict() {
+fn response_truncated_at_any_byte_is_no_verdict() {
     let answers = [CLEAN.as_bytes().to_vec(), echo(PAGE_HEAD, b"hello")];
     for answer in &answers {
         for len in 0..answer.len() {
@@ -78,7 +78,7 @@ fn an_answer_that_stops_at_any_byte_is_no_verdict() {
 }
 
 #[test]
-fn bytes_behind_an_answer_make_it_untrustworthy() {
+fn bytes_after_a_204_are_an_error() {
     assert_eq!(
         violation(scan(format!("{CLEAN}X"))),
         Violation::TrailingBytes
@@ -94,7 +94,7 @@ fn bytes_behind_an_answer_make_it_untrustworthy() {
 }
 
 #[test]
-fn an_infection_header_counts_even_if_the_rest_of_the_answer_is_broken() {
+fn infection_header_counts_in_a_broken_response() {
     let whole = infected("Eicar");
     let head_end = whole.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
     for len in head_end..whole.len() {
@@ -114,7 +114,7 @@ fn an_infection_header_counts_even_if_the_rest_of_the_answer_is_broken() {
 }
 
 #[test]
-fn an_infection_header_counts_wherever_it_stands() {
+fn infection_header_counts_in_every_head() {
     let found = "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar;\r\n";
     for answer in [
         // Before the final response, in a head that goes wrong, in one that is cut off.
@@ -139,7 +139,7 @@ fn an_infection_header_counts_wherever_it_stands() {
 }
 
 #[test]
-fn a_refusal_in_an_answer_that_breaks_off_is_a_refusal() {
+fn refusal_that_breaks_off_is_blocked() {
     let report = scan("ICAP/1.0 200 OK\r\nX-Response-Info: blocked\r\n\r\n").unwrap();
     assert!(
         matches!(report.verdict(), Verdict::Blocked(_)),
@@ -155,13 +155,13 @@ fn a_refusal_in_an_answer_that_breaks_off_is_a_refusal() {
 }
 
 #[test]
-fn a_204_that_announces_bytes_is_refused_before_they_come() {
+fn response_204_announcing_a_body_is_refused() {
     let head = "ICAP/1.0 204 OK\r\nContent-Length: 5\r\n\r\n";
     assert_eq!(violation(scan(head)), Violation::TrailingBytes);
 }
 
 #[test]
-fn no_bytes_of_a_body_or_of_a_uri_are_shown_in_an_error() {
+fn error_shows_no_bytes_of_a_body_or_uri() {
     let content = "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\nthe content itself";
     let echoed = "RESPMOD icap://av/s?key=hunter2 ICAP/1.0\r\n\r\n";
     for answer in [content, echoed] {
@@ -175,7 +175,7 @@ fn no_bytes_of_a_body_or_of_a_uri_are_shown_in_an_error() {
 }
 
 #[test]
-fn content_sent_back_is_clean_only_from_a_service_that_does_not_offer_204() {
+fn echo_is_clean_only_if_204_is_not_offered() {
     let no_204 = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
     assert_ne!(no_204, OPTIONS_RESPONSE);
     let verdict = |options: &str, back: &[u8]| {
@@ -197,13 +197,13 @@ fn content_sent_back_is_clean_only_from_a_service_that_does_not_offer_204() {
 }
 
 #[test]
-fn a_service_that_was_not_asked_is_taken_to_offer_204() {
+fn service_without_options_is_taken_to_offer_204() {
     let report = scan(echo(PAGE_HEAD, b"hello")).unwrap();
     assert_eq!(*report.verdict(), Verdict::NotScanned(NotScanned::Echoed));
 }
 
 #[test]
-fn a_status_that_is_no_verdict_is_an_error_with_its_reason() {
+fn error_status_is_an_error_with_its_reason() {
     for (line, unavailable) in [
         ("404 Service not found", false),
         ("503 Overloaded", true),
@@ -221,7 +221,7 @@ fn a_status_that_is_no_verdict_is_an_error_with_its_reason() {
 }
 
 #[test]
-fn an_options_answer_that_is_no_200_stops_the_scan() {
+fn options_status_other_than_200_stops_the_scan() {
     let script = Script::new()
         .read_request()
         .send("ICAP/1.0 404 Service not found\r\n\r\n");
@@ -260,7 +260,7 @@ fn options_that_have_expired_are_asked_for_again() {
 }
 
 #[test]
-fn a_hostile_threat_name_is_escaped_wherever_it_is_shown() {
+fn hostile_threat_name_is_escaped_wherever_shown() {
     let report = scan(infected("a\x1b[2J\u{202e}b")).unwrap();
     let (display, debug) = (report.verdict().to_string(), format!("{report:?}"));
     for shown in [display, debug] {

@@ -73,7 +73,7 @@ fn plain(builder: ScannerBuilder) -> ScannerBuilder {
 }
 
 #[test]
-fn content_as_it_goes_to_most_services() {
+fn respmod_requests_match_their_files() {
     scans("respmod", plain, Content::bytes(b"hello"));
     scans("respmod_empty", plain, Content::bytes(b""));
     scans(
@@ -93,7 +93,7 @@ fn content_as_it_goes_to_most_services() {
 }
 
 #[test]
-fn options_asked_before_the_first_scan() {
+fn options_match_their_file() {
     golden("options_then_respmod", healthy(), |to| {
         let builder = Scanner::builder("icap://av.example/scan").connector(to);
         let scanner = builder.build().unwrap();
@@ -102,7 +102,7 @@ fn options_asked_before_the_first_scan() {
 }
 
 #[test]
-fn uploads() {
+fn reqmod_requests_match_their_files() {
     let reqmod = |builder: ScannerBuilder| builder.method(Method::Reqmod);
     scans("reqmod", reqmod, Content::bytes(b"hello").name("a.txt"));
     scans(
@@ -120,7 +120,7 @@ fn uploads() {
 }
 
 #[test]
-fn previews() {
+fn previews_match_their_files() {
     for (name, size) in [
         ("preview_of_nothing", 0),
         ("preview_of_a_part", 4),
@@ -137,12 +137,12 @@ fn previews() {
 }
 
 #[test]
-fn partial_content_allowed() {
+fn allow_206_matches_its_file() {
     scans("allow_206", |b| b.allow_206(true), Content::bytes(b"hello"));
 }
 
 #[test]
-fn heads_and_people_of_the_callers() {
+fn reqmod_and_user_fields_match_their_files() {
     let request = b"GET http://joe:pw@files.example/a.pdf?session=1 HTTP/1.1\r\n\
         Host: files.example\r\nCookie: c=1\r\nAuthorization: Basic x\r\nConnection: X-Hop\r\n\
         X-Hop: 1\r\nProxy-Authorization: Basic y\r\nAccept: */*\r\n\r\n";
@@ -168,7 +168,7 @@ fn heads_and_people_of_the_callers() {
 }
 
 #[test]
-fn heads_that_hide_and_heads_that_tell() {
+fn own_heads_match_their_files() {
     let request = b"GET /proxy/http:/joe:pw@origin.example/a.pdf;jsessionid=1 HTTP/1.1\r\n\
         Host: files.example\r\nConnection: Host, X-Hop\r\nX-Hop: 1\r\n\
         X-Original-URL: /a.pdf?session=1\r\nX-Forwarded-Uri: /a.pdf\r\n\r\n";
@@ -181,7 +181,7 @@ fn heads_that_hide_and_heads_that_tell() {
 }
 
 #[test]
-fn hosts_and_ports() {
+fn hosts_and_ports_match_their_files() {
     for (name, uri) in [
         ("host_ipv6", "icap://[2001:db8::1]/scan"),
         (
@@ -201,7 +201,7 @@ fn hosts_and_ports() {
 }
 
 #[test]
-fn names_of_files() {
+fn file_names_match_their_files() {
     let long = "x".repeat(4096);
     let longer = "\u{1f600}".repeat(14_000) + ".exe";
     for (name, file) in [
@@ -222,7 +222,7 @@ fn names_of_files() {
 }
 
 #[test]
-fn requests_of_a_client() {
+fn client_requests_match_their_files() {
     // A script takes also what no server offers.
     let take = |response| Server::scripted([Script::new().read_request().send(response).hold()]);
     let send = |name: &str, request: Request, body: Body<'_>| {

@@ -109,7 +109,7 @@ fn writer_that_is_slow_meets_the_deadline() {
 }
 
 #[test]
-fn page_of_an_error_is_withheld_and_the_next_server_asked() {
+fn error_page_is_withheld_and_fails_over() {
     let page = |icap: &str, http: &str| {
         let head = format!("HTTP/1.1 {http}\r\n\r\n");
         let response = String::from_utf8(echo(&head, b"page")).unwrap();

@@ -24,36 +24,36 @@ macro_rules! tests {
 }
 
 const BOTH: &[Test] = tests![
-    scans::options_say_what_is_offered,
+    scans::options_show_the_offer,
     scans::clean_content_is_clean,
     scans::infected_content_is_infected_with_its_name,
     scans::scans_share_one_connection,
-    scans::many_threads_get_each_their_own_verdict,
+    scans::threads_get_their_own_verdicts,
     scans::five_megabytes_are_scanned_whole,
-    scans::an_unknown_service_is_a_404,
+    scans::unknown_service_is_a_404,
     previews::uploads_are_scanned,
-    previews::a_preview_of_any_size_is_continued_or_is_all,
-    previews::a_preview_of_a_stream_is_continued_or_is_all,
-    previews::a_virus_is_found_with_a_preview_of_any_size,
-    previews::an_infected_preview_is_answered_at_once,
-    previews::a_scanner_with_previews_scans_everything,
-    previews::a_204_to_a_preview_is_believed_only_where_it_is_trusted,
-    previews::what_comes_back_can_be_had,
+    previews::preview_of_any_size_is_continued_or_complete,
+    previews::preview_of_a_stream_is_continued_or_complete,
+    previews::virus_is_found_with_a_preview_of_any_size,
+    previews::infected_preview_gets_an_immediate_response,
+    previews::scanner_with_previews_scans_everything,
+    previews::preview_204_is_clean_only_with_trust_preview,
+    previews::returned_body_is_written,
 ];
 
 const PYICAP_ONLY: &[Test] = tests![
-    scans::what_an_echo_returns_is_not_clean,
-    quirks::tags_made_up_for_each_answer_cost_options_and_no_verdict,
-    quirks::a_returned_upload_lacks_its_head_and_is_not_clean,
+    scans::echo_is_not_clean,
+    quirks::changing_tags_cost_options_and_no_verdict,
+    quirks::returned_upload_without_its_head_is_not_clean,
 ];
 
 const ICAP_RS_ONLY: &[Test] = tests![
-    scans::what_an_echo_returns_is_clean,
+    scans::echo_is_clean,
     quirks::content_is_returned_where_204_is_not_allowed,
-    quirks::a_206_is_completed_from_the_original,
+    quirks::response_206_is_completed_from_the_original,
     quirks::trailers_arrive_with_and_without_a_preview,
-    quirks::an_empty_echo_lacks_its_null_body_and_is_not_clean,
-    quirks::a_returned_upload_is_clean,
+    quirks::empty_echo_without_null_body_is_not_clean,
+    quirks::returned_upload_is_clean,
 ];
 
 fn main() -> ExitCode {

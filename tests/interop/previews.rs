@@ -39,7 +39,7 @@ fn sizes(len: usize) -> [usize; 7] {
     [0, 1, len.saturating_sub(1), len, len + 1, 1024, 4096]
 }
 
-pub(crate) fn a_preview_of_any_size_is_continued_or_is_all(server: &Running) {
+pub(crate) fn preview_of_any_size_is_continued_or_complete(server: &Running) {
     let client = Client::new(&server.uri("scan")).unwrap();
     for len in [0, 1, 2, 100, 1024, 5000, 70_000] {
         let content = noise(len);
@@ -59,7 +59,7 @@ pub(crate) fn a_preview_of_any_size_is_continued_or_is_all(server: &Running) {
 }
 
 /// A reader does not tell beforehand how much there is.
-pub(crate) fn a_preview_of_a_stream_is_continued_or_is_all(server: &Running) {
+pub(crate) fn preview_of_a_stream_is_continued_or_complete(server: &Running) {
     let client = Client::new(&server.uri("scan")).unwrap();
     for len in [0, 1, 100, 5000] {
         let content = noise(len);
@@ -77,7 +77,7 @@ pub(crate) fn a_preview_of_a_stream_is_continued_or_is_all(server: &Running) {
     }
 }
 
-pub(crate) fn a_virus_is_found_with_a_preview_of_any_size(server: &Running) {
+pub(crate) fn virus_is_found_with_a_preview_of_any_size(server: &Running) {
     let client = Client::new(&server.uri("scan")).unwrap();
     for before in [0, 1, 1000, 70_000] {
         let content = [noise(before), eicar()].concat();
@@ -97,7 +97,7 @@ pub(crate) fn a_virus_is_found_with_a_preview_of_any_size(server: &Running) {
 }
 
 /// What is found in the preview is answered before the rest is sent, and the connection goes on.
-pub(crate) fn an_infected_preview_is_answered_at_once(server: &Running) {
+pub(crate) fn infected_preview_gets_an_immediate_response(server: &Running) {
     for method in METHODS {
         let preview = builder(server, "scan", method).preview(Preview::Limit(100));
         let scanner = preview.build().unwrap();
@@ -117,7 +117,7 @@ pub(crate) fn an_infected_preview_is_answered_at_once(server: &Running) {
     }
 }
 
-pub(crate) fn a_scanner_with_previews_scans_everything(server: &Running) {
+pub(crate) fn scanner_with_previews_scans_everything(server: &Running) {
     for (method, preview) in [
         (Method::Respmod, Preview::Negotiated),
         (Method::Reqmod, Preview::Negotiated),
@@ -140,7 +140,7 @@ pub(crate) fn a_scanner_with_previews_scans_everything(server: &Running) {
     }
 }
 
-pub(crate) fn a_204_to_a_preview_is_believed_only_where_it_is_trusted(server: &Running) {
+pub(crate) fn preview_204_is_clean_only_with_trust_preview(server: &Running) {
     for method in METHODS {
         for (trust, preview_only) in [
             (false, Verdict::NotScanned(NotScanned::PreviewOnly)),
@@ -181,7 +181,7 @@ pub(crate) fn uploads_are_scanned(server: &Running) {
 }
 
 /// What a service returns can be had, be it the content or a page.
-pub(crate) fn what_comes_back_can_be_had(server: &Running) {
+pub(crate) fn returned_body_is_written(server: &Running) {
     let content = noise(100_000);
     for (service, content, back) in [
         ("echo", &content[..], &content[..]),

@@ -11,7 +11,7 @@ fn respmod() -> Request {
 
 /// pyicap makes up an ISTag for each response that is given none. What was known of the service may then
 /// have changed each time.
-pub(crate) fn tags_made_up_for_each_answer_cost_options_and_no_verdict(server: &Running) {
+pub(crate) fn changing_tags_cost_options_and_no_verdict(server: &Running) {
     let scanner = Scanner::new(&server.uri("drifting")).unwrap();
     for turn in 0..20 {
         let report = scanner.scan(Content::bytes(b"hello")).unwrap();
@@ -36,7 +36,7 @@ pub(crate) fn content_is_returned_where_204_is_not_allowed(server: &Running) {
 
 /// What icap-rs answers where 206 is allowed and 204 is not: no byte of the body, and where the original
 /// goes on (draft-icap-ext-partial-content).
-pub(crate) fn a_206_is_completed_from_the_original(server: &Running) {
+pub(crate) fn response_206_is_completed_from_the_original(server: &Running) {
     let client = Client::new(&server.uri("scan")).unwrap();
     let content = vec![b'x'; 100_000];
     let request = respmod().allow_204(false).allow_206(true);
@@ -64,7 +64,7 @@ pub(crate) fn trailers_arrive_with_and_without_a_preview(server: &Running) {
 
 /// A response without a body ends in `null-body` (RFC 3507 §4.4.1). icap-rs writes `res-hdr=0` only, so
 /// nobody knows where the head ends.
-pub(crate) fn an_empty_echo_lacks_its_null_body_and_is_not_clean(server: &Running) {
+pub(crate) fn empty_echo_without_null_body_is_not_clean(server: &Running) {
     let scanner = Scanner::new(&server.uri("echo")).unwrap();
     let error = scanner.scan(Content::bytes(b"")).unwrap_err();
     let Error::Protocol(error) = error else {
@@ -75,7 +75,7 @@ pub(crate) fn an_empty_echo_lacks_its_null_body_and_is_not_clean(server: &Runnin
 }
 
 /// pyicap returns a request's body without the head, and without `Encapsulated` to say so.
-pub(crate) fn a_returned_upload_lacks_its_head_and_is_not_clean(server: &Running) {
+pub(crate) fn returned_upload_without_its_head_is_not_clean(server: &Running) {
     let scanner = Scanner::builder(&server.uri("echo")).method(Method::Reqmod);
     let scanner = scanner.build().unwrap();
     for _ in 0..3 {
@@ -89,7 +89,7 @@ pub(crate) fn a_returned_upload_lacks_its_head_and_is_not_clean(server: &Running
     assert_eq!(scanner.stats().connections_opened, 3);
 }
 
-pub(crate) fn a_returned_upload_is_clean(server: &Running) {
+pub(crate) fn returned_upload_is_clean(server: &Running) {
     let scanner = Scanner::builder(&server.uri("echo")).method(Method::Reqmod);
     let scanner = scanner.build().unwrap();
     for len in [1, 100, 70_000] {

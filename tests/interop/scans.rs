@@ -27,7 +27,7 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-pub(crate) fn options_say_what_is_offered(server: &Running) {
+pub(crate) fn options_show_the_offer(server: &Running) {
     let client = Client::new(&server.uri("scan")).unwrap();
     let options = client.options().unwrap();
     let mut methods = options.methods().to_vec();
@@ -99,7 +99,7 @@ pub(crate) fn scans_share_one_connection(server: &Running) {
     assert_eq!((stats.options_sent, stats.retries), (1, 0), "{stats:?}");
 }
 
-pub(crate) fn many_threads_get_each_their_own_verdict(server: &Running) {
+pub(crate) fn threads_get_their_own_verdicts(server: &Running) {
     let scanner = scanner(server, "scan");
     let scan = |turn: usize| {
         let mut content = noise(turn * 1000);
@@ -122,19 +122,19 @@ pub(crate) fn many_threads_get_each_their_own_verdict(server: &Running) {
     );
 }
 
-pub(crate) fn what_an_echo_returns_is_clean(server: &Running) {
-    what_an_echo_returns_is(&[Verdict::Clean], server);
+pub(crate) fn echo_is_clean(server: &Running) {
+    assert_echo_verdict(&[Verdict::Clean], server);
 }
 
 /// pyicap's options lack `Encapsulated`, and so may lack more: that it does not offer 204 is not certain. It
 /// sends back while it is sent to, so the response to long content may begin early.
-pub(crate) fn what_an_echo_returns_is_not_clean(server: &Running) {
+pub(crate) fn echo_is_not_clean(server: &Running) {
     let reasons = [NotScanned::Echoed, NotScanned::EarlyResponse];
-    what_an_echo_returns_is(&reasons.map(Verdict::NotScanned), server);
+    assert_echo_verdict(&reasons.map(Verdict::NotScanned), server);
 }
 
 /// The first of `expected`; of content that takes more than one write, any of them.
-fn what_an_echo_returns_is(expected: &[Verdict], server: &Running) {
+fn assert_echo_verdict(expected: &[Verdict], server: &Running) {
     let scanner = scanner(server, "echo");
     for len in [1, 2, 1024, 70_000, MEGABYTES] {
         let content = noise(len);
@@ -166,7 +166,7 @@ pub(crate) fn five_megabytes_are_scanned_whole(server: &Running) {
     assert_eq!(report.bytes_sent(), content.len() as u64);
 }
 
-pub(crate) fn an_unknown_service_is_a_404(server: &Running) {
+pub(crate) fn unknown_service_is_a_404(server: &Running) {
     for negotiate in [true, false] {
         let uri = server.uri("no-such-service");
         let scanner = Scanner::builder(&uri).negotiate(negotiate).build().unwrap();

@@ -28,7 +28,7 @@ fn service(variable_name: &str) -> String {
 pub(crate) fn away_and_back() {
     c_icap_blind("blind");
     is_never_clean();
-    the_next_server_scans();
+    next_server_scans();
     haproxy_takes_it_down();
     c_icap_blind("restart");
     all_204_come_late();
@@ -71,7 +71,7 @@ fn is_never_clean() {
     println!("\nEICAR of {SIZES:?} bytes: not scanned, each time");
 }
 
-fn the_next_server_scans() {
+fn next_server_scans() {
     let builder = Scanner::builder(&service("ICAP_LIVE_BLIND")).endpoint(&service(super::URI));
     let scanner = builder.build().unwrap();
     for size in SIZES {

@@ -31,7 +31,7 @@ const TESTS_WITH_ROOT: &[(&str, fn())] = &[
         manual::setup::finds_eicar,
     ),
     (
-        "engine_in_process_says_nothing_of_its_limits",
+        "engine_in_process_does_not_report_its_limits",
         engine::in_process,
     ),
     ("full_disk_is_noticed_without_204_only", disk::full),
@@ -47,49 +47,46 @@ const TESTS: &[(&str, fn())] = &[
         "forced_service_finds_every_test_file",
         every_test_file_is_infected,
     ),
-    (
-        "every_test_file_gets_the_verdict_of_c_icap_client",
-        every_test_file,
-    ),
+    ("verdicts_are_those_of_c_icap_client", every_test_file),
     ("eicar_is_infected_with_its_name", eicar_is_infected),
-    ("a_clean_and_an_empty_file_are_clean", clean_and_empty),
+    ("clean_and_empty_files_are_clean", clean_and_empty),
     (
-        "an_infected_archive_over_the_service_limit_is_never_clean",
+        "infected_archive_over_the_limit_is_never_clean",
         infected_archives,
     ),
     ("malware_returned_in_part_is_truncated", percent_mode),
     (
-        "a_type_the_service_does_not_scan_is_not_clean",
+        "type_not_scanned_by_the_service_is_not_clean",
         unscanned_type,
     ),
     (
-        "an_unknown_service_is_a_404_also_during_an_upload",
+        "unknown_service_is_a_404_even_in_an_upload",
         unknown_service,
     ),
-    ("what_is_echoed_during_the_upload_does_not_deadlock", echo),
-    ("options_say_what_the_service_offers", options),
+    ("echo_during_the_upload_does_not_deadlock", echo),
+    ("options_show_the_offer_of_the_service", options),
     (
-        "echo_returns_what_was_sent_in_every_way_to_ask",
+        "echo_returns_the_content_of_every_request_form",
         protocol::echo_returns_what_was_sent,
     ),
     (
-        "avscan_decides_the_same_in_every_way_to_ask",
+        "avscan_verdict_is_the_same_for_every_request_form",
         protocol::avscan_decides_the_same_however_it_is_asked,
     ),
     (
-        "what_ex206_sends_back_is_put_together",
+        "ex206_responses_are_assembled",
         protocol::ex206_is_put_together,
     ),
     (
-        "a_large_echo_loses_nothing_in_either_direction",
-        protocol::a_large_echo_loses_nothing,
+        "large_echo_is_complete_in_both_directions",
+        protocol::large_echo_loses_nothing,
     ),
     (
-        "a_preview_of_a_pdf_is_no_verdict_on_what_is_behind_it",
-        protocol::a_preview_of_a_pdf_is_no_verdict,
+        "preview_of_a_pdf_is_no_verdict_on_the_rest",
+        protocol::preview_of_a_pdf_is_no_verdict,
     ),
     (
-        "a_c_icap_behind_haproxy_is_killed_and_comes_back",
+        "c_icap_with_haproxy_is_killed_and_comes_back",
         failover::behind_haproxy,
     ),
     (
@@ -97,22 +94,16 @@ const TESTS: &[(&str, fn())] = &[
         failover::two_endpoints,
     ),
     #[cfg(feature = "rustls")]
-    ("over_tls_clean_and_infected_are_told_apart", tls::verdicts),
+    ("tls_clean_and_infected_are_distinguished", tls::verdicts),
     #[cfg(feature = "rustls")]
     (
-        "over_tls_a_client_certificate_is_shown_where_it_is_required",
+        "tls_client_certificate_is_sent_if_required",
         tls::client_certificate,
     ),
     #[cfg(feature = "rustls")]
-    (
-        "over_tls_what_is_wrong_with_a_certificate_is_said",
-        tls::errors,
-    ),
+    ("tls_certificate_errors_name_the_reason", tls::errors),
     #[cfg(feature = "rustls")]
-    (
-        "the_ports_for_tls_and_for_plain_icap_are_told_apart",
-        tls::mixed_up_ports,
-    ),
+    ("tls_and_plain_ports_are_distinguished", tls::mixed_up_ports),
 ];
 
 fn main() -> ExitCode {

@@ -249,7 +249,7 @@ impl Read for Noise {
 }
 
 /// The echo comes back while the upload runs: whoever does not read then, stops here.
-pub(super) fn a_large_echo_loses_nothing() {
+pub(super) fn large_echo_loses_nothing() {
     const LARGE: u64 = 200 * 1024 * 1024;
     let client = client("echo");
     for method in [Method::Respmod, Method::Reqmod] {
@@ -274,7 +274,7 @@ pub(super) fn a_large_echo_loses_nothing() {
 }
 
 /// c-icap says 204 to the preview of a type it does not scan, whatever is after it.
-pub(super) fn a_preview_of_a_pdf_is_no_verdict() {
+pub(super) fn preview_of_a_pdf_is_no_verdict() {
     let mut content = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n".to_vec();
     content.resize(2000, b' ');
     content.extend_from_slice(b"\n1 0 obj\n<</Type/EmbeddedFile/Length 68>>\nstream\n");

@@ -69,7 +69,7 @@ fn fields(answer: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn each_transcript_leads_to_the_verdict_it_states() {
+fn transcript_leads_to_its_stated_verdict() {
     for transcript in all() {
         let mut script = Script::new();
         if let Some(options) = &transcript.options {
@@ -91,7 +91,7 @@ fn each_transcript_leads_to_the_verdict_it_states() {
 }
 
 #[test]
-fn it_does_not_matter_in_what_pieces_an_answer_comes() {
+fn transcript_in_single_bytes_has_the_same_verdict() {
     for transcript in all() {
         for step in [1, 2, 7, usize::MAX] {
             let outcome = Outcome::of(&replay(&transcript, step));
@@ -101,7 +101,7 @@ fn it_does_not_matter_in_what_pieces_an_answer_comes() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_never_clean_and_what_was_found_stays_found() {
+fn truncated_transcript_keeps_evidence_and_is_not_clean() {
     for transcript in all() {
         let mut cut = transcript.clone();
         let (mut found, mut refused) = (false, false);
@@ -158,7 +158,7 @@ fn percent_mode_leaves_a_part_in_the_writer() {
 }
 
 #[test]
-fn bytes_behind_an_answer_make_it_no_cleaner() {
+fn bytes_after_a_transcript_make_it_no_cleaner() {
     for transcript in all() {
         for behind in ["X", CLEAN] {
             let mut longer = transcript.clone();
@@ -195,7 +195,7 @@ fn without_encapsulated_only_a_204_can_be_clean() {
 }
 
 #[test]
-fn what_is_found_in_the_icap_head_is_found_whatever_the_status() {
+fn icap_head_evidence_counts_under_every_status() {
     let mut moved = 0;
     for transcript in all() {
         let mut other = transcript.clone();
@@ -224,7 +224,7 @@ fn what_is_found_in_the_icap_head_is_found_whatever_the_status() {
 }
 
 #[test]
-fn every_server_is_there_in_every_shape_that_is_known_of_it() {
+fn transcripts_cover_every_known_shape() {
     let transcripts = all();
     for (server, shapes) in [
         ("c-icap-", "clean infected blocked limit error modified"),
@@ -256,7 +256,7 @@ fn every_server_is_there_in_every_shape_that_is_known_of_it() {
 }
 
 #[test]
-fn every_transcript_says_where_it_comes_from_and_why_it_is_read_so() {
+fn transcript_states_its_source_and_reason() {
     for transcript in all() {
         let source = transcript.field("source");
         let is_known = source.starts_with("captured live") || source.starts_with("written from");
@@ -276,7 +276,7 @@ fn every_transcript_says_where_it_comes_from_and_why_it_is_read_so() {
 }
 
 #[test]
-fn no_transcript_holds_what_virus_scanners_look_for() {
+fn transcripts_hold_no_eicar() {
     let eicar = eicar();
     for transcript in all() {
         let bytes = [transcript.content.clone(), transcript.answers().concat()].concat();

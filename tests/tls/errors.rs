@@ -33,7 +33,7 @@ fn chain(error: &Error) -> String {
 }
 
 #[test]
-fn a_certificate_that_does_not_fit_is_refused_and_the_error_says_why() {
+fn invalid_certificate_is_refused_with_the_reason() {
     let (authority, other) = (Authority::new(), Authority::new());
     let mut seen = BTreeSet::new();
     for (identity, expected) in [
@@ -76,7 +76,7 @@ fn a_certificate_that_does_not_fit_is_refused_and_the_error_says_why() {
 }
 
 #[test]
-fn a_name_is_compared_with_the_certificate() {
+fn service_name_is_compared_with_the_certificate() {
     let authority = Authority::new();
     let server = Server::start().unwrap();
     let identity = authority.issue("localhost", (2000, 4000));
@@ -91,7 +91,7 @@ fn a_name_is_compared_with_the_certificate() {
 }
 
 #[test]
-fn a_plain_server_on_the_tls_port_is_recognised() {
+fn plain_server_on_a_tls_port_is_recognised() {
     let refuses = Script::new()
         .read_bytes(1)
         .send("ICAP/1.0 400 Bad request\r\n\r\n");
@@ -113,7 +113,7 @@ fn a_plain_server_on_the_tls_port_is_recognised() {
 }
 
 #[test]
-fn a_server_that_closes_in_the_handshake_is_named() {
+fn server_closing_in_the_handshake_is_named() {
     let server = Server::scripted([Script::new().half_close().read_to_end()]).unwrap();
     let uri = format!("icaps://{}/scan", server.address());
     let text = chain(&scan_error(&uri, Authority::new().connector()));
@@ -124,7 +124,7 @@ fn a_server_that_closes_in_the_handshake_is_named() {
 }
 
 #[test]
-fn a_tls_server_on_the_plain_port_is_recognised() {
+fn tls_server_on_a_plain_port_is_recognised() {
     let server = Server::start().unwrap();
     let config = Authority::new().local().server(TLS13);
     let front = Front::new(config, server.address(), Ending::Notified);
@@ -139,7 +139,7 @@ fn a_tls_server_on_the_plain_port_is_recognised() {
 }
 
 #[test]
-fn a_server_that_requires_a_client_certificate_is_understood() {
+fn required_client_certificate_is_named() {
     let (authority, clients, other) = (Authority::new(), Authority::new(), Authority::new());
     for version in [TLS12, TLS13] {
         let server = Server::start().unwrap();
@@ -173,7 +173,7 @@ fn a_server_that_requires_a_client_certificate_is_understood() {
 }
 
 #[test]
-fn a_server_without_a_common_version_is_understood() {
+fn missing_common_tls_version_is_named() {
     use icap_client::rustls::{ClientConfig, RootCertStore};
     let authority = Authority::new();
     let server = Server::start().unwrap();
@@ -198,7 +198,7 @@ fn listener(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
 }
 
 #[test]
-fn a_handshake_that_does_not_end_meets_the_connect_timeout() {
+fn endless_handshake_meets_the_connect_timeout() {
     let silent = listener(|stream| {
         // Until the client is gone.
         let _ = std::io::copy(&mut &stream, &mut std::io::sink());
@@ -239,7 +239,7 @@ fn a_handshake_that_does_not_end_meets_the_connect_timeout() {
 }
 
 #[test]
-fn a_host_that_no_certificate_can_name_is_refused() {
+fn host_unfit_for_a_certificate_is_refused() {
     let error = scan_error("icaps://a~b/scan", Authority::new().connector());
     assert!(
         chain(&error).contains("no DNS name or address"),

@@ -131,7 +131,7 @@ const AFTER: &[After] = &[
 ];
 
 #[test]
-fn what_follows_a_204_counts_the_same_at_every_split() {
+fn bytes_after_a_204_count_at_every_split() {
     for version in [TLS12, TLS13] {
         for &(after, expected) in AFTER {
             let mut at = 1;
@@ -234,7 +234,7 @@ fn new_keys_after_a_204_are_nothing_at_every_split() {
 }
 
 #[test]
-fn part_of_a_record_after_a_204_is_not_clean_and_not_waited_for_long() {
+fn part_of_a_record_after_a_204_is_not_clean() {
     for len in [1, 5, 20] {
         for ends in [false, true] {
             let stage = Stage::new(TLS13);
@@ -349,7 +349,7 @@ fn new_keys_split_by_the_upload_leave_the_204_on_time() {
 }
 
 #[test]
-fn response_whose_record_began_in_the_upload_is_early() {
+fn response_record_begun_in_the_upload_is_early() {
     for at in [1, 10] {
         let clean = |session: &Session| session.encrypt(CLEAN.as_bytes());
         let outcome = Stage::new(TLS13).scan_split(clean, at, |_| Vec::new());
@@ -358,7 +358,7 @@ fn response_whose_record_began_in_the_upload_is_early() {
 }
 
 #[test]
-fn bad_record_in_the_upload_is_an_error_at_every_split() {
+fn bad_record_in_the_upload_is_always_an_error() {
     for at in [1, 7, BAD.len()] {
         let outcome = Stage::new(TLS13).scan_split(|_| BAD.to_vec(), at, |_| Vec::new());
         assert_eq!(outcome, "disconnected", "{at}");

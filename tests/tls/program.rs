@@ -33,7 +33,7 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
 }
 
 #[test]
-fn the_systems_roots_are_trusted_unless_others_are_named() {
+fn system_roots_are_trusted_unless_others_are_given() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = Server::start().unwrap();
     let config = authority.local().server(TLS13);
@@ -82,7 +82,7 @@ fn the_systems_roots_are_trusted_unless_others_are_named() {
 }
 
 #[test]
-fn a_client_certificate_is_shown_where_it_is_asked_for() {
+fn client_certificate_is_sent_if_requested() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let server = Server::start().unwrap();
     let config = authority.local().server_for_clients_of(&clients, TLS13);

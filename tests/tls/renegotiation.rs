@@ -236,7 +236,7 @@ fn assert_clean(result: Result<Report, Error>) {
 }
 
 #[test]
-fn renegotiation_asked_in_an_upload_does_not_stop_it() {
+fn renegotiation_in_an_upload_does_not_stop_it() {
     for declined in [Declined::GoesOn, Declined::Ends] {
         let stage = Stage::new(Server::start().unwrap(), declined);
         for scan in 1..=3 {
@@ -250,7 +250,7 @@ fn renegotiation_asked_in_an_upload_does_not_stop_it() {
 }
 
 #[test]
-fn renegotiation_asked_with_the_response_leaves_the_next_scan_fine() {
+fn renegotiation_with_a_response_costs_no_scan() {
     for declined in [Declined::GoesOn, Declined::Ends] {
         let listens = Script::new().read_request().read_to_end();
         let stage = Stage::new(Server::scripted([listens]).unwrap(), declined);
@@ -272,7 +272,7 @@ fn renegotiation_asked_with_the_response_leaves_the_next_scan_fine() {
 }
 
 #[test]
-fn renegotiation_asked_while_idle_costs_no_scan() {
+fn renegotiation_while_idle_costs_no_scan() {
     for declined in [Declined::GoesOn, Declined::Ends] {
         let stage = Stage::new(Server::start().unwrap(), declined);
         for _ in 0..5 {
@@ -297,7 +297,7 @@ fn server_that_waits_for_the_decline_is_declined() {
 }
 
 #[test]
-fn renegotiation_that_is_insisted_on_does_not_count_against_the_server() {
+fn insisted_renegotiation_does_not_blame_the_server() {
     let twice = Stage::new(Server::start().unwrap(), Declined::GoesOn);
     for _ in 0..30 {
         let error = twice.scan_asked(2).unwrap_err();
@@ -309,7 +309,7 @@ fn renegotiation_that_is_insisted_on_does_not_count_against_the_server() {
 }
 
 #[test]
-fn server_that_ends_the_session_when_declined_is_not_blamed() {
+fn session_end_after_a_decline_does_not_blame_the_server() {
     let listens = Script::new().read_request().read_to_end();
     let stage = Stage::new(Server::scripted([listens]).unwrap(), Declined::Ends);
     // The default is to suspend a server after 10 failures in a row; this takes a second each.

@@ -77,7 +77,7 @@ fn assert_clean(result: Result<Report, Error>) {
 }
 
 #[test]
-fn clean_and_infected_files_are_told_apart() {
+fn clean_and_infected_files_are_distinguished() {
     for (version, preview) in [
         (TLS12, Preview::Off),
         (TLS13, Preview::Off),
@@ -93,7 +93,7 @@ fn clean_and_infected_files_are_told_apart() {
 }
 
 #[test]
-fn the_request_names_the_service_by_its_icaps_uri() {
+fn request_line_has_the_icaps_uri() {
     let script = Script::new().read_request().send(CLEAN).read_to_end();
     let it = scripted(script);
     assert_clean(it.scan_hello());
@@ -110,7 +110,7 @@ fn the_request_names_the_service_by_its_icaps_uri() {
 }
 
 #[test]
-fn session_tickets_and_new_keys_are_no_stray_answers() {
+fn session_tickets_and_new_keys_are_no_stray_bytes() {
     // A TLS 1.3 server of rustls sends two tickets after the handshake.
     for version in [TLS12, TLS13] {
         let it = setting(Server::start().unwrap(), version);
@@ -158,13 +158,13 @@ fn after_a_word_on_an_idle_connection(word: impl Fn(&Session)) {
 }
 
 #[test]
-fn a_stray_answer_on_an_idle_connection_is_nobodys() {
+fn stray_response_on_an_idle_connection_is_discarded() {
     after_a_word_on_an_idle_connection(|session| session.say(CLEAN.as_bytes()));
     after_a_word_on_an_idle_connection(|session| session.say(b"I"));
 }
 
 #[test]
-fn a_part_of_a_record_on_an_idle_connection_may_be_of_an_answer() {
+fn part_of_a_record_on_an_idle_connection_discards_it() {
     let part = [0x17, 3, 3, 0, 99, 1, 2, 3];
     after_a_word_on_an_idle_connection(|session| session.say_raw(&part));
     after_a_word_on_an_idle_connection(|session| session.say_raw(&part[..1]));
@@ -240,7 +240,7 @@ impl Stream for WatchedStream {
 }
 
 #[test]
-fn an_answer_behind_the_answer_is_not_clean() {
+fn second_response_is_not_clean() {
     let twice = [CLEAN, CLEAN].concat();
     let it = scripted(Script::new().read_request().send(twice).read_to_end());
     let error = it.scan_hello().unwrap_err();
@@ -255,7 +255,7 @@ fn violation(error: &Error) -> Option<Violation> {
 }
 
 #[test]
-fn a_large_file_is_scanned_by_a_server_that_answers_late() {
+fn large_file_is_scanned_by_a_late_server() {
     for version in [TLS12, TLS13] {
         let it = setting(Server::start().unwrap(), version);
         let large = vec![7; 20_000_000];
@@ -269,7 +269,7 @@ fn a_large_file_is_scanned_by_a_server_that_answers_late() {
 }
 
 #[test]
-fn an_early_infection_stops_the_upload() {
+fn early_infection_stops_the_upload() {
     let begin = Script::new().read_bytes(64 * 1024).send(infected("Eicar"));
     let it = scripted(begin.read_to_end());
     let report = it.scan_large().unwrap();
@@ -297,7 +297,7 @@ fn early_204_is_not_clean_and_stops_the_upload() {
 }
 
 #[test]
-fn a_server_that_sends_back_while_it_reads_does_not_deadlock() {
+fn server_sending_while_it_reads_does_not_deadlock() {
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
     let head =
         "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
@@ -313,7 +313,7 @@ fn a_server_that_sends_back_while_it_reads_does_not_deadlock() {
 }
 
 #[test]
-fn what_a_slow_server_takes_arrives_whole_and_once() {
+fn upload_to_a_slow_server_arrives_whole_and_once() {
     // It takes a little at a time, so that writes stall again and again in the middle of records.
     let pause = Duration::from_millis(1);
     let step = |script: Script, _| script.read_bytes(30_000).wait(pause);
@@ -359,7 +359,7 @@ fn unchunked(message: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_connection_that_ends_in_an_answer_is_no_answer() {
+fn connection_closed_within_a_response_is_an_error() {
     for ending in [Ending::Notified, Ending::Silent] {
         for len in [0, 10, CLEAN.len() - 1] {
             let script = Script::new().read_request().send(&CLEAN[..len]).close();
@@ -382,7 +382,7 @@ fn a_connection_that_ends_in_an_answer_is_no_answer() {
 }
 
 #[test]
-fn a_changed_record_is_no_answer() {
+fn altered_record_is_an_error() {
     let it = scripted(
         Script::new()
             .read_request()
@@ -406,7 +406,7 @@ fn a_changed_record_is_no_answer() {
 }
 
 #[test]
-fn a_server_that_closes_an_idle_connection_costs_no_scan() {
+fn idle_connection_closed_by_the_server_costs_no_scan() {
     for ending in [Ending::Notified, Ending::Silent] {
         let script = Script::new().read_request().send(CLEAN).close();
         let server = Server::scripted([script]).unwrap();
@@ -465,7 +465,7 @@ fn timeouts_and_the_deadline_hold() {
 }
 
 #[test]
-fn an_answer_whose_records_are_torn_apart_is_an_answer() {
+fn response_in_torn_records_counts() {
     // A byte of plaintext a record, as slow as can be borne.
     let dribbled = Script::new()
         .read_request()

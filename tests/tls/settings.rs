@@ -7,7 +7,7 @@ use icap_client::TlsConnector;
 use super::pki::Authority;
 
 #[test]
-fn what_is_no_certificate_or_key_is_refused_and_not_shown() {
+fn invalid_pem_is_refused_and_not_shown() {
     let authority = Authority::new();
     let (client, other) = (authority.local(), authority.local());
     let secret = client.key.lines().nth(1).unwrap().to_owned();
@@ -62,7 +62,7 @@ fn debug_shows_nothing_of_certificates_and_keys() {
 }
 
 #[test]
-fn nothing_of_a_key_is_shown_that_cannot_be_read() {
+fn unreadable_key_is_not_shown() {
     let client = Authority::new().local();
     let key = client.key.trim().replace('\r', "");
     let secret = key.lines().nth(1).unwrap();

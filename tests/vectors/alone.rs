@@ -15,28 +15,19 @@ use crate::words::describe;
 
 /// Tests by the ids of their cases.
 pub(crate) const ALONE: &[(&str, fn())] = &[
-    ("F60", a_body_is_read_the_same_at_every_split),
-    ("G16", the_rest_does_not_race_the_decision),
-    (
-        "I07",
-        a_request_lost_with_a_reused_connection_is_sent_once_more,
-    ),
-    (
-        "I15",
-        a_stray_answer_before_the_end_of_the_request_is_nobodys,
-    ),
+    ("F60", body_is_read_the_same_at_every_split),
+    ("G16", rest_does_not_race_the_decision),
+    ("I07", lost_request_on_a_reused_connection_is_sent_again),
+    ("I15", stray_response_before_the_request_ends_is_discarded),
     ("I17", content_that_fails_gets_no_last_chunk),
     ("I19", interruptions_go_unnoticed),
-    ("I20", writes_of_any_size_and_none_are_one_request),
-    ("I21", a_peer_that_is_gone_is_an_error_and_no_signal),
-    ("I22", the_second_address_is_tried),
-    ("J05x", what_a_service_ignores_is_scanned_all_the_same),
-    ("J08x", no_connections_allowed_is_no_deadlock),
-    (
-        "J17",
-        a_service_whose_engine_is_dead_answers_options_and_is_not_believed,
-    ),
-    ("J18", another_istag_ends_what_was_known_of_the_service),
+    ("I20", writes_of_any_size_form_one_request),
+    ("I21", write_to_a_closed_peer_is_an_error_without_signal),
+    ("I22", second_address_is_tried),
+    ("J05x", transfer_ignore_does_not_skip_the_scan),
+    ("J08x", max_connections_of_0_does_not_deadlock),
+    ("J17", dead_engine_with_options_is_not_clean),
+    ("J18", changed_istag_invalidates_the_options),
 ];
 
 const HELLO: &[u8] = b"hello";
@@ -69,7 +60,7 @@ fn once(bytes: &[u8]) -> Content<'_> {
     Content::reader(bytes).len(bytes.len() as u64)
 }
 
-fn a_body_is_read_the_same_at_every_split() {
+fn body_is_read_the_same_at_every_split() {
     let cases = [crate::GIVEN, crate::MORE].into_iter().flat_map(Case::all);
     let named = |case: &Case| ["F01", "F29x", "F40x"].contains(&case.id.as_str());
     let cases: Vec<_> = cases.filter(named).collect();
@@ -80,7 +71,7 @@ fn a_body_is_read_the_same_at_every_split() {
     }
 }
 
-fn the_rest_does_not_race_the_decision() {
+fn rest_does_not_race_the_decision() {
     let content = vec![b'x'; 1024 + 5];
     let network = network(vec![clean(1)]);
     let scanner = unasked(&network)
@@ -130,7 +121,7 @@ fn stale(end: Step) -> Vec<Vec<Step>> {
     vec![ends, clean(2)]
 }
 
-fn a_request_lost_with_a_reused_connection_is_sent_once_more() {
+fn lost_request_on_a_reused_connection_is_sent_again() {
     for (end, content, expected) in [
         (Step::Close, Content::bytes(HELLO), "clean"),
         (Step::Reset, Content::bytes(HELLO), "clean"),
@@ -152,7 +143,7 @@ fn a_request_lost_with_a_reused_connection_is_sent_once_more() {
     assert_eq!((scanner.stats().retries, network.connections()), (0, 2));
 }
 
-fn a_stray_answer_before_the_end_of_the_request_is_nobodys() {
+fn stray_response_before_the_request_ends_is_discarded() {
     for (content, expected) in [
         (Content::bytes(HELLO), "infected: B"),
         (once(HELLO), "infected: B"),
@@ -227,7 +218,7 @@ fn interruptions_go_unnoticed() {
     }
 }
 
-fn writes_of_any_size_and_none_are_one_request() {
+fn writes_of_any_size_form_one_request() {
     let content = vec![b'x'; 3000];
     let sent_whole = |conditions| {
         let network = Network::new(vec![clean(1)], conditions);
@@ -262,7 +253,7 @@ fn writes_of_any_size_and_none_are_one_request() {
     );
 }
 
-fn a_peer_that_is_gone_is_an_error_and_no_signal() {
+fn write_to_a_closed_peer_is_an_error_without_signal() {
     // What raises SIGPIPE is `write_vectored`; the network panics if it is called.
     let content = vec![b'x'; 1_000_000];
     for fault in [Fault::Close, Fault::Reset] {
@@ -289,7 +280,7 @@ fn a_peer_that_is_gone_is_an_error_and_no_signal() {
     );
 }
 
-fn the_second_address_is_tried() {
+fn second_address_is_tried() {
     // `localhost` may be ::1 and 127.0.0.1, in this order; the server listens on the latter.
     let server = Server::start().unwrap();
     let uri = format!("icap://localhost:{}/scan", server.address().port());
@@ -316,14 +307,14 @@ fn negotiating(network: &Network) -> Scanner {
     unasked(network).negotiate(true).build().unwrap()
 }
 
-fn what_a_service_ignores_is_scanned_all_the_same() {
+fn transfer_ignore_does_not_skip_the_scan() {
     let options = OPTIONS_RESPONSE.replace("Options-TTL", "Transfer-Ignore: *\r\nOptions-TTL");
     let network = network(vec![asked_first(&options)]);
     let content = Content::bytes(HELLO).name("a.txt");
     assert_eq!(scanned(&negotiating(&network), content), "infected: Eicar");
 }
 
-fn no_connections_allowed_is_no_deadlock() {
+fn max_connections_of_0_does_not_deadlock() {
     let options = OPTIONS_RESPONSE.replace("Max-Connections: 100", "Max-Connections: 0");
     let asked_first = [vec![Step::Request, send(&options)], clean(4)].concat();
     let network = network(vec![asked_first, clean(4)]);
@@ -336,7 +327,7 @@ fn no_connections_allowed_is_no_deadlock() {
     assert_eq!(scanner.stats().clean, 4);
 }
 
-fn a_service_whose_engine_is_dead_answers_options_and_is_not_believed() {
+fn dead_engine_with_options_is_not_clean() {
     let dead = "ICAP/1.0 500 Server error\r\nISTag: \"icap-client-testing\"\r\n\r\n";
     let answers = vec![
         Step::Request,
@@ -353,7 +344,7 @@ fn a_service_whose_engine_is_dead_answers_options_and_is_not_believed() {
     assert_eq!(scanner.stats().options_sent, 1);
 }
 
-fn another_istag_ends_what_was_known_of_the_service() {
+fn changed_istag_invalidates_the_options() {
     let other = CLEAN.replace("icap-client-testing", "another");
     let answers = [OPTIONS_RESPONSE, &other, OPTIONS_RESPONSE, CLEAN];
     let steps = answers

@@ -7,16 +7,16 @@ use crate::words::describe_error;
 
 /// Tests by the ids of their cases.
 pub(crate) const REFUSALS: &[(&str, fn())] = &[
-    ("K01", no_line_gets_in_through_a_file_name),
-    ("K02", no_line_gets_in_through_a_user),
-    ("K03", no_line_gets_in_through_a_path),
-    ("K04", no_line_gets_in_through_a_host),
-    ("K05", a_header_name_is_a_token),
-    ("K06", a_header_value_is_one_line),
-    ("K07", no_caller_frames_the_request),
+    ("K01", file_name_cannot_add_a_line),
+    ("K02", user_cannot_add_a_line),
+    ("K03", path_cannot_add_a_line),
+    ("K04", host_cannot_add_a_line),
+    ("K05", header_name_must_be_a_token),
+    ("K06", header_value_must_be_one_line),
+    ("K07", framing_headers_are_refused),
 ];
 
-fn no_line_gets_in_through_a_file_name() {
+fn file_name_cannot_add_a_line() {
     for name in [
         "a.txt\r\nX-Infection: no",
         "a\nb",
@@ -45,7 +45,7 @@ fn no_line_gets_in_through_a_file_name() {
     }
 }
 
-fn no_line_gets_in_through_a_user() {
+fn user_cannot_add_a_line() {
     let (received, outcome) = plain(Content::bytes(b"hello").user("bob\r\nAllow: 204"));
     if outcome == "clean" {
         assert_eq!(received.matches("\r\nAllow").count(), 1, "{received}");
@@ -60,7 +60,7 @@ fn refuses(uri: &str) {
     assert_eq!(describe_error(&error), "error: input", "{uri:?}");
 }
 
-fn no_line_gets_in_through_a_path() {
+fn path_cannot_add_a_line() {
     for path in [
         "a\rb",
         "a\nb",
@@ -77,7 +77,7 @@ fn no_line_gets_in_through_a_path() {
     }
 }
 
-fn no_line_gets_in_through_a_host() {
+fn host_cannot_add_a_line() {
     for host in [
         "a\r\nX: y",
         "a b",
@@ -96,7 +96,7 @@ fn no_line_gets_in_through_a_host() {
     }
 }
 
-fn a_header_name_is_a_token() {
+fn header_name_must_be_a_token() {
     for name in ["A:b", "A b", "", "A\r\nB", "A\0", "Gr\u{fc}n", "\tA"] {
         let error = Request::respmod().header(name, "x").expect_err(name);
         assert_eq!(describe_error(&error.into()), "error: input");
@@ -111,7 +111,7 @@ fn a_header_name_is_a_token() {
     }
 }
 
-fn a_header_value_is_one_line() {
+fn header_value_must_be_one_line() {
     for value in [
         "a\rb",
         "a\nb",
@@ -142,7 +142,7 @@ fn a_header_value_is_one_line() {
     }
 }
 
-fn no_caller_frames_the_request() {
+fn framing_headers_are_refused() {
     let names = "Encapsulated Preview Allow Host Connection Transfer-Encoding Upgrade";
     for name in names
         .split(' ')

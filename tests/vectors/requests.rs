@@ -11,16 +11,16 @@ use crate::words::{describe, describe_error};
 
 /// Tests by the ids of their cases.
 pub(crate) const REQUESTS: &[(&str, fn())] = &[
-    ("K08", an_empty_read_is_no_last_chunk),
+    ("K08", empty_read_sends_no_last_chunk),
     ("K09", content_that_fails_is_not_completed),
     ("K10", content_of_another_length_is_not_completed),
-    ("K11", an_empty_file_is_sent_without_a_preview),
-    ("K12", a_file_of_the_previews_length_ends_in_it),
-    ("K13", one_byte_more_waits_to_be_asked_for),
-    ("K14", no_chunk_but_the_last_has_an_extension),
-    ("K15", addresses_of_all_kinds_are_named_as_they_were_given),
+    ("K11", empty_file_is_sent_without_a_preview),
+    ("K12", file_of_preview_size_ends_with_ieof),
+    ("K13", one_byte_over_the_preview_waits_for_100),
+    ("K14", chunk_extension_only_on_the_last_chunk),
+    ("K15", host_of_every_kind_is_sent_as_given),
     ("K16", user_information_is_refused_and_not_repeated),
-    ("K17", no_preview_is_larger_than_the_server_asked_for),
+    ("K17", preview_never_exceeds_the_offer),
     ("K18", hop_by_hop_fields_are_not_encapsulated),
 ];
 
@@ -71,7 +71,7 @@ impl Read for Pieces {
     }
 }
 
-fn an_empty_read_is_no_last_chunk() {
+fn empty_read_sends_no_last_chunk() {
     for preview in [
         Preview::Off,
         Preview::Limit(0),
@@ -127,7 +127,7 @@ fn content_of_another_length_is_not_completed() {
     }
 }
 
-fn an_empty_file_is_sent_without_a_preview() {
+fn empty_file_is_sent_without_a_preview() {
     for preview in [Preview::Limit(0), Preview::Limit(1024)] {
         for (content, expected) in [
             (Content::bytes(b""), "0\r\n\r\n"),
@@ -139,7 +139,7 @@ fn an_empty_file_is_sent_without_a_preview() {
     }
 }
 
-fn a_file_of_the_previews_length_ends_in_it() {
+fn file_of_preview_size_ends_with_ieof() {
     for content in [Content::bytes(b"hello"), Content::reader(&b"hello"[..])] {
         let (received, outcome) = sent(content, Preview::Limit(5));
         assert_eq!(
@@ -149,7 +149,7 @@ fn a_file_of_the_previews_length_ends_in_it() {
     }
 }
 
-fn one_byte_more_waits_to_be_asked_for() {
+fn one_byte_over_the_preview_waits_for_100() {
     for content in [Content::bytes(b"hello."), Content::reader(&b"hello."[..])] {
         let (received, outcome) = sent(content, Preview::Limit(5));
         assert_eq!(
@@ -164,7 +164,7 @@ fn one_byte_more_waits_to_be_asked_for() {
     }
 }
 
-fn no_chunk_but_the_last_has_an_extension() {
+fn chunk_extension_only_on_the_last_chunk() {
     let content = "x".repeat(200_000);
     for len in [0, 1, 1023, 1024, 1025, 65_536, 65_537, 200_000] {
         for preview in [Preview::Off, Preview::Limit(0), Preview::Limit(1024)] {
@@ -203,7 +203,7 @@ fn host_of(uri: &str) -> (String, String) {
     (host.to_owned(), received.lines().next().unwrap().to_owned())
 }
 
-fn addresses_of_all_kinds_are_named_as_they_were_given() {
+fn host_of_every_kind_is_sent_as_given() {
     for (uri, host) in [
         ("icap://[::1]:1344/x", "[::1]"),
         ("icap://[::1]:1345/x", "[::1]:1345"),
@@ -248,7 +248,7 @@ fn user_information_is_refused_and_not_repeated() {
     );
 }
 
-fn no_preview_is_larger_than_the_server_asked_for() {
+fn preview_never_exceeds_the_offer() {
     let options = OPTIONS_RESPONSE.replace("Allow", "Preview: 4\r\nAllow");
     for (asked, used) in [(1024, 4), (5, 4), (4, 4), (3, 3)] {
         let steps = vec![Step::Request, send(&options), Step::Request, send(CLEAN)];
