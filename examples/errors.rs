@@ -1,7 +1,7 @@
 //! What to do about each verdict and each error.
 //!
 //! ```text
-//! cargo run --example errors                                        servers in this process
+//! cargo run --example errors                                        test servers in this process
 //! cargo run --example errors icap://127.0.0.1:1344/avscan FILE
 //! ```
 
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", what_to_do(&result));
         return Ok(());
     }
-    // Without arguments: one server for each kind of response.
+    // Without arguments: a test server for each kind of outcome.
     let refusing = |status: &str| {
         let response = format!("ICAP/1.0 {status}\r\n\r\n");
         Server::answering(move |_| Script::new().send(&response))
@@ -46,19 +46,19 @@ fn what_to_do(result: &Result<Report, icap_client::Error>) -> String {
             Verdict::Clean => "deliver it".to_owned(),
             Verdict::Infected(threats) => format!("refuse it and keep it in quarantine: {threats}"),
             Verdict::Blocked(blocked) => format!("refuse it: {blocked}"),
-            // Nobody has looked at all of it. Scanning it again changes nothing, so a person or a rule
-            // decides: ask before it is delivered.
+            // The service has not scanned all of it. Another scan changes nothing, so a person or a rule
+            // of yours decides.
             Verdict::NotScanned(why) => format!("ask: {why}"),
-            // `Modified`, and what later versions add, are not clean.
+            // `Modified`, and what later versions add.
             other => format!("do not deliver it: {other}"),
         },
-        // An error is never a verdict. The scanner has already repeated what it safely could.
+        // An error is no verdict. The scanner has already repeated what it could repeat safely.
         Err(error) if error.is_timeout() => format!("no verdict in time, try later: {error}"),
         Err(error) if error.is_retryable() => format!("no verdict, try later: {error}"),
-        Err(error) if error.is_unavailable() => {
+        Err(error) if error.is_unavailable() || error.is_protocol() => {
             format!("no verdict, tell the operator of the scanner: {error}")
         }
-        // The content could not be read, or a setting is wrong: trying again is no use.
+        // The content could not be read, or a setting is wrong. Another scan fails too.
         Err(error) => format!("no verdict, correct this first: {error}"),
     }
 }

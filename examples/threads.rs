@@ -1,7 +1,7 @@
 //! A pool of threads that scans files from a channel.
 //!
 //! ```text
-//! cargo run --example threads                                       a server in this process
+//! cargo run --example threads                                       a test server in this process
 //! cargo run --example threads icap://127.0.0.1:1344/avscan FILE...
 //! ```
 
@@ -20,10 +20,10 @@ const THREADS: usize = 8;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1);
     if let Some(uri) = arguments.next() {
-        let uri = uri.to_str().ok_or("the URI is no text")?;
+        let uri = uri.to_str().ok_or("the URI is not text")?;
         return scan_all(uri, arguments.map(PathBuf::from));
     }
-    // Without arguments: something to scan, and a server that knows the EICAR test file.
+    // Without arguments: some files, and a test server that finds the EICAR test file.
     let server = Server::start()?;
     let folder = tempfile::tempdir()?;
     for number in 0..20 {
@@ -37,18 +37,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn scan_all(uri: &str, files: impl IntoIterator<Item = PathBuf>) -> Result<(), Box<dyn Error>> {
     let scanner = Scanner::new(uri)?;
-    // Paths and not open files: however long the queue is, a file is open only while it is scanned.
-    // The queue is short, so whoever fills it does not run ahead of the scans.
+    // The queue holds paths and not open files, so a file is open only while it is scanned. The queue is
+    // bounded, so the loop that fills it waits for the scans.
     let (queue, waiting) = mpsc::sync_channel::<PathBuf>(2 * THREADS);
     let waiting = Arc::new(Mutex::new(waiting));
     thread::scope(|scope| {
         for _ in 0..THREADS {
-            // A clone costs nothing, and all clones share their connections and what the service
-            // offers. A scanner for each file would cost a connection and an OPTIONS for each.
+            // All clones share the connections and the OPTIONS response. A new scanner for each file would
+            // need a connection and an OPTIONS for each.
             let scanner = scanner.clone();
             let waiting = Arc::clone(&waiting);
             scope.spawn(move || {
-                // The lock is held while waiting for a path, and not while it is scanned.
+                // The lock is held while this thread waits for a path, and not while it scans.
                 let next = || {
                     waiting
                         .lock()
@@ -60,7 +60,7 @@ fn scan_all(uri: &str, files: impl IntoIterator<Item = PathBuf>) -> Result<(), B
                 }
             });
         }
-        // Only the threads have it now: should all of them panic, nothing can be queued any more.
+        // Only the threads have the receiver now. If all of them panic, `send` fails instead of waiting.
         drop(waiting);
         for path in files {
             if queue.send(path).is_err() {
@@ -84,7 +84,7 @@ fn scan_all(uri: &str, files: impl IntoIterator<Item = PathBuf>) -> Result<(), B
     Ok(())
 }
 
-/// What is to be done with a file. Only `Clean` is clean.
+/// Scans one file, and says what to do with it.
 fn outcome(scanner: &Scanner, path: &Path) -> String {
     let content = match Content::file(path) {
         Ok(content) => content,
@@ -93,12 +93,12 @@ fn outcome(scanner: &Scanner, path: &Path) -> String {
     match scanner.scan(content).map(|report| report.verdict().clone()) {
         Ok(Verdict::Clean) => "clean, hand it on".to_owned(),
         Ok(Verdict::Infected(threats)) => format!("infected: {threats}, quarantine it"),
-        // Nobody looked at all of it: too large, encrypted, over a limit of the server. A retry
-        // changes nothing; a person or a rule has to decide.
+        // Too large, encrypted, over a limit of the server. Another scan changes nothing, so a person or a
+        // rule of yours decides.
         Ok(Verdict::NotScanned(why)) => format!("not scanned: {why}, keep it back"),
-        // Blocked, Modified, and whatever later versions add.
+        // Blocked, Modified, and what later versions add.
         Ok(other) => format!("{other}, keep it back"),
-        // The scanner has already tried again what it safely could. An error is never a verdict.
+        // An error is no verdict. The scanner has already repeated what it could repeat safely.
         Err(error) if error.is_retryable() => format!("no verdict: {error}, try again later"),
         Err(error) => format!("no verdict: {error}, keep it back"),
     }

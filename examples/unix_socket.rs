@@ -1,10 +1,10 @@
-//! A transport of one's own: ICAP over a Unix socket.
+//! A custom transport: ICAP over a Unix socket.
 //!
 //! ```text
 //! cargo run --example unix_socket
 //! ```
 //!
-//! It starts a small server at a socket, and scans two files through it.
+//! It starts a test server at a socket and scans two files through it.
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,19 +29,19 @@ mod unix {
     use icap_client::testing::{self, Server};
     use icap_client::{Connect, Content, Readiness, Scanner, ServiceUri, Stream};
 
-    /// Connects to a socket, whatever host the URI names: that is the service's name for the server.
+    /// Connects to the socket at `path`. The host of the URI is only the name that the server is told.
     struct UnixConnector {
         path: PathBuf,
     }
 
     impl Connect for UnixConnector {
         fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
-            // What is meant to be encrypted must not be sent in plain.
+            // An `icaps://` URI must never be sent in plain.
             if service.is_tls() {
                 let why = format!("{service} needs TLS, and this connector has none");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
-            // A Unix socket connects at once or fails, so the timeout is not needed.
+            // A Unix socket connects or fails at once, so it needs no timeout.
             let stream = UnixStream::connect(&self.path).map_err(|error| {
                 io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
             })?;
@@ -49,7 +49,8 @@ mod unix {
         }
     }
 
-    /// std has no stable `peek` for Unix sockets, so a look reads a byte and keeps it for the next read.
+    /// std has no stable `peek` for Unix sockets. So `readiness` reads one byte and keeps it for the next
+    /// `read`.
     struct UnixSocket {
         stream: UnixStream,
         seen: Option<u8>,
@@ -92,9 +93,9 @@ mod unix {
             }
             let mut byte = [0];
             self.stream.set_nonblocking(true)?;
-            let looked = self.stream.read(&mut byte);
+            let read = self.stream.read(&mut byte);
             self.stream.set_nonblocking(false)?;
-            match looked {
+            match read {
                 Ok(0) => Ok(Readiness::Closed),
                 Ok(_) => {
                     self.seen = Some(byte[0]);
@@ -114,7 +115,7 @@ mod unix {
         let address = server.address();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A stand-in for a server that listens at the socket itself.
+                // The test server listens on TCP only, so this thread joins the two.
                 if let Ok(to) = TcpStream::connect(address) {
                     join(stream, to);
                 }
@@ -130,7 +131,7 @@ mod unix {
         Ok(())
     }
 
-    /// Copies both ways, until both ends close.
+    /// Copies in both directions, until both sides close.
     fn join(unix: UnixStream, tcp: TcpStream) {
         let copies = [
             (
