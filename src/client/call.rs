@@ -1,18 +1,22 @@
-//! What goes with a request to one server from beginning to end, `OPTIONS` and retries included.
+//! What belongs to all requests of one caller to one server: `OPTIONS`, the scan, and each repetition.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::circuit_breaker::{Admission, Rejection};
-use crate::error::TimeLimit;
+use super::Client;
+use super::circuit_breaker::{Admission, Failure, Rejection};
+use super::outcome::AttemptError;
+use crate::error::{Error, TimeLimit};
 use crate::net::deadline::Deadline;
 
-/// One caller's dealings with one server: until when, with whose leave, and since when in its line.
+/// One caller's use of one server: the deadline, the admission by the circuit breaker, and the time spent
+/// waiting for a connection.
 #[derive(Debug)]
-pub(crate) struct Call<'b> {
+pub(crate) struct Call<'c> {
+    pub(crate) client: &'c Client,
     pub(crate) deadline: Deadline,
     /// `None` where the circuit breaker is not asked.
-    admission: Option<Admission<'b>>,
+    admission: Option<Admission<'c>>,
     line: Cell<Line>,
     /// The place it had last among the server's connections.
     last_place: Cell<Option<u64>>,
@@ -30,9 +34,14 @@ struct Line {
     placed: Option<Instant>,
 }
 
-impl<'b> Call<'b> {
-    pub(crate) fn new(deadline: Deadline, admission: impl Into<Option<Admission<'b>>>) -> Self {
+impl<'c> Call<'c> {
+    pub(crate) fn new(
+        client: &'c Client,
+        deadline: Deadline,
+        admission: impl Into<Option<Admission<'c>>>,
+    ) -> Self {
         Self {
+            client,
             deadline,
             admission: admission.into(),
             line: Cell::default(),
@@ -65,7 +74,7 @@ impl<'b> Call<'b> {
     }
 
     /// The server had no room for it after all.
-    pub(crate) fn is_turned_away(&self) {
+    fn is_turned_away(&self) {
         let mut line = self.line.get();
         line.waited += line.placed.take().map_or(Duration::ZERO, |at| at.elapsed());
         self.line.set(line);
@@ -86,10 +95,60 @@ impl<'b> Call<'b> {
         self.admission.as_ref().and_then(Admission::overtaken)
     }
 
-    /// The leave to ask the server, to say what came of it.
-    pub(crate) fn into_admission(self) -> Option<Admission<'b>> {
-        self.admission
+    /// Whether the server turned this call away because it has too many connections, and it may wait for one
+    /// any longer.
+    pub(crate) fn lines_up_again(&self, error: &Error) -> bool {
+        let has_room_later = matches!(error, Error::Status(error) if error.has_room_later);
+        if has_room_later {
+            self.is_turned_away();
+        }
+        let timeout = self.client.shared.timeouts.wait();
+        has_room_later && self.wait_in_line(timeout).left().is_some()
     }
+
+    /// Tells the circuit breaker that the server scanned.
+    pub(crate) fn succeeded(&mut self) {
+        if let Some(since) = self.admission.take().and_then(Admission::succeeded) {
+            let outage = self.client.now().saturating_duration_since(since);
+            let name = self.client.name();
+            log::info!("{name}: used again after {} ms", outage.as_millis());
+        }
+    }
+
+    /// Tells the circuit breaker that the server failed, if it did.
+    pub(crate) fn failed(self, failed: &AttemptError) {
+        // Those who waited for another's timeout have waited too: each is a thread that was parked.
+        let is_counted = !failed.is_shared || failed.error.is_timeout();
+        let failure = failure_of(&failed.error).filter(|_| is_counted);
+        if let (Some(failure), Some(admission)) = (failure, self.admission) {
+            let why = failed.error.with_causes();
+            if let Some(wait) = admission.failed(failure, &why, self.client.now()) {
+                // What the server offered before it failed need not hold any more.
+                self.client.shared.options.clear();
+                let name = self.client.name();
+                log::warn!("{name}: suspended for {} ms: {why}", wait.as_millis());
+            }
+        }
+    }
+}
+
+/// How the server failed: it is not there, does not respond in time, breaks off, reports a failure of
+/// its own, or does not serve. What the caller, its deadline, this machine or other callers took is no
+/// failure of the server (rule R10).
+fn failure_of(error: &Error) -> Option<Failure> {
+    let (is_the_servers, failure) = match error {
+        Error::Status(error) if error.code() == 503 => (!error.has_room_later, Failure::Overload),
+        Error::Status(error) => (!error.serves(), Failure::Refusal),
+        Error::Connect(error) => (error.is_the_servers, Failure::Loss),
+        Error::Timeout(error) => (error.is_the_servers, Failure::Loss),
+        Error::Disconnected(error) => (error.is_the_servers, Failure::Loss),
+        Error::Protocol(error) if error.violation().is_cut() => {
+            (!error.is_after_pause, Failure::Loss)
+        }
+        Error::Protocol(error) => (error.violation().is_foreign(), Failure::Refusal),
+        _ => return None,
+    };
+    is_the_servers.then_some(failure)
 }
 
 #[cfg(test)]
@@ -98,8 +157,12 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_millis(50);
 
-    fn call_with_a_place() -> Call<'static> {
-        let call = Call::new(Deadline::start(None), None);
+    fn client() -> Client {
+        Client::new("icap://127.0.0.1:1344/scan").unwrap()
+    }
+
+    fn call_with_a_place(client: &Client) -> Call<'_> {
+        let call = Call::new(client, Deadline::start(None), None);
         assert!(call.wait_in_line(TIMEOUT).left().is_some());
         call.has_place(1);
         std::thread::sleep(TIMEOUT);
@@ -108,12 +171,18 @@ mod tests {
 
     #[test]
     fn time_with_a_place_is_not_time_in_line() {
-        assert!(call_with_a_place().wait_in_line(TIMEOUT).left().is_some());
+        assert!(
+            call_with_a_place(&client())
+                .wait_in_line(TIMEOUT)
+                .left()
+                .is_some()
+        );
     }
 
     #[test]
     fn time_with_a_place_in_vain_is_time_in_line() {
-        let call = call_with_a_place();
+        let client = client();
+        let call = call_with_a_place(&client);
         call.is_turned_away();
         assert!(call.wait_in_line(TIMEOUT).left().is_none());
     }

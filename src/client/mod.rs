@@ -31,8 +31,8 @@ use circuit_breaker::{CircuitBreaker, Rejection};
 use credentials::Credentials;
 use endpoint::Endpoint;
 use exchange::{Exchange, PassOn};
-use options_cache::{Known, OptionsCache, Unnegotiated};
-use outcome::{Answer, Failure, protocol_error};
+use options_cache::{Known, OptionsCache};
+use outcome::{Answer, AttemptError, Failure, protocol_error};
 use progress::Progress;
 use reply::{Lease, Reply};
 use waiting::Waiting;
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// [`Error::Status`] if the response is not 200, and everything an exchange can fail with.
     pub fn options(&self) -> Result<ServiceOptions, Error> {
-        self.fetch_options(&Call::new(self.start(), None))
+        self.fetch_options(&Call::new(self, self.start(), None))
     }
 
     /// Sends a request and reads the response, whose body goes to `output` while it arrives, even while
@@ -153,7 +153,7 @@ impl Client {
         mut output: impl Write,
     ) -> Result<Response, Error> {
         let mut body = body.into();
-        let call = Call::new(self.start(), None);
+        let call = Call::new(self, self.start(), None);
         let mut delivery = Delivery {
             request,
             content: &mut body,
@@ -213,13 +213,6 @@ impl Client {
         &self.shared.pool.target().uri
     }
 
-    /// Whether a call that the server turned away may wait any longer.
-    pub(crate) fn lines_up_again(&self, call: &Call<'_>) -> bool {
-        call.is_turned_away();
-        let wait = call.wait_in_line(self.shared.timeouts.wait());
-        wait.left().is_some()
-    }
-
     /// The service as errors name it.
     pub(crate) fn name(&self) -> &str {
         &self.shared.pool.target().counters.service
@@ -227,6 +220,16 @@ impl Client {
 
     fn counters(&self) -> &Counters {
         &self.shared.pool.target().counters.scanner
+    }
+
+    /// The time now, by which suspensions, options and idle connections expire.
+    pub(crate) fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    /// Counts that a scan goes on to this server after another.
+    pub(crate) fn is_asked_after_another(&self) {
+        count(&self.counters().failovers);
     }
 
     /// Begins the time an exchange has.
@@ -244,7 +247,7 @@ impl Client {
     }
 
     /// What the service offers, from the cache while that holds.
-    pub(crate) fn negotiated(&self, call: &Call<'_>) -> Result<Known, Unnegotiated> {
+    pub(crate) fn negotiated(&self, call: &Call<'_>) -> Result<Known, AttemptError> {
         let fetch = || {
             let options = self.fetch_options(call)?;
             for warning in options.warnings() {
@@ -256,16 +259,12 @@ impl Client {
         let left = || call.deadline.left();
         match self.shared.options.get(now, call.is_trial(), left, fetch) {
             Some(known) => known,
-            None => Err(Unnegotiated {
+            None => Err(AttemptError {
                 error: self.timed_out(Phase::Read, &call.deadline),
                 is_shared: true,
+                is_of_options: true,
             }),
         }
-    }
-
-    /// What the server offered before it failed need not hold any more.
-    pub(crate) fn forget_options(&self) {
-        self.shared.options.clear();
     }
 
     pub(crate) fn breaker(&self) -> &CircuitBreaker {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::outcome::AttemptError;
 use crate::error::{Error, TimeLimit};
 use crate::proto::options::ServiceOptions;
 
@@ -23,7 +24,7 @@ pub(crate) struct OptionsCache {
 
 #[derive(Debug, Default)]
 struct State {
-    cached: Option<Cached>,
+    cached: Option<Known>,
     /// The tags last seen, in responses to `OPTIONS` and in others, the newest last.
     istags: VecDeque<String>,
     /// When a new tag last made the options be fetched again, or will.
@@ -38,25 +39,13 @@ struct State {
     failure: Option<Arc<Error>>,
 }
 
-#[derive(Debug, Clone)]
-struct Cached {
-    options: Arc<ServiceOptions>,
-    /// `None` is for ever.
-    expires: Option<Instant>,
-}
-
-/// Why there are no options.
-#[derive(Debug)]
-pub(crate) struct Unnegotiated {
-    pub(crate) error: Error,
-    /// It happened to another caller, who was waited for.
-    pub(crate) is_shared: bool,
-}
-
-/// Options, and which fetch they came from.
+/// The options of a service.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) options: Arc<ServiceOptions>,
+    /// When they hold no longer; `None` is never.
+    expires: Option<Instant>,
+    /// The number of the fetch that they came from, among those that have ended.
     fetch: u64,
 }
 
@@ -72,7 +61,7 @@ impl OptionsCache {
         is_trial: bool,
         left: impl Fn() -> Option<Duration>,
         fetch: impl FnOnce() -> Result<ServiceOptions, Error>,
-    ) -> Option<Result<Known, Unnegotiated>> {
+    ) -> Option<Result<Known, AttemptError>> {
         let mut state = self.lock();
         let mut waiter = Waiter::new(state.fetches);
         loop {
@@ -91,14 +80,14 @@ impl OptionsCache {
         let fetching = Fetching {
             number: state.begin_fetch(),
             cache: self,
-            outcome: None,
             is_over: false,
         };
         drop(state);
         let fetched = fetching.end(fetch().map_err(Arc::new), now);
-        Some(fetched.map_err(|error| Unnegotiated {
+        Some(fetched.map_err(|error| AttemptError {
             error: error.repeat(),
             is_shared: false,
+            is_of_options: true,
         }))
     }
 
@@ -132,7 +121,7 @@ impl OptionsCache {
 impl State {
     /// The options hold until `at` at most, because a new tag was seen.
     fn expire(&mut self, at: Instant, now: Instant) {
-        let holds_longer = |cached: &&mut Cached| cached.expires.is_none_or(|end| at < end);
+        let holds_longer = |cached: &&mut Known| cached.expires.is_none_or(|end| at < end);
         if at <= now {
             self.cached = None;
             self.tag_changed = Some(now);
@@ -143,12 +132,12 @@ impl State {
     }
 
     fn holds(&self, now: Instant) -> bool {
-        let holds = |cached: &Cached| cached.expires.is_none_or(|at| now < at);
+        let holds = |cached: &Known| cached.expires.is_none_or(|at| now < at);
         self.cached.as_ref().is_some_and(holds)
     }
 
     fn known(&self, now: Instant) -> Option<Known> {
-        self.newest().filter(|_| self.holds(now))
+        self.cached.clone().filter(|_| self.holds(now))
     }
 
     fn begin_fetch(&mut self) -> u64 {
@@ -157,34 +146,28 @@ impl State {
         self.begun
     }
 
-    /// What came of a fetch; `None` after a panic. Returns how many have ended that others could wait for.
-    fn end_fetch(&mut self, number: u64, outcome: Option<Result<Cached, Arc<Error>>>) -> u64 {
+    /// Keeps what came of a fetch and gives it its number; `None` after a panic.
+    fn end_fetch(&mut self, number: u64, outcome: Option<&mut Result<Known, Arc<Error>>>) {
         let is_awaited = self.under_way == Some(number);
         if is_awaited {
             self.under_way = None;
         }
         match outcome {
-            Some(Ok(cached)) => {
-                if let Some(istag) = cached.options.istag() {
+            Some(Ok(known)) => {
+                if let Some(istag) = known.options.istag() {
                     self.is_new(istag);
                 }
-                self.cached = Some(cached);
-                self.failure = None;
                 self.fetches += 1;
+                known.fetch = self.fetches;
+                self.cached = Some(known.clone());
+                self.failure = None;
             }
             Some(Err(failure)) if is_awaited => {
-                self.failure = Some(failure);
                 self.fetches += 1;
+                self.failure = Some(Arc::clone(failure));
             }
             _ => {}
         }
-        self.fetches
-    }
-
-    fn newest(&self) -> Option<Known> {
-        let options = Arc::clone(&self.cached.as_ref()?.options);
-        let fetch = self.fetches;
-        Some(Known { options, fetch })
     }
 
     /// Remembers a tag; says whether it was not known.
@@ -227,11 +210,11 @@ impl Waiter {
 
     /// What came of the fetch, for those who waited for it: also options that hold no longer, because
     /// they were fetched after this caller came. `None` if it says nothing to this one.
-    fn outcome(&mut self, state: &State) -> Option<Result<Known, Unnegotiated>> {
+    fn outcome(&mut self, state: &State) -> Option<Result<Known, AttemptError>> {
         if state.fetches != self.fetches {
             self.fetches = state.fetches;
             match &state.failure {
-                None => return state.newest().map(Ok),
+                None => return state.cached.clone().map(Ok),
                 Some(failure) if !is_shareable(failure) => {}
                 Some(failure) => match &**failure {
                     Error::Timeout(error) => {
@@ -247,10 +230,11 @@ impl Waiter {
     }
 }
 
-fn shared(failure: &Error) -> Unnegotiated {
-    Unnegotiated {
+fn shared(failure: &Error) -> AttemptError {
+    AttemptError {
         error: failure.repeat(),
         is_shared: true,
+        is_of_options: true,
     }
 }
 
@@ -265,7 +249,6 @@ fn is_shareable(failure: &Error) -> bool {
 struct Fetching<'c> {
     cache: &'c OptionsCache,
     number: u64,
-    outcome: Option<Result<Cached, Arc<Error>>>,
     is_over: bool,
 }
 
@@ -275,32 +258,27 @@ impl Fetching<'_> {
         fetched: Result<ServiceOptions, Arc<Error>>,
         now: Instant,
     ) -> Result<Known, Arc<Error>> {
-        let outcome = fetched.map(|options| Cached {
+        let mut outcome = fetched.map(|options| Known {
             // Beyond what an `Instant` can say is for ever.
             expires: options.options_ttl().and_then(|ttl| now.checked_add(ttl)),
             options: Arc::new(options),
+            fetch: 0,
         });
-        self.outcome = Some(outcome.clone());
-        let fetch = self.finish();
-        outcome.map(|cached| Known {
-            options: cached.options,
-            fetch,
-        })
+        self.finish(Some(&mut outcome));
+        outcome
     }
 
-    fn finish(&mut self) -> u64 {
+    fn finish(&mut self, outcome: Option<&mut Result<Known, Arc<Error>>>) {
         self.is_over = true;
-        let outcome = self.outcome.take();
-        let fetches = self.cache.lock().end_fetch(self.number, outcome);
+        self.cache.lock().end_fetch(self.number, outcome);
         self.cache.changed.notify_all();
-        fetches
     }
 }
 
 impl Drop for Fetching<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.finish();
+            self.finish(None);
         }
     }
 }

@@ -54,18 +54,7 @@ impl Failure {
     /// The connection was used before and turned out to be gone, or not clean, before anything of an
     /// answer to this request came.
     pub(crate) fn is_stale(&self) -> bool {
-        let is_stale = match &self.error {
-            Error::Disconnected(_) => !self.is_answered,
-            // What came was no response to this request, or cannot be known to be one.
-            Error::Protocol(error) => {
-                matches!(
-                    error.violation(),
-                    Violation::Unsolicited | Violation::EarlyResponse
-                )
-            }
-            _ => false,
-        };
-        self.is_reused && is_stale
+        self.error.allows_resend(self.is_reused, self.is_answered)
     }
 
     /// Whether what came of a response must not be thrown away, as `judge` says.
@@ -84,6 +73,26 @@ impl Failure {
             is_early: false,
             place: None,
         })
+    }
+}
+
+/// Why one server came to no report.
+#[derive(Debug)]
+pub(crate) struct AttemptError {
+    pub(crate) error: Error,
+    /// It happened to another caller, whose `OPTIONS` request was waited for, and is counted there.
+    pub(crate) is_shared: bool,
+    /// It is about `OPTIONS`, and the content was not sent.
+    pub(crate) is_of_options: bool,
+}
+
+impl From<Error> for AttemptError {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            is_shared: false,
+            is_of_options: false,
+        }
     }
 }
 

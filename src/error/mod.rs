@@ -5,6 +5,7 @@
 //! `Display` is one clause, and `source()` carries the rest: print the chain to see everything.
 
 mod kinds;
+mod repeat;
 
 use std::fmt;
 use std::io;
@@ -143,15 +144,6 @@ impl Error {
             }
             Self::Status(error) => error.code() >= 500 || error.failure.is_some(),
             _ => false,
-        }
-    }
-
-    /// Whether the same scan may succeed later without anything being changed.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Status(error) => matches!(error.code(), 408 | 500 | 502..=504 | 506),
-            _ => self.is_unavailable(),
         }
     }
 

@@ -207,9 +207,8 @@ impl ScannerBuilder {
             .into_iter()
             .map(client)
             .collect::<Result<_, Error>>()?;
-        let clock = Arc::clone(&settings.clock);
         let shared = Shared {
-            endpoints: Endpoints::new(first, others, clock, Arc::clone(&counters)),
+            endpoints: Endpoints::new(first, others),
             max_size,
             rules,
             counters,

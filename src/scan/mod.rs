@@ -17,13 +17,11 @@ pub(crate) mod verdict;
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
 
 use builder::ScannerBuilder;
 use content::Content;
 use preview::Preview;
 use report::Report;
-use run::Scan;
 use verdict::Verdict;
 
 use crate::client::endpoint::Endpoint;
@@ -103,7 +101,7 @@ impl Scanner {
     /// Any [`Error`]: whenever there is no verdict, whoever is to blame. Content that is too large is
     /// no error but [`NotScanned::TooLarge`].
     pub fn scan<'c>(&self, content: impl Into<Content<'c>>) -> Result<Report, Error> {
-        self.counted(self.scan_into(content.into(), None))
+        self.counted(run::scan(&self.shared, content.into(), None))
     }
 
     /// Has `content` scanned, and writes what the service sends back to `output` while it arrives: the
@@ -147,7 +145,7 @@ impl Scanner {
         content: impl Into<Content<'c>>,
         mut output: impl Write,
     ) -> Result<Report, Error> {
-        self.counted(self.scan_into(content.into(), Some(&mut output)))
+        self.counted(run::scan(&self.shared, content.into(), Some(&mut output)))
     }
 
     fn counted(&self, result: Result<Report, Error>) -> Result<Report, Error> {
@@ -183,33 +181,6 @@ impl Scanner {
             suspended: endpoints.suspended(),
             ..self.shared.counters.snapshot()
         }
-    }
-
-    fn scan_into<'c>(
-        &self,
-        mut content: Content<'c>,
-        output: Option<&'c mut (dyn Write + 'c)>,
-    ) -> Result<Report, Error> {
-        let began = Instant::now();
-        let Shared {
-            endpoints,
-            max_size,
-            rules,
-            ..
-        } = &*self.shared;
-        let deadline = content.own_deadline()?;
-        let deadline = deadline.unwrap_or_else(|| endpoints.first().start());
-        let length = content.known_length()?;
-        let name = content.own_name();
-        if let Some(limit) = max_size.filter(|&max| length.is_some_and(|length| length > max)) {
-            let service = endpoints.first().name();
-            return Ok(Report::too_large(limit, 0, service).finish(name, began));
-        }
-        let mut scan = Scan::new(*rules, content, length, *max_size, output, deadline)?;
-        let report = endpoints.try_each(deadline, scan.is_repeatable(), |client, call| {
-            scan.on(client, call)
-        })?;
-        Ok(report.finish(name, began))
     }
 }
 

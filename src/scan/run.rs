@@ -1,20 +1,22 @@
-//! One scan on its way, perhaps to more than one server.
+//! One scan: the servers are asked one after the other until one of them comes to a report.
 
 use std::io::Write;
+use std::time::Instant;
 
-use super::Rules;
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
 use super::digest::{Digest, Returned};
-use super::failover::{Done, Unsuccessful};
+use super::failover::{Failover, Next};
 use super::metadata::About;
 use super::observed::Observed;
 use super::report::Report;
 use super::verdict::{NotScanned, Verdict};
+use super::{Rules, Shared};
 use crate::client::body::Outgoing;
 use crate::client::call::Call;
 use crate::client::exchange::PassOn;
-use crate::client::outcome::{Answer, Failure, protocol_error};
+use crate::client::outcome::{Answer, AttemptError, Failure, protocol_error};
+use crate::client::reply::Reply;
 use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
 use crate::evidence::Said;
@@ -29,8 +31,38 @@ use crate::proto::response::Response;
 use crate::proto::status_line;
 use crate::stats::close_reason::CloseReason;
 
+/// Has `content` scanned, and writes what comes back to `output`.
+pub(super) fn scan<'c>(
+    shared: &Shared,
+    mut content: Content<'c>,
+    output: Option<&'c mut (dyn Write + 'c)>,
+) -> Result<Report, Error> {
+    let began = Instant::now();
+    let first = shared.endpoints.first();
+    let deadline = content.own_deadline()?;
+    let deadline = deadline.unwrap_or_else(|| first.start());
+    let length = content.known_length()?;
+    let name = content.own_name();
+    let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
+    if let Some(limit) = shared.max_size.filter(exceeded) {
+        return Ok(Report::too_large(limit, 0, first.name()).finish(name, began));
+    }
+    let mut scan = Scan::new(shared, content, length, output, deadline)?;
+    let mut failover = Failover::new(&shared.endpoints, deadline, scan.is_repeatable());
+    let mut next = failover.next_server();
+    loop {
+        match next {
+            Next::Ask(mut call) => {
+                let outcome = scan.with_server(&mut call);
+                next = failover.after(call, outcome, scan.can_repeat());
+            }
+            Next::End(result) => return result.map(|report| report.finish(name, began)),
+        }
+    }
+}
+
 /// Content, what is known about it, and what came back of it.
-pub(super) struct Scan<'c> {
+struct Scan<'c> {
     rules: Rules,
     about: About,
     length: Option<u64>,
@@ -44,15 +76,17 @@ pub(super) struct Scan<'c> {
 }
 
 impl<'c> Scan<'c> {
-    /// Refuses what cannot be sent before anyone is asked.
-    pub(super) fn new(
-        rules: Rules,
+    /// Refuses what cannot be sent before a server is asked.
+    fn new(
+        shared: &Shared,
         content: Content<'c>,
         length: Option<u64>,
-        max_size: Option<u64>,
         output: Option<&'c mut (dyn Write + 'c)>,
         deadline: Deadline,
     ) -> Result<Self, Error> {
+        let Shared {
+            rules, max_size, ..
+        } = *shared;
         let (sent, returned) = Digest::pair();
         let (about, content) = content.observe(max_size, sent);
         let response_limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
@@ -68,37 +102,9 @@ impl<'c> Scan<'c> {
         })
     }
 
-    /// Whether the content can be sent more than once.
-    pub(super) fn is_repeatable(&self) -> bool {
+    /// Whether the content can be sent more than once, however long it is.
+    fn is_repeatable(&self) -> bool {
         self.content.is_repeatable()
-    }
-
-    /// Scans with one server.
-    pub(super) fn on(
-        &mut self,
-        client: &Client,
-        call: &Call<'_>,
-    ) -> Result<Done<Report>, Unsuccessful> {
-        let negotiate = self.rules.negotiate;
-        let known = negotiate.then(|| client.negotiated(call));
-        let known = known.transpose().map_err(|failed| Unsuccessful {
-            error: failed.error,
-            can_repeat: self.can_repeat(),
-            is_shared: failed.is_shared,
-            is_of_options: true,
-        })?;
-        let options = known.as_ref().map(|known| &*known.options);
-        let answered = self.ask(client, call, options, |response| {
-            if let (Some(known), Some(istag)) = (&known, response.istag()) {
-                client.saw_istag(&istag, known);
-            }
-        });
-        answered.map_err(|error| Unsuccessful {
-            error,
-            can_repeat: self.can_repeat(),
-            is_shared: false,
-            is_of_options: false,
-        })
     }
 
     /// Whether the scan can begin again, with another server.
@@ -107,13 +113,14 @@ impl<'c> Scan<'c> {
         self.content.can_begin_again() && !self.returned.is_passed_on && is_in_time
     }
 
-    fn ask(
-        &mut self,
-        client: &Client,
-        call: &Call<'_>,
-        options: Option<&ServiceOptions>,
-        saw: impl Fn(&Response),
-    ) -> Result<Done<Report>, Error> {
+    /// Has one server scan the content.
+    fn with_server(&mut self, call: &mut Call<'_>) -> Result<Report, AttemptError> {
+        let client = call.client;
+        let known = match self.rules.negotiate {
+            true => Some(client.negotiated(call)?),
+            false => None,
+        };
+        let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
         self.returned.digest.restart();
         let mut delivery = Delivery {
@@ -134,29 +141,37 @@ impl<'c> Scan<'c> {
         };
         let reply = match client.exchange(&mut delivery) {
             Ok(reply) => reply,
-            Err(failure) => return self.salvage(*failure, client.name()),
+            Err(failure) => return Ok(self.salvage(*failure, client.name())?),
         };
-        saw(&reply.answer.response);
+        if let (Some(known), Some(istag)) = (&known, reply.answer.response.istag()) {
+            client.saw_istag(&istag, known);
+        }
         let is_success = reply.answer.is_success();
-        let value = match self.judge(&reply.answer, &request, options, client) {
-            Ok(value) => value,
-            Err(error) => return Err(reply.reject(error)),
+        let report = match self.judge(&reply.answer, &request, options, client) {
+            Ok(report) => report,
+            Err(error) => return Err(reply.reject(error).into()),
         };
-        if *value.verdict() == Verdict::NotScanned(NotScanned::NoEngine) {
+        self.conclude(reply, &report, client)?;
+        if is_success {
+            call.succeeded();
+        }
+        Ok(report)
+    }
+
+    /// Decides what becomes of the connection, and completes what came back.
+    fn conclude(&mut self, reply: Reply, report: &Report, client: &Client) -> Result<(), Error> {
+        let verdict = report.verdict();
+        if *verdict == Verdict::NotScanned(NotScanned::NoEngine) {
             reply.close(CloseReason::NoEngine);
-        } else if value.status() == Some(204) && value.verdict().is_contradicted() {
+            return Ok(());
+        }
+        if report.status() == Some(204) && verdict.is_contradicted() {
             // Nothing was found in what the service calls unmodified, or one of the two is not true.
             reply.close(CloseReason::Contradiction);
-        } else {
-            let answer = reply.settle();
-            self.complete(client, &answer, value.verdict())?;
+            return Ok(());
         }
-        let asks_next = value.verdict().asks_next_server() && self.can_repeat();
-        Ok(Done {
-            value,
-            is_success,
-            asks_next,
-        })
+        let answer = reply.settle();
+        self.complete(client, &answer, verdict)
     }
 
     /// The request to a service with those options, if it was asked for them.
@@ -257,7 +272,7 @@ impl<'c> Scan<'c> {
 
     /// What a broken-off exchange still says: that something was found, from the part of a response that
     /// came, or that the content is too large. It can only say the worse.
-    fn salvage(&self, failure: Failure, service: &str) -> Result<Done<Report>, Error> {
+    fn salvage(&self, failure: Failure, service: &str) -> Result<Report, Error> {
         let Failure {
             error,
             remains,
@@ -265,19 +280,14 @@ impl<'c> Scan<'c> {
             ..
         } = failure;
         let response = remains.response.as_ref();
-        let done = |value| Done {
-            value,
-            is_success: false,
-            asks_next: false,
-        };
         let said = Said::by_remains(response, &remains.fragments);
         if let Some(evidence) = said.evidence {
             let verdict = from_evidence(evidence);
             let report = Report::new(verdict, response, content_sent, service);
-            return Ok(done(report.with_status(remains.status())));
+            return Ok(report.with_status(remains.status()));
         }
         let limit = self.content.exceeded_limit().ok_or(error)?;
-        Ok(done(Report::too_large(limit, content_sent, service)))
+        Ok(Report::too_large(limit, content_sent, service))
     }
 }
 
