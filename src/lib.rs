@@ -164,6 +164,7 @@ pub mod manual;
 mod net;
 mod proto;
 mod scan;
+mod seam;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -177,7 +178,6 @@ pub use error::{
     Limit, Phase, ProtocolError, StatusError, SuspendedError, TimeLimit, TimeoutError, Violation,
 };
 pub use evidence::{Resolution, Threat, ThreatKind, Threats};
-pub use net::clock::Clock;
 pub use net::tcp::TcpConnector;
 #[cfg(feature = "rustls")]
 pub use net::tls::{TlsConnector, TlsConnectorBuilder};
@@ -195,6 +195,7 @@ pub use scan::content::Content;
 pub use scan::preview::Preview;
 pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
+pub use seam::time::Clock;
 pub use stats::{Stats, Suspended};
 
 /// The limits of what a peer may send and a caller may hand over, and the defaults of the settings.

@@ -1,7 +1,6 @@
 //! Settings, and their defaults.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::circuit_breaker::{BreakerRules, CircuitBreaker};
@@ -14,7 +13,6 @@ use super::endpoint::Endpoint;
 use super::options_cache::OptionsCache;
 use super::{Client, Shared};
 use crate::error::{Error, InputError, InvalidInput};
-use crate::net::clock::{Clock, SystemClock};
 use crate::net::deadline::Timeouts;
 use crate::net::pool::{Pool, PoolLimits, Target};
 use crate::net::tcp::TcpConnector;
@@ -22,6 +20,8 @@ use crate::net::tcp::TcpConnector;
 use crate::net::tls::TlsConnector;
 use crate::net::transport::Connect;
 use crate::proto::request::check_header;
+use crate::seam::sync::AtomicBool;
+use crate::seam::time::{Clock, SystemClock};
 use crate::stats::counters::{Counters, ServiceCounters};
 
 /// The settings that a builder with a field `settings: Settings` hands on.

@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn call_with_a_place(client: &Client) -> Call<'_> {
-        let call = Call::new(client, Deadline::start(None), None);
+        let call = Call::new(client, Deadline::by_system(None), None);
         assert!(call.wait_in_line(TIMEOUT).left().is_some());
         call.has_place(1);
         std::thread::sleep(TIMEOUT);

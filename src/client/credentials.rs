@@ -1,11 +1,11 @@
 //! Who we are to a service that asks (RFC 3507 §7.1, RFC 7617).
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{InputError, InvalidInput};
 use crate::proto::base64;
 use crate::proto::response::Response;
+use crate::seam::sync::{AtomicBool, Ordering};
 
 /// A user and a password for one server, and whether it wants them.
 ///

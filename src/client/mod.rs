@@ -21,7 +21,6 @@ mod waiting;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use body::{Body, Outgoing};
@@ -39,7 +38,6 @@ use waiting::Waiting;
 
 use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, TimeLimit, Violation};
 use crate::net::checkout::Place;
-use crate::net::clock::Clock;
 use crate::net::deadline::{Deadline, RanOut, Timeouts};
 use crate::net::pool::Pool;
 use crate::proto::limits::MAX_OPTIONS_BODY;
@@ -49,6 +47,8 @@ use crate::proto::request::Request;
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Fragments, ResponseReader};
 use crate::proto::uri::ServiceUri;
+use crate::seam::sync::{AtomicBool, Ordering};
+use crate::seam::time::Clock;
 use crate::stats::counters::{Counters, count};
 
 /// A client of one ICAP service, for the protocol as RFC 3507 has it.
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// [`Error::Status`] if the response is not 200, and everything an exchange can fail with.
     pub fn options(&self) -> Result<ServiceOptions, Error> {
-        self.fetch_options(&Call::new(self, self.start(), None))
+        self.fetch_options(&Call::new(self, self.start(None), None))
     }
 
     /// Sends a request and reads the response, whose body goes to `output` while it arrives, even while
@@ -153,7 +153,7 @@ impl Client {
         mut output: impl Write,
     ) -> Result<Response, Error> {
         let mut body = body.into();
-        let call = Call::new(self, self.start(), None);
+        let call = Call::new(self, self.start(None), None);
         let mut delivery = Delivery {
             request,
             content: &mut body,
@@ -232,9 +232,9 @@ impl Client {
         count(&self.counters().failovers);
     }
 
-    /// Begins the time an exchange has.
-    pub(crate) fn start(&self) -> Deadline {
-        Deadline::start(self.shared.deadline)
+    /// Begins the time that an exchange has; `own` is a deadline that replaces the client's.
+    pub(crate) fn start(&self, own: Option<Duration>) -> Deadline {
+        Deadline::start(&self.shared.clock, own.or(self.shared.deadline))
     }
 
     pub(crate) fn read_timeout(&self) -> Duration {
@@ -414,7 +414,7 @@ impl Client {
         };
         let mut lease = lease.map_err(Failure::before)?;
         let timeouts = self.shared.timeouts;
-        let mut deadline = delivery.call.deadline;
+        let mut deadline = delivery.call.deadline.clone();
         if delivery.request.method() == Method::Options {
             count(&self.counters().options_sent);
             // Whoever answers it slowly, byte by byte, would hold up all callers.

@@ -1,12 +1,13 @@
 //! What a service offers, asked once for all threads and kept for as long as it holds.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::outcome::AttemptError;
 use crate::error::{Error, TimeLimit};
 use crate::proto::options::ServiceOptions;
+use crate::seam::sync::{Condvar, Mutex, MutexGuard};
 
 /// Tags that are remembered: a few servers after one address have one each.
 const REMEMBERED_TAGS: usize = 8;
@@ -71,8 +72,7 @@ impl OptionsCache {
             if is_trial || state.under_way.is_none() {
                 break;
             }
-            let waited = self.changed.wait_timeout(state, waiter.cap(left()?));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, waiter.cap(left()?));
             if let Some(outcome) = waiter.outcome(&state) {
                 return Some(outcome);
             }
@@ -114,7 +114,7 @@ impl OptionsCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

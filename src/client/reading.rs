@@ -2,8 +2,9 @@
 //! be interrupted for ever.
 
 use std::io::{self, Read};
-use std::thread;
 use std::time::Duration;
+
+use crate::seam::sync::sleep;
 
 /// Interruptions in a row before a reader is given up.
 const MAX_INTERRUPTIONS: u32 = 1_000;
@@ -45,7 +46,7 @@ impl Interruptions {
             return Err(io::Error::other(why));
         }
         if self.in_a_row > PROMPT_RETRIES {
-            thread::sleep(PAUSE);
+            sleep(PAUSE);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::error::TimeLimit;
 use crate::net::connection::Connection;
 use crate::net::deadline::Deadline;
 use crate::net::transport::{Readiness, is_stall};
@@ -35,8 +36,7 @@ pub(super) enum Trailing {
 impl Trailing {
     /// Reads what there is.
     pub(super) fn read(connection: &mut Connection, deadline: &Deadline) -> Self {
-        let patience = deadline.cap(PATIENCE).unwrap_or_default();
-        let deadline = Deadline::start(Some(patience));
+        let deadline = deadline.within(PATIENCE, TimeLimit::ReadTimeout);
         loop {
             let has_begun = match connection.unread() {
                 b"" | b"\r\n" => false,

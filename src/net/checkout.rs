@@ -236,7 +236,11 @@ fn connect_within(
     match target.connector.connect(&target.uri, timeout) {
         Ok(stream) => {
             count(&target.counters.scanner.opened);
-            Ok(Connection::new(stream, Arc::clone(&target.counters)))
+            Ok(Connection::new(
+                stream,
+                Arc::clone(&target.clock),
+                Arc::clone(&target.counters),
+            ))
         }
         Err(source) if source.kind() == io::ErrorKind::TimedOut => {
             Err(timed_out(pool, place, deadline, Some(source)))

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::transport::{Readiness, Stream, is_nothing_yet, is_stall};
+use crate::seam::sync::sleep;
+use crate::seam::time::Clock;
 use crate::stats::close_reason::CloseReason;
 use crate::stats::counters::ServiceCounters;
 
@@ -38,13 +39,18 @@ pub(crate) struct Connection {
     pending: Option<u64>,
     /// In a row, without waiting.
     prompt_stalls: u32,
+    clock: Arc<dyn Clock>,
     counters: Arc<ServiceCounters>,
     /// Why it is closed, if it is dropped now.
     closing: CloseReason,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Box<dyn Stream>, counters: Arc<ServiceCounters>) -> Self {
+    pub(crate) fn new(
+        stream: Box<dyn Stream>,
+        clock: Arc<dyn Clock>,
+        counters: Arc<ServiceCounters>,
+    ) -> Self {
         Self {
             stream,
             input: vec![0; INPUT_BUFFER].into_boxed_slice(),
@@ -55,6 +61,7 @@ impl Connection {
             arrived: 0,
             pending: None,
             prompt_stalls: 0,
+            clock,
             counters,
             closing: CloseReason::Failed,
         }
@@ -79,7 +86,7 @@ impl Connection {
         if self.unread.end == self.input.len() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let began = Instant::now();
+        let began = self.clock.now_for_waits();
         let result = self.read_once(timeout);
         self.slow_down(&result, began, timeout);
         let len = result?;
@@ -131,7 +138,7 @@ impl Connection {
     ///
     /// Not `write_vectored`, which raises SIGPIPE where that signal is at its default.
     pub(crate) fn write(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
-        let began = Instant::now();
+        let began = self.clock.now_for_waits();
         let result = self.write_once(bytes, timeout);
         self.slow_down(&result, began, timeout);
         let len = result?;
@@ -153,14 +160,15 @@ impl Connection {
 
     /// Pauses where the stream stalls again and again without waiting, as the caller tries again.
     fn slow_down(&mut self, result: &io::Result<usize>, began: Instant, timeout: Duration) {
-        let is_prompt = began.elapsed() < STALL_PAUSE;
+        let took = self.clock.now_for_waits().saturating_duration_since(began);
+        let is_prompt = took < STALL_PAUSE;
         match result {
             Err(error) if is_stall(error) && is_prompt => self.prompt_stalls += 1,
             _ => self.prompt_stalls = 0,
         }
         if self.prompt_stalls > PROMPT_STALLS {
             self.prompt_stalls = PROMPT_STALLS;
-            thread::sleep(STALL_PAUSE.min(timeout));
+            sleep(STALL_PAUSE.min(timeout));
         }
     }
 

@@ -4,9 +4,11 @@
 //! progress; a peer that sends a byte a second never reaches it. The *deadline* bounds everything
 //! from the first look-up to the last byte, whatever the progress.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Phase, TimeLimit, TimeoutError};
+use crate::seam::time::{Clock, SystemClock};
 
 /// The timeouts of one exchange.
 #[derive(Debug, Clone, Copy)]
@@ -56,9 +58,10 @@ impl RanOut {
     }
 }
 
-/// When something must be over.
-#[derive(Debug, Clone, Copy)]
+/// When something must be over, and the clock that says so.
+#[derive(Debug, Clone)]
 pub(crate) struct Deadline {
+    clock: Arc<dyn Clock>,
     /// What it is, and how long it was in the beginning.
     what: RanOut,
     /// `None` is never, also where it lies beyond what an `Instant` can say.
@@ -67,39 +70,56 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// Begins now; `None` is never.
-    pub(crate) fn start(limit: Option<Duration>) -> Self {
+    pub(crate) fn start(clock: &Arc<dyn Clock>, limit: Option<Duration>) -> Self {
+        let what = RanOut {
+            limit: TimeLimit::Deadline,
+            after: limit.unwrap_or(Duration::MAX),
+        };
         Self {
-            what: RanOut {
-                limit: TimeLimit::Deadline,
-                after: limit.unwrap_or(Duration::MAX),
-            },
-            at: limit.and_then(|limit| Instant::now().checked_add(limit)),
+            at: limit.and_then(|limit| clock.now_for_waits().checked_add(limit)),
+            clock: Arc::clone(clock),
+            what,
         }
+    }
+
+    /// The same by the system's clock, where no scanner's is at hand: a connector is given a timeout and no
+    /// clock.
+    pub(crate) fn by_system(limit: impl Into<Option<Duration>>) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::start(&clock, limit.into())
+    }
+
+    /// The time now, by the clock that every wait of this exchange is measured by.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now_for_waits()
     }
 
     /// The share of one server if there is another one to ask after it: what is left but for a quarter,
     /// and but for `longest_rest` at most.
-    pub(crate) fn share(self, longest_rest: Duration) -> Self {
-        let Some(at) = self.at else { return self };
-        let left = at.saturating_duration_since(Instant::now());
+    pub(crate) fn share(&self, longest_rest: Duration) -> Self {
+        let Some(at) = self.at else {
+            return self.clone();
+        };
+        let left = at.saturating_duration_since(self.now());
         let share = left - (left / 4).min(longest_rest);
         self.within(share, TimeLimit::DeadlineShare)
     }
 
     /// At most so long from now on.
-    pub(crate) fn within(self, after: Duration, limit: TimeLimit) -> Self {
-        match Instant::now().checked_add(after) {
-            Some(at) if self.at.is_none_or(|deadline| at < deadline) => Self {
-                what: RanOut { limit, after },
-                at: Some(at),
-            },
-            _ => self,
+    pub(crate) fn within(&self, after: Duration, limit: TimeLimit) -> Self {
+        let mut deadline = self.clone();
+        if let Some(at) = self.now().checked_add(after) {
+            if self.at.is_none_or(|earlier| at < earlier) {
+                deadline.what = RanOut { limit, after };
+                deadline.at = Some(at);
+            }
         }
+        deadline
     }
 
     /// What ran out, if it is over.
     pub(crate) fn ran_out(&self) -> Option<RanOut> {
-        let is_over = self.at.is_some_and(|at| Instant::now() >= at);
+        let is_over = self.at.is_some_and(|at| self.now() >= at);
         is_over.then_some(self.what)
     }
 
@@ -107,7 +127,7 @@ impl Deadline {
     /// nothing is left, so that no wait is ever given a zero timeout.
     pub(crate) fn cap(&self, timeout: Duration) -> Option<Duration> {
         let left = self.at.map_or(timeout, |at| {
-            at.saturating_duration_since(Instant::now()).min(timeout)
+            at.saturating_duration_since(self.now()).min(timeout)
         });
         (!left.is_zero()).then_some(left)
     }
@@ -125,38 +145,38 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
     #[test]
     fn a_wait_takes_the_shorter_of_timeout_and_what_is_left() {
-        assert_eq!(Deadline::start(None).cap(HOUR), Some(HOUR));
+        assert_eq!(Deadline::by_system(None).cap(HOUR), Some(HOUR));
         assert_eq!(
-            Deadline::start(Some(HOUR)).cap(Duration::from_secs(1)),
+            Deadline::by_system(HOUR).cap(Duration::from_secs(1)),
             Some(Duration::from_secs(1))
         );
-        let left = Deadline::start(Some(Duration::from_secs(60))).cap(HOUR);
+        let left = Deadline::by_system(Duration::from_secs(60)).cap(HOUR);
         assert!(left.is_some_and(|left| left <= Duration::from_secs(60)));
-        assert_eq!(Deadline::start(Some(Duration::ZERO)).cap(HOUR), None);
-        assert_eq!(Deadline::start(None).cap(Duration::ZERO), None);
+        assert_eq!(Deadline::by_system(Duration::ZERO).cap(HOUR), None);
+        assert_eq!(Deadline::by_system(None).cap(Duration::ZERO), None);
     }
 
     #[test]
     fn a_deadline_beyond_the_end_of_time_is_never() {
-        assert_eq!(Deadline::start(Some(Duration::MAX)).cap(HOUR), Some(HOUR));
+        assert_eq!(Deadline::by_system(Duration::MAX).cap(HOUR), Some(HOUR));
     }
 
     #[test]
     fn share_leaves_a_quarter_or_the_rest_for_the_next() {
         let second = Duration::from_secs(1);
-        let deadline = Deadline::start(Some(100 * second));
+        let deadline = Deadline::by_system(100 * second);
         let about = |left: Option<Duration>, expected: Duration| {
             left.is_some_and(|left| left <= expected && left + 10 * second > expected)
         };
         assert!(about(deadline.share(HOUR).left(), 75 * second));
         assert!(about(deadline.share(second).left(), 99 * second));
         assert!(about(deadline.share(HOUR).share(HOUR).left(), 57 * second));
-        assert_eq!(Deadline::start(None).share(HOUR).cap(HOUR), Some(HOUR));
+        assert_eq!(Deadline::by_system(None).share(HOUR).cap(HOUR), Some(HOUR));
     }
 
     #[test]
     fn what_ran_out_is_the_limit_that_came_first() {
-        let start = |seconds| Deadline::start(Some(Duration::from_secs(seconds)));
+        let start = |seconds| Deadline::by_system(Duration::from_secs(seconds));
         let zero = Duration::ZERO;
         let ran_out = |limit| Some(RanOut { limit, after: zero });
         assert_eq!(start(60).ran_out(), None);
@@ -167,7 +187,7 @@ mod tests {
         assert_eq!(bounded.ran_out(), ran_out(TimeLimit::ReadTimeout));
         let bounded = start(0).within(HOUR, TimeLimit::ReadTimeout);
         assert_eq!(bounded.ran_out(), ran_out(TimeLimit::Deadline));
-        let unbounded = Deadline::start(None).within(Duration::MAX, TimeLimit::ReadTimeout);
+        let unbounded = Deadline::by_system(None).within(Duration::MAX, TimeLimit::ReadTimeout);
         assert_eq!(unbounded.ran_out(), None);
     }
 }

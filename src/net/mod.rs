@@ -3,7 +3,6 @@
 //! This floor knows sockets and clocks and nothing of ICAP messages.
 
 pub(crate) mod checkout;
-pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod pool;

@@ -4,12 +4,13 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::deadline::Deadline;
 use super::shortage::{is_shortage, shortage};
 use super::transport::{Connect, Stream};
 use crate::proto::uri::ServiceUri;
+use crate::seam::sync::spawn;
 
 /// Connects over plain TCP, with `TCP_NODELAY`: a request leaves in few writes, and waiting for an
 /// acknowledgement between them costs 40 ms a scan.
@@ -38,11 +39,11 @@ pub(super) fn connect_any<S>(
     timeout: Duration,
     connect_one: impl Fn(SocketAddr, Duration) -> io::Result<S>,
 ) -> io::Result<S> {
-    let begin = Instant::now();
+    let deadline = Deadline::by_system(timeout);
     let addresses = resolve(service, timeout)?;
     let mut failed = Vec::new();
     for (tried, &address) in addresses.iter().enumerate() {
-        let left = timeout.saturating_sub(begin.elapsed());
+        let left = deadline.cap(timeout).unwrap_or_default();
         if left.is_zero() && tried > 0 {
             break;
         }
@@ -84,9 +85,7 @@ fn resolve(service: &ServiceUri, timeout: Duration) -> io::Result<Vec<SocketAddr
         // Nobody waits any more if this fails.
         let _ = sender.send(found);
     };
-    thread::Builder::new()
-        .name("icap-resolve".to_owned())
-        .spawn(look_up)
+    spawn("icap-resolve", look_up)
         .map_err(|error| shortage(error.kind(), format!("cannot start a thread: {error}")))?;
     let named = |kind, what: &dyn fmt::Display| {
         io::Error::new(kind, format!("cannot resolve {}: {what}", service.host()))

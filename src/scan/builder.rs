@@ -11,11 +11,11 @@ use crate::client::Client;
 use crate::client::builder::{Settings, connection_settings};
 use crate::client::endpoint::Endpoint;
 use crate::error::{Error, InputError, InvalidInput};
-use crate::net::clock::Clock;
 use crate::net::transport::Connect;
 use crate::proto::method::Method;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
+use crate::seam::time::Clock;
 use crate::stats::counters::Counters;
 
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).

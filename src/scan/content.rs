@@ -15,7 +15,6 @@ use super::observed::{Observed, Progress, Source};
 use super::regular_file;
 use crate::client::once_reader::OnceReader;
 use crate::error::{Error, InputError, InvalidInput};
-use crate::net::deadline::Deadline;
 
 /// What is to be scanned: its bytes, and what is known about them.
 ///
@@ -236,11 +235,11 @@ impl<'a> Content<'a> {
     }
 
     /// When the scan must be over, if that was set.
-    pub(crate) fn own_deadline(&self) -> Result<Option<Deadline>, Error> {
+    pub(crate) fn own_deadline(&self) -> Result<Option<Duration>, Error> {
         if self.deadline == Some(Duration::ZERO) {
             return Err(InputError::new(InvalidInput::Zero, "deadline").into());
         }
-        Ok(self.deadline.map(|limit| Deadline::start(Some(limit))))
+        Ok(self.deadline)
     }
 
     /// The name, if there is one.

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
 
+use crate::seam::random;
+
 /// Length and keyed hash of a byte sequence, to tell whether what came back is what was sent.
 ///
 /// The hash is std's SipHash under a random key that never leaves this process, so no peer can aim at
@@ -38,7 +40,7 @@ impl Digest {
 
     /// Two empty digests under one key.
     pub(crate) fn pair() -> (Self, Self) {
-        let keys = std::hash::RandomState::new();
+        let keys = random::hash_keys();
         let digest = || Self {
             len: 0,
             empty: keys.build_hasher(),

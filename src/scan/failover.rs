@@ -147,7 +147,7 @@ impl<'e> Failover<'e> {
         let would_admit = |client: &&Client| client.breaker().would_admit(client.now());
         match self.endpoints.iter().skip(self.passed).find(would_admit) {
             Some(next) if self.is_repeatable => self.deadline.share(next.read_timeout()),
-            _ => self.deadline,
+            _ => self.deadline.clone(),
         }
     }
 

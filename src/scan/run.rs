@@ -39,15 +39,14 @@ pub(super) fn scan<'c>(
 ) -> Result<Report, Error> {
     let began = Instant::now();
     let first = shared.endpoints.first();
-    let deadline = content.own_deadline()?;
-    let deadline = deadline.unwrap_or_else(|| first.start());
+    let deadline = first.start(content.own_deadline()?);
     let length = content.known_length()?;
     let name = content.own_name();
     let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
     if let Some(limit) = shared.max_size.filter(exceeded) {
         return Ok(Report::too_large(limit, 0, first.name()).finish(name, began));
     }
-    let mut scan = Scan::new(shared, content, length, output, deadline)?;
+    let mut scan = Scan::new(shared, content, length, output, deadline.clone())?;
     let mut failover = Failover::new(&shared.endpoints, deadline, scan.is_repeatable());
     let mut next = failover.next_server();
     loop {
@@ -245,7 +244,7 @@ impl<'c> Scan<'c> {
         if answer.response.body_len() != Some(back.len) || is_all_or_more {
             return false;
         }
-        let deadline = self.deadline;
+        let deadline = &self.deadline;
         self.content.begins_with(back, || deadline.left().is_some())
     }
 

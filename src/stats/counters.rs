@@ -1,11 +1,11 @@
 //! The counters that connections, clients and scanners count with.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Stats;
 use super::close_reason::CloseReason;
 use crate::error::{Error, ErrorKind};
+use crate::seam::sync::{AtomicU64, Ordering::Relaxed};
 
 /// The counters that [`Stats`] are made of.
 #[derive(Debug, Default)]

@@ -12,9 +12,10 @@
 //! A trial may take long, so the next one begins when the interval has passed since the last one
 //! *began*: trials can overlap, and the success of any of them closes the circuit.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::seam::random;
+use crate::seam::sync::{Mutex, MutexGuard};
 
 /// When the circuit opens, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -154,7 +155,7 @@ impl CircuitBreaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Circuit> {
-        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+        self.circuit.lock()
     }
 }
 
@@ -311,7 +312,7 @@ impl Open {
 
 /// 80 % to 120 % of the interval.
 fn jittered(interval: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() >> 32;
+    let random = random::number() >> 32;
     let fifth = interval / 5;
     let spread = ((fifth * 2).as_nanos() * u128::from(random)) >> 32;
     let spread = Duration::from_nanos(u64::try_from(spread).unwrap_or(u64::MAX));

@@ -29,7 +29,7 @@ use super::output::write_all;
 use super::progress::{Progress, Stage};
 use super::trailing::{PATIENCE, Trailing};
 use super::waiting::{Wait, Waiting};
-use crate::error::{ContentError, Error, Phase, Violation};
+use crate::error::{ContentError, Error, Phase, TimeLimit, Violation};
 use crate::net::checkout::PooledConnection;
 use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::transport::{Readiness, is_stall};
@@ -272,8 +272,7 @@ impl Exchange<'_> {
     /// Reads on while it can become a [`REFUSAL`], which counts the same at every split. Everything else is
     /// read only for the error's sake: it shows who is there.
     fn refuse_unsolicited(&mut self) -> Error {
-        let patience = self.deadline.cap(PATIENCE).unwrap_or_default();
-        let deadline = Deadline::start(Some(patience));
+        let deadline = self.deadline.within(PATIENCE, TimeLimit::ReadTimeout);
         while is_beginning_of_refusal(self.connection.unread()) {
             let Some(left) = deadline.left() else {
                 break;
@@ -362,12 +361,6 @@ impl Exchange<'_> {
         self.progress.answered_early |= self.progress.is_early(arrived);
         // What the service says after what the caller could not take still counts.
         let mut written = Ok(());
-        let (deadline, service) = (self.deadline, self.service);
-        // The caller's writer took the time, so the server was not waited for.
-        let is_in_time = || match deadline.ran_out() {
-            None => Ok(()),
-            Some(ran_out) => Err(ran_out.error(service, Phase::Read).into()),
-        };
         loop {
             let (used, event) = match self.reader.feed(self.connection.unread()) {
                 Ok(step) => step,
@@ -380,7 +373,9 @@ impl Exchange<'_> {
             let is_wanted = response.is_some_and(|response| self.pass_on.includes(response));
             if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
                 let began = Instant::now();
-                written = write_all(self.output, data, is_in_time);
+                written = write_all(self.output, data, || {
+                    is_in_time(&self.deadline, self.service)
+                });
                 self.waiting.paused(began, Instant::now());
             }
             self.connection.consume(used);
@@ -552,6 +547,15 @@ impl Exchange<'_> {
             Ok(Readiness::Closed) => Some(CloseReason::PeerClosed),
             Err(_) => Some(CloseReason::Failed),
         }
+    }
+}
+
+/// Ends the passing on of a response's body at the deadline. The caller's writer took the time, so the
+/// server was not waited for.
+fn is_in_time(deadline: &Deadline, service: &str) -> Result<(), Error> {
+    match deadline.ran_out() {
+        None => Ok(()),
+        Some(ran_out) => Err(ran_out.error(service, Phase::Read).into()),
     }
 }
 

@@ -7,15 +7,15 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
 use super::connection::Connection;
 use super::deadline::Deadline;
 use super::transport::Connect;
 use crate::proto::uri::ServiceUri;
+use crate::seam::sync::{Mutex, MutexGuard, Thread, current_thread, park_timeout};
+use crate::seam::time::Clock;
 use crate::stats::close_reason::CloseReason;
 use crate::stats::counters::ServiceCounters;
 
@@ -207,7 +207,7 @@ impl Pool {
             ticket.get_or_insert_with(|| state.line_up());
             drop(state);
             // It may wake early, and is woken when it is first in line and there is something.
-            thread::park_timeout(left);
+            park_timeout(left);
             state = self.lock();
         }
     }
@@ -231,8 +231,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No caller's code runs under the lock, and every change of the state is complete.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -270,7 +269,7 @@ impl State {
 
     fn line_up(&mut self) -> Ticket {
         self.last_ticket += 1;
-        self.line.push_back((self.last_ticket, thread::current()));
+        self.line.push_back((self.last_ticket, current_thread()));
         self.last_ticket
     }
 

@@ -1,6 +1,8 @@
+use std::thread;
+
 use super::*;
-use crate::net::clock::SystemClock;
 use crate::net::tcp::TcpConnector;
+use crate::seam::time::SystemClock;
 use crate::stats::counters::Counters;
 
 fn pool(limits: PoolLimits) -> Arc<Pool> {
@@ -26,16 +28,16 @@ fn waiting_callers_are_served_in_the_order_they_came() {
         max_connections: Some(1),
         idle_timeout: Duration::ZERO,
     });
-    let forever = Deadline::start(Some(Duration::from_secs(60)));
+    let forever = Deadline::by_system(Duration::from_secs(60));
     let (first, _) = pool.take(false, &forever).unwrap();
     let served = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for caller in 0..WAITING {
-            let (pool, served) = (&pool, &served);
+            let (pool, served, forever) = (&pool, &served, &forever);
             scope.spawn(move || {
                 // The place is held until it is noted who has it.
-                let _place = pool.take(false, &forever).unwrap();
-                served.lock().unwrap().push(caller);
+                let _place = pool.take(false, forever).unwrap();
+                served.lock().push(caller);
             });
             while pool.lock().line.len() <= caller {
                 thread::yield_now();
@@ -43,7 +45,7 @@ fn waiting_callers_are_served_in_the_order_they_came() {
         }
         drop(first);
     });
-    assert_eq!(*served.lock().unwrap(), Vec::from_iter(0..WAITING));
+    assert_eq!(*served.lock(), Vec::from_iter(0..WAITING));
     assert_eq!(pool.lock().open, 0);
 }
 
@@ -57,7 +59,7 @@ fn unlimited() -> Arc<Pool> {
 
 /// Takes what places there are, up to `most`.
 fn take(pool: &Arc<Pool>, most: usize) -> Vec<Permit> {
-    let now = Deadline::start(Some(Duration::ZERO));
+    let now = Deadline::by_system(Duration::ZERO);
     let acquire = || pool.take(false, &now).map(|(permit, _)| permit);
     std::iter::from_fn(acquire).take(most).collect()
 }
@@ -168,8 +170,12 @@ fn made_room(connections: u64) -> Vec<(&'static str, u64)> {
 }
 
 fn check_in(permit: Permit) {
-    let counters = Arc::clone(&permit.pool().target().counters);
-    permit.check_in(Connection::new(Box::new(Silent), counters), Instant::now());
+    let Target {
+        clock, counters, ..
+    } = permit.pool().target();
+    let stream = Box::new(Silent);
+    let connection = Connection::new(stream, Arc::clone(clock), Arc::clone(counters));
+    permit.check_in(connection, Instant::now());
 }
 
 #[test]

@@ -27,7 +27,7 @@ mod stream;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::Resumption;
@@ -40,6 +40,7 @@ use super::shortage::{is_shortage, shortage};
 use super::tcp::{connect_any, connect_one};
 use super::transport::{Connect, Stream};
 use crate::proto::uri::ServiceUri;
+use crate::seam::sync::OnceLock;
 use stream::TlsStream;
 
 /// Connects over TLS 1.2 or 1.3. This is what `icaps://` URIs use; make one to trust other roots than
@@ -90,7 +91,7 @@ impl Connect for TlsConnector {
         let config = self.config()?;
         let name = server_name(service)?;
         let connect = |address: SocketAddr, timeout: Duration| {
-            let deadline = Deadline::start(Some(timeout));
+            let deadline = Deadline::by_system(timeout);
             let tcp = connect_one(address, timeout)?;
             handshake(tcp, &config, name.clone(), &deadline)
         };

@@ -88,7 +88,7 @@ fn pair_of(provider: rustls::crypto::CryptoProvider) -> (TlsStream, Server) {
     });
     let name = ServerName::try_from("av.example").unwrap();
     let tls = ClientConnection::new(client, name).unwrap();
-    let deadline = Deadline::start(None);
+    let deadline = Deadline::by_system(None);
     let mut client = TlsStream::handshake(tcp, tls, &deadline).unwrap();
     client.set_write_timeout(SOON).unwrap();
     (client, accept.join().unwrap())
