@@ -1,5 +1,6 @@
 use super::input::Input;
-use super::worsening::{Plan, assert_never_improves};
+use super::said::{feed, said_by};
+use super::worsening::{Place, Plan, assert_never_improves};
 use crate::evidence::{Evidence, Said};
 use crate::proto::method::Method;
 use crate::proto::response_reader::ResponseReader;
@@ -128,45 +129,12 @@ pub fn evidence(data: &[u8]) {
     }
 }
 
-/// Where in a response lines stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    Icap,
-    Http,
-    Trailer,
-    Interim,
-}
-
 /// Whether what comes after these lines begins a line of the same section: neither in the middle of a
 /// line nor after a blank one.
 fn stays_in_section(lines: &[u8]) -> bool {
     let is_blank = |line: &[u8]| line == b"\r\n";
     let mut lines = lines.split_inclusive(|&b| b == b'\n');
     lines.all(|line| line.ends_with(b"\n") && !is_blank(line))
-}
-
-/// Feeds byte by byte; returns how many were taken before the response ended or was refused.
-pub(super) fn feed(reader: &mut ResponseReader, answer: &[u8]) -> usize {
-    for (at, byte) in answer.chunks(1).enumerate() {
-        if reader.has_ended() || feed_all(reader, byte).is_none() {
-            return at;
-        }
-    }
-    answer.len()
-}
-
-fn feed_all(reader: &mut ResponseReader, mut bytes: &[u8]) -> Option<()> {
-    while !bytes.is_empty() && !reader.has_ended() {
-        let (used, _) = reader.feed(bytes).ok()?;
-        bytes = &bytes[used..];
-    }
-    Some(())
-}
-
-/// What is said by what came of a response.
-pub(super) fn said_by(reader: ResponseReader) -> Said {
-    let remains = reader.into_remains();
-    Said::by_remains(remains.response.as_ref(), &remains.fragments)
 }
 
 /// Names have no case.

@@ -26,10 +26,10 @@ mod odd_reader;
 mod options;
 #[cfg(test)]
 pub mod other_parser;
-mod peer;
 mod reference_chunks;
 mod request;
 mod response;
+mod said;
 mod sent;
 mod status_line;
 mod uri;

@@ -1,5 +1,5 @@
-use super::evidence::said_by;
 use super::input::{Input, assert_displayable, assert_part_of, each_split};
+use super::said::said_by;
 use crate::error::Violation;
 use crate::evidence::Said;
 use crate::proto::header::{Field, Headers};

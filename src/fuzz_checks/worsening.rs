@@ -1,11 +1,20 @@
 //! A field that may be another's than the service's never makes a verdict better.
 
-use super::evidence::{Place, feed, said_by};
 use super::input::Input;
+use super::said::{feed, said_by};
 use crate::proto::method::Method;
 use crate::proto::response_reader::ResponseReader;
 use crate::scan::decide::{Sent, decide, from_evidence};
 use crate::scan::verdict::Verdict;
+
+/// Where in a response lines stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Icap,
+    Http,
+    Trailer,
+    Interim,
+}
 
 /// A response, but for the lines that are planted in it.
 pub(super) struct Plan {

@@ -1,0 +1,79 @@
+mod observed;
+mod peer;
+mod plan;
+mod script;
+
+use super::input::Input;
+use crate::scan::report::Report;
+use crate::scan::verdict::Verdict;
+use observed::Exchange;
+use peer::Server;
+use plan::Plan;
+
+const SCANS: usize = 3;
+
+/// Whole scans: `data` is how three scans are done with one scanner, and what a server does on each
+/// connection meanwhile: bytes, in TLS records or not, stalls, errors, at any time. A byte in a record comes
+/// when the first byte of the record does.
+///
+/// - Every scan comes to an end.
+/// - What is sent is a request with the content of this scan, or a beginning of one; content that fails,
+///   that lies about what it read or that is too large is never completed; what is after a preview is sent
+///   only after a `100 Continue`.
+/// - Clean is only what was sent completely and then answered with a valid 204, or was returned whole by
+///   a service that does not offer 204, or was not allowed it; not with a threat in sight, not under the
+///   state tag of a server without an engine, and not if the response began before the last byte of content
+///   was written.
+/// - No response is made of bytes that were sent before its request was begun; a 204 on a connection that
+///   was used before is not made of bytes read before the request was complete.
+/// - A connection is used again only after a complete exchange with nothing after it, also no part of a TLS
+///   record; and nothing is clean that has a bad record after it, or one without an end.
+/// - A request is repeated once at most at each server, on a new connection, and only if it went out on an
+///   old one.
+/// - What comes back of a scan that is called modified is no beginning of the content.
+/// - If a server says that it does not scan, the other one is asked.
+/// - No verdict is better than the worst evidence that any server gave, and no evidence becomes an error.
+pub fn exchange(data: &[u8]) {
+    let mut input = Input::new(data);
+    let plan = Plan::new(&mut input);
+    let contents: Vec<Vec<u8>> = (0..SCANS).map(|scan| plan.content(scan)).collect();
+    let server = Server::new(contents.clone(), &mut input);
+    let scanner = plan.scanner(&server);
+    let mut results = Vec::new();
+    for (scan, content) in contents.iter().enumerate() {
+        server.world().scan = scan;
+        let content = plan.source.wrap(content);
+        let mut back = Vec::new();
+        let result = match plan.replaces {
+            true => scanner.scan_replace(content, &mut back),
+            false => scanner.scan(content),
+        };
+        if let Ok(report) = &result {
+            assert_no_part(report, &back, &contents[scan]);
+        }
+        results.push(result);
+    }
+    drop(scanner);
+    let world = server.world();
+    let exchanges: Vec<Exchange<'_>> = world.records.iter().flat_map(Exchange::all).collect();
+    for exchange in &exchanges {
+        plan.assert_sent(exchange, &world);
+        exchange.assert_reusable();
+    }
+    for (scan, result) in results.iter().enumerate() {
+        let of_scan = exchanges.iter().filter(|exchange| exchange.scan == scan);
+        let of_scan: Vec<&Exchange<'_>> = of_scan.collect();
+        plan.assert_result(result, &of_scan, &world);
+    }
+}
+
+/// The beginning of the content, also if it came back in a valid response, is nothing to deliver. (Of a 206
+/// the service says itself where the content goes on.)
+fn assert_no_part(report: &Report, back: &[u8], content: &[u8]) {
+    let is_part = !back.is_empty() && back.len() < content.len() && content.starts_with(back);
+    let is_delivered = matches!(report.verdict(), Verdict::Modified(_));
+    assert!(
+        !is_part || !is_delivered || report.status() == Some(206),
+        "a part of the content as a replacement"
+    );
+}
