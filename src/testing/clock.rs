@@ -1,12 +1,13 @@
-//! A clock that stands still until it is moved.
+//! A clock for tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Clock;
 
-/// A clock that stands still until it is [advanced](ManualClock::advance), for
-/// [`ScannerBuilder::clock`](crate::ScannerBuilder::clock). Clones are the same clock.
+/// A clock that moves only by [`advance`](ManualClock::advance). Clones are handles of the same clock.
+///
+/// Pass it to [`ScannerBuilder::clock`](crate::ScannerBuilder::clock).
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::Clock;
 /// let clock = ManualClock::new();
 /// let scanner = Scanner::builder(&server.uri()).clock(clock.clone()).build()?;
 /// scanner.scan(Content::bytes(b"hello"))?;
-/// // The options hold for an hour; a day later they are asked for again.
+/// // The options are valid for an hour. A day later they are requested again.
 /// clock.advance(Duration::from_secs(24 * 3600));
 /// scanner.scan(Content::bytes(b"hello"))?;
 /// assert_eq!(scanner.stats().options_sent, 2);
@@ -29,14 +30,14 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows the present time.
+    /// A clock that begins at the present time.
     #[must_use]
     pub fn new() -> Self {
         let now = Arc::new(Mutex::new(Instant::now()));
         Self { now }
     }
 
-    /// Moves the time on; beyond what an [`Instant`] can say, it stands still.
+    /// Moves the time forward. At the end of what an [`Instant`] can hold, it stops.
     pub fn advance(&self, by: Duration) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.checked_add(by).unwrap_or(*now);

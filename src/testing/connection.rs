@@ -1,4 +1,4 @@
-//! The server's end of one connection: it reads, answers and plays scripts.
+//! The server's end of one connection: it reads requests and plays scripts.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
@@ -6,35 +6,37 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::PATIENCE;
+use super::conversation::Conversation;
+use super::healthy::{MAX_RETURNED_BODY, scan};
 use super::offer::{Offer, Refusal, check_http_heads};
-use super::received::{Conversation, Received};
-use super::responses::{CONTINUE, MAX_RETURNED_BODY, scan};
+use super::received::Received;
+use super::responses::CONTINUE;
 use super::script::{Script, Step};
-use super::shared::{Behaviour, Phase, Shared};
+use super::shared::{Behaviour, PATIENCE, Phase, Shared};
 use crate::proto::chunk::{ChunkDecoder, Decoded};
 use crate::proto::encapsulated::BodyKind;
 use crate::proto::head::HeadFinder;
 use crate::proto::limits::MAX_HEAD;
 
-/// Bytes that are read at once.
+/// The most bytes of one read.
 const INPUT_BUFFER: usize = 256 * 1024;
 
-/// Bytes that are kept of what a client sent on one connection.
+/// The most bytes that are kept of one connection.
 const MAX_RECORDED: usize = 16 * 1024 * 1024;
 
-/// Bytes that are kept of a request's body.
+/// The most bytes that are kept of a request's body.
 const MAX_KEPT_BODY: usize = 64 * 1024;
 
-/// Why a script is not played any further.
+/// Why a script ends before its last step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
-    /// It is to be closed, or there is nobody to talk to any more.
+    /// The script closes the connection, or the client did.
     Closed,
-    /// It is to be reset.
+    /// The script resets the connection.
     Reset,
-    /// The client sent what is no request, or what was not offered.
+    /// The request is invalid or was not offered.
     Refused(Refusal),
 }
 
@@ -44,11 +46,11 @@ pub(super) struct Connection<'s> {
     number: usize,
     stream: Arc<TcpStream>,
     input: Vec<u8>,
-    /// Of `input`: what was read and not used.
+    /// The part of `input` that was read and not used.
     unused: Range<usize>,
-    /// The last byte that was read is still in the socket.
+    /// The last received byte is still in the socket.
     last_byte_is_left: bool,
-    /// Of the last request only the preview was read, and it was not the whole body.
+    /// Of the last request, only a preview was read that was not the whole body.
     rest_is_left: bool,
     conversation: Conversation,
 }
@@ -68,11 +70,11 @@ impl<'s> Connection<'s> {
     }
 
     pub(super) fn run(mut self) {
-        // A panic is one of a test's own code; it was reported, and ends this connection only.
+        // Only a test's own code panics. The panic was reported, and ends this connection only.
         let result = catch_unwind(AssertUnwindSafe(|| self.serve()));
         if !matches!(result, Ok(Err(Over::Reset))) {
             self.take_last_byte();
-            // The end goes out before a reset, should the client still be sending.
+            // If the client is still sending, the end of the stream leaves before a reset.
             let _ = self.stream.shutdown(Shutdown::Write);
         }
         self.shared.connection_ended(self.number, self.conversation);
@@ -81,12 +83,12 @@ impl<'s> Connection<'s> {
     fn serve(&mut self) -> Result<(), Over> {
         let shared = self.shared;
         match &shared.behaviour {
-            Behaviour::Scan => self.answer_all(|connection, mut request| {
+            Behaviour::Scan => self.respond_to_all(|connection, mut request| {
                 connection.read_on(&mut request)?;
                 Ok(scan(&request, &shared.offer()))
             }),
-            Behaviour::Answer(answer) => self.answer_all(|_, request| {
-                let script = answer(&request);
+            Behaviour::Respond(respond) => self.respond_to_all(|_, request| {
+                let script = respond(&request);
                 if request.method() == "OPTIONS" {
                     shared.has_offered(&script.sent());
                 }
@@ -99,13 +101,13 @@ impl<'s> Connection<'s> {
         }
     }
 
-    fn answer_all(
+    fn respond_to_all(
         &mut self,
-        answer: impl Fn(&mut Self, Received) -> Result<Script, Over>,
+        respond: impl Fn(&mut Self, Received) -> Result<Script, Over>,
     ) -> Result<(), Over> {
         loop {
             let request = self.read_request();
-            match request.and_then(|request| answer(self, request)) {
+            match request.and_then(|request| respond(self, request)) {
                 Ok(script) => self.play(&script)?,
                 Err(Over::Refused(why)) => return self.send(why.response().as_bytes()),
                 Err(over) => return Err(over),
@@ -131,10 +133,10 @@ impl<'s> Connection<'s> {
             }
             Step::Send(bytes) => self.send(bytes),
             Step::Dribble(bytes, pause) => bytes.chunks(1).try_for_each(|byte| {
-                self.shared.pause(*pause)?;
+                self.pause(*pause)?;
                 self.send(byte)
             }),
-            Step::Wait(pause) => self.shared.pause(*pause),
+            Step::Wait(pause) => self.pause(*pause),
             Step::Hold => Err(self.hold()),
             Step::Close => Err(Over::Closed),
             Step::HalfClose => {
@@ -145,17 +147,25 @@ impl<'s> Connection<'s> {
         }
     }
 
-    /// Waits for the end of the server, then looks at what the client did meanwhile.
+    fn pause(&self, pause: Duration) -> Result<(), Over> {
+        if self.shared.pause(pause) {
+            Ok(())
+        } else {
+            Err(Over::Closed)
+        }
+    }
+
+    /// Waits for the end of the server, then checks whether the client has closed.
     fn hold(&mut self) -> Over {
         self.shared.hold();
         let _ = self.stream.set_nonblocking(true);
-        // Bounded, because a client that sends on and on is not to be waited for.
+        // Bounded, because a client may send without end.
         self.take(MAX_RECORDED as u64, |_| {})
             .err()
             .unwrap_or(Over::Closed)
     }
 
-    /// Waits until the client has sent something that will stay unread.
+    /// Waits until there is a byte of the client that stays unread.
     fn await_reset(&mut self) -> Over {
         if self.last_byte_is_left {
             return Over::Reset;
@@ -198,7 +208,7 @@ impl<'s> Connection<'s> {
         check(&self.shared.offer()).map_err(Over::Refused)
     }
 
-    /// The body or, if the request has one, its preview.
+    /// Reads the preview or, without one, the body.
     fn read_first_part(&mut self, request: &mut Received) -> Result<(), Over> {
         let kept = self.kept_body();
         let limit = request.first_part_limit();
@@ -207,7 +217,7 @@ impl<'s> Connection<'s> {
         ended.ok_or(Over::Refused(Refusal::Malformed))
     }
 
-    /// Has the client go on after a preview, unless there is nothing left to come or to find.
+    /// Requests and reads the rest after a preview, unless the body is complete or infected.
     fn read_on(&mut self, request: &mut Received) -> Result<(), Over> {
         if request.is_whole() || request.has_eicar() {
             return Ok(());
@@ -252,7 +262,7 @@ impl<'s> Connection<'s> {
         Err(Over::Refused(Refusal::Malformed))
     }
 
-    /// Reads to a last chunk, and returns whether that says `ieof`.
+    /// Reads up to a last chunk, and returns whether that has `ieof`.
     fn read_chunks(&mut self, limit: u64, mut each: impl FnMut(&[u8])) -> Result<bool, Over> {
         let mut decoder = ChunkDecoder::new(limit);
         loop {
@@ -273,7 +283,7 @@ impl<'s> Connection<'s> {
         }
     }
 
-    /// Takes the next `count` bytes, in pieces.
+    /// Reads the next `count` bytes, in pieces.
     fn take(&mut self, mut count: u64, mut each: impl FnMut(&[u8])) -> Result<(), Over> {
         while count > 0 {
             let piece = self.unused(usize::try_from(count).unwrap_or(usize::MAX))?;
@@ -285,7 +295,7 @@ impl<'s> Connection<'s> {
         Ok(())
     }
 
-    /// The bytes that come next, at most so many; it waits for one.
+    /// The next bytes, at most `at_most`; waits for the first one.
     fn unused(&mut self, at_most: usize) -> Result<&[u8], Over> {
         while self.unused.is_empty() {
             self.fill(at_most)?;
@@ -298,7 +308,7 @@ impl<'s> Connection<'s> {
         self.unused.start += len;
     }
 
-    /// Reads once, no more than is asked for: what a script does not read stays in the socket.
+    /// Reads once, and no more than `at_most`: what a script does not read stays in the socket.
     fn fill(&mut self, at_most: usize) -> Result<(), Over> {
         match self.read(at_most) {
             Ok(len @ 1..) => {
@@ -317,8 +327,8 @@ impl<'s> Connection<'s> {
         }
     }
 
-    /// Reads into `input`. Under test, the last byte of it is left in the socket until the next read or
-    /// the end: std cannot ask for a reset, but an unread byte causes one.
+    /// Reads into `input`. Under test, the last byte stays in the socket until the next read or the end of
+    /// the connection: std cannot send a reset, but closing with an unread byte causes one.
     fn read(&mut self, at_most: usize) -> io::Result<usize> {
         self.take_last_byte();
         let mut stream = &*self.stream;

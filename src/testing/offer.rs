@@ -1,4 +1,4 @@
-//! What a server takes: what its response to `OPTIONS` offers, and nothing else.
+//! The requests that a server accepts: those that its response to `OPTIONS` offers.
 
 use super::received::Received;
 use super::responses::OPTIONS_RESPONSE;
@@ -8,14 +8,14 @@ use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
 use crate::proto::response_reader::{Event, ResponseReader};
 
-/// A response to `OPTIONS`, and what it says.
+/// A response to `OPTIONS` and its meaning.
 #[derive(Clone)]
 pub(super) struct Offer {
     pub(super) response: Vec<u8>,
     options: ServiceOptions,
 }
 
-/// Why a request is refused, as real servers do. The connection is closed after it.
+/// Why the server refuses a request. It closes the connection then.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It cannot be read.
@@ -32,7 +32,7 @@ pub(super) enum Refusal {
 }
 
 impl Offer {
-    /// What a complete 200 to `OPTIONS` offers; `None` if `response` is none.
+    /// The offer of `response`; `None` if that is no complete 200 to `OPTIONS`.
     pub(super) fn of(response: &[u8]) -> Option<Self> {
         let mut reader = ResponseReader::new(Method::Options, u64::MAX);
         let mut used = 0;
@@ -53,7 +53,7 @@ impl Offer {
         self.options.allows_204()
     }
 
-    /// Checks what the ICAP head announces.
+    /// Checks what the ICAP head of a request announces.
     pub(super) fn check_head(&self, request: &Received) -> Result<(), Refusal> {
         let (list, has_heads) = (request.list, request.list.heads_len() > 0);
         match request.method() {
@@ -78,7 +78,7 @@ impl Offer {
         self.check_preview(request.preview())
     }
 
-    /// A response that names no methods excludes none.
+    /// An offer without methods excludes none.
     fn check_method(&self, method: Method) -> Result<(), Refusal> {
         match self.options.methods() {
             [] => Ok(()),
@@ -113,7 +113,7 @@ impl Default for Offer {
     }
 }
 
-/// The encapsulated heads are whole, and each is the kind that `Encapsulated` says.
+/// Checks that the encapsulated heads are complete, and of the kinds that `Encapsulated` names.
 pub(super) fn check_http_heads(request: &Received) -> Result<(), Refusal> {
     let split = request.list.request_head.unwrap_or(0);
     let (of_request, of_response) = request.http_heads.split_at(split);
@@ -130,7 +130,7 @@ pub(super) fn check_http_heads(request: &Received) -> Result<(), Refusal> {
 }
 
 impl Refusal {
-    /// As c-icap: 405 to a method that it knows and does not offer, otherwise 400.
+    /// As c-icap: 405 to a known method that is not offered, otherwise 400.
     pub(super) fn response(self) -> String {
         let status = match self {
             Self::MethodNotOffered => "405 Method Not Allowed",
@@ -143,7 +143,7 @@ impl Refusal {
         )
     }
 
-    /// Whoever wrote the test sees it in the error's text.
+    /// The reason phrase, which the author of a test sees in the text of the error.
     fn why(self) -> &'static str {
         match self {
             Self::Malformed => "malformed request",

@@ -1,4 +1,4 @@
-//! What came from a client: one request, or everything on one connection.
+//! A request that was received.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,79 +9,26 @@ use super::responses::eicar;
 use crate::proto::encapsulated::Encapsulated;
 use crate::proto::header::Headers;
 use crate::proto::number::decimal;
-use crate::proto::text::displayable;
-
-/// What happened on one connection.
-pub struct Conversation {
-    received: Vec<u8>,
-    received_len: u64,
-    pub(super) closed_by_client: bool,
-}
-
-impl Conversation {
-    pub(super) fn new() -> Self {
-        Self {
-            received: Vec::new(),
-            received_len: 0,
-            closed_by_client: false,
-        }
-    }
-
-    /// What the server read, up to 16 MiB; nothing of a server made by [`Server::start`](super::Server::start).
-    #[must_use]
-    pub fn received(&self) -> &[u8] {
-        &self.received
-    }
-
-    /// How many bytes the server read.
-    #[must_use]
-    pub fn received_len(&self) -> u64 {
-        self.received_len
-    }
-
-    /// Whether the client closed or broke the connection before the server was through with it.
-    ///
-    /// It shows when the server reads or sends, and when [`Server::finish`](super::Server::finish) ends a [`Script::hold`](super::Script::hold).
-    #[must_use]
-    pub fn closed_by_client(&self) -> bool {
-        self.closed_by_client
-    }
-
-    pub(super) fn record(&mut self, bytes: &[u8], limit: usize) {
-        let room = limit.saturating_sub(self.received.len());
-        self.received
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.received_len += bytes.len() as u64;
-    }
-}
-
-impl fmt::Debug for Conversation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Conversation")
-            .field("received", &displayable(&self.received))
-            .field("received_len", &self.received_len)
-            .field("closed_by_client", &self.closed_by_client)
-            .finish()
-    }
-}
 
 /// How much of a request was received.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    /// Of the body a preview, and its rest is left to come.
+    /// A preview, and the rest of the body follows.
     Preview,
     /// A preview that is the whole body.
     WholePreview,
-    /// All of it, and the client did not wait for a response in between or was told to go on.
+    /// All of it, without a preview or after a `100 Continue`.
     Whole,
 }
 
-/// A request that was read to its end or, with a preview, to the end of that (RFC 3507 §4.5).
+/// A request that was read to its end or, with a preview (RFC 3507 §4.5), to the end of the preview.
+///
+/// [`Server::answering`](super::Server::answering) passes one to its function.
 pub struct Received {
     method: String,
     uri: String,
     head: Vec<u8>,
-    /// Of `head`: the fields, which were checked.
+    /// The fields in `head`, which were checked.
     fields: Range<usize>,
     pub(super) list: Encapsulated,
     pub(super) http_heads: Vec<u8>,
@@ -89,12 +36,12 @@ pub struct Received {
     body_len: u64,
     preview: Option<usize>,
     extent: Extent,
-    /// Over all of the body, also where it comes in two parts.
+    /// Covers the whole body, also if it is received in two parts.
     search: EicarSearch,
 }
 
 impl Received {
-    /// Takes a complete ICAP head apart; `None` if it is none.
+    /// Parses a complete ICAP head; `None` if it is invalid.
     pub(super) fn parse(head: Vec<u8>) -> Option<Self> {
         let line_end = memmem::find(&head, b"\r\n")?;
         let line = std::str::from_utf8(&head[..line_end]).ok()?;
@@ -121,7 +68,7 @@ impl Received {
         })
     }
 
-    /// `OPTIONS`, `RESPMOD`, `REQMOD`, or whatever the client sent instead.
+    /// The method: `OPTIONS`, `RESPMOD`, `REQMOD`, or any other word that the client sent.
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method
@@ -142,7 +89,7 @@ impl Received {
     /// The fields of the ICAP head.
     #[must_use]
     pub fn headers(&self) -> Headers<'_> {
-        // Checked when it was made.
+        // `parse` has checked them.
         Headers::parse(&self.head[self.fields.clone()]).unwrap_or_default()
     }
 
@@ -164,45 +111,45 @@ impl Received {
         self.body_len
     }
 
-    /// The value of the `Preview` header: the most bytes of a body that come before the client wants
-    /// to hear whether to go on. The preview itself is [`body`](Self::body).
+    /// The value of the `Preview` header: the most bytes of the body that the client sends before it waits
+    /// for a response. The preview itself is [`body`](Self::body).
     #[must_use]
     pub fn preview(&self) -> Option<usize> {
         self.preview
     }
 
-    /// Whether nothing is left to come: there was no preview, or it ended in `ieof`, which says that
-    /// the preview is the whole body.
+    /// Whether the request is complete: it has no preview, or its preview ended with `ieof`, which means
+    /// that the preview is the whole body.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.extent != Extent::Preview
     }
 
-    /// Whether the EICAR test file is anywhere in the body, also after what was kept.
+    /// Whether the EICAR test file is anywhere in the body, also after the first 64 KiB.
     #[must_use]
     pub fn has_eicar(&self) -> bool {
         self.search.found
     }
 
-    /// Whether the request has `Allow: 204`, so that the response to all of it may be 204 (RFC 3507 §4.6);
-    /// the response to a preview always may.
+    /// Whether the request has `Allow: 204`, so that the response to a complete request may be 204
+    /// (RFC 3507 §4.6). The response to a preview always may.
     #[must_use]
     pub fn allows_204(&self) -> bool {
         self.headers().has_token("Allow", "204")
     }
 
-    /// Whether the response that is due is one to a preview, which may be 204.
+    /// Whether the next response is one to a preview, which may be 204.
     pub(super) fn responds_to_preview(&self) -> bool {
         self.extent != Extent::Whole
     }
 
-    /// The most bytes of the body that come before the client waits for a response.
+    /// The most bytes of the body before the client waits for a response.
     pub(super) fn first_part_limit(&self) -> u64 {
         self.preview.map_or(u64::MAX, |len| len as u64)
     }
 
-    /// Notes that the body, or its preview, has ended; `None` if that is a preview which is neither as
-    /// long as announced nor the whole body.
+    /// Marks the end of the body or of its preview; `None` if a preview is neither as long as announced nor
+    /// the whole body.
     pub(super) fn end_first_part(&mut self, has_ieof: bool) -> Option<()> {
         self.extent = match self.preview {
             None => Extent::Whole,
@@ -212,14 +159,13 @@ impl Received {
         (self.is_whole() || self.body_len == self.first_part_limit()).then_some(())
     }
 
-    /// Notes that the rest after a preview was received.
+    /// Marks the end of the rest after a preview.
     pub(super) fn end_rest(&mut self) {
         self.extent = Extent::Whole;
     }
 
     pub(super) fn take_body(&mut self, data: &[u8], limit: usize) {
         self.search.feed(data);
-
         let room = limit.saturating_sub(self.body.len());
         self.body.extend_from_slice(&data[..data.len().min(room)]);
         self.body_len += data.len() as u64;
@@ -238,7 +184,7 @@ impl fmt::Debug for Received {
     }
 }
 
-/// The announced preview, if any; the outer `None` if the field is malformed or doubled.
+/// The announced preview, if any. The outer `None`: the field is malformed or repeated.
 fn preview(headers: Headers<'_>) -> Option<Option<usize>> {
     let mut fields = headers.get_all("Preview");
     match (fields.next(), fields.next()) {
@@ -248,7 +194,7 @@ fn preview(headers: Headers<'_>) -> Option<Option<usize>> {
     }
 }
 
-/// What follows a request's head; `None` if the field that says so is missing, malformed or doubled.
+/// The parts after a request's head; `None` if `Encapsulated` is missing, malformed or repeated.
 fn encapsulated(method: &str, headers: Headers<'_>) -> Option<Encapsulated> {
     let mut fields = headers.get_all("Encapsulated");
     match (fields.next(), fields.next()) {
@@ -258,10 +204,10 @@ fn encapsulated(method: &str, headers: Headers<'_>) -> Option<Encapsulated> {
     }
 }
 
-/// Looks for the EICAR test file in bytes that arrive in any pieces.
+/// Searches for the EICAR test file in bytes that come in pieces.
 pub(super) struct EicarSearch {
     finder: Finder<'static>,
-    /// The last bytes so far, fewer than are looked for.
+    /// The last bytes so far, fewer than the test file has.
     last: Vec<u8>,
     pub(super) found: bool,
 }

@@ -1,14 +1,26 @@
-//! What a server does on a connection, as a list of steps; [`Connection`](super::connection::Connection)
-//! plays it.
+//! A list of steps that a server plays on a connection.
 
 use std::time::Duration;
 
 use super::responses::OPTIONS_RESPONSE;
 
-/// What a server does on a connection, step by step.
+/// The steps of a server on one connection, in order.
 ///
-/// Only the steps that say so read. When the client is gone, the step that notices ends the script,
-/// unless that is what it waited for.
+/// Only the steps that say so read. If the client closes, the step that notices it ends the script, unless
+/// the step waits for that.
+///
+/// ```
+/// use icap_client::testing::{Script, Server};
+/// use icap_client::{Content, Scanner};
+///
+/// // The server closes in the middle of its response to the first scan.
+/// let breaks = Script::new().answer_options().read_request().send("ICAP/1.0 20").close();
+/// let server = Server::scripted([breaks])?;
+/// let scanner = Scanner::new(&server.uri())?;
+/// let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
+/// assert!(error.is_protocol());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Script {
@@ -36,18 +48,18 @@ impl Script {
         Self::default()
     }
 
-    /// Reads one whole request: its heads, and its body to the last chunk. With a preview, that is the
-    /// one that ends the preview. If what comes is no request, the script is over. What was offered plays
-    /// no part here: every request that can be read is read.
+    /// Reads one request: its heads, and its body up to the last chunk. Of a request with a preview, it
+    /// reads up to the end of the preview. An invalid request ends the script. A valid request is read
+    /// whether it was offered or not.
     pub fn read_request(self) -> Self {
         self.then(Step::ReadRequest)
     }
 
-    /// Reads the rest of a body of which [`read_request`](Self::read_request), or
-    /// [`Server::answering`](super::Server::answering), read the preview: to its last chunk. Nothing if
-    /// the request was whole.
+    /// Reads the rest of a body, up to its last chunk, after [`read_request`](Self::read_request) or
+    /// [`Server::answering`](super::Server::answering) read the preview. If the request was complete, this
+    /// reads nothing.
     ///
-    /// The client sends the rest when it is told to, so [`CONTINUE`](super::CONTINUE) goes before:
+    /// The client sends the rest only after [`CONTINUE`](super::CONTINUE):
     ///
     /// ```
     /// use icap_client::testing::{CLEAN, CONTINUE, Script};
@@ -68,55 +80,55 @@ impl Script {
         self.then(Step::ReadToEnd)
     }
 
-    /// Sends `bytes`. This takes as long as the client leaves them unread and the buffers are full.
+    /// Sends `bytes`. While the buffers are full, this waits for the client to read.
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
         self.then(Step::Send(bytes.as_ref().to_vec()))
     }
 
-    /// Sends `bytes` one by one, each in a packet of its own with a pause before it.
+    /// Sends `bytes` one by one, each in its own packet, with a pause before each.
     pub fn dribble(self, bytes: impl AsRef<[u8]>, pause: Duration) -> Self {
         self.then(Step::Dribble(bytes.as_ref().to_vec(), pause))
     }
 
-    /// Does nothing for a while.
+    /// Waits for this time.
     pub fn wait(self, pause: Duration) -> Self {
         self.then(Step::Wait(pause))
     }
 
-    /// Neither reads nor sends until the server is dropped or finished, and then closes.
+    /// Neither reads nor sends until the server is dropped or finished. Then it closes.
     pub fn hold(self) -> Self {
         self.then(Step::Hold)
     }
 
     /// Closes the connection; no step follows.
     ///
-    /// The client can read everything that was sent, and then the end. As from any server that closes
-    /// while it is sent to, a client that sends on gets a reset. To take in all that it sends, let
-    /// [`half_close`](Self::half_close) and [`read_to_end`](Self::read_to_end) go before.
+    /// The client can read everything that was sent, and then the end of the stream. A client that keeps
+    /// sending gets a reset, as from every server that closes. To avoid the reset, use
+    /// [`half_close`](Self::half_close) and [`read_to_end`](Self::read_to_end) before.
     pub fn close(self) -> Self {
         self.then(Step::Close)
     }
 
-    /// Sends the end of the stream and goes on with the script, which can still read.
+    /// Sends the end of the stream. The following steps can still read.
     pub fn half_close(self) -> Self {
         self.then(Step::HalfClose)
     }
 
     /// Breaks the connection with a TCP reset; no step follows.
     ///
-    /// The system sends one when a connection is closed with bytes of the client unread. A step that
-    /// read before leaves one for that, so a whole request can be read first. Where nothing was read,
-    /// this waits for the client's next byte, for at most 10 seconds, and then closes in any case.
+    /// The system sends a reset when a connection is closed with unread bytes. Each step that reads
+    /// leaves one byte unread for this, so a script can read a whole request first. If nothing was read,
+    /// this waits up to 10 seconds for a byte of the client, and then closes in any case.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
     }
 
-    /// Reads a request and sends [`OPTIONS_RESPONSE`], whatever was asked.
+    /// Reads a request of any method, and sends [`OPTIONS_RESPONSE`].
     pub fn answer_options(self) -> Self {
         self.read_request().send(OPTIONS_RESPONSE)
     }
 
-    /// All bytes that it sends.
+    /// All bytes that the script sends.
     pub(super) fn sent(&self) -> Vec<u8> {
         let sent = self.steps.iter().map(|step| match step {
             Step::Send(bytes) | Step::Dribble(bytes, _) => bytes.as_slice(),

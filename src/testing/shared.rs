@@ -1,46 +1,44 @@
-//! What the threads of one server share, and how they begin and end.
+//! The state that the threads of one server share.
 
 use std::collections::BTreeMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use super::PATIENCE;
-use super::connection::{Connection, Over};
+use super::conversation::Conversation;
 use super::offer::Offer;
-use super::received::{Conversation, Received};
+use super::received::Received;
 use super::script::Script;
 
-/// When to accept again after that failed, for example for want of descriptors.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+/// How long the server waits for a client where a test would otherwise hang.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) type Answer = dyn Fn(&Received) -> Script + Send + Sync;
+pub(super) type Respond = dyn Fn(&Received) -> Script + Send + Sync;
 
 /// What a server does on its connections.
 pub(super) enum Behaviour {
     Scan,
-    Answer(Box<Answer>),
+    Respond(Box<Respond>),
     Play(Vec<Script>),
 }
 
 impl Behaviour {
-    /// Whether tests look at what is received and may want it reset. A body of many gigabytes is read
-    /// faster without.
+    /// Whether received bytes are kept, and a reset is possible. A healthy service does without, because
+    /// it then reads long bodies faster.
     pub(super) fn is_under_test(&self) -> bool {
         !matches!(self, Self::Scan)
     }
 
-    /// Whether what was not offered is refused. A script decides itself.
+    /// Whether requests that were not offered are refused. A script refuses nothing.
     pub(super) fn is_strict(&self) -> bool {
         !matches!(self, Self::Play(_))
     }
 }
 
-/// What all threads of a server know.
+/// The state that all threads of a server share.
 pub(super) struct Shared {
     pub(super) behaviour: Behaviour,
-    /// What the last response to `OPTIONS` offered.
+    /// The offer of the last response to `OPTIONS`.
     offer: Mutex<Offer>,
     state: Mutex<State>,
     changed: Condvar,
@@ -54,14 +52,14 @@ pub(super) struct State {
     pub(super) requests: usize,
     /// By the number of the connection.
     live: BTreeMap<usize, Arc<TcpStream>>,
-    /// Of all connections; empty ones of those that are live.
+    /// One for each connection; empty while the connection is live.
     pub(super) conversations: Vec<Conversation>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Running,
-    /// Nothing is held any more, everything else goes on.
+    /// Holding has ended, and everything else goes on.
     Finishing,
     /// All connections are shut down.
     Stopped,
@@ -89,7 +87,7 @@ impl Shared {
         self.offer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what was offered, unless `response` is no complete response to `OPTIONS`.
+    /// Sets the offer, unless `response` is no complete 200 to `OPTIONS`. Returns whether it did.
     pub(super) fn has_offered(&self, response: &[u8]) -> bool {
         let Some(offer) = Offer::of(response) else {
             return false;
@@ -107,19 +105,16 @@ impl Shared {
         state.phase = phase;
         if phase == Phase::Stopped {
             for stream in state.live.values() {
-                // Whoever waits for the client, to read or to send, waits no longer.
+                // This ends each read and each write that waits for the client.
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
         self.changed.notify_all();
     }
 
-    /// Waits, but not after the server was stopped.
-    pub(super) fn pause(&self, pause: Duration) -> Result<(), Over> {
-        match self.wait_while(pause, |state| state.phase < Phase::Stopped) {
-            Phase::Stopped => Err(Over::Closed),
-            _ => Ok(()),
-        }
+    /// Waits for this time or until the server is stopped. Returns whether it still runs.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
+        self.wait_while(pause, |state| state.phase < Phase::Stopped) != Phase::Stopped
     }
 
     pub(super) fn hold(&self) {
@@ -132,7 +127,7 @@ impl Shared {
         });
     }
 
-    /// Waits at most so long, and returns the phase at the end of it.
+    /// Waits for at most `limit`, and returns the phase after that.
     fn wait_while(&self, limit: Duration, condition: impl FnMut(&mut State) -> bool) -> Phase {
         let waited = self
             .changed
@@ -140,27 +135,18 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0.phase
     }
 
-    /// The next connection; `None` if there is to be none.
-    fn accept(&self, listener: &TcpListener) -> Option<(usize, Arc<TcpStream>)> {
-        loop {
-            match listener.accept() {
-                Ok((_, peer)) if self.is_waker(peer) => return None,
-                Ok((stream, _)) => return Some(self.register(stream)),
-                Err(_) => self.pause(ACCEPT_AGAIN).ok()?,
-            }
-        }
-    }
-
-    fn is_waker(&self, peer: SocketAddr) -> bool {
+    /// Whether this is the connection that ends accepting.
+    pub(super) fn is_waker(&self, peer: SocketAddr) -> bool {
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         waker
             .as_ref()
             .is_some_and(|waker| waker.local_addr().is_ok_and(|own| own == peer))
     }
 
-    fn register(&self, stream: TcpStream) -> (usize, Arc<TcpStream>) {
+    /// Adds a connection, and returns its number.
+    pub(super) fn register(&self, stream: TcpStream) -> (usize, Arc<TcpStream>) {
         let stream = Arc::new(stream);
-        // Without it, what is dribbled is put together again.
+        // Otherwise the system would join the packets of a `dribble`.
         let _ = stream.set_nodelay(true);
         let mut state = self.lock();
         let number = state.conversations.len();
@@ -179,24 +165,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn accepting_ended(&self) {
+    pub(super) fn accepting_ended(&self) {
         self.lock().is_accepting = false;
         self.changed.notify_all();
     }
-}
-
-/// Runs until accepting and all connections have ended.
-pub(super) fn accept_all(shared: &Shared, listener: TcpListener) {
-    thread::scope(|scope| {
-        while let Some((number, stream)) = shared.accept(&listener) {
-            let connection = move || Connection::new(shared, number, stream).run();
-            let thread = thread::Builder::new().name(format!("icap-connection-{number}"));
-            if thread.spawn_scoped(scope, connection).is_err() {
-                shared.connection_ended(number, Conversation::new());
-            }
-        }
-        // Before the connections end, so that clients are refused and do not wait.
-        drop(listener);
-        shared.accepting_ended();
-    });
 }
