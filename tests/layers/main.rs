@@ -17,9 +17,9 @@ use std::path::Path;
 use graph::Edge;
 use modules::Crate;
 
-/// The layers, the lowest first.
-const LAYERS: [&str; 7] = [
-    "proto", "evidence", "error", "stats", "net", "client", "scan",
+/// The layers, the lowest first. `proto` and `evidence` are pure: they use no clock, no lock and nothing random.
+const LAYERS: [&str; 8] = [
+    "proto", "evidence", "seam", "error", "stats", "net", "client", "scan",
 ];
 
 /// Beside the layers: these may use every layer, and no layer may use them.
