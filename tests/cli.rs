@@ -523,8 +523,12 @@ fn unknown_service_is_an_error_with_status_and_reason() {
     let icap = Icap::with_files(&["a"]);
     let server = answering(b"ICAP/1.0 404 ICAP Service not found\r\n\r\n");
     let uri = server.uri();
-    let why = format!("{uri} responded with 404 ICAP Service not found");
-    for arguments in [&["a"][..], &["--no-options", "a"]] {
+    let unasked = format!("{uri} responded with 404 ICAP Service not found");
+    let why = format!(
+        "{uri} responded to OPTIONS with 404 ICAP Service not found; check the service's path, \
+         or scan without OPTIONS: negotiate(false)"
+    );
+    for (arguments, why) in [(&["a"][..], &why), (&["--no-options", "a"], &unasked)] {
         let run = icap.run(&scan(&uri, arguments));
         assert_eq!(run.lines()[0], format!("a: error: {why}"));
         assert_eq!(run.status, Some(2));

@@ -19,7 +19,7 @@ fn failure(content: Content<'_>) -> (ContentError, Option<Conversation>) {
         .build()
         .unwrap();
     match scanner.scan(content) {
-        Err(Error::Content(error)) => (*error, server.finish().pop()),
+        Err(Error::Content(error)) => (error, server.finish().pop()),
         other => panic!("the content is to blame, but: {other:?}"),
     }
 }
@@ -53,7 +53,7 @@ fn reader_that_fails_late_is_the_callers_error() {
         matches!(error, ContentError::Read { after: MIB, .. }),
         "{error:?}"
     );
-    let source = std::error::Error::source(&error).unwrap().to_string();
+    let source = error.io_error().unwrap().to_string();
     assert_eq!(source, "the disk is gone");
     let conversation = conversation.expect("what was read before was sent");
     assert_abandoned(&conversation);
@@ -243,7 +243,7 @@ fn reader_that_overstates_a_read_is_refused() {
         for content in [Content::reader(Claims), Content::seekable(Claims)] {
             match scanner.scan(content) {
                 Err(Error::Content(error)) => {
-                    let cause = std::error::Error::source(&*error).unwrap().to_string();
+                    let cause = error.io_error().unwrap().to_string();
                     assert_eq!(cause, "the reader claims more bytes than it was asked for");
                 }
                 other => panic!("{max_size:?}: {other:?}"),
@@ -262,7 +262,7 @@ fn file_that_was_written_and_not_rewound_is_an_error() {
     file.write_all(b"hello").unwrap();
     match scanner.scan(Content::seekable(&mut file)) {
         Err(Error::Content(error)) => {
-            assert!(matches!(*error, ContentError::NotRewound { length: 5 }));
+            assert!(matches!(error, ContentError::NotRewound { length: 5 }));
             assert!(error.to_string().contains("rewind it"), "{error}");
         }
         other => panic!("{other:?}"),

@@ -121,7 +121,7 @@ impl<'c> Call<'c> {
         let is_counted = !failed.is_shared || failed.error.is_timeout();
         let failure = failure_of(&failed.error).filter(|_| is_counted);
         if let (Some(failure), Some(admission)) = (failure, self.admission) {
-            let why = failed.error.with_causes();
+            let why = failed.error.to_string();
             if let Some(wait) = admission.failed(failure, &why, self.client.now()) {
                 // What the server offered before it failed need not hold any more.
                 self.client.shared.options.clear();

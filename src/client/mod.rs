@@ -36,7 +36,9 @@ use progress::Progress;
 use reply::{Lease, Reply};
 use waiting::Waiting;
 
-use crate::error::{ContentError, Error, Phase, StatusError, SuspendedError, TimeLimit, Violation};
+use crate::error::{
+    Asked, ContentError, Error, Phase, StatusError, SuspendedError, TimeLimit, Violation,
+};
 use crate::net::checkout::Place;
 use crate::net::deadline::{Deadline, RanOut, Timeouts};
 use crate::net::pool::Pool;
@@ -309,26 +311,19 @@ impl Client {
             call,
             must_keep: |_, _| false,
         };
-        let reply = self.exchange(&mut delivery).map_err(|failure| {
-            let mut error = failure.error;
-            if let Error::Timeout(error) = &mut error {
-                error.is_of_options = true;
-            }
-            error
-        })?;
+        let reply = self
+            .exchange(&mut delivery)
+            .map_err(|failure| failure.error.of_options())?;
         let Answer {
             response, trailing, ..
         } = &reply.answer;
         if let Some(seen) = trailing {
-            return Err(protocol_error(
-                self.name(),
-                Violation::TrailingBytes,
-                seen.clone(),
-            ));
+            let error = protocol_error(self.name(), Violation::TrailingBytes, seen.clone());
+            return Err(error.of_options());
         }
         if response.status() != 200 {
             // The connection is closed: a 204, for example, is another request's response.
-            let error = status_error(self.name(), response, None);
+            let error = status_error(self.name(), response, None).of_options();
             return Err(reply.reject(error));
         }
         let options = ServiceOptions::from_response(response);
@@ -518,6 +513,7 @@ pub(crate) fn status_error(service: &str, response: &Response, failure: Option<S
         reason,
         failure,
         has_room_later: false,
+        asked: Asked::Scan,
     }
     .into()
 }

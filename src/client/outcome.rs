@@ -102,6 +102,7 @@ pub(crate) fn protocol_error(service: &str, violation: Violation, seen: String) 
         violation,
         seen,
         is_after_pause: false,
+        is_of_options: false,
     }
     .into()
 }

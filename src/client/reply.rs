@@ -4,7 +4,7 @@ use super::Client;
 use super::call::Call;
 use super::exchange::REFUSAL;
 use super::outcome::{Answer, Failure};
-use crate::error::{Error, Phase, StatusError, Violation};
+use crate::error::{Asked, Error, Phase, StatusError, Violation};
 use crate::net::checkout::{Place, PooledConnection};
 use crate::stats::close_reason::CloseReason;
 
@@ -63,6 +63,7 @@ impl Lease {
                 reason: String::new(),
                 failure: None,
                 has_room_later: connection.discard_as_surplus(),
+                asked: Asked::Nothing,
             };
             failure.error = error.into();
         } else if failure.is_stale() {

@@ -30,12 +30,11 @@ impl ErrorKind {
         Self::Input,
         Self::Suspended,
     ];
-}
 
-/// One lower-case word, for example as a label.
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// One lower-case word that does not change between versions, for example as a label of a metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Connect => "connect",
             Self::Timeout => "timeout",
             Self::Disconnected => "disconnected",
@@ -45,24 +44,32 @@ impl fmt::Display for ErrorKind {
             Self::Output => "output",
             Self::Input => "input",
             Self::Suspended => "suspended",
-        })
+        }
     }
 }
 
-/// What was under way when time ran out.
+/// Writes [`as_str`](ErrorKind::as_str).
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The phase of an exchange in which it failed.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Waiting in line, because as many connections are in use as may be.
+    /// Waiting for a free connection, because the server has as many as it may have.
     Checkout,
-    /// Resolving the name and connecting.
+    /// Resolving the name and connecting, the TLS handshake included.
     Connect,
-    /// Sending the request; the server took no more bytes, and sent none.
+    /// Sending the request. The server took no more bytes and sent none.
     Write,
-    /// Waiting for the response, or for more of it.
+    /// Waiting for the response, or for the rest of it.
     Read,
 }
 
+/// Writes what was under way, with the preposition that the name of the service follows.
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -74,25 +81,26 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Which of the configured times ran out.
+/// The time limit that ran out.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimeLimit {
-    /// `wait_timeout`: for a connection, while the server has as many as it may have.
+    /// `wait_timeout`: the wait for a free connection, while the server has as many as it may have.
     WaitTimeout,
-    /// `connect_timeout`: all addresses together.
+    /// `connect_timeout`: the look-up of the name and all its addresses together.
     ConnectTimeout,
-    /// `write_timeout`: no progress in either direction while sending.
+    /// `write_timeout`: no byte moved in either direction while the request was sent.
     WriteTimeout,
-    /// `read_timeout`: nothing arrived while waiting for the response, or `OPTIONS` took as long as that.
+    /// `read_timeout`: no byte arrived while the response was waited for, or an `OPTIONS` exchange took as
+    /// long as that.
     ReadTimeout,
     /// `response_timeout`: from the last byte sent to the end of the response's ICAP head.
     ResponseTimeout,
-    /// Less than 1 KiB/s moved while the read timeout passed.
+    /// Less than 1 KiB/s moved over one read timeout.
     MinimumRate,
-    /// `deadline`: the whole exchange.
+    /// `deadline`: the whole scan, or the whole exchange of a [`Client`](crate::Client).
     Deadline,
-    /// What one server may take of the deadline if another one can be asked after it.
+    /// The part of the deadline that one server gets, so that time is left for the next one.
     DeadlineShare,
 }
 

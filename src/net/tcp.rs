@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::shortage::{is_shortage, shortage};
 use super::transport::{Connect, Stream};
+use crate::error::words_of;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::spawn;
 
@@ -118,7 +119,7 @@ fn can_open_sockets() -> io::Result<()> {
     }
 }
 
-/// No address could be reached, and why not each.
+/// No address could be reached. Shows the cause; of several addresses, each with its cause.
 #[derive(Debug)]
 struct Unreachable {
     failed: Vec<(SocketAddr, io::Error)>,
@@ -126,9 +127,12 @@ struct Unreachable {
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [(_, error)] = &self.failed[..] {
+            return f.write_str(&words_of(error));
+        }
         for (tried, (address, error)) in self.failed.iter().enumerate() {
             let separator = if tried == 0 { "" } else { ", " };
-            write!(f, "{separator}{address}: {error}")?;
+            write!(f, "{separator}{address}: {}", words_of(error))?;
         }
         Ok(())
     }
@@ -175,18 +179,26 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_names_the_address() {
+    fn refused_connection_shows_the_cause() {
         let port = closed_port();
         let error = connect(&format!("icap://127.0.0.1:{port}/s"))
             .err()
             .unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("127.0.0.1:{port}: ")),
-            "{error}"
-        );
+        assert_eq!(error.to_string(), "connection refused");
+    }
+
+    #[test]
+    fn each_of_several_addresses_is_named_with_its_cause() {
+        let kinds = [io::ErrorKind::TimedOut, io::ErrorKind::ConnectionRefused];
+        let address = |at| SocketAddr::from(([127, 0, 0, 1], at));
+        let failed = (0..).zip(kinds);
+        let failed = failed.map(|(at, kind)| (address(at), kind.into()));
+        let error = Unreachable {
+            failed: failed.collect(),
+        };
+        let text = "127.0.0.1:0: timed out, 127.0.0.1:1: connection refused";
+        assert_eq!(error.to_string(), text);
     }
 
     #[test]

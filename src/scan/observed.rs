@@ -293,7 +293,7 @@ mod tests {
                 }
                 let expected = expected.map(|left| declared.unwrap_or(left));
                 let length = content.known_length().map_err(|error| match error {
-                    Error::Content(error) => match *error {
+                    Error::Content(error) => match error {
                         ContentError::NotRewound { length } => length,
                         other => panic!("{other:?}"),
                     },

@@ -5,7 +5,6 @@
 //! here waits for a time.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::io::Cursor;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -283,8 +282,7 @@ impl Tally {
         );
         let mut messages: BTreeMap<String, usize> = BTreeMap::new();
         for (kind, _, error) in &self.lost {
-            let source = error.source().map(|source| format!(": {source}"));
-            let message = format!("{kind:?}: {error}{}", source.unwrap_or_default());
+            let message = format!("{kind:?}: {error}");
             *messages.entry(message).or_default() += 1;
         }
         for (message, count) in messages {

@@ -95,6 +95,7 @@ impl Exchange<'_> {
             phase,
             paused,
             is_the_servers: paused.is_none() && !was_idle && is_the_servers(&source),
+            is_of_options: false,
             source,
         }
         .into()
@@ -115,6 +116,7 @@ impl Exchange<'_> {
             violation,
             seen,
             is_after_pause: self.waiting.long_pause().is_some(),
+            is_of_options: false,
         }
         .into()
     }

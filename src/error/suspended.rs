@@ -1,0 +1,38 @@
+//! Servers that are left alone for a while.
+
+use std::time::Duration;
+
+/// The server failed too often and is left alone for a while, see
+/// [`ScannerBuilder::suspend_after`](crate::ScannerBuilder::suspend_after). Nothing was sent.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "{service} is suspended: it has failed for {} ms and is tried again in {} ms; last failure: {why}",
+    .failing_for.as_millis(),
+    .retry_in.as_millis()
+)]
+pub struct SuspendedError {
+    pub(crate) service: String,
+    pub(crate) failing_for: Duration,
+    pub(crate) retry_in: Duration,
+    pub(crate) why: String,
+}
+
+impl SuspendedError {
+    /// How long ago the suspension began. Failed trials since then are part of it.
+    #[must_use]
+    pub fn failing_for(&self) -> Duration {
+        self.failing_for
+    }
+
+    /// How long until a scan may try the server again. A program that can wait should wait this long.
+    #[must_use]
+    pub fn retry_in(&self) -> Duration {
+        self.retry_in
+    }
+
+    /// The last failure as an [`Error`](crate::Error) shows it, its cause included.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
