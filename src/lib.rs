@@ -1,5 +1,5 @@
-//! Asks an anti-virus server over ICAP (RFC 3507) whether a file may be handed to a person. The calls are
-//! synchronous; make one [`Scanner`] and clone it into your threads.
+//! Asks an anti-virus server over ICAP (RFC 3507) whether a file may be handed to a person. The calls block:
+//! make one [`Scanner`] and clone it into your threads.
 //!
 //! ```no_run
 //! use icap_client::{Content, Scanner, Verdict};
@@ -15,8 +15,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only [`Verdict::Clean`] means that the file may be delivered. An [`Error`] is no verdict: it says what
-//! prevented one, and [who can correct it](manual::errors).
+//! Only [`Verdict::Clean`] means that the file may be delivered. An [`Error`] means that there is no verdict.
+//! [`manual::errors`] says what each error means and who can correct it.
 //!
 //! - [`Scanner::builder`] has the settings: size limit, timeouts, more servers, previews.
 //! - [`Content`] is what is scanned: bytes, a file or a reader, and what is known about it.
@@ -70,8 +70,8 @@
 //! - **An early 204 is not clean.** A server that responds before it has all of the content has not scanned
 //!   all of it. c-icap that was started without its engine responds like this. The upload stops, and the
 //!   [next server](ScannerBuilder::endpoint) is asked. The client sees this only if the response arrives
-//!   before the kernel has taken the last byte. A kernel takes megabytes on a fast network, so on small
-//!   content it proves nothing that no early response was seen.
+//!   before the kernel has taken the last byte. A kernel takes megabytes on a fast network. So for small
+//!   content, the absence of an early response proves nothing.
 //! - **No preview is sent by default.** A server can respond 204 to a preview because it does not scan such
 //!   files at all. That says nothing about the rest of the file, so it is [`NotScanned::PreviewOnly`].
 //!   [`Preview`] turns previews on.
@@ -95,26 +95,28 @@
 //!
 //! The source code and the tests refer to these rules by number.
 //!
-//! - **R1 No false clean.** [`Verdict::Clean`] comes from one of two responses only. The first is a complete,
-//!   valid 204 to a completely written request, and its first byte came after the last byte of content was
-//!   written. The second is a complete response that returns exactly the bytes that were sent (compared by
-//!   length and keyed hash), from a service that does not offer 204 or was not
-//!   [allowed](ScannerBuilder::allow_204) to use it; in RESPMOD under an HTTP 2xx head, in REQMOD after the
-//!   request line that was sent. A 204 to a preview counts only if the preview was all of the content, or
-//!   with [`trust_preview`](ScannerBuilder::trust_preview). What the client knows against it counts: an
-//!   early response, or a state tag that means "no engine". Clean never comes from the end of a connection,
+//! - **R1 No false clean.** Only two responses make content [`Verdict::Clean`]:
+//!   1. A complete, valid 204 to a completely written request. Its first byte came after the last byte of
+//!      content was written. A 204 to a preview counts only if the preview was all of the content, or if the
+//!      caller set [`trust_preview`](ScannerBuilder::trust_preview).
+//!   2. A complete 200 or 201 that returns exactly the bytes that were sent, compared by length and keyed hash. In
+//!      RESPMOD it has an HTTP 2xx head; in REQMOD it has the request line that was sent. The service does
+//!      not offer 204, or the caller did not [allow](ScannerBuilder::allow_204) it. Its body also began after
+//!      the last byte of content was written.
+//!
+//!   Neither counts under a state tag that means "no engine". Clean never comes from the end of a connection,
 //!   a timeout, an unknown status, an empty response or a default.
 //! - **R2 Evidence only worsens.** Evidence is a field that reports a threat, a status line that refuses, or
 //!   words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
 //!   trailers. It counts as soon as it can be read, also if the response breaks off after it. No retry and no
-//!   other server replaces it with something better. An encapsulated head or a trailer can be the work of
-//!   whoever made the content. So what it says never yields a better verdict than the response has without
-//!   it.
+//!   other server replaces it with something better. The author of the content may have written an
+//!   encapsulated head or a trailer. So nothing in these improves the verdict that the response has without
+//!   them.
 //! - **R3 One response belongs to one request.** A connection is dirty from the first byte of an exchange. It
 //!   is clean again only if the whole request was written, the response was read to its own end, nothing
-//!   follows it, neither side asked to close, and nothing odd was seen. An idle connection must prove that it
-//!   is open and silent when it is put into the pool and when it is taken out. An error, a panic or an early
-//!   drop closes it.
+//!   follows it, neither side asked to close, and the response had no fault. An idle connection must prove
+//!   that it is open and silent when it is put into the pool and when it is taken out. An error, a panic or
+//!   an early drop closes it.
 //! - **R4 Never deadlock.** The server may respond while the content is sent. The client reads while it
 //!   writes.
 //! - **R5 Bounded.** Every wait has a timeout, and the whole scan has a deadline. Every number that a peer
@@ -122,8 +124,9 @@
 //!   content.
 //! - **R6 What is sent is what was meant.** No CR, LF or NUL gets into a request through a name, a URI or a
 //!   header. Content that fails, or is not as long as declared, never gets a last chunk.
-//! - **R7 Bytes decide, not their packaging.** Every parser and every verdict is the same however the network
-//!   splits the bytes. The one exception is the time at which a response begins.
+//! - **R7 Bytes decide, not their packaging.** Every parser and every verdict gives the same result however
+//!   the network splits the bytes. There is one exception: the time of its first byte decides whether a
+//!   response is early.
 //! - **R8 Strict framing, tolerant text.** Chunk sizes, `Encapsulated`, line ends and numbers must be exact.
 //!   Names are compared without case, folded fields are unfolded, and values are bytes.
 //! - **R9 No `unsafe` and no panic**, whatever bytes a peer sends, and whatever a caller's `Read`, `Write`,
