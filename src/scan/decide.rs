@@ -132,10 +132,15 @@ fn from_status(
     let violation = |violation| Err(NoVerdict::Violation(violation));
     match response.status() {
         204 if sent.lacks_engine => not_scanned(NotScanned::NoEngine),
-        204 if !sent.allowed_204 && !sent.responds_to_preview => {
-            violation(Violation::Unexpected204)
-        }
+        // Also where no 204 was allowed: another server may scan.
         204 if sent.is_early => not_scanned(NotScanned::EarlyResponse),
+        204 if !sent.allowed_204 && !sent.responds_to_preview => match own_failure {
+            Some(detail) => not_scanned(NotScanned::ServiceError {
+                status: 204,
+                detail,
+            }),
+            None => violation(Violation::Unexpected204),
+        },
         204 if sent.responds_to_preview && !sent.is_complete => Ok(if sent.trusts_preview {
             Verdict::Clean
         } else {
@@ -302,6 +307,14 @@ mod tests {
                     ..SENT
                 },
                 "Violation(Unexpected204)",
+            ),
+            (
+                Sent {
+                    allowed_204: false,
+                    is_early: true,
+                    ..SENT
+                },
+                "NotScanned(EarlyResponse)",
             ),
             (
                 Sent {
@@ -597,6 +610,21 @@ mod tests {
             ));
             assert!(verdict.starts_with(expected), "{code}: {verdict}");
         }
+    }
+
+    #[test]
+    fn failure_with_a_204_not_allowed_is_not_scanned() {
+        let not_allowed = Sent {
+            allowed_204: false,
+            ..SENT
+        };
+        let fields = "X-Error-Code: antivirus_license_expired\r\n";
+        let failed = response("204 No Content", fields, "", None);
+        let expected = Verdict::NotScanned(NotScanned::ServiceError {
+            status: 204,
+            detail: "antivirus_license_expired".to_owned(),
+        });
+        assert_eq!(decide(&failed, &not_allowed), Ok(expected));
     }
 
     #[test]
