@@ -27,7 +27,8 @@ mod unix {
     use std::time::Duration;
 
     use icap_client::testing::{self, Server};
-    use icap_client::{Connect, Content, Readiness, Scanner, ServiceUri, Stream};
+    use icap_client::transport::Readiness;
+    use icap_client::{Connect, Content, Scanner, ServiceUri, Stream};
 
     /// Connects to the socket at `path`. The host of the URI is only the name that the server is told.
     struct UnixConnector {

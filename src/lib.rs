@@ -159,7 +159,7 @@
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod client;
-mod error;
+pub mod error;
 mod evidence;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_checks;
@@ -176,21 +176,13 @@ pub use client::Client;
 pub use client::body::Body;
 pub use client::builder::ClientBuilder;
 pub use client::endpoint::Endpoint;
-pub use error::{
-    ConnectError, ContentError, DisconnectedError, Error, ErrorKind, InputError, InvalidInput,
-    Limit, Phase, ProtocolError, StatusError, SuspendedError, TimeLimit, TimeoutError, Violation,
-};
+pub use error::Error;
 pub use evidence::{Resolution, Threat, ThreatKind, Threats};
-pub use net::tcp::TcpConnector;
-#[cfg(feature = "rustls")]
-pub use net::tls::{TlsConnector, TlsConnectorBuilder};
-pub use net::transport::{Connect, Readiness, Stream};
-pub use proto::header::{Field, Headers};
+pub use net::transport::{Connect, Stream};
 pub use proto::method::Method;
 pub use proto::options::ServiceOptions;
 pub use proto::request::Request;
 pub use proto::response::Response;
-pub use proto::text::is_displayable;
 pub use proto::uri::ServiceUri;
 pub use scan::Scanner;
 pub use scan::builder::ScannerBuilder;
@@ -198,22 +190,40 @@ pub use scan::content::Content;
 pub use scan::preview::Preview;
 pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
-pub use seam::time::Clock;
 pub use stats::{Stats, Suspended};
 
 /// The limits of what a peer may send and a caller may hand over, and the defaults of the settings.
 ///
 /// A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, one more is
-/// refused: of a peer with [`Violation::LimitExceeded`], of a caller with [`Error::Input`].
+/// refused: of a peer with [`Violation::LimitExceeded`](error::Violation::LimitExceeded), of a caller with [`Error::Input`].
 pub mod limits {
     pub use crate::client::defaults::*;
     pub use crate::proto::limits::*;
     pub use crate::scan::builder::DEFAULT_MAX_SIZE;
 }
 
-/// The rustls whose `ClientConfig` a [`TlsConnector`] can be made from: version 0.23.
+/// The header fields of a response, and the rule by which text of a peer is shown.
+pub mod protocol {
+    pub use crate::proto::header::{Field, Headers};
+    pub use crate::proto::text::is_displayable;
+}
+
+/// Connections: what a [`connector`](ScannerBuilder::connector) of your own implements, plain TCP, and the
+/// clock.
+pub mod transport {
+    pub use crate::net::tcp::TcpConnector;
+    pub use crate::net::transport::{Connect, Readiness, Stream};
+    pub use crate::seam::time::Clock;
+}
+
+/// TLS for `icaps://` services (feature `rustls`).
 #[cfg(feature = "rustls")]
-pub use rustls;
+pub mod tls {
+    pub use crate::net::tls::{TlsConnector, TlsConnectorBuilder};
+    /// The rustls that [`TlsConnector`] takes a `ClientConfig` of: version 0.23. A new incompatible version of
+    /// rustls is a new incompatible version of this crate.
+    pub use rustls;
+}
 
 /// The examples of the README are doctests too.
 #[cfg(doctest)]

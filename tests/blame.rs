@@ -7,9 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server};
-use icap_client::{
-    Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream, TcpConnector,
-};
+use icap_client::transport::TcpConnector;
+use icap_client::{Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream};
 
 const PAUSE: Duration = Duration::from_millis(300);
 

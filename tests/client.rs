@@ -2,8 +2,9 @@
 
 use std::io;
 
+use icap_client::error::Violation;
 use icap_client::testing::{OPTIONS_RESPONSE, Script, Server, echo};
-use icap_client::{Body, Client, Content, Error, Method, Request, Scanner, Violation};
+use icap_client::{Body, Client, Content, Error, Method, Request, Scanner};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Made-By: test\r\n\r\n";
 
@@ -177,7 +178,7 @@ fn endless_options_body_is_cut_off() {
     match client.options() {
         Err(Error::Protocol(error)) => assert_eq!(
             error.violation(),
-            Violation::LimitExceeded(icap_client::Limit::ResponseBody)
+            Violation::LimitExceeded(icap_client::error::Limit::ResponseBody)
         ),
         other => panic!("{other:?}"),
     }

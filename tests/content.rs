@@ -5,8 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use icap_client::error::{ContentError, TimeLimit};
 use icap_client::testing::{Conversation, Script, Server};
-use icap_client::{Content, ContentError, Error, NotScanned, Preview, Scanner, TimeLimit, Verdict};
+use icap_client::{Content, Error, NotScanned, Preview, Scanner, Verdict};
 
 const MIB: u64 = 1024 * 1024;
 

@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use icap_client::error::Violation;
 use icap_client::testing::{CLEAN, Script, Server, infected};
+use icap_client::transport::Readiness;
 use icap_client::{
-    Body, Client, Connect, Content, Error, NotScanned, Readiness, Report, Request, Scanner,
-    ScannerBuilder, ServiceUri, Stream, Verdict, Violation,
+    Body, Client, Connect, Content, Error, NotScanned, Report, Request, Scanner, ScannerBuilder,
+    ServiceUri, Stream, Verdict,
 };
 
 const LARGE: u64 = 50 * 1024 * 1024;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use icap_client::error::TimeLimit;
 use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server};
-use icap_client::{
-    Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream, TcpConnector, TimeLimit,
-};
+use icap_client::transport::TcpConnector;
+use icap_client::{Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream};
 
 fn hello() -> Content<'static> {
     Content::bytes(b"hello")

@@ -8,10 +8,10 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use icap_client::error::{Phase, TimeLimit};
 use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server};
-use icap_client::{
-    Connect, Content, Error, Phase, Readiness, Scanner, ServiceUri, Stream, TcpConnector, TimeLimit,
-};
+use icap_client::transport::{Readiness, TcpConnector};
+use icap_client::{Connect, Content, Error, Scanner, ServiceUri, Stream};
 
 const FULL: &str = "ICAP/1.0 503 Service overloaded\r\n\r\n";
 

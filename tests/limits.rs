@@ -1,14 +1,13 @@
 //! Numbers of a peer whose limits show only from outside: at the limit, one below, one above. Those of the
 //! parsers are tested beside them.
 
+use icap_client::error::{InvalidInput, Limit, Violation};
 use icap_client::limits::{
     MAX_CHUNK_SIZE_DIGITS, MAX_FIELDS, MAX_HEAD, MAX_HTTP_HEAD, MAX_INTERIM_RESPONSES, MAX_NAME,
     MAX_OPTIONS_BODY, RESPONSE_BODY_ALLOWANCE,
 };
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server};
-use icap_client::{
-    Client, Content, Error, InvalidInput, Limit, Method, Report, Scanner, Verdict, Violation,
-};
+use icap_client::{Client, Content, Error, Method, Report, Scanner, Verdict};
 
 fn scan(answer: impl AsRef<[u8]>, max_size: u64) -> Result<Report, Error> {
     let script = Script::new().read_request().send(answer);

@@ -5,10 +5,9 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Mutex;
 
+use icap_client::protocol::is_displayable;
 use icap_client::testing::{Received, Script, Server, echo};
-use icap_client::{
-    Body, Client, Content, Preview, Report, Request, Scanner, Verdict, is_displayable,
-};
+use icap_client::{Body, Client, Content, Preview, Report, Request, Scanner, Verdict};
 
 /// Clears a terminal, begins a line, turns text round, hides, is no UTF-8, and is long.
 fn hostile() -> Vec<u8> {

@@ -7,12 +7,14 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use icap_client::error::{Phase, TimeLimit};
 use icap_client::testing::{
     CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected,
 };
+use icap_client::transport::Readiness;
 use icap_client::{
-    Body, Client, Connect, Content, Error, NotScanned, Phase, Readiness, Request, Scanner,
-    ServiceUri, Stats, Stream, TimeLimit, Verdict,
+    Body, Client, Connect, Content, Error, NotScanned, Request, Scanner, ServiceUri, Stats, Stream,
+    Verdict,
 };
 
 fn hello() -> Content<'static> {

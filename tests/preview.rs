@@ -3,13 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use icap_client::error::{TimeLimit, Violation};
 use icap_client::testing::{
     self, CLEAN, CONTINUE, Received, Script, Server, echo, eicar, infected, options_with_preview,
 };
-use icap_client::{
-    Content, Error, NotScanned, Preview, Report, Scanner, ScannerBuilder, TimeLimit, Verdict,
-    Violation,
-};
+use icap_client::{Content, Error, NotScanned, Preview, Report, Scanner, ScannerBuilder, Verdict};
 
 /// A scanner that sends previews of 4 bytes, unasked.
 fn previewing(server: &Server) -> ScannerBuilder {

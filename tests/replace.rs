@@ -4,12 +4,13 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
+use icap_client::error::{Limit, TimeLimit, Violation};
 use icap_client::testing::{
     CLEAN, OPTIONS_RESPONSE, Script, Server, echo, infected, options_with_preview,
 };
 use icap_client::{
-    Body, Client, Content, Error, Limit, NotScanned, Preview, Report, Request, Scanner,
-    ScannerBuilder, TimeLimit, Verdict, Violation,
+    Body, Client, Content, Error, NotScanned, Preview, Report, Request, Scanner, ScannerBuilder,
+    Verdict,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";

@@ -1,9 +1,8 @@
 //! REQMOD presents content as an upload (RFC 3507 §4.8).
 
+use icap_client::error::InvalidInput;
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Received, Script, Server, eicar, infected};
-use icap_client::{
-    Content, Error, InvalidInput, Method, NotScanned, Scanner, ScannerBuilder, Verdict,
-};
+use icap_client::{Content, Error, Method, NotScanned, Scanner, ScannerBuilder, Verdict};
 
 fn reqmod(server: &Server) -> ScannerBuilder {
     Scanner::builder(&server.uri()).method(Method::Reqmod)

@@ -5,10 +5,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use icap_client::error::{TimeLimit, Violation};
 use icap_client::testing::CLEAN;
+use icap_client::transport::Readiness;
 use icap_client::{
-    Connect, Content, Error, NotScanned, Preview, Readiness, Report, Scanner, ScannerBuilder,
-    ServiceUri, Stream, TimeLimit, Verdict, Violation,
+    Connect, Content, Error, NotScanned, Preview, Report, Scanner, ScannerBuilder, ServiceUri,
+    Stream, Verdict,
 };
 
 /// What the calls come to, each kind in its order; and how long the writes might have taken.

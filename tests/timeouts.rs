@@ -5,8 +5,9 @@ use std::error::Error as _;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use icap_client::error::{Phase, TimeLimit, TimeoutError};
 use icap_client::testing::{CLEAN, Script, Server};
-use icap_client::{Content, Error, Phase, Scanner, ScannerBuilder, TimeLimit, TimeoutError};
+use icap_client::{Content, Error, Scanner, ScannerBuilder};
 
 const SHORT: Duration = Duration::from_millis(150);
 const LONG: Duration = Duration::from_secs(60);

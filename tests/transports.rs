@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use icap_client::testing::{Server, eicar};
-use icap_client::{Connect, Content, Error, Readiness, Scanner, ServiceUri, Stream, TcpConnector};
+use icap_client::transport::{Readiness, TcpConnector};
+use icap_client::{Connect, Content, Error, Scanner, ServiceUri, Stream};
 
 /// A connection that moves one byte a call, and of its calls lets every other one fail first.
 struct Reluctant {

@@ -1,7 +1,8 @@
 //! What comes over the wire, and what is made of it. The table itself is tested beside its function.
 
+use icap_client::error::Violation;
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected};
-use icap_client::{Content, Error, NotScanned, Report, Scanner, Verdict, Violation};
+use icap_client::{Content, Error, NotScanned, Report, Scanner, Verdict};
 
 const PAGE_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 

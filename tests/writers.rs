@@ -3,8 +3,9 @@
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
 
+use icap_client::error::TimeLimit;
 use icap_client::testing::{CLEAN, Script, Server, echo};
-use icap_client::{Content, Error, Report, Scanner, TimeLimit, Verdict};
+use icap_client::{Content, Error, Report, Scanner, Verdict};
 
 const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";
 

@@ -69,5 +69,8 @@ pub(super) fn assert_displayable(shown: &str) {
     use crate::proto::limits::MAX_DISPLAY;
     // The longest escape is `\u{10ffff}`.
     assert!(shown.chars().count() <= MAX_DISPLAY * 10 + 1, "{shown:?}");
-    assert!(shown.chars().all(crate::is_displayable), "{shown:?}");
+    assert!(
+        shown.chars().all(crate::protocol::is_displayable),
+        "{shown:?}"
+    );
 }

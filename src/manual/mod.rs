@@ -14,9 +14,12 @@
 //! | [`fuzzing`] | How do I fuzz this crate in my own CI? |
 
 // The links of the pages.
+#[cfg(all(doc, feature = "rustls"))]
+#[allow(unused_imports)]
+use crate::tls::*;
 #[cfg(doc)]
 #[allow(unused_imports)]
-use crate::*;
+use crate::{error::*, protocol::*, transport::*, *};
 
 macro_rules! pages {
     ($($page:ident)+) => {$(

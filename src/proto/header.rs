@@ -17,7 +17,7 @@ use super::violation::{Limit, Violation};
 /// A checked block of header fields, borrowed from the message it came in.
 ///
 /// ```
-/// # fn show(headers: icap_client::Headers<'_>) {
+/// # fn show(headers: icap_client::protocol::Headers<'_>) {
 /// if let Some(server) = headers.get("server") {
 ///     println!("answered by {}", server.text());
 /// }

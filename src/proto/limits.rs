@@ -1,7 +1,7 @@
 //! Every number a peer controls, and how far it may go; and what a caller may hand over.
 //!
 //! A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, one
-//! more is refused: of a peer with [`Violation::LimitExceeded`](crate::Violation::LimitExceeded), of a caller
+//! more is refused: of a peer with [`Violation::LimitExceeded`](crate::error::Violation::LimitExceeded), of a caller
 //! with [`Error::Input`](crate::Error::Input). Nothing that this crate adds to a caller's head takes it
 //! above a limit.
 

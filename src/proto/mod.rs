@@ -2,7 +2,7 @@
 //!
 //! Nothing in here knows a socket, a clock, a thread or a log, so every decision about bytes can be
 //! tested and fuzzed on its own, and gives the same result however the bytes are split (the tests of
-//! each module try every split). What is wrong with a peer's bytes is a [`Violation`](crate::Violation).
+//! each module try every split). What is wrong with a peer's bytes is a [`Violation`](crate::error::Violation).
 
 pub(crate) mod base64;
 pub(crate) mod chunk;

@@ -146,7 +146,7 @@ impl<'a> Content<'a> {
     /// [`http_request`](Self::http_request) is.
     ///
     /// A head that says that the content is a part of a file is [`Error::Input`]
-    /// ([`PartialContent`](crate::InvalidInput::PartialContent)): status 206, `Content-Range`, or the media type
+    /// ([`PartialContent`](crate::error::InvalidInput::PartialContent)): status 206, `Content-Range`, or the media type
     /// `multipart/byteranges`. Malware that lies across two parts is in neither, so a clean part says
     /// nothing about the file.
     pub fn http_response(mut self, head: &[u8]) -> Self {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Clock;
+use crate::transport::Clock;
 
 /// A clock that moves only by [`advance`](ManualClock::advance). Clones are handles of the same clock.
 ///

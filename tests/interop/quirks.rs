@@ -1,6 +1,7 @@
 //! What only one of the servers does.
 
-use icap_client::{Body, Client, Content, Error, Method, Request, Scanner, Verdict, Violation};
+use icap_client::error::Violation;
+use icap_client::{Body, Client, Content, Error, Method, Request, Scanner, Verdict};
 
 use crate::peer::Running;
 

@@ -33,17 +33,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("evidence/threat.rs", "evidence/words.rs"),
     ("evidence/words.rs", "evidence/denial.rs"),
     ("evidence/words.rs", "evidence/threat.rs"),
-    ("fuzz_checks/evidence.rs", "fuzz_checks/worsening.rs"),
-    ("fuzz_checks/worsening.rs", "fuzz_checks/evidence.rs"),
-    ("testing/connection.rs", "testing/shared.rs"),
-    ("testing/offer.rs", "testing/received.rs"),
-    ("testing/offer.rs", "testing/responses.rs"),
-    ("testing/received.rs", "testing/responses.rs"),
-    ("testing/responses.rs", "testing/offer.rs"),
-    ("testing/responses.rs", "testing/received.rs"),
-    ("testing/responses.rs", "testing/script.rs"),
-    ("testing/script.rs", "testing/responses.rs"),
-    ("testing/shared.rs", "testing/connection.rs"),
 ];
 
 fn rank(file: &str) -> usize {

@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use icap_client::{Content, Error, ErrorKind, Report, Scanner, Stats, Verdict, Violation};
+use icap_client::error::{ErrorKind, Violation};
+use icap_client::{Content, Error, Report, Scanner, Stats, Verdict};
 
 use super::{archive_with_eicar_at_its_end, variable};
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use icap_client::{Content, Error, Scanner, TlsConnector, TlsConnectorBuilder};
+use icap_client::tls::{TlsConnector, TlsConnectorBuilder};
+use icap_client::{Content, Error, Scanner};
 
 use super::{archive_with_eicar_at_its_end, eicar, variable};
 

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use icap_client::{Connect, Readiness, ServiceUri, Stream};
+use icap_client::transport::Readiness;
+use icap_client::{Connect, ServiceUri, Stream};
 
 /// Connects to a recording of a server, which closes after its last response.
 pub(crate) struct Recording {

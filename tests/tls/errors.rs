@@ -6,8 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use icap_client::error::{Phase, TimeLimit, Violation};
 use icap_client::testing::{Script, Server};
-use icap_client::{Content, Error, Phase, Scanner, TimeLimit, TlsConnector, Violation};
+use icap_client::tls::TlsConnector;
+use icap_client::{Content, Error, Scanner};
 
 use super::front::{Ending, Front};
 use super::pki::{Authority, TLS12, TLS13};
@@ -162,7 +164,7 @@ fn required_client_certificate_is_named() {
 
 #[test]
 fn missing_common_tls_version_is_named() {
-    use icap_client::rustls::{ClientConfig, RootCertStore};
+    use icap_client::tls::rustls::{ClientConfig, RootCertStore};
     let authority = Authority::new();
     let server = Server::start().unwrap();
     let config = authority.local().server(TLS12);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
-use icap_client::rustls::{ServerConfig, ServerConnection};
+use icap_client::tls::rustls::{ServerConfig, ServerConnection};
 
 /// How a connection ends when the plain server has closed its side.
 #[derive(Clone, Copy, PartialEq, Eq)]

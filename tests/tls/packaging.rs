@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use icap_client::rustls::SupportedProtocolVersion;
 use icap_client::testing::{CLEAN, Script, Server, infected};
+use icap_client::tls::rustls::SupportedProtocolVersion;
 use icap_client::{Content, Error, Report, Scanner};
 
 use super::front::{Ending, Front, Session};

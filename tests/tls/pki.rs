@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use icap_client::TlsConnector;
-use icap_client::rustls::crypto::{CryptoProvider, ring};
-use icap_client::rustls::pki_types::pem::PemObject;
-use icap_client::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use icap_client::rustls::server::WebPkiClientVerifier;
-use icap_client::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use icap_client::tls::TlsConnector;
+use icap_client::tls::rustls::crypto::{CryptoProvider, ring};
+use icap_client::tls::rustls::pki_types::pem::PemObject;
+use icap_client::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use icap_client::tls::rustls::server::WebPkiClientVerifier;
+use icap_client::tls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 pub(crate) const TLS13: &SupportedProtocolVersion = &version::TLS13;

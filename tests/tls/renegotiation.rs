@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use icap_client::rustls::crypto::cipher::{
+use icap_client::testing::{CLEAN, Script, Server};
+use icap_client::tls::rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, KeyBlockShape, MessageDecrypter,
     MessageEncrypter, OutboundChunks, OutboundOpaqueMessage, OutboundPlainMessage,
     Tls12AeadAlgorithm, UnsupportedOperationError,
 };
-use icap_client::rustls::crypto::{CipherSuiteCommon, CryptoProvider};
-use icap_client::rustls::{
+use icap_client::tls::rustls::crypto::{CipherSuiteCommon, CryptoProvider};
+use icap_client::tls::rustls::{
     ConnectionTrafficSecrets, ContentType, Error as TlsError, SupportedCipherSuite,
     Tls12CipherSuite,
 };
-use icap_client::testing::{CLEAN, Script, Server};
 use icap_client::{Content, Error, Report, Scanner, ScannerBuilder};
 
 use super::front::{Ending, Front, Session};

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use icap_client::rustls::SupportedProtocolVersion;
+use icap_client::error::{Phase, TimeLimit, Violation};
 use icap_client::testing::{CLEAN, Script, Server, eicar, infected};
+use icap_client::tls::TlsConnector;
+use icap_client::tls::rustls::SupportedProtocolVersion;
+use icap_client::transport::Readiness;
 use icap_client::{
-    Connect, Content, Error, NotScanned, Phase, Preview, Readiness, Report, Scanner,
-    ScannerBuilder, ServiceUri, Stream, TimeLimit, TlsConnector, Verdict, Violation,
+    Connect, Content, Error, NotScanned, Preview, Report, Scanner, ScannerBuilder, ServiceUri,
+    Stream, Verdict,
 };
 
 use super::front::{Ending, Front, Session};

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use icap_client::TlsConnector;
+use icap_client::tls::TlsConnector;
 
 use super::pki::Authority;
 

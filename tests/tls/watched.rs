@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use icap_client::{Connect, Readiness, ServiceUri, Stream, TlsConnector};
+use icap_client::tls::TlsConnector;
+use icap_client::transport::Readiness;
+use icap_client::{Connect, ServiceUri, Stream};
 
 /// How often the end of what is there was reached in the middle of a record.
 #[derive(Clone, Default)]

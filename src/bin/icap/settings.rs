@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use icap_client::{ClientBuilder, ScannerBuilder, TlsConnector};
+use icap_client::tls::TlsConnector;
+use icap_client::{ClientBuilder, ScannerBuilder};
 
 /// What a service is, for `--help`.
 pub(crate) const SERVICE: &str =

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-use icap_client::is_displayable;
+use icap_client::protocol::is_displayable;
 
 /// The text with everything escaped that is not plainly visible.
 pub(crate) fn safe(text: &str) -> String {

@@ -154,8 +154,8 @@ impl crate::Stream for Silent {
     fn set_write_timeout(&mut self, _: Duration) -> std::io::Result<()> {
         Ok(())
     }
-    fn readiness(&mut self) -> std::io::Result<crate::Readiness> {
-        Ok(crate::Readiness::Idle)
+    fn readiness(&mut self) -> std::io::Result<crate::transport::Readiness> {
+        Ok(crate::transport::Readiness::Idle)
     }
 }
 

@@ -54,7 +54,8 @@ use stream::TlsStream;
 /// server's bytes come. TLS is spoken whatever the scheme of the URI, so also for `icap://`.
 ///
 /// ```no_run
-/// use icap_client::{Scanner, TlsConnector};
+/// use icap_client::tls::TlsConnector;
+/// use icap_client::Scanner;
 ///
 /// let connector = TlsConnector::builder()
 ///     .roots_pem(&std::fs::read("our-ca.pem")?)?

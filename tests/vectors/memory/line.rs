@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
 
-use icap_client::Readiness;
+use icap_client::transport::Readiness;
 
 use super::framer::Framer;
 use super::{Conditions, Fault, Pieces, Step};

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use icap_client::{Connect, Readiness, ServiceUri, Stream};
+use icap_client::transport::Readiness;
+use icap_client::{Connect, ServiceUri, Stream};
 use line::Line;
 
 /// What the server does next.
