@@ -263,10 +263,12 @@ fn timed_out(pool: &Pool, place: &Permit, deadline: &Deadline, source: Option<io
         after: target.connect_timeout,
     };
     let deadline = deadline.ran_out();
-    let is_crowded = deadline.is_none() && place.others_were_answered();
+    // A deadline that was too short or a lack of helper threads is not the server's fault (rule R10).
+    let is_excused = deadline.is_some() || source.as_ref().is_some_and(is_shortage);
+    let is_crowded = !is_excused && place.others_were_answered();
     let ran_out = deadline.unwrap_or(limit);
     let error = TimeoutError {
-        is_the_servers: deadline.is_none() && !is_crowded,
+        is_the_servers: !is_excused && !is_crowded,
         is_crowded,
         source,
         ..ran_out.error(&target.counters.service, Phase::Connect)

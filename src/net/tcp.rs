@@ -2,23 +2,23 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::deadline::Deadline;
+use super::resolver::look_up;
 use super::shortage::{is_shortage, shortage};
 use super::transport::{Connect, Stream};
 use crate::error::words_of;
 use crate::proto::uri::ServiceUri;
-use crate::seam::sync::spawn;
 
 /// Connects over plain TCP, with `TCP_NODELAY`: a request leaves in few writes, and waiting for an
 /// acknowledgement between them costs 40 ms a scan.
 ///
 /// The addresses a name resolves to are tried in order; each has an equal share of the time that is
 /// left, so that one that never responds leaves time for the next. The system's resolver takes no
-/// timeout, so a look-up runs in a thread of its own, and is left after when the time is over.
+/// timeout, so it is called in helper threads, of which there are 16 at most in the process; connections to
+/// one host share one look-up.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpConnector;
 
@@ -73,50 +73,11 @@ fn resolve(service: &ServiceUri, timeout: Duration) -> io::Result<Vec<SocketAddr
     if let Some(ip) = service.ip() {
         return Ok(vec![SocketAddr::new(ip, service.port())]);
     }
-    let (host, port) = (service.host().to_owned(), service.port());
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let look_up = move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-        // The resolver calls it a missing name if it can open no file or socket. Looked at once, before
-        // others have closed theirs.
-        let found = found.map_err(|error| match can_open_sockets() {
-            Ok(()) => error,
-            Err(why) => shortage(error.kind(), format!("{error} ({why})")),
-        });
-        // Nobody waits any more if this fails.
-        let _ = sender.send(found);
-    };
-    spawn("icap-resolve", look_up)
-        .map_err(|error| shortage(error.kind(), format!("cannot start a thread: {error}")))?;
-    let named = |kind, what: &dyn fmt::Display| {
-        io::Error::new(kind, format!("cannot resolve {}: {what}", service.host()))
-    };
-    match receiver.recv_timeout(timeout) {
-        Ok(Ok(addresses)) if addresses.is_empty() => {
-            Err(named(io::ErrorKind::NotFound, &"no address"))
-        }
-        Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(error)) if is_shortage(&error) => {
-            Err(shortage(error.kind(), named(error.kind(), &error)))
-        }
-        Ok(Err(error)) => Err(named(error.kind(), &error)),
-        Err(RecvTimeoutError::Timeout) => {
-            Err(named(io::ErrorKind::TimedOut, &"no response in time"))
-        }
-        Err(RecvTimeoutError::Disconnected) => {
-            Err(named(io::ErrorKind::Other, &"the look-up failed"))
-        }
+    let mut addresses = look_up(service.host(), timeout)?;
+    for address in &mut addresses {
+        address.set_port(service.port());
     }
-}
-
-/// Whether there are file descriptors for as many sockets as a look-up takes.
-fn can_open_sockets() -> io::Result<()> {
-    let open = |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
-    let opened: io::Result<Vec<_>> = (0..4).map(open).collect();
-    match opened {
-        Err(error) if is_shortage(&error) => Err(error),
-        _ => Ok(()),
-    }
+    Ok(addresses)
 }
 
 /// No address could be reached. Shows the cause; of several addresses, each with its cause.

@@ -16,7 +16,6 @@ pub(crate) use std::sync::atomic::Ordering;
 pub(crate) type AtomicBool = std::sync::atomic::AtomicBool;
 pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 pub(crate) type MutexGuard<'l, T> = std::sync::MutexGuard<'l, T>;
-#[cfg(feature = "rustls")]
 pub(crate) type OnceLock<T> = std::sync::OnceLock<T>;
 pub(crate) type Thread = std::thread::Thread;
 
@@ -54,6 +53,10 @@ impl Condvar {
     ) -> MutexGuard<'l, T> {
         let waited = self.0.wait_timeout(guard, timeout);
         waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
     }
 
     pub(crate) fn notify_all(&self) {

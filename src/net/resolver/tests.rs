@@ -1,0 +1,169 @@
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::sync::{Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(20);
+
+/// What a resolver waits for that hangs.
+#[derive(Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    opens: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut is_open = self.is_open.lock().unwrap();
+        while !*is_open {
+            is_open = self.opens.wait(is_open).unwrap();
+        }
+    }
+
+    fn open(&self) {
+        *self.is_open.lock().unwrap() = true;
+        self.opens.notify_all();
+    }
+}
+
+fn address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// A resolver that hangs, its gate, and the hosts that it was asked for.
+fn hanging() -> (Arc<Resolver>, Arc<Gate>, mpsc::Receiver<String>) {
+    let (gate, (asked, hosts)) = (Arc::new(Gate::default()), mpsc::channel());
+    let (passes, asked) = (Arc::clone(&gate), Mutex::new(asked));
+    let ask = move |host: &str| {
+        asked.lock().unwrap().send(host.to_owned()).unwrap();
+        passes.pass();
+        Ok(vec![address()])
+    };
+    (Resolver::new(ask, IDLE_TIME), gate, hosts)
+}
+
+fn threads(resolver: &Resolver) -> usize {
+    resolver.state.lock().threads
+}
+
+#[test]
+fn hanging_resolver_keeps_at_most_16_threads() {
+    let (resolver, gate, hosts) = hanging();
+    let errors = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for caller in 0..100 {
+            let (resolver, errors) = (&resolver, &errors);
+            scope.spawn(move || {
+                for call in 0..10 {
+                    let host = format!("host-{}", 10 * caller + call);
+                    let error = resolver.look_up(&host, SHORT).unwrap_err();
+                    errors.lock().unwrap().push(error);
+                }
+            });
+        }
+    });
+    let errors = errors.into_inner().unwrap();
+    assert_eq!((errors.len(), threads(&resolver)), (1000, MAX_THREADS));
+    let (in_line, begun): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_shortage);
+    assert!(begun.len() <= MAX_THREADS, "{begun:?}");
+    for error in &in_line {
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(
+            error.to_string().contains("16 other look-ups hang"),
+            "{error}"
+        );
+    }
+    // Nobody waits for the others.
+    assert_eq!(hosts.try_iter().count(), MAX_THREADS);
+    assert!(resolver.state.lock().line.is_empty());
+    gate.open();
+    assert_eq!(resolver.look_up("host-1000", LONG).unwrap(), [address()]);
+}
+
+#[test]
+fn callers_of_one_host_share_one_look_up() {
+    const CALLERS: usize = 32;
+    let (resolver, gate, hosts) = hanging();
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..CALLERS)
+            .map(|_| scope.spawn(|| resolver.look_up("av.example", LONG)))
+            .collect();
+        // The map, the thread, and each caller have it.
+        let waiting = || {
+            let state = resolver.state.lock();
+            state.look_ups.get("av.example").map(Arc::strong_count)
+        };
+        while waiting() != Some(CALLERS + 2) {
+            thread::yield_now();
+        }
+        gate.open();
+        for call in calls {
+            assert_eq!(call.join().unwrap().unwrap(), [address()]);
+        }
+    });
+    assert_eq!((hosts.try_iter().count(), threads(&resolver)), (1, 1));
+}
+
+#[test]
+fn caller_waits_no_longer_than_its_timeout() {
+    let (resolver, gate, _hosts) = hanging();
+    let began = Instant::now();
+    let error = resolver.look_up("av.example", SHORT).unwrap_err();
+    assert!(began.elapsed() < LONG / 2);
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(
+        error.to_string(),
+        "cannot resolve av.example: no response in time"
+    );
+    assert!(!is_shortage(&error));
+    gate.open();
+}
+
+#[test]
+fn busy_threads_are_waited_for_in_line() {
+    let (resolver, gate, hosts) = hanging();
+    thread::scope(|scope| {
+        let call = |host: usize| resolver.look_up(&host.to_string(), LONG);
+        let calls: Vec<_> = (0..40)
+            .map(|host| scope.spawn(move || call(host)))
+            .collect();
+        while resolver.state.lock().line.len() != 40 - MAX_THREADS {
+            thread::yield_now();
+        }
+        gate.open();
+        assert!(calls.into_iter().all(|call| call.join().unwrap().is_ok()));
+    });
+    let hosts: BTreeSet<_> = hosts.try_iter().collect();
+    assert_eq!((hosts.len(), threads(&resolver)), (40, MAX_THREADS));
+}
+
+#[test]
+fn idle_thread_ends_and_another_begins_when_needed() {
+    let resolver = Resolver::new(|_| Ok(vec![address()]), SHORT);
+    for _ in 0..2 {
+        assert!(resolver.look_up("av.example", LONG).is_ok());
+        let began = Instant::now();
+        while threads(&resolver) > 0 {
+            assert!(began.elapsed() < LONG);
+            thread::yield_now();
+        }
+    }
+    assert_eq!(resolver.state.lock().idle, 0);
+}
+
+#[test]
+fn panic_in_a_look_up_is_an_error_and_keeps_the_thread() {
+    let resolver = Resolver::new(|host| panic!("{host}"), IDLE_TIME);
+    for _ in 0..3 {
+        let error = resolver.look_up("av.example", LONG).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot resolve av.example: the look-up panicked"
+        );
+    }
+    assert_eq!(threads(&resolver), 1);
+}
