@@ -157,11 +157,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+// Locks, threads, time and randomness are used through `seam`; tests may use those of std.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod client;
 pub mod error;
 mod evidence;
 #[cfg(any(test, fuzzing))]
+#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod fuzz_checks;
 pub mod manual;
 mod net;
@@ -170,6 +173,7 @@ mod scan;
 mod seam;
 mod stats;
 #[cfg(feature = "testing")]
+#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod testing;
 
 pub use client::Client;
