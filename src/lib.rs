@@ -24,6 +24,9 @@
 //! - [`Client`] is the layer below: it sends RESPMOD and REQMOD requests and judges nothing.
 //! - [`manual`] explains the verdicts, errors and timeouts, and how to set up servers.
 //!
+//! The root has what a first program needs. The details are in modules: [`error`], [`transport`],
+//! [`protocol`], [`limits`], and `tls` and `testing` with their features.
+//!
 //! # How a verdict comes about
 //!
 //! ```text
@@ -196,10 +199,11 @@ pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
 pub use stats::{Stats, Suspended};
 
-/// The limits of what a peer may send and a caller may hand over, and the defaults of the settings.
+/// Limits of what a peer may send and a caller may pass in, and the defaults of the settings.
 ///
-/// A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, one more is
-/// refused: of a peer with [`Violation::LimitExceeded`](error::Violation::LimitExceeded), of a caller with [`Error::Input`].
+/// A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, and one more is
+/// refused: of a peer with [`Violation::LimitExceeded`](error::Violation::LimitExceeded), of a caller with
+/// [`Error::Input`].
 pub mod limits {
     pub use crate::client::defaults::*;
     pub use crate::proto::limits::*;
@@ -229,7 +233,7 @@ pub mod tls {
     pub use rustls;
 }
 
-/// The examples of the README are doctests too.
+/// The examples in README.md are doctests too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
