@@ -82,8 +82,8 @@ macro_rules! connection_settings {
 
         /// Adds a field to every ICAP request to every server, for example a `User-Agent` or a
         /// customer's number.
-        pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-            let header = (name.to_owned(), value.as_ref().to_vec());
+        pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
+            let header = (name.into(), value.as_ref().to_vec());
             self.settings.headers.push(header);
             self
         }
@@ -289,7 +289,7 @@ impl ClientBuilder {
     /// A user and password for a service that asks for them with `407` and `Basic` (RFC 3507 §7.1).
     ///
     /// They go out only after it has asked. Over `icap` whoever is on the way can read them.
-    pub fn credentials(mut self, user: &str, password: &str) -> Self {
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.endpoint = self
             .endpoint
             .map(|endpoint| endpoint.credentials(user, password));

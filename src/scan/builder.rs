@@ -173,7 +173,7 @@ impl ScannerBuilder {
     ///
     /// They are sent to no other server: those of a fallback server belong to its [`Endpoint`]. They are sent
     /// only after the server has asked. Over `icap` they are not encrypted.
-    pub fn credentials(mut self, user: &str, password: &str) -> Self {
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.first = self.first.map(|first| first.credentials(user, password));
         self
     }
