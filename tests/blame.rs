@@ -18,7 +18,7 @@ fn hello() -> Content<'static> {
 
 /// A scanner that suspends a server after the first failure.
 fn strict(server: &Server) -> ScannerBuilder {
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     builder.suspend_after(1)
 }
 
@@ -205,7 +205,7 @@ fn hung_options_is_not_counted_for_later_scans() {
         _ => Script::new().send(CLEAN),
     });
     let server = server.unwrap();
-    let builder = Scanner::builder(&server.uri()).suspend_after(2);
+    let builder = Scanner::builder(server.uri()).suspend_after(2);
     let scanner = builder.read_timeout(TIMEOUT).build().unwrap();
     thread::scope(|scope| {
         let first = scope.spawn(|| scanner.scan(hello()));

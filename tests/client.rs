@@ -10,7 +10,7 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Made-By: test\r\n\r\n";
 
 fn client(script: Script) -> (Client, Server) {
     let server = Server::scripted([script]).unwrap();
-    (Client::new(&server.uri()).unwrap(), server)
+    (Client::new(server.uri()).unwrap(), server)
 }
 
 fn respmod() -> Request {
@@ -187,7 +187,7 @@ fn endless_options_body_is_cut_off() {
 #[test]
 fn headers_of_the_client_go_into_every_request() {
     let (_, server) = client(Script::answer_options(Script::new()));
-    let client = Client::builder(&server.uri())
+    let client = Client::builder(server.uri())
         .header("User-Agent", "mine/1")
         .build()
         .unwrap();

@@ -15,7 +15,7 @@ const MIB: u64 = 1024 * 1024;
 /// sent.
 fn failure(content: Content<'_>) -> (ContentError, Option<Conversation>) {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .negotiate(false)
         .build()
         .unwrap();
@@ -135,7 +135,7 @@ fn file_that_grows_during_the_upload_has_no_verdict() {
 fn content_declared_too_large_is_not_sent() {
     let server = Server::start().unwrap();
     let limit = 1000;
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .max_size(limit)
         .build()
         .unwrap();
@@ -167,7 +167,7 @@ fn content_may_be_exactly_as_large_as_the_limit() {
         (1000, 1001, false),
         (0, 0, true),
     ] {
-        let scanner = Scanner::builder(&server.uri())
+        let scanner = Scanner::builder(server.uri())
             .max_size(limit)
             .build()
             .unwrap();
@@ -182,7 +182,7 @@ fn content_may_be_exactly_as_large_as_the_limit() {
 #[test]
 fn default_max_size_is_100_mebibytes() {
     let server = Server::start().unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     let sized = |size| {
         scanner
             .scan(Content::reader(io::repeat(0).take(size)).len(size))
@@ -193,7 +193,7 @@ fn default_max_size_is_100_mebibytes() {
         sized(104_857_601).verdict().to_string(),
         "not scanned: larger than 100 MiB"
     );
-    let unlimited = Scanner::builder(&server.uri())
+    let unlimited = Scanner::builder(server.uri())
         .max_size(None)
         .build()
         .unwrap();
@@ -210,7 +210,7 @@ fn panicking_reader_sends_no_last_chunk() {
         }
     }
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .negotiate(false)
         .build()
         .unwrap();
@@ -239,7 +239,7 @@ impl Seek for Claims {
 fn reader_that_overstates_a_read_is_refused() {
     let server = Server::start().unwrap();
     for max_size in [Some(0), Some(10), Some(65_536), Some(104_857_600), None] {
-        let scanner = Scanner::builder(&server.uri()).max_size(max_size);
+        let scanner = Scanner::builder(server.uri()).max_size(max_size);
         let scanner = scanner.preview(Preview::Limit(1024)).build().unwrap();
         for content in [Content::reader(Claims), Content::seekable(Claims)] {
             match scanner.scan(content) {
@@ -256,7 +256,7 @@ fn reader_that_overstates_a_read_is_refused() {
 #[test]
 fn file_that_was_written_and_not_rewound_is_an_error() {
     let server = Server::start().unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     let mut file = tempfile::tempfile().unwrap();
     let empty = scanner.scan(Content::seekable(&mut file)).unwrap();
     assert_eq!((empty.verdict(), empty.bytes_sent()), (&Verdict::Clean, 0));
@@ -287,7 +287,7 @@ fn reader_interrupted_for_ever_meets_the_deadline() {
     }
     let server = Server::start().unwrap();
     for (deadline, is_in_time) in [(300, false), (60_000, true)] {
-        let scanner = Scanner::builder(&server.uri())
+        let scanner = Scanner::builder(server.uri())
             .deadline(Duration::from_millis(deadline))
             .build()
             .unwrap();

@@ -33,7 +33,7 @@ fn closed() -> Server {
 #[test]
 fn credentials_are_sent_once_asked_and_then_always() {
     let server = closed();
-    let scanner = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
+    let scanner = Scanner::builder(server.uri()).credentials("joe", "hunter2");
     let scanner = scanner.build().unwrap();
     // What can be read only once does not meet the refusal: OPTIONS did.
     for _ in 0..3 {
@@ -50,7 +50,7 @@ fn credentials_are_not_sent_unasked() {
         answer(request)
     })
     .unwrap();
-    let scanner = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
+    let scanner = Scanner::builder(server.uri()).credentials("joe", "hunter2");
     let scanner = scanner.build().unwrap();
     assert!(
         scanner
@@ -64,8 +64,8 @@ fn credentials_are_not_sent_unasked() {
 #[test]
 fn missing_or_wrong_credentials_return_the_407() {
     let server = closed();
-    let unknown = Scanner::new(&server.uri()).unwrap();
-    let wrong = Scanner::builder(&server.uri()).credentials("joe", "swordfish");
+    let unknown = Scanner::new(server.uri()).unwrap();
+    let wrong = Scanner::builder(server.uri()).credentials("joe", "swordfish");
     for scanner in [unknown, wrong.build().unwrap()] {
         for _ in 0..2 {
             let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
@@ -87,7 +87,7 @@ fn credentials_are_sent_only_to_basic() {
         Script::new().send(&digest)
     })
     .unwrap();
-    let scanner = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
+    let scanner = Scanner::builder(server.uri()).credentials("joe", "hunter2");
     let error = scanner.build().unwrap().scan(Content::bytes(b"hello"));
     assert_eq!(error.unwrap_err().status(), Some(407));
 }
@@ -104,9 +104,9 @@ fn credentials_are_not_sent_to_another_server() {
         Script::new().send(ASKS)
     })
     .unwrap();
-    let scanner = Scanner::builder(&first.uri())
+    let scanner = Scanner::builder(first.uri())
         .credentials("joe", "hunter2")
-        .endpoint(&second.uri())
+        .endpoint(second.uri())
         .build()
         .unwrap();
     // Neither serves; the error is the first one's.
@@ -119,10 +119,10 @@ fn credentials_are_not_sent_to_another_server() {
 fn each_server_has_its_own() {
     let first = Server::answering(|_| Script::new().send("ICAP/1.0 503 Busy\r\n\r\n")).unwrap();
     let second = closed();
-    let scanner = Scanner::builder(&first.uri())
+    let scanner = Scanner::builder(first.uri())
         .credentials("ann", "swordfish")
         .endpoint(
-            Endpoint::new(&second.uri())
+            Endpoint::new(second.uri())
                 .unwrap()
                 .credentials("joe", "hunter2"),
         )
@@ -145,7 +145,7 @@ fn refusal_that_names_a_threat_is_kept() {
         false => Script::new().send(&infected),
     })
     .unwrap();
-    let scanner = Scanner::builder(&server.uri()).negotiate(false);
+    let scanner = Scanner::builder(server.uri()).negotiate(false);
     let scanner = scanner.credentials("joe", "hunter2").build().unwrap();
     let report = scanner.scan(Content::bytes(b"hello")).unwrap();
     assert!(report.verdict().is_infected(), "{report:?}");
@@ -164,7 +164,7 @@ fn page_of_a_407_does_not_reach_the_output() {
         false => Script::new().send(&page),
     })
     .unwrap();
-    let client = Client::builder(&server.uri()).credentials("joe", "hunter2");
+    let client = Client::builder(server.uri()).credentials("joe", "hunter2");
     let mut output = Vec::new();
     let http_head = b"HTTP/1.1 200 OK\r\n\r\n";
     let request = icap_client::Request::respmod().http_response(http_head);
@@ -210,7 +210,7 @@ fn page_of_a_407_reaches_no_writer_and_no_verdict() {
         });
         let server = server.unwrap();
         let scanner = || {
-            let builder = Scanner::builder(&server.uri()).credentials("joe", "hunter2");
+            let builder = Scanner::builder(server.uri()).credentials("joe", "hunter2");
             builder.negotiate(false).allow_204(false).build().unwrap()
         };
         let report = scanner().scan(Content::bytes(b"hello")).unwrap();

@@ -20,7 +20,7 @@ fn large() -> io::Take<io::Repeat> {
 }
 
 fn scan(server: &Server) -> Result<Report, Error> {
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .negotiate(false)
         .build()
         .unwrap();
@@ -110,7 +110,7 @@ fn early_204_on_a_used_connection_is_retried() {
     let first = Script::new().read_request().send(CLEAN);
     let used = first.read_bytes(64 * 1024).send(CLEAN).read_to_end();
     let server = Server::scripted([used, script()]).unwrap();
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     let scanner = builder.build().unwrap();
     let content = vec![7; 20_000_000];
     assert!(
@@ -135,7 +135,7 @@ fn early_204_on_a_used_connection_worsens_the_retry() {
     ] {
         let last = Script::new().read_request().send(last).hold();
         let server = Server::scripted([used.clone(), last]).unwrap();
-        let builder = Scanner::builder(&server.uri()).negotiate(false);
+        let builder = Scanner::builder(server.uri()).negotiate(false);
         let scanner = builder.build().unwrap();
         assert!(
             scanner
@@ -162,8 +162,8 @@ fn early_response_fails_over_to_the_next_server() {
     let content = vec![7; 20_000_000];
     let blind = Server::scripted(std::iter::repeat_with(early).take(12)).unwrap();
     let good = Server::start().unwrap();
-    let builder = Scanner::builder(&blind.uri()).negotiate(false);
-    let builder = builder.endpoint(&good.uri()).suspend_after(1);
+    let builder = Scanner::builder(blind.uri()).negotiate(false);
+    let builder = builder.endpoint(good.uri()).suspend_after(1);
     let scanner = builder.build().unwrap();
     for _ in 0..3 {
         let report = scanner.scan(Content::bytes(&content)).unwrap();
@@ -175,8 +175,8 @@ fn early_response_fails_over_to_the_next_server() {
 
     // If nobody scans, or if the content is gone, that is the verdict.
     let other = Server::scripted([early()]).unwrap();
-    let builder = Scanner::builder(&blind.uri()).negotiate(false);
-    let scanner = builder.endpoint(&other.uri()).build().unwrap();
+    let builder = Scanner::builder(blind.uri()).negotiate(false);
+    let scanner = builder.endpoint(other.uri()).build().unwrap();
     let report = scanner.scan(Content::bytes(&content)).unwrap();
     assert_eq!(*report.verdict(), EARLY);
     assert_eq!(report.service(), blind.uri());
@@ -191,7 +191,7 @@ fn client_does_not_return_an_early_204() {
         .send(CLEAN)
         .read_to_end()]);
     let server = server.unwrap();
-    let client = Client::new(&server.uri()).unwrap();
+    let client = Client::new(server.uri()).unwrap();
     let sent = client.send(&Request::respmod(), Body::reader(large()), &mut io::sink());
     match sent {
         Err(Error::Protocol(error)) => assert_eq!(error.violation(), Violation::EarlyResponse),
@@ -203,7 +203,7 @@ fn client_does_not_return_an_early_204() {
 fn scan_blind(size: usize, delay: Duration) -> (Verdict, u64) {
     let script = Script::new().read_bytes(1).wait(delay).send(CLEAN);
     let server = Server::scripted([script.read_to_end()]).unwrap();
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     let scanner = builder.build().unwrap();
     let content = vec![7; size];
     let report = scanner.scan(Content::bytes(&content)).unwrap();
@@ -266,7 +266,7 @@ fn response_before_the_upload_is_read_cannot_deadlock() {
     let request = Request::respmod()
         .http_response(b"HTTP/1.1 200 OK\r\n\r\n")
         .unwrap();
-    let client = Client::new(&server.uri()).unwrap();
+    let client = Client::new(server.uri()).unwrap();
     let response = client
         .send(&request, Body::reader(large()), &mut body)
         .unwrap();
@@ -351,7 +351,7 @@ fn bytes_before_the_request_are_never_its_response() {
         }
     }
     let server = Server::scripted([Script::new().send(CLEAN).read_to_end()]).unwrap();
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     let scanner = builder.connector(Late(Tap::default())).build().unwrap();
     assert_eq!(
         violation(scanner.scan(Content::bytes(b"hello"))),
@@ -414,7 +414,7 @@ fn response_204_followed_by_a_reset_is_not_clean() {
     }
     // A reset says that the server had not read everything.
     let server = Server::scripted([Script::new().read_bytes(100).send(CLEAN).reset()]).unwrap();
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     let scanner = builder.connector(Connector).build().unwrap();
     let result = scanner.scan(Content::bytes(&[7; 10_000]));
     assert_eq!(violation(result), Violation::IncompleteUpload);
@@ -438,7 +438,7 @@ fn evidence_before_the_content_failed_counts() {
     ] {
         let server = finds_early();
         let tap = Tap::default();
-        let builder = Scanner::builder(&server.uri())
+        let builder = Scanner::builder(server.uri())
             .negotiate(false)
             .max_size(100_000);
         let scanner = builder.connector(tap.clone()).build().unwrap();
@@ -477,7 +477,7 @@ fn slow_content_does_not_hide_evidence() {
     for (setting, rest) in cases {
         let server = finds_early();
         let tap = Tap::default();
-        let builder = setting(Scanner::builder(&server.uri()).negotiate(false));
+        let builder = setting(Scanner::builder(server.uri()).negotiate(false));
         let scanner = builder.connector(tap.clone()).build().unwrap();
         let late = After(Some(tap), Slow(Some(long), rest));
         let content = io::repeat(7).take(100_000).chain(late);
@@ -504,7 +504,7 @@ fn response_after_a_long_stall_is_read() {
         ),
     ] {
         let server = Server::scripted([script]).unwrap();
-        let builder = Scanner::builder(&server.uri()).negotiate(false);
+        let builder = Scanner::builder(server.uri()).negotiate(false);
         let scanner = builder
             .read_timeout(Duration::from_millis(100))
             .build()
@@ -520,7 +520,7 @@ fn response_after_a_long_stall_is_read() {
 #[test]
 fn size_limit_reached_in_the_upload_abandons_it() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .negotiate(false)
         .max_size(1_000_000)
         .build()

@@ -53,7 +53,7 @@ fn no_engine_tag_is_never_clean() {
     ] {
         let clean = tagged(CLEAN.as_bytes(), response);
         let server = server(options, move || clean.clone());
-        let found = verdict(Scanner::builder(&server.uri()));
+        let found = verdict(Scanner::builder(server.uri()));
         assert_eq!(found, expected, "{options} {response}");
     }
 }
@@ -64,7 +64,7 @@ fn no_engine_tag_on_an_echo_is_not_clean() {
     for (tag, expected) in [(BLIND, NO_ENGINE), (SEEING, Verdict::Clean)] {
         let response = tagged(&back, tag);
         let server = server(tag, move || response.clone());
-        let builder = Scanner::builder(&server.uri()).allow_204(false);
+        let builder = Scanner::builder(server.uri()).allow_204(false);
         assert_eq!(verdict(builder), expected, "{tag}");
     }
 }
@@ -73,7 +73,7 @@ fn no_engine_tag_on_an_echo_is_not_clean() {
 fn no_engine_tag_does_not_hide_a_threat() {
     let response = tagged(&infected("Eicar"), BLIND);
     let server = server(BLIND, move || response.clone());
-    assert!(verdict(Scanner::builder(&server.uri())).is_infected());
+    assert!(verdict(Scanner::builder(server.uri())).is_infected());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn last_tag_applies_to_a_204_without_one() {
     }
     let responses = std::sync::Mutex::new(responses);
     let server = server("", move || responses.lock().unwrap().recv().unwrap());
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     let scanner = builder.build().unwrap();
     let found = [(); 6].map(|()| {
         let report = scanner.scan(Content::bytes(b"hello")).unwrap();
@@ -108,7 +108,7 @@ fn no_engine_tag_counts_in_interim_and_broken_heads() {
         Script::new().read_request().send(&clean),
     ]);
     let server = server.unwrap();
-    let builder = Scanner::builder(&server.uri()).negotiate(false).max_idle(0);
+    let builder = Scanner::builder(server.uri()).negotiate(false).max_idle(0);
     let scanner = builder.build().unwrap();
     let scan = || scanner.scan(Content::bytes(b"hello"));
     assert_eq!(*scan().unwrap().verdict(), NO_ENGINE);
@@ -121,8 +121,8 @@ fn server_without_an_engine_fails_over() {
     let response = tagged(CLEAN.as_bytes(), BLIND);
     let blind = server(BLIND, move || response.clone());
     let good = Server::start().unwrap();
-    let builder = || Scanner::builder(&blind.uri()).suspend_after(1);
-    let scanner = builder().endpoint(&good.uri()).build().unwrap();
+    let builder = || Scanner::builder(blind.uri()).suspend_after(1);
+    let scanner = builder().endpoint(good.uri()).build().unwrap();
     for _ in 0..5 {
         let report = scanner.scan(Content::bytes(b"hello")).unwrap();
         assert!(report.verdict().is_clean());
@@ -143,7 +143,7 @@ fn server_without_an_engine_fails_over() {
 fn no_engine_tag_on_options_logs_a_warning() {
     for (tag, is_warned) in [(BLIND, true), (SEEING, false)] {
         let server = server(tag, || CLEAN.into());
-        let options = Scanner::new(&server.uri()).unwrap().options().unwrap();
+        let options = Scanner::new(server.uri()).unwrap().options().unwrap();
         let warns = |warning: &String| warning.contains("no anti-virus engine");
         assert_eq!(options.warnings().iter().any(warns), is_warned, "{tag}");
     }

@@ -53,7 +53,7 @@ fn failed_server_fails_over_to_the_next() {
     let second = Server::start().unwrap();
     for first in [nobody(), failing.uri()] {
         let builder = Scanner::builder(&first)
-            .endpoint(&second.uri())
+            .endpoint(second.uri())
             .suspend_after(3);
         let scanner = builder.build().unwrap();
         for _ in 0..10 {
@@ -76,8 +76,8 @@ fn reader_fails_over_while_its_first_buffer_is_kept() {
     const FIRST_BUFFER: u64 = 64 * 1024;
     let second = Server::start().unwrap();
     let reader = |len: u64| Content::reader(std::io::Read::take(std::io::repeat(7), len));
-    let scanner = Scanner::builder(&nobody())
-        .endpoint(&second.uri())
+    let scanner = Scanner::builder(nobody())
+        .endpoint(second.uri())
         .build()
         .unwrap();
     for len in [5, FIRST_BUFFER, 10 * FIRST_BUFFER] {
@@ -85,8 +85,8 @@ fn reader_fails_over_while_its_first_buffer_is_kept() {
     }
 
     let (failing, ..) = switched("500 Server error");
-    let scanner = Scanner::builder(&failing.uri())
-        .endpoint(&second.uri())
+    let scanner = Scanner::builder(failing.uri())
+        .endpoint(second.uri())
         .build()
         .unwrap();
     for len in [0, 5, FIRST_BUFFER - 1, FIRST_BUFFER] {
@@ -111,7 +111,7 @@ fn misconfigured(to_options: &str, to_scan: &str) -> (Server, Server, Scanner) {
         _ => Script::new().send(&to_scan).close(),
     });
     let (first, second) = (first.unwrap(), Server::start().unwrap());
-    let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
+    let builder = Scanner::builder(first.uri()).endpoint(second.uri());
     let scanner = builder.suspend_after(3).build().unwrap();
     (first, second, scanner)
 }
@@ -158,7 +158,7 @@ fn server_of_another_protocol_does_not_block_the_next() {
     let speaks_first = Script::new().send("220 mail ESMTP\r\n").read_to_end();
     let first = Server::scripted([speaks_first]).unwrap();
     let second = Server::start().unwrap();
-    let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
+    let builder = Scanner::builder(first.uri()).endpoint(second.uri());
     let scanner = builder.suspend_after(3).build().unwrap();
     assert_next_server_scans(&(first, second, scanner));
 }
@@ -187,7 +187,7 @@ fn misconfigured_servers_alone_are_the_error() {
         .read_request()
         .send("ICAP/1.0 404 Service not found\r\n\r\n");
     let first = Server::scripted([not_found]).unwrap();
-    let builder = Scanner::builder(&first.uri()).endpoint(&nobody());
+    let builder = Scanner::builder(first.uri()).endpoint(nobody());
     let scanner = builder.build().unwrap();
     assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(404));
 }
@@ -205,7 +205,7 @@ fn evidence_of_a_misconfigured_server_is_kept() {
 #[test]
 fn failing_content_does_not_fail_over() {
     let (first, second) = (Server::start().unwrap(), Server::start().unwrap());
-    let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
+    let builder = Scanner::builder(first.uri()).endpoint(second.uri());
     let scanner = builder.suspend_after(1).build().unwrap();
     let content = Content::reader(std::io::empty()).len(9);
     assert!(scanner.scan(content).is_err());
@@ -216,7 +216,7 @@ fn failing_content_does_not_fail_over() {
 #[test]
 fn black_hole_is_suspended_and_then_fails_fast() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
-    let builder = Scanner::builder(&server.uri()).read_timeout(Duration::from_millis(200));
+    let builder = Scanner::builder(server.uri()).read_timeout(Duration::from_millis(200));
     // So that no trial is due, however slow the machine is.
     let scanner = builder.clock(ManualClock::new()).build().unwrap();
     let scan_64_times = || {
@@ -276,7 +276,7 @@ fn retry_in(scanner: &Scanner) -> Duration {
 fn failed_trial_doubles_the_suspension() {
     let (server, fails, asked) = switched("500 Server error");
     let clock = ManualClock::new();
-    let builder = Scanner::builder(&server.uri())
+    let builder = Scanner::builder(server.uri())
         .clock(clock.clone())
         .suspend_after(2);
     let scanner = builder.build().unwrap();
@@ -311,7 +311,7 @@ fn failed_trial_doubles_the_suspension() {
 fn only_a_scan_of_content_ends_the_suspension() {
     let (server, fails, _) = switched("500 Server error");
     let clock = ManualClock::new();
-    let builder = Scanner::builder(&server.uri()).clock(clock.clone());
+    let builder = Scanner::builder(server.uri()).clock(clock.clone());
     let scanner = builder.suspend_after(1).build().unwrap();
     assert!(scanner.scan(hello()).is_err());
     fails.store(false, SeqCst);
@@ -347,7 +347,7 @@ fn server_is_used_again_soon_after_an_outage() {
     let step = Duration::from_millis(10);
     for outage in [100, 990, 1000, 1500, 3100, 7300, 20_000, 60_000].map(Duration::from_millis) {
         let (clock, is_there) = (ManualClock::new(), Arc::new(AtomicBool::new(true)));
-        let builder = Scanner::builder(&server.uri())
+        let builder = Scanner::builder(server.uri())
             .clock(clock.clone())
             .connector(Reachable(Arc::clone(&is_there)));
         let scanner = builder.max_idle(0).build().unwrap();
@@ -371,10 +371,7 @@ fn server_is_used_again_soon_after_an_outage() {
 
 #[test]
 fn suspension_names_the_innermost_cause() {
-    let scanner = Scanner::builder(&nobody())
-        .suspend_after(1)
-        .build()
-        .unwrap();
+    let scanner = Scanner::builder(nobody()).suspend_after(1).build().unwrap();
     assert!(scanner.scan(hello()).is_err());
     let cause = "onnection refused";
     assert!(scanner.stats().suspended[0].why.contains(cause));
@@ -391,7 +388,7 @@ fn slow_reader_does_not_suspend_the_server() {
         }
     }
     let server = Server::start().unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .suspend_after(1)
         .build()
         .unwrap();
@@ -410,7 +407,7 @@ const MS: Duration = Duration::from_millis(1);
 fn with_fallback(script: Script) -> (Server, Server, ScannerBuilder) {
     let first = Server::scripted([script]).unwrap();
     let second = Server::start().unwrap();
-    let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
+    let builder = Scanner::builder(first.uri()).endpoint(second.uri());
     (first, second, builder.negotiate(false).suspend_after(3))
 }
 
@@ -423,7 +420,7 @@ fn deadline_too_short_suspends_no_server() {
             .dribble(CLEAN.repeat(9), 5 * MS),
     ] {
         let server = Server::scripted([script]).unwrap();
-        let builder = Scanner::builder(&server.uri()).deadline(100 * MS);
+        let builder = Scanner::builder(server.uri()).deadline(100 * MS);
         let scanner = builder.suspend_after(1).build().unwrap();
         for _ in 0..2 {
             let error = scanner.scan(hello()).unwrap_err();
@@ -451,7 +448,7 @@ fn black_hole_leaves_time_for_the_next_server() {
 fn share_of_the_deadline_is_named_if_no_server_scans() {
     let hole = || Server::scripted([Script::new().hold()]).unwrap();
     let (first, second) = (hole(), hole());
-    let builder = Scanner::builder(&first.uri()).endpoint(&second.uri());
+    let builder = Scanner::builder(first.uri()).endpoint(second.uri());
     let scanner = builder.deadline(200 * MS).build().unwrap();
     let Err(Error::Timeout(error)) = scanner.scan(hello()) else {
         panic!("no timeout");
@@ -541,7 +538,7 @@ impl Read for Trickles {
 #[test]
 fn caller_using_up_its_deadline_suspends_no_server() {
     let server = Server::start().unwrap();
-    let builder = Scanner::builder(&server.uri()).deadline(Duration::from_millis(200));
+    let builder = Scanner::builder(server.uri()).deadline(Duration::from_millis(200));
     let scanner = builder.suspend_after(1).build().unwrap();
     for _ in 0..2 {
         let slow = Content::reader(Trickles(Duration::from_millis(50)));
@@ -560,8 +557,8 @@ fn response_that_breaks_off_counts_against_the_server() {
     let half = Script::new().read_request().send("ICAP/1.0 20").close();
     let first = Server::scripted([half]).unwrap();
     let second = Server::start().unwrap();
-    let builder = Scanner::builder(&first.uri())
-        .endpoint(&second.uri())
+    let builder = Scanner::builder(first.uri())
+        .endpoint(second.uri())
         .suspend_after(2);
     let scanner = builder.build().unwrap();
     for _ in 0..4 {
@@ -582,7 +579,7 @@ fn failed_options_counts_once_for_all_that_wait() {
         .send(CLEAN)
         .close();
     let server = Server::scripted([fails, well]).unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .suspend_after(3)
         .build()
         .unwrap();
@@ -601,7 +598,7 @@ fn failed_options_counts_once_for_all_that_wait() {
 #[test]
 fn waiting_scans_learn_of_the_suspension() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
-    let builder = Scanner::builder(&server.uri())
+    let builder = Scanner::builder(server.uri())
         .negotiate(false)
         .max_connections(1);
     let builder = builder
@@ -635,7 +632,7 @@ fn waiting_scans_learn_of_the_suspension() {
 fn content_too_large_does_not_end_the_suspension() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
     let clock = ManualClock::new();
-    let builder = Scanner::builder(&server.uri())
+    let builder = Scanner::builder(server.uri())
         .negotiate(false)
         .max_size(100_000);
     let builder = builder
@@ -666,7 +663,7 @@ fn trial_that_hangs_in_options_holds_up_no_other() {
         _ => Script::new().send(CLEAN),
     });
     let (server, clock) = (server.unwrap(), ManualClock::new());
-    let builder = Scanner::builder(&server.uri())
+    let builder = Scanner::builder(server.uri())
         .suspend_after(1)
         .read_timeout(Duration::from_secs(3));
     let scanner = builder.clock(clock.clone()).build().unwrap();
@@ -697,8 +694,8 @@ fn server_that_dies_at_each_scan_is_suspended() {
         _ => Script::new().close(),
     });
     let (first, second) = (first.unwrap(), Server::start().unwrap());
-    let scanner = Scanner::builder(&first.uri())
-        .endpoint(&second.uri())
+    let scanner = Scanner::builder(first.uri())
+        .endpoint(second.uri())
         .suspend_after(2);
     let scanner = scanner.build().unwrap();
     let scan = || scanner.scan(Content::reader(io::repeat(7).take(100_000)));

@@ -249,7 +249,7 @@ fn overload_among_long_scans_suspends_no_server() {
         Script::new().wait(2 * TAKES).send(CLEAN)
     });
     let server = server.unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     let (_, errors) = scan_on(&scanner, 2 * SLOTS);
     assert!(errors.is_empty(), "{}, {:?}", errors.len(), errors[0]);
 }
@@ -268,7 +268,7 @@ fn overload_of_a_lone_scan_suspends_for_a_moment() {
     });
     let server = server.unwrap();
     let clock = ManualClock::new();
-    let builder = Scanner::builder(&server.uri()).clock(clock.clone());
+    let builder = Scanner::builder(server.uri()).clock(clock.clone());
     let scanner = builder.build().unwrap();
     assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(503));
     let suspended = &scanner.stats().suspended[0];
@@ -346,8 +346,8 @@ fn while_full(scanner: &Scanner, then: impl FnOnce()) {
 #[test]
 fn wait_timeout_fails_over_to_the_next_server() {
     let (full, idle) = (Server::start().unwrap(), Server::start().unwrap());
-    let builder = Scanner::builder(&full.uri())
-        .endpoint(&idle.uri())
+    let builder = Scanner::builder(full.uri())
+        .endpoint(idle.uri())
         .max_connections(1)
         .suspend_after(1);
     let scanner = builder.wait_timeout(10 * TAKES).build().unwrap();
@@ -364,7 +364,7 @@ fn wait_timeout_fails_over_to_the_next_server() {
 #[test]
 fn wait_timeout_without_another_server_is_an_error() {
     let full = Server::start().unwrap();
-    let builder = Scanner::builder(&full.uri()).max_connections(1);
+    let builder = Scanner::builder(full.uri()).max_connections(1);
     let scanner = builder.wait_timeout(10 * TAKES).build().unwrap();
     while_full(&scanner, || {
         let Err(Error::Timeout(error)) = scanner.scan(hello()) else {
@@ -382,7 +382,7 @@ fn wait_timeout_without_another_server_is_an_error() {
 #[test]
 fn wait_timeout_defaults_to_the_connect_timeout() {
     let full = Server::start().unwrap();
-    let builder = Scanner::builder(&full.uri()).max_connections(1);
+    let builder = Scanner::builder(full.uri()).max_connections(1);
     let scanner = builder.connect_timeout(10 * TAKES).build().unwrap();
     while_full(&scanner, || {
         let error = scanner.scan(hello()).unwrap_err();
@@ -407,8 +407,8 @@ fn scan_refused_for_long_fails_over() {
         Server::start().unwrap(),
     );
     let slow = slow.unwrap();
-    let builder = Scanner::builder(&slow.uri())
-        .endpoint(&idle.uri())
+    let builder = Scanner::builder(slow.uri())
+        .endpoint(idle.uri())
         .read_timeout(200 * TAKES)
         .suspend_after(1);
     let scanner = builder.wait_timeout(10 * TAKES).build().unwrap();
@@ -429,7 +429,7 @@ fn scan_refused_for_long_fails_over() {
 #[test]
 fn idle_connections_make_room_for_an_unserved_one() {
     let server = Threads::start(SLOTS);
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     // One more than there are threads, each of which scans once: all the others are idle then.
     let barrier = Barrier::new(SLOTS + 1);
     let began = Instant::now();
@@ -468,7 +468,7 @@ impl Read for MeetsFirst<'_> {
 #[test]
 fn more_callers_than_server_threads_are_all_served() {
     let server = Threads::start(SLOTS);
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     thread::scope(|scope| {
         for _ in 0..=SLOTS {
             scope.spawn(|| {
@@ -494,7 +494,7 @@ fn serves_first_connection_only() -> Server {
 #[test]
 fn silence_beside_served_connections_suspends_nothing() {
     let server = serves_first_connection_only();
-    let builder = Scanner::builder(&server.uri())
+    let builder = Scanner::builder(server.uri())
         .negotiate(false)
         .suspend_after(1)
         .read_timeout(Duration::from_secs(1));
@@ -596,7 +596,7 @@ fn idle_connections_make_room_for_a_handshake() {
         begun: Arc::default(),
         most: 1,
     };
-    let builder = Scanner::builder(&server.uri()).connector(connector.clone());
+    let builder = Scanner::builder(server.uri()).connector(connector.clone());
     let scanner = builder
         .connect_timeout(Duration::from_secs(4))
         .build()

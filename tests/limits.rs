@@ -12,7 +12,7 @@ use icap_client::{Client, Content, Error, Method, Report, Scanner, Verdict};
 fn scan(answer: impl AsRef<[u8]>, max_size: u64) -> Result<Report, Error> {
     let script = Script::new().read_request().send(answer);
     let server = Server::scripted([script]).unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .negotiate(false)
         .max_size(max_size)
         .build()
@@ -43,7 +43,7 @@ fn options_body_is_dropped_up_to_its_limit() {
             _ => Script::new().send(CLEAN),
         })
         .unwrap();
-        let client = Client::new(&server.uri()).unwrap();
+        let client = Client::new(server.uri()).unwrap();
         match over(client.options()) {
             Ok(_) => assert!(is_taken, "{len}"),
             Err(why) => {
@@ -52,7 +52,7 @@ fn options_body_is_dropped_up_to_its_limit() {
             }
         }
         if is_taken {
-            let scanner = Scanner::new(&server.uri()).unwrap();
+            let scanner = Scanner::new(server.uri()).unwrap();
             let report = scanner.scan(Content::bytes(b"hello")).unwrap();
             assert!(report.verdict().is_clean(), "it is in step");
         }
@@ -151,7 +151,7 @@ fn scan_with(content: Content<'_>, method: Method) -> Result<Vec<u8>, InvalidInp
         Script::new().send(CLEAN)
     })
     .unwrap();
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     let scanner = builder.method(method).build().unwrap();
     match scanner.scan(content) {
         Ok(report) => assert!(report.verdict().is_clean(), "{report:?}"),

@@ -28,7 +28,7 @@ fn peak() -> u64 {
 fn scan_of_10_gigabytes_stays_under_4_mebibytes() {
     // The server, in this process too, is started before: only the scan is measured.
     let server = Server::start().unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .max_size(None)
         .deadline(None)
         .build()

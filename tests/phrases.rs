@@ -41,7 +41,7 @@ impl Service {
             Script::new().send(format!("ICAP/1.0 204 OK\r\n{fields}\r\n"))
         });
         let server = server.unwrap();
-        let scanner = Scanner::builder(&server.uri()).negotiate(false);
+        let scanner = Scanner::builder(server.uri()).negotiate(false);
         Self {
             scanner: scanner.build().unwrap(),
             _server: server,

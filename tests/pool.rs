@@ -128,7 +128,7 @@ impl Stream for Tapped {
 #[test]
 fn scans_in_a_row_share_connection_and_options() {
     let server = Server::start().unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     for _ in 0..2000 {
         scan_clean(&scanner);
     }
@@ -166,7 +166,7 @@ fn stray_204_on_an_idle_connection_is_discarded() {
         let own = Script::new().read_request().send(infected("own"));
         let server = Server::scripted([after_one_scan(stray), own]).unwrap();
         let tap = Tap::default();
-        let scanner = Scanner::builder(&server.uri())
+        let scanner = Scanner::builder(server.uri())
             .connector(tap.clone())
             .build()
             .unwrap();
@@ -200,7 +200,7 @@ fn stray_204_after_the_probe_is_discarded() {
         let own = Script::new().read_request().send(infected("own"));
         let server = Server::scripted([after_one_scan(stray), own]).unwrap();
         let tap = Tap::default();
-        let builder = Scanner::builder(&server.uri()).connector(tap.clone());
+        let builder = Scanner::builder(server.uri()).connector(tap.clone());
         let scanner = builder.build().unwrap();
         scan_clean(&scanner);
         tap.await_bytes(0);
@@ -229,7 +229,7 @@ fn early_204_on_a_used_connection_is_retried() {
         let early = |script: Script| script.read_bytes(500).send(CLEAN).read_to_end();
         let own = Script::new().read_request().send(infected("own"));
         let server = Server::scripted([after_one_scan(early), own]).unwrap();
-        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scanner = Scanner::new(server.uri()).unwrap();
         scan_clean(&scanner);
         let report = scanner.scan(content).unwrap();
         assert_eq!(report.verdict().to_string(), "infected: own");
@@ -246,7 +246,7 @@ fn early_204_with_an_infection_is_not_retried() {
         let early = |script: Script| script.read_bytes(500).send(found).read_to_end();
         let clean = Script::new().read_request().send(CLEAN);
         let server = Server::scripted([after_one_scan(early), clean]).unwrap();
-        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scanner = Scanner::new(server.uri()).unwrap();
         scan_clean(&scanner);
         let report = scanner.scan(content).unwrap();
         assert_eq!(report.verdict().to_string(), "infected: early");
@@ -270,7 +270,7 @@ fn connection_closed_while_reading_content_is_replaced() {
     let closes = |script: Script| script.wait(Duration::from_millis(100)).close();
     let server = Server::scripted([after_one_scan(closes), own]).unwrap();
     let tap = Tap::default();
-    let builder = Scanner::builder(&server.uri()).connector(tap.clone());
+    let builder = Scanner::builder(server.uri()).connector(tap.clone());
     let scanner = builder.build().unwrap();
     scan_clean(&scanner);
     let report = scanner
@@ -305,7 +305,7 @@ fn echo_is_not_clean_under_outdated_options() {
         })
     });
     let server = server.unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     scan_clean(&scanner);
     for _ in 0..2 {
         let report = scanner.scan(hello()).unwrap();
@@ -317,7 +317,7 @@ fn echo_is_not_clean_under_outdated_options() {
 fn alternating_istags_do_not_cost_options_per_scan() {
     let answers = AtomicUsize::new(0);
     let server = tagged(move |_| format!("server {}", answers.fetch_add(1, SeqCst) % 3));
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     for _ in 0..200 {
         scan_clean(&scanner);
     }
@@ -336,7 +336,7 @@ fn lowered_service_limit_closes_surplus_connections() {
     });
     let server = server.unwrap();
     let (clock, tap) = (ManualClock::new(), Tap::default());
-    let builder = Scanner::builder(&server.uri())
+    let builder = Scanner::builder(server.uri())
         .clock(clock.clone())
         .connector(tap.clone());
     let scanner = builder
@@ -361,7 +361,7 @@ fn idle_connection_closed_by_the_server_is_replaced() {
     ]);
     let server = server.unwrap();
     let tap = Tap::default();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .connector(tap.clone())
         .build()
         .unwrap();
@@ -388,7 +388,7 @@ fn second_scan_on_a_dead_connection(
     let own = Script::new().read_request().send(infected("own"));
     let server = Server::scripted([after_one_scan(then), own]).unwrap();
     let tap = Tap::default();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .connector(tap.clone())
         .build()
         .unwrap();
@@ -444,7 +444,7 @@ fn reader_is_never_lost_with_a_closed_connection() {
         // The client finds out that it is closed at once, when the first bytes were written, or later.
         for blind in [0, 1, 2] {
             let tap = Tap::default();
-            let builder = Scanner::builder(&server.uri()).connector(tap.clone());
+            let builder = Scanner::builder(server.uri()).connector(tap.clone());
             let scanner = builder.build().unwrap();
             for _ in 0..10 {
                 tap.0.blind.store(blind, SeqCst);
@@ -455,7 +455,7 @@ fn reader_is_never_lost_with_a_closed_connection() {
             }
             assert_adds_up(&scanner.stats());
         }
-        let client = Client::new(&server.uri()).unwrap();
+        let client = Client::new(server.uri()).unwrap();
         for _ in 0..10 {
             let body = Body::reader(io::repeat(7).take(len));
             let request = Request::respmod().http_response(b"HTTP/1.1 200 OK\r\n\r\n");
@@ -468,7 +468,7 @@ fn reader_is_never_lost_with_a_closed_connection() {
 #[test]
 fn slow_reader_holds_no_connection_at_first() {
     let server = Server::start().unwrap();
-    let builder = Scanner::builder(&server.uri()).max_connections(1);
+    let builder = Scanner::builder(server.uri()).max_connections(1);
     let scanner = builder.build().unwrap();
     let (begins, begun) = mpsc::channel();
     let (ends, end) = mpsc::channel();
@@ -514,7 +514,7 @@ fn connection_is_not_reused_after_anything_odd() {
     ] {
         let script = Script::new().read_request().send(&answer).read_to_end();
         let server = Server::scripted([script]).unwrap();
-        let scanner = Scanner::builder(&server.uri())
+        let scanner = Scanner::builder(server.uri())
             .negotiate(false)
             .build()
             .unwrap();
@@ -540,7 +540,7 @@ fn panic_or_error_of_a_reader_costs_one_connection() {
         }
     }
     let server = Server::start().unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .max_connections(1)
         .build()
         .unwrap();
@@ -572,7 +572,7 @@ fn pool_is_closed_with_the_last_clone_of_its_scanner() {
         _ => Script::new().send(CLEAN),
     });
     let server = server.unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     let clone = scanner.clone();
     scan_clean(&clone);
     drop(clone);
@@ -588,7 +588,7 @@ fn pool_is_closed_with_the_last_clone_of_its_scanner() {
 fn idle_connections_are_limited_in_number_and_age() {
     let server = Server::start().unwrap();
     let clock = ManualClock::new();
-    let builder = Scanner::builder(&server.uri())
+    let builder = Scanner::builder(server.uri())
         .clock(clock.clone())
         .max_idle(2);
     let scanner = builder
@@ -610,7 +610,7 @@ fn idle_connections_are_limited_in_number_and_age() {
     );
     assert_adds_up(&stats);
 
-    let none = Scanner::builder(&server.uri()).max_idle(0).build().unwrap();
+    let none = Scanner::builder(server.uri()).max_idle(0).build().unwrap();
     (0..3).for_each(|_| assert!(none.scan(hello()).unwrap().verdict().is_clean()));
     let stats = none.stats();
     assert_eq!((stats.connections_opened, stats.connections_idle), (4, 0));
@@ -665,7 +665,7 @@ fn connections_never_exceed_either_limit() {
     ] {
         let server = limited(announced);
         let tap = Tap::default();
-        let builder = Scanner::builder(&server.uri())
+        let builder = Scanner::builder(server.uri())
             .connector(tap.clone())
             .max_connections(own);
         let scanner = builder.build().unwrap();
@@ -685,7 +685,7 @@ fn connections_never_exceed_either_limit() {
 fn wait_for_a_connection_ends_at_the_deadline() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
     let deadline = Duration::from_secs(1);
-    let builder = Scanner::builder(&server.uri())
+    let builder = Scanner::builder(server.uri())
         .negotiate(false)
         .max_connections(1);
     let scanner = builder.deadline(deadline).build().unwrap();
@@ -739,7 +739,7 @@ fn options_are_requested_by_one_thread_for_all() {
         _ => Script::new().send(CLEAN),
     });
     let server = server.unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     scan_with_many_threads(&scanner);
     assert_eq!(scanner.stats().options_sent, 1);
 }
@@ -751,7 +751,7 @@ fn failed_options_are_shared_by_all_that_wait() {
         .wait(Duration::from_millis(100))
         .send("ICAP/1.0 404 No\r\n\r\n");
     let server = Server::scripted([fails]).unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| assert_eq!(scanner.scan(hello()).unwrap_err().status(), Some(404)));
@@ -781,7 +781,7 @@ fn changed_istag_fetches_the_options_again_once() {
             "after".to_owned()
         }
     });
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     for _ in 0..600 {
         scan_clean(&scanner);
     }
@@ -797,7 +797,7 @@ fn differing_options_istag_costs_no_options_per_scan() {
             "scan".into()
         }
     });
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     scan_with_many_threads(&scanner);
     assert!(scanner.stats().options_sent <= 2, "{:?}", scanner.stats());
 }
@@ -807,7 +807,7 @@ fn changing_istag_costs_one_options_a_minute() {
     let responses = AtomicUsize::new(0);
     let server = tagged(move |_| format!("tag {}", responses.fetch_add(1, SeqCst)));
     let clock = ManualClock::new();
-    let builder = Scanner::builder(&server.uri()).clock(clock.clone());
+    let builder = Scanner::builder(server.uri()).clock(clock.clone());
     let scanner = builder.build().unwrap();
     let options_sent = || {
         for _ in 0..50 {
@@ -837,11 +837,11 @@ fn echo_under_another_istag_is_not_clean_but_explained() {
         Script::new().send(response.replacen("OK\r\n", &format!("OK\r\n{tag}"), 1))
     });
     let server = server.unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     let report = scanner.scan(hello()).unwrap();
     assert_eq!(*report.verdict(), Verdict::NotScanned(NotScanned::Echoed));
     assert!(report.advice().unwrap().contains("allow_204(false)"));
-    let builder = Scanner::builder(&server.uri()).allow_204(false);
+    let builder = Scanner::builder(server.uri()).allow_204(false);
     let report = builder.build().unwrap().scan(hello()).unwrap();
     assert!(report.verdict().is_clean() && report.advice().is_none());
 }
@@ -849,7 +849,7 @@ fn echo_under_another_istag_is_not_clean_but_explained() {
 #[test]
 fn threads_never_get_the_verdict_of_another() {
     let server = Server::start().unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     let eicar = eicar();
     std::thread::scope(|scope| {
         for thread in 0..16 {

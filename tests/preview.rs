@@ -11,7 +11,7 @@ use icap_client::{Content, Error, NotScanned, Preview, Report, Scanner, ScannerB
 
 /// A scanner that sends previews of 4 bytes, unasked.
 fn previewing(server: &Server) -> ScannerBuilder {
-    Scanner::builder(&server.uri())
+    Scanner::builder(server.uri())
         .negotiate(false)
         .preview(Preview::Limit(4))
 }
@@ -152,7 +152,7 @@ fn trust_in_a_preview_needs_content_in_it() {
 fn preview_is_never_longer_than_the_content() {
     use icap_client::{Body, Client, Request};
     let server = Server::with_preview(usize::MAX - 1).unwrap();
-    let client = Client::new(&server.uri()).unwrap();
+    let client = Client::new(server.uri()).unwrap();
     let respmod = || {
         Request::respmod()
             .http_response(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -166,7 +166,7 @@ fn preview_is_never_longer_than_the_content() {
         assert!(!response.responds_to_preview_only(), "{size}");
     }
     let server = answering(|_| Script::new().send(CLEAN));
-    let client = Client::new(&server.uri()).unwrap();
+    let client = Client::new(server.uri()).unwrap();
     let body = Body::from(&b"hello"[..]);
     let response = client.send(&respmod().preview(2), body, &mut io::sink());
     assert!(response.unwrap().responds_to_preview_only());
@@ -181,7 +181,7 @@ fn preview_204_needs_no_allow_but_a_later_204_does() {
         continued.send(CLEAN),
     ])
     .unwrap();
-    let client = Client::new(&server.uri()).unwrap();
+    let client = Client::new(server.uri()).unwrap();
     let request = Request::respmod().allow_204(false).preview(4);
     let send = || client.send(&request, Body::from(&b"abcde"[..]), &mut io::sink());
     assert_eq!(send().unwrap().status(), 204);
@@ -390,7 +390,7 @@ fn negotiated_preview_size_is_sent() {
         (Preview::Limit(2), "a.txt", Some(2)),
     ];
     for (preview, name, _) in cases {
-        let scanner = Scanner::builder(&server.uri()).max_idle(0).preview(preview);
+        let scanner = Scanner::builder(server.uri()).max_idle(0).preview(preview);
         let content = Content::bytes(b"0123456789").name(name);
         let report = scanner.build().unwrap().scan(content).unwrap();
         assert!(report.verdict().is_clean(), "{preview:?} {name}");
@@ -416,7 +416,7 @@ fn negotiated_preview_is_used_by_the_scanner() {
     let server = Server::with_preview(1024).unwrap();
     let expects_rest = vec![b'x'; 5000];
     let late = [vec![b'x'; 2000], eicar()].concat();
-    let scanner = Scanner::builder(&server.uri()).preview(Preview::Negotiated);
+    let scanner = Scanner::builder(server.uri()).preview(Preview::Negotiated);
     let scanner = scanner.build().unwrap();
     assert_eq!(
         options_with_preview(1024).contains("Preview: 1024"),

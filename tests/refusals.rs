@@ -17,7 +17,7 @@ fn answering(response: impl AsRef<[u8]>) -> Server {
 }
 
 fn respmod(server: &Server) -> ScannerBuilder {
-    Scanner::builder(&server.uri()).negotiate(false)
+    Scanner::builder(server.uri()).negotiate(false)
 }
 
 fn reqmod(server: &Server) -> ScannerBuilder {
@@ -35,7 +35,7 @@ fn page(icap: &str, fields: &str, http: &str) -> String {
 /// Scans with this server, and one to fall back on that calls everything clean.
 fn scan(server: &Server, method: fn(&Server) -> ScannerBuilder) -> (Result<Report, Error>, usize) {
     let fallback = clean();
-    let builder = method(server).endpoint(&fallback.uri());
+    let builder = method(server).endpoint(fallback.uri());
     let builder = builder.read_timeout(Duration::from_millis(100));
     let result = builder.build().unwrap().scan(Content::bytes(b"hello"));
     (result, fallback.requests())
@@ -284,7 +284,7 @@ fn error_page_is_withheld_and_fails_over() {
     for status in ["400 Bad Request", "401 Unauthorized", "502 Bad Gateway"] {
         let first = answering(page("200 OK", "", status));
         let second = answering(echo("HTTP/1.1 200 OK\r\n\r\n", b"disarmed"));
-        let scanner = respmod(&first).endpoint(&second.uri()).build().unwrap();
+        let scanner = respmod(&first).endpoint(second.uri()).build().unwrap();
         let mut output = Vec::new();
         let report = scanner.scan_replace(Content::bytes(b"hello"), &mut output);
         let report = report.unwrap();

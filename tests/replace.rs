@@ -16,7 +16,7 @@ use icap_client::{
 const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
 fn unasked(server: &Server) -> ScannerBuilder {
-    Scanner::builder(&server.uri()).negotiate(false)
+    Scanner::builder(server.uri()).negotiate(false)
 }
 
 fn answering(answer: impl AsRef<[u8]>) -> Server {
@@ -137,7 +137,7 @@ fn response_206_is_assembled_without_connection_reuse() {
         let stats = scanner.stats();
         assert_eq!((stats.connections_opened, stats.connections_idle), (2, 0));
         let mut output = Vec::new();
-        let client = Client::new(&server.uri()).unwrap();
+        let client = Client::new(server.uri()).unwrap();
         let request = respmod().allow_206(true);
         let response = client.send(&request, Body::from(&b"hello"[..]), &mut output);
         assert_eq!(response.unwrap().body_len(), Some(body.len() as u64));
@@ -190,7 +190,7 @@ fn response_206_without_changes_is_not_clean() {
         _ => Script::new().send(&partial),
     })
     .unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .allow_206(true)
         .build()
         .unwrap();
@@ -212,7 +212,7 @@ fn allow_206_is_sent_only_if_offered_and_possible() {
             _ => Script::new().send(CLEAN),
         })
         .unwrap();
-        let scanner = Scanner::builder(&server.uri()).allow_206(is_set);
+        let scanner = Scanner::builder(server.uri()).allow_206(is_set);
         let scanner = scanner.build().unwrap();
         let result = match output {
             true => replace(&scanner, content).0,
@@ -504,7 +504,7 @@ fn response_206_that_was_not_allowed_is_an_error() {
 #[test]
 fn response_206_to_a_plain_reader_is_the_callers_error() {
     let server = answering(partial("HE", "; use-original-body=2"));
-    let client = Client::new(&server.uri()).unwrap();
+    let client = Client::new(server.uri()).unwrap();
     let request = respmod().allow_206(true);
     let long = vec![b'x'; 70_000];
     let result = client.send(&request, Body::reader(&long[..]), &mut io::sink());
@@ -535,7 +535,7 @@ impl Write for Full {
 fn failing_writer_is_blamed_on_the_caller_alone() {
     let first = answering(echo(OK, b"other"));
     let second = answering(CLEAN);
-    let scanner = unasked(&first).endpoint(&second.uri()).build().unwrap();
+    let scanner = unasked(&first).endpoint(second.uri()).build().unwrap();
     let result = scanner.scan_replace(Content::bytes(b"hello"), &mut Full);
     assert!(matches!(result, Err(Error::Output(_))), "{result:?}");
     assert_eq!(
@@ -549,7 +549,7 @@ fn partly_written_output_does_not_fail_over() {
     let broken = "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n5\r\nhel";
     let first = Server::scripted([Script::new().read_request().send(broken).close()]).unwrap();
     let second = answering(echo(OK, b"other"));
-    let scanner = unasked(&first).endpoint(&second.uri()).build().unwrap();
+    let scanner = unasked(&first).endpoint(second.uri()).build().unwrap();
     let (result, output) = replace(&scanner, Content::bytes(b"hello"));
     assert_eq!(
         (violation(result), output.as_str()),
@@ -565,7 +565,7 @@ fn partly_written_output_does_not_fail_over() {
 fn returned_body_may_reach_its_limit() {
     for (limit, is_taken) in [(4, false), (5, true), (6, true)] {
         let server = answering(echo(OK, b"other"));
-        let client = Client::builder(&server.uri()).max_response(limit).build();
+        let client = Client::builder(server.uri()).max_response(limit).build();
         let result = client
             .unwrap()
             .send(&respmod(), Body::from(&b"hello"[..]), &mut io::sink());
@@ -599,7 +599,7 @@ fn trailers_go_both_ways_and_only_worsen() {
 
     let script = Script::new().read_request().send(CLEAN).hold();
     let server = Server::scripted([script]).unwrap();
-    let client = Client::new(&server.uri()).unwrap();
+    let client = Client::new(server.uri()).unwrap();
     let body = Body::from(&b"hello"[..]).trailer("X-Sum", "42").unwrap();
     let request = Request::respmod().allow_trailers(true);
     client.send(&request, body, &mut io::sink()).unwrap();

@@ -5,7 +5,7 @@ use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Received, Script, Server, ei
 use icap_client::{Content, Error, Method, NotScanned, Scanner, ScannerBuilder, Verdict};
 
 fn reqmod(server: &Server) -> ScannerBuilder {
-    Scanner::builder(&server.uri()).method(Method::Reqmod)
+    Scanner::builder(server.uri()).method(Method::Reqmod)
 }
 
 /// A response that encapsulates a request with that line and body.
@@ -76,7 +76,7 @@ fn service_with_reqmod_only_gets_reqmod() {
             _ => Script::new().send("ICAP/1.0 405 Method Not Allowed\r\n\r\n"),
         })
         .unwrap();
-        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scanner = Scanner::new(server.uri()).unwrap();
         let report = scanner.scan(Content::bytes(b"hello")).unwrap();
         assert!(report.verdict().is_clean(), "{methods}");
     }

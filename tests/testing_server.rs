@@ -121,7 +121,7 @@ fn infected() -> Vec<u8> {
 
 /// Sends content through [`Client`], which checks the response's framing strictly.
 fn exchange(server: &Server, allow_204: bool, content: &[u8]) -> (Response, Vec<u8>) {
-    let client = Client::new(&server.uri()).unwrap();
+    let client = Client::new(server.uri()).unwrap();
     let http_head = b"HTTP/1.1 200 OK\r\nX-Mine: yes\r\n\r\n";
     let request = Request::respmod().http_response(http_head).unwrap();
     let mut body = Vec::new();
@@ -143,7 +143,7 @@ mod healthy_service {
     #[test]
     fn finds_eicar_and_nothing_else() {
         let server = Server::start().unwrap();
-        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scanner = Scanner::new(server.uri()).unwrap();
         let eicar = testing::eicar();
         let mut almost = eicar.clone();
         almost[67] = b'+';
@@ -162,7 +162,7 @@ mod healthy_service {
     #[test]
     fn offers_both_methods_and_204_and_no_preview() {
         let server = Server::start().unwrap();
-        let options = Client::new(&server.uri()).unwrap().options().unwrap();
+        let options = Client::new(server.uri()).unwrap().options().unwrap();
         assert_eq!(options.methods(), [Method::Respmod, Method::Reqmod]);
         assert!(options.allows_204());
         assert_eq!(options.preview(), None);
@@ -196,7 +196,7 @@ mod healthy_service {
     #[test]
     fn finds_eicar_anywhere_in_a_long_body() {
         let server = Server::start().unwrap();
-        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scanner = Scanner::new(server.uri()).unwrap();
         let eicar = testing::eicar();
         for after in [0, 65_500, 262_100, 262_143, 1 << 20, 3_000_001] {
             let content = [&vec![b'.'; after], &*eicar, &vec![b'.'; 300_000]].concat();
@@ -357,7 +357,7 @@ mod healthy_service {
     #[test]
     fn serves_many_clients_at_once() {
         let server = Server::start().unwrap();
-        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scanner = Scanner::new(server.uri()).unwrap();
         let scan = |number: usize| {
             let content = if number % 2 == 0 {
                 testing::eicar()
@@ -510,7 +510,7 @@ mod healthy_service_with_a_preview {
     #[test]
     fn offers_the_given_preview() {
         let server = Server::with_preview(4).unwrap();
-        let options = Client::new(&server.uri()).unwrap().options().unwrap();
+        let options = Client::new(server.uri()).unwrap().options().unwrap();
         assert_eq!(options.preview(), Some(4));
         assert_eq!(options.transfer_preview(), ["*"]);
         assert!(options.allows_204());
@@ -862,7 +862,7 @@ mod answering_server {
     #[test]
     fn can_reset_after_a_request_was_read_to_its_end() {
         let server = Server::answering(|_| Script::new().reset()).unwrap();
-        let client = Client::new(&server.uri()).unwrap();
+        let client = Client::new(server.uri()).unwrap();
         let request = Request::respmod()
             .http_response(b"HTTP/1.1 200 OK\r\n\r\n")
             .unwrap();
@@ -919,7 +919,7 @@ mod script {
             Script::new().read_request().send(CLEAN),
         ]);
         let server = server.unwrap();
-        let scanner = Scanner::builder(&server.uri())
+        let scanner = Scanner::builder(server.uri())
             .negotiate(false)
             .build()
             .unwrap();

@@ -13,7 +13,7 @@ const SHORT: Duration = Duration::from_millis(150);
 const LONG: Duration = Duration::from_secs(60);
 
 fn unasked(server: &Server) -> ScannerBuilder {
-    Scanner::builder(&server.uri()).negotiate(false)
+    Scanner::builder(server.uri()).negotiate(false)
 }
 
 /// Scans `size` bytes, expects a timeout, and returns it with the time it took.
@@ -34,7 +34,7 @@ fn refused_connection_names_the_port() {
         .local_addr()
         .unwrap()
         .port();
-    let scanner = Scanner::new(&format!("icap://127.0.0.1:{port}/scan")).unwrap();
+    let scanner = Scanner::new(format!("icap://127.0.0.1:{port}/scan")).unwrap();
     let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
     assert!(matches!(error, Error::Connect(_)), "{error:?}");
     assert!(error.is_unavailable() && error.is_retryable() && !error.is_timeout());
@@ -146,7 +146,7 @@ fn slow_reader_outlasts_the_deadline_by_one_read_only() {
 #[test]
 fn options_and_scan_share_one_deadline() {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
-    let builder = Scanner::builder(&server.uri()).deadline(SHORT);
+    let builder = Scanner::builder(server.uri()).deadline(SHORT);
     let (error, took) = timeout_of(builder, 5);
     assert_eq!(error.limit(), TimeLimit::Deadline);
     assert!(took < LONG, "{took:?}");
@@ -257,7 +257,7 @@ fn options_exchange_is_bounded_by_the_read_timeout() {
         .read_request()
         .dribble("ICAP/1.0 200 OK", SHORT / 3);
     let server = Server::scripted([drips]).unwrap();
-    let builder = Scanner::builder(&server.uri()).read_timeout(SHORT);
+    let builder = Scanner::builder(server.uri()).read_timeout(SHORT);
     let (error, took) = timeout_of(builder.response_timeout(LONG), 5);
     assert_eq!(
         (error.limit(), error.after()),
@@ -277,7 +277,7 @@ fn body_below_the_minimum_rate_is_a_timeout() {
     let drips = Script::new().read_request().send(page);
     let drips = drips.dribble(format!("ffff\r\n{}", "y".repeat(65_000)), SHORT / 10);
     let server = Server::scripted([drips]).unwrap();
-    let client = icap_client::Client::builder(&server.uri()).read_timeout(SHORT);
+    let client = icap_client::Client::builder(server.uri()).read_timeout(SHORT);
     let request = icap_client::Request::respmod();
     let began = Instant::now();
     let sent = client

@@ -73,7 +73,7 @@ impl Connect for ReluctantConnector {
 #[test]
 fn single_bytes_and_interruptions_change_no_verdict() {
     let server = Server::start().unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .connector(ReluctantConnector)
         .build()
         .unwrap();

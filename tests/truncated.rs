@@ -57,7 +57,7 @@ fn replace(
         None => script,
     };
     let server = Server::scripted([script.send(response).hold()]).unwrap();
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     let builder = builder.preview(preview.map_or(Preview::Off, Preview::Limit));
     let scanner = settings(builder).build().unwrap();
     let mut output = Vec::new();
@@ -109,7 +109,7 @@ fn preview_that_comes_back_is_truncated() {
         for content in [Content::bytes(&all), Content::reader(&all[..])] {
             let script = Script::new().read_request().send(&response).hold();
             let server = Server::scripted([script]).unwrap();
-            let scanner = Scanner::builder(&server.uri()).negotiate(false);
+            let scanner = Scanner::builder(server.uri()).negotiate(false);
             let scanner = scanner.preview(Preview::Limit(size)).build().unwrap();
             let report = scanner.scan(content).unwrap();
             assert_eq!(report.verdict(), &TRUNCATED, "{back} of {size}");

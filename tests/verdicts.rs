@@ -9,7 +9,7 @@ const PAGE_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 /// Scans `hello` with a server that responds so, and is not asked for its options.
 fn scan(answer: impl AsRef<[u8]>) -> Result<Report, Error> {
     let server = Server::scripted([Script::new().read_request().send(answer)]).unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .negotiate(false)
         .build()
         .unwrap();
@@ -26,7 +26,7 @@ fn violation(result: Result<Report, Error>) -> Violation {
 #[test]
 fn eicar_is_found_and_hello_is_clean() {
     let server = Server::start().unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     let clean = scanner
         .scan(Content::bytes(b"hello").name("hello.txt"))
         .unwrap();
@@ -183,7 +183,7 @@ fn echo_is_clean_only_if_204_is_not_offered() {
         let answer = Script::new().read_request().send(echo(PAGE_HEAD, back));
         let scripts = [Script::new().read_request().send(options), answer];
         let server = Server::scripted(scripts).unwrap();
-        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scanner = Scanner::new(server.uri()).unwrap();
         let report = scanner.scan(Content::bytes(b"hello")).unwrap();
         report.verdict().clone()
     };
@@ -227,7 +227,7 @@ fn options_status_other_than_200_stops_the_scan() {
         .read_request()
         .send("ICAP/1.0 404 Service not found\r\n\r\n");
     let server = Server::scripted([script]).unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     assert_eq!(
         scanner.scan(Content::bytes(b"hello")).unwrap_err().status(),
         Some(404)
@@ -246,7 +246,7 @@ fn options_that_have_expired_are_asked_for_again() {
             _ => Script::new().send(CLEAN),
         });
         let server = server.unwrap();
-        let scanner = Scanner::new(&server.uri()).unwrap();
+        let scanner = Scanner::new(server.uri()).unwrap();
         for _ in 0..3 {
             assert!(
                 scanner
@@ -275,7 +275,7 @@ fn hostile_threat_name_is_escaped_wherever_shown() {
 #[test]
 fn one_scanner_serves_many_threads() {
     let server = Server::start().unwrap();
-    let scanner = Scanner::new(&server.uri()).unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
     let eicar = eicar();
     std::thread::scope(|scope| {
         for thread in 0..8 {

@@ -30,7 +30,7 @@ fn replace(
     server: &Server,
     writer: impl FnMut(&[u8]) -> io::Result<usize>,
 ) -> Result<Report, Error> {
-    let builder = Scanner::builder(&server.uri()).negotiate(false);
+    let builder = Scanner::builder(server.uri()).negotiate(false);
     let scanner = builder.allow_206(true).build().unwrap();
     scanner.scan_replace(Content::bytes(b"hello"), &mut Writer(writer))
 }
@@ -89,7 +89,7 @@ fn writer_that_is_slow_meets_the_deadline() {
         (responses()[1].clone(), vec![7; 5000]),
     ] {
         let server = answering(response);
-        let builder = Scanner::builder(&server.uri()).negotiate(false);
+        let builder = Scanner::builder(server.uri()).negotiate(false);
         let builder = builder.allow_206(true).suspend_after(1);
         let deadline = Duration::from_millis(300);
         let scanner = builder.deadline(deadline).build().unwrap();
@@ -126,8 +126,8 @@ fn error_page_is_withheld_and_fails_over() {
         ("201 Created", "500 Error"),
     ] {
         let failing = answering(page(icap, http));
-        let builder = Scanner::builder(&failing.uri()).negotiate(false);
-        let scanner = builder.endpoint(&good.uri()).build().unwrap();
+        let builder = Scanner::builder(failing.uri()).negotiate(false);
+        let scanner = builder.endpoint(good.uri()).build().unwrap();
         let mut output = Vec::new();
         let report = scanner.scan_replace(Content::bytes(b"hello"), &mut output);
         let report = report.unwrap();
@@ -158,7 +158,7 @@ fn without_204_only_the_exact_bytes_back_are_clean() {
             Script::new().send(&response)
         });
         let server = server.unwrap();
-        let builder = Scanner::builder(&server.uri()).allow_204(false);
+        let builder = Scanner::builder(server.uri()).allow_204(false);
         let scanner = builder
             .preview(icap_client::Preview::Negotiated)
             .build()

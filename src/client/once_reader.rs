@@ -222,7 +222,7 @@ mod tests {
     fn no_more_than_the_first_buffer_is_read_ahead() {
         let content = vec![b'x'; KEPT + 1];
         let mut left = &content[..];
-        let mut reader = OnceReader::new(&mut left);
+        let mut reader = OnceReader::new(left.by_ref());
         (0..2).for_each(|_| reader.fill(None).unwrap());
         drop(reader);
         assert_eq!(left.len(), 1);
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn no_more_is_read_ahead_than_the_limit() {
         let mut content = &b"hello"[..];
-        let mut reader = OnceReader::new(&mut content);
+        let mut reader = OnceReader::new(content.by_ref());
         for _ in 0..2 {
             reader.fill(Some(3)).unwrap();
         }

@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn no_more_than_one_byte_over_max_size_is_read_ahead() {
         let mut left = &b"0123456789"[..];
-        let mut observed = Content::reader(&mut left)
+        let mut observed = Content::reader(left.by_ref())
             .observe(Some(5), Digest::pair().0)
             .1;
         assert!(!observed.keep().unwrap());

@@ -25,7 +25,7 @@ fn request(method: Method) -> Request {
 }
 
 fn builder(server: &Running, service: &str, method: Method) -> ScannerBuilder {
-    Scanner::builder(&server.uri(service)).method(method)
+    Scanner::builder(server.uri(service)).method(method)
 }
 
 /// What the service says it was given.
@@ -40,7 +40,7 @@ fn sizes(len: usize) -> [usize; 7] {
 }
 
 pub(crate) fn preview_of_any_size_is_continued_or_complete(server: &Running) {
-    let client = Client::new(&server.uri("scan")).unwrap();
+    let client = Client::new(server.uri("scan")).unwrap();
     for len in [0, 1, 2, 100, 1024, 5000, 70_000] {
         let content = noise(len);
         for (method, size) in METHODS.iter().flat_map(|m| sizes(len).map(|s| (*m, s))) {
@@ -60,7 +60,7 @@ pub(crate) fn preview_of_any_size_is_continued_or_complete(server: &Running) {
 
 /// A reader does not tell beforehand how much there is.
 pub(crate) fn preview_of_a_stream_is_continued_or_complete(server: &Running) {
-    let client = Client::new(&server.uri("scan")).unwrap();
+    let client = Client::new(server.uri("scan")).unwrap();
     for len in [0, 1, 100, 5000] {
         let content = noise(len);
         for size in sizes(len) {
@@ -78,7 +78,7 @@ pub(crate) fn preview_of_a_stream_is_continued_or_complete(server: &Running) {
 }
 
 pub(crate) fn virus_is_found_with_a_preview_of_any_size(server: &Running) {
-    let client = Client::new(&server.uri("scan")).unwrap();
+    let client = Client::new(server.uri("scan")).unwrap();
     for before in [0, 1, 1000, 70_000] {
         let content = [noise(before), eicar()].concat();
         let len = content.len();

@@ -13,7 +13,7 @@ fn respmod() -> Request {
 /// pyicap makes up an ISTag for each response that is given none. What was known of the service may then
 /// have changed each time.
 pub(crate) fn changing_tags_cost_options_and_no_verdict(server: &Running) {
-    let scanner = Scanner::new(&server.uri("drifting")).unwrap();
+    let scanner = Scanner::new(server.uri("drifting")).unwrap();
     for turn in 0..20 {
         let report = scanner.scan(Content::bytes(b"hello")).unwrap();
         assert_eq!(*report.verdict(), Verdict::Clean, "{turn}");
@@ -25,7 +25,7 @@ pub(crate) fn changing_tags_cost_options_and_no_verdict(server: &Running) {
 
 /// RFC 3507 §4.6; icap-rs does it by itself.
 pub(crate) fn content_is_returned_where_204_is_not_allowed(server: &Running) {
-    let client = Client::new(&server.uri("scan")).unwrap();
+    let client = Client::new(server.uri("scan")).unwrap();
     for (allow, status) in [(true, 204), (false, 200)] {
         let request = respmod().allow_204(allow);
         let mut back = Vec::new();
@@ -38,7 +38,7 @@ pub(crate) fn content_is_returned_where_204_is_not_allowed(server: &Running) {
 /// What icap-rs answers where 206 is allowed and 204 is not: no byte of the body, and where the original
 /// goes on (draft-icap-ext-partial-content).
 pub(crate) fn response_206_is_completed_from_the_original(server: &Running) {
-    let client = Client::new(&server.uri("scan")).unwrap();
+    let client = Client::new(server.uri("scan")).unwrap();
     let content = vec![b'x'; 100_000];
     let request = respmod().allow_204(false).allow_206(true);
     for _ in 0..3 {
@@ -52,7 +52,7 @@ pub(crate) fn response_206_is_completed_from_the_original(server: &Running) {
 
 /// icap-rs reads them, and does not say so in `Allow`.
 pub(crate) fn trailers_arrive_with_and_without_a_preview(server: &Running) {
-    let client = Client::new(&server.uri("scan")).unwrap();
+    let client = Client::new(server.uri("scan")).unwrap();
     for preview in [None, Some(0), Some(2)] {
         let request = respmod().preview(preview);
         let body = Body::from(&b"hello"[..]).trailer("X-Sum", "42").unwrap();
@@ -66,7 +66,7 @@ pub(crate) fn trailers_arrive_with_and_without_a_preview(server: &Running) {
 /// A response without a body ends in `null-body` (RFC 3507 §4.4.1). icap-rs writes `res-hdr=0` only, so
 /// nobody knows where the head ends.
 pub(crate) fn empty_echo_without_null_body_is_not_clean(server: &Running) {
-    let scanner = Scanner::new(&server.uri("echo")).unwrap();
+    let scanner = Scanner::new(server.uri("echo")).unwrap();
     let error = scanner.scan(Content::bytes(b"")).unwrap_err();
     let Error::Protocol(error) = error else {
         panic!("{error:?}")
@@ -77,7 +77,7 @@ pub(crate) fn empty_echo_without_null_body_is_not_clean(server: &Running) {
 
 /// pyicap returns a request's body without the head, and without `Encapsulated` to say so.
 pub(crate) fn returned_upload_without_its_head_is_not_clean(server: &Running) {
-    let scanner = Scanner::builder(&server.uri("echo")).method(Method::Reqmod);
+    let scanner = Scanner::builder(server.uri("echo")).method(Method::Reqmod);
     let scanner = scanner.build().unwrap();
     for _ in 0..3 {
         let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
@@ -91,7 +91,7 @@ pub(crate) fn returned_upload_without_its_head_is_not_clean(server: &Running) {
 }
 
 pub(crate) fn returned_upload_is_clean(server: &Running) {
-    let scanner = Scanner::builder(&server.uri("echo")).method(Method::Reqmod);
+    let scanner = Scanner::builder(server.uri("echo")).method(Method::Reqmod);
     let scanner = scanner.build().unwrap();
     for len in [1, 100, 70_000] {
         let report = scanner.scan(Content::bytes(&vec![b'x'; len])).unwrap();

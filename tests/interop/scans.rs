@@ -12,7 +12,7 @@ pub(crate) const THREAT: &str = "Test-Virus";
 const MEGABYTES: usize = 5_000_000;
 
 fn scanner(server: &Running, service: &str) -> Scanner {
-    Scanner::new(&server.uri(service)).unwrap()
+    Scanner::new(server.uri(service)).unwrap()
 }
 
 /// Bytes without any pattern that a server could lose unnoticed.
@@ -28,7 +28,7 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 }
 
 pub(crate) fn options_show_the_offer(server: &Running) {
-    let client = Client::new(&server.uri("scan")).unwrap();
+    let client = Client::new(server.uri("scan")).unwrap();
     let options = client.options().unwrap();
     let mut methods = options.methods().to_vec();
     methods.sort_by_key(|method| method.as_str());
@@ -38,7 +38,7 @@ pub(crate) fn options_show_the_offer(server: &Running) {
     assert_eq!(options.options_ttl(), Some(Duration::from_secs(3600)));
     assert!(options.istag().is_some(), "{options:?}");
     assert_eq!(options.warnings(), [""; 0]);
-    let echo = Client::new(&server.uri("echo")).unwrap().options().unwrap();
+    let echo = Client::new(server.uri("echo")).unwrap().options().unwrap();
     assert!(!echo.allows_204());
     assert_eq!(echo.preview(), None);
 }
@@ -68,7 +68,7 @@ pub(crate) fn infected_content_is_infected_with_its_name(server: &Running) {
         assert_eq!(threats.names().collect::<Vec<_>>(), [THREAT]);
         assert_eq!(report.status(), Some(200));
     }
-    let client = Client::new(&server.uri("scan")).unwrap();
+    let client = Client::new(server.uri("scan")).unwrap();
     let request = Request::respmod()
         .http_response(b"HTTP/1.1 200 OK\r\n\r\n")
         .unwrap();

@@ -11,7 +11,7 @@ const ROOM: usize = 1028 * 1024;
 const SCANS: usize = 20;
 
 fn builder(server: &str) -> ScannerBuilder {
-    Scanner::builder(&format!("{}/{ALL_OF_IT}", variable(server))).suspend_after(1000)
+    Scanner::builder(format!("{}/{ALL_OF_IT}", variable(server))).suspend_after(1000)
 }
 
 /// EICAR, whose member of the archive begins where the room ends.

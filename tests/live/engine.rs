@@ -72,7 +72,7 @@ fn is_never_clean() {
 }
 
 fn next_server_scans() {
-    let builder = Scanner::builder(&service("ICAP_LIVE_BLIND")).endpoint(&service(super::URI));
+    let builder = Scanner::builder(service("ICAP_LIVE_BLIND")).endpoint(service(super::URI));
     let scanner = builder.build().unwrap();
     for size in SIZES {
         let report = scanner.scan(Content::bytes(&eicar_of(size))).unwrap();
@@ -85,7 +85,7 @@ fn haproxy_takes_it_down() {
     wait_for_haproxy("is DOWN, reason: Layer7 invalid response");
     let before = scans_of_blind();
     // A connection for each scan: HAProxy chooses a server for each connection.
-    let builder = Scanner::builder(&service("ICAP_LIVE_HAPROXY_BLIND")).max_idle(0);
+    let builder = Scanner::builder(service("ICAP_LIVE_HAPROXY_BLIND")).max_idle(0);
     let scanner = builder.build().unwrap();
     for _ in 0..50 {
         let report = scanner.scan(Content::bytes(&eicar())).unwrap();
@@ -102,7 +102,7 @@ fn haproxy_takes_it_down() {
 /// asked, and no scan is clean.
 fn wait_for_haproxy(words: &str) {
     let path = PathBuf::from(variable("ICAP_LIVE_DIR")).join("haproxy-blind.log");
-    let builder = Scanner::builder(&service("ICAP_LIVE_HAPROXY_BLIND")).max_idle(0);
+    let builder = Scanner::builder(service("ICAP_LIVE_HAPROXY_BLIND")).max_idle(0);
     let scanner = builder.build().unwrap();
     let began = Instant::now();
     loop {
@@ -126,7 +126,7 @@ fn scans_of_blind() -> usize {
 
 /// With its engine back, nothing is early, and nothing is lost.
 fn all_204_come_late() {
-    let scanner = Scanner::new(&service("ICAP_LIVE_BLIND")).unwrap();
+    let scanner = Scanner::new(service("ICAP_LIVE_BLIND")).unwrap();
     for size in SIZES {
         for _ in 0..8 {
             let report = scanner.scan(Content::bytes(&vec![b' '; size])).unwrap();
@@ -141,7 +141,7 @@ fn all_204_come_late() {
 /// `clamav_mod`, the engine in c-icap's own processes. It looks into five layers of archives, as shipped,
 /// and has nothing like clamd's `AlertExceedsMax`: what is deeper is clean, and no client can tell.
 pub(crate) fn in_process() {
-    let scanner = Scanner::new(&service("ICAP_LIVE_IN_PROCESS")).unwrap();
+    let scanner = Scanner::new(service("ICAP_LIVE_IN_PROCESS")).unwrap();
     for size in SIZES {
         let report = scanner.scan(Content::bytes(&vec![b' '; size])).unwrap();
         assert!(report.verdict().is_clean(), "{size}: {}", report.verdict());

@@ -34,9 +34,9 @@ static ALONE: Mutex<()> = Mutex::new(());
 pub(crate) fn behind_haproxy() {
     // While its processes die one after the other, a c-icap still takes connections and drops them,
     // and HAProxy may give it the one on which a scan is repeated. Hence the servers as fallbacks.
-    let scanner = Scanner::builder(&service("ICAP_LIVE_HAPROXY"))
-        .endpoint(&service("ICAP_LIVE_A"))
-        .endpoint(&service("ICAP_LIVE_B"))
+    let scanner = Scanner::builder(service("ICAP_LIVE_HAPROXY"))
+        .endpoint(service("ICAP_LIVE_A"))
+        .endpoint(service("ICAP_LIVE_B"))
         .build()
         .unwrap();
     let tally = under_load(&scanner, |tally| kill_and_restart(tally, || {}));
@@ -49,8 +49,8 @@ pub(crate) fn behind_haproxy() {
 }
 
 pub(crate) fn two_endpoints() {
-    let scanner = Scanner::builder(&service("ICAP_LIVE_A"))
-        .endpoint(&service("ICAP_LIVE_B"))
+    let scanner = Scanner::builder(service("ICAP_LIVE_A"))
+        .endpoint(service("ICAP_LIVE_B"))
         .suspension(Duration::from_millis(500), Duration::from_secs(1))
         .build()
         .unwrap();

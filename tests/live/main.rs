@@ -144,7 +144,7 @@ fn base() -> String {
 }
 
 fn scanner(service: &str) -> Scanner {
-    Scanner::new(&format!("{}/{service}", base())).unwrap()
+    Scanner::new(format!("{}/{service}", base())).unwrap()
 }
 
 fn scan(service: &str, content: Content<'_>) -> Report {
@@ -322,7 +322,7 @@ fn percent_mode() {
     malware.resize(3_000_000, b'x');
     for method in [Method::Respmod, Method::Reqmod] {
         for preview in [Preview::Off, Preview::Negotiated] {
-            let builder = Scanner::builder(&format!("{}/virus_scan", base())).method(method);
+            let builder = Scanner::builder(format!("{}/virus_scan", base())).method(method);
             let scanner = builder.preview(preview).build().unwrap();
             for content in [Content::bytes(&malware), Content::reader(&malware[..])] {
                 let mut written = Vec::new();
@@ -381,7 +381,7 @@ fn echo() {
 }
 
 fn options() {
-    let client = Client::new(&format!("{}/avscan", base())).unwrap();
+    let client = Client::new(format!("{}/avscan", base())).unwrap();
     let options = client.options().unwrap();
     assert_eq!(options.methods(), [Method::Respmod, Method::Reqmod]);
     assert!(options.allows_204());

@@ -69,7 +69,7 @@ impl Asking {
 /// With a connection for each exchange: ex206 answers twice where it does not read all that is sent, and
 /// only on a connection that nobody had before is it certain which response is which.
 fn client(service: &str) -> Client {
-    let builder = Client::builder(&format!("{}/{service}", base()));
+    let builder = Client::builder(format!("{}/{service}", base()));
     builder.max_idle(0).build().unwrap()
 }
 
@@ -173,7 +173,7 @@ pub(super) fn ex206_is_put_together() {
     );
     assert_eq!(seen, [32, 10, 6]);
 
-    let scanner = Scanner::builder(&format!("{}/ex206", base()))
+    let scanner = Scanner::builder(format!("{}/ex206", base()))
         .preview(Preview::Negotiated)
         .allow_206(true)
         .build()
@@ -280,7 +280,7 @@ pub(super) fn preview_of_a_pdf_is_no_verdict() {
     content.extend_from_slice(b"\n1 0 obj\n<</Type/EmbeddedFile/Length 68>>\nstream\n");
     content.extend_from_slice(&eicar());
     content.extend_from_slice(b"\nendstream\nendobj\n%%EOF\n");
-    let scanner = Scanner::new(&format!("{}/{ALL_OF_IT}", base())).unwrap();
+    let scanner = Scanner::new(format!("{}/{ALL_OF_IT}", base())).unwrap();
     let report = scanner.scan(Content::bytes(&content)).unwrap();
     assert!(report.verdict().is_infected(), "{}", report.verdict());
     let service = format!("{}/virus_scan", base());

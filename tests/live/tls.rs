@@ -77,7 +77,7 @@ pub(crate) fn errors() {
 pub(crate) fn mixed_up_ports() {
     // A plain c-icap waits for the end of a line.
     let tls_to_plain = variable(super::URI).replace("icap://", "icaps://");
-    let builder = Scanner::builder(&format!("{tls_to_plain}/avscan"))
+    let builder = Scanner::builder(format!("{tls_to_plain}/avscan"))
         .connector(trusting("ca.pem").build().unwrap())
         .connect_timeout(Duration::from_secs(1));
     let error = assert_fails(&builder.build().unwrap(), "speaks no TLS on this port");
@@ -85,7 +85,7 @@ pub(crate) fn mixed_up_ports() {
 
     // One with TLS resets the connection and says nothing.
     let plain_to_tls = variable("ICAP_LIVE_TLS").replace("icaps://", "icap://");
-    let scanner = Scanner::new(&format!("{plain_to_tls}/avscan")).unwrap();
+    let scanner = Scanner::new(format!("{plain_to_tls}/avscan")).unwrap();
     let error = assert_fails(&scanner, "lost the connection");
     assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
 }

@@ -80,7 +80,7 @@ fn transcript_leads_to_its_stated_verdict() {
             script = script.read_rest().send(then);
         }
         let server = Server::scripted([script]).unwrap();
-        let result = scan(&transcript, Scanner::builder(&server.uri()));
+        let result = scan(&transcript, Scanner::builder(server.uri()));
         let outcome = Outcome::of(&result);
         assert_eq!(
             outcome, transcript.outcome,

@@ -137,7 +137,7 @@ fn required_client_certificate_is_named() {
         let front = Front::new(config, server.address(), Ending::Notified);
 
         let client = clients.issue("client.example", (2000, 4000));
-        let scanner = Scanner::builder(&front.uri())
+        let scanner = Scanner::builder(front.uri())
             .connector(authority.connector_as(&client))
             .build()
             .unwrap();

@@ -36,7 +36,7 @@ impl Stage {
             connector: authority.connector(),
             partials: partials.clone(),
         };
-        let scanner = Scanner::builder(&front.uri())
+        let scanner = Scanner::builder(front.uri())
             .negotiate(false)
             .connector(connector)
             .build()

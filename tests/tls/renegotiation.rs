@@ -163,7 +163,7 @@ struct Stage {
 }
 
 fn scanner(front: &Front, authority: &Authority) -> ScannerBuilder {
-    Scanner::builder(&front.uri())
+    Scanner::builder(front.uri())
         .negotiate(false)
         .connector(authority.connector())
 }

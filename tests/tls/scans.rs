@@ -44,7 +44,7 @@ fn with(
     let authority = Authority::new();
     let config = authority.local().server(version);
     let front = Front::new(config, server.address(), ending);
-    let builder = Scanner::builder(&front.uri())
+    let builder = Scanner::builder(front.uri())
         .negotiate(false)
         .connector(authority.connector());
     let scanner = set(builder).build().unwrap();
@@ -143,7 +143,7 @@ fn after_a_word_on_an_idle_connection(word: impl Fn(&Session)) {
         connector: authority.connector(),
         waits: Arc::clone(&waits),
     };
-    let scanner = Scanner::builder(&front.uri())
+    let scanner = Scanner::builder(front.uri())
         .negotiate(false)
         .connector(connector)
         .build()

@@ -269,7 +269,7 @@ fn write_to_a_closed_peer_is_an_error_without_signal() {
         );
     }
     let server = Server::scripted([Script::new().read_bytes(100_000).reset()]).unwrap();
-    let scanner = Scanner::builder(&server.uri())
+    let scanner = Scanner::builder(server.uri())
         .negotiate(false)
         .build()
         .unwrap();

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let files = Files::of(&arguments.files, false)?;
     let server = testing::Server::start()?;
-    let scanner = Scanner::new(&server.uri())?;
+    let scanner = Scanner::new(server.uri())?;
     let mut session = Session::new(
         scanner,
         server.uri(),
