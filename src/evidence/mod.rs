@@ -1,97 +1,111 @@
-//! What servers say about content, by the fields and status lines they say it in.
+//! What a response says about the content, by its fields and status lines. Pure: it knows only `proto`.
 //!
-//! Evidence counts on every status, in the ICAP head, in the encapsulated HTTP heads and in trailers:
-//! vendors differ in where they put it. It only ever worsens a verdict. That a field is *there* is
-//! enough, even if its value cannot be read; only values that are known to say "nothing found" are no
-//! evidence. Block pages are never read: they are data.
+//! Evidence counts on every status, in the ICAP head, in the encapsulated HTTP heads and in trailers, because
+//! vendors differ in where they put it. It only ever worsens a verdict. A field that is present is enough, even
+//! if its value cannot be read; only values that are known to say "nothing found" are no evidence. Block pages
+//! are never read: they are data.
+//!
+//! [`vendors`] has the table of fields, [`words`] has all lists of words.
 
-mod denial;
-mod fields;
-mod found;
-mod refusal;
+mod error_code;
+mod field_findings;
+mod hindrance;
+mod infection_found;
+mod nothing_found;
+mod phrase;
+mod refusal_fields;
+mod refusal_phrase;
 #[cfg(test)]
 mod tests;
 mod threat;
+mod threat_set;
+mod value;
 mod vendors;
+mod violations_found;
 mod words;
 
-use fields::{in_file, infection, named, says_nothing, told, unquote, violations};
-use found::{Found, named_ones};
-use refusal::Refusal;
-pub(crate) use threat::Hindrance;
+use field_findings::FieldFindings;
+pub(crate) use hindrance::Hindrance;
+use refusal_fields::Refusal;
 pub use threat::{Resolution, Threat, ThreatKind, Threats};
-use vendors::{Meaning, meaning};
-use words::{Code, error_code, sentence};
+use threat_set::merged;
 
-use crate::proto::header::{Field, legible_fields};
+use crate::proto::header::legible_fields;
 use crate::proto::method::Method;
 use crate::proto::response::Response;
 use crate::proto::response_reader::Fragments;
 use crate::proto::status_line::{StatusLine, legible_http, legible_icap};
 use crate::proto::text::displayable;
 
-/// Why content is not to be handed on, whatever else a response says.
+/// Why content must not be delivered, whatever else a response says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
     Infected(Threats),
-    /// Refused, with the status that refuses, 0 if no status line is legible, and the service's words.
     Blocked {
+        /// The status that refuses; 0 if no status line is legible.
         status: u16,
+        /// The service's words.
         words: String,
-        /// Only a status line refuses, and the words are its phrase.
+        /// Only a status line refuses, and the words are its reason phrase.
         is_by_status: bool,
     },
-    /// The service itself says that it did not look at everything, with its words.
+    /// The service itself says, in these words, that it did not scan everything.
     Hindered(Hindrance, String),
 }
 
 /// What a response says, complete or broken off.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct Findings {
     /// The worst of it.
     pub(crate) evidence: Option<Evidence>,
-    /// Not everything was looked at, by words that need not be the service's own. They count only against
-    /// a better verdict.
+    /// Not everything was scanned, by words that may have another origin than the service. They count only
+    /// against a better verdict.
     pub(crate) hindered: Option<(Hindrance, String)>,
     /// The service failed.
     pub(crate) failure: Option<ServiceFailure>,
 }
 
-/// A failure of the service, which says nothing of the content.
+/// A failure of the service. It says nothing about the content.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ServiceFailure {
-    /// The service's word for it.
+    /// The service's code for it.
     pub(crate) code: String,
-    /// It stands in the service's own ICAP head.
+    /// The code stands in the service's own ICAP head.
     pub(crate) is_own: bool,
 }
 
-/// As much of a response as there is.
+/// The parts of a response that were received.
 #[derive(Clone, Copy)]
-pub(crate) struct Legible<'r> {
+pub(crate) struct Received<'r> {
+    /// The response, if it is complete.
     pub(crate) response: Option<&'r Response>,
+    /// What is legible of a response that broke off.
     pub(crate) fragments: &'r Fragments,
-    /// It sends back, completely and unchanged, what was sent: its HTTP status is the sender's.
+    /// The response returns the content completely and unchanged, so its HTTP status is the sender's.
     pub(crate) is_echo: bool,
 }
 
-impl Said {
+impl Findings {
     /// Reads the fields and the status lines.
     ///
-    /// Only the final ICAP head is certainly the service's own. What stands in encapsulated heads, in
-    /// trailers and in interim responses may be another's, perhaps of somebody to be afraid of. It adds to
-    /// what the service says and takes nothing from it.
-    pub(crate) fn by(legible: Legible<'_>) -> Self {
-        let mut own = Findings::default();
-        legible.read_own(&mut own);
+    /// Only the final ICAP head is certainly the service's own. Encapsulated heads, trailers and interim responses
+    /// may have another origin, perhaps a hostile one. They add to what the service says and take nothing from
+    /// it.
+    pub(crate) fn of(received: Received<'_>) -> Self {
+        let mut own = FieldFindings::default();
+        received.read_own(&mut own);
         let (mut infections, hindered) = own.take_threats();
-        let mut others = Findings::of_others(&hindered);
-        legible.read_others(&mut others);
+        let mut others = FieldFindings::of_others(&hindered);
+        received.read_others(&mut others);
         infections.extend(others.take_threats().0);
-        let hindrance = first_hindrance(&hindered).or(own.hindered);
-        let evidence = match infections[..] {
-            [] => legible.refusal_or_hindrance(own.refusal, others.refusal, hindrance),
-            _ => Some(Evidence::Infected(merged(infections))),
+        let hindrance = hindered.iter().find_map(|finding| {
+            let hindrance = finding.hindrance()?;
+            Some((hindrance, finding.words_for_hindrance()))
+        });
+        let hindrance = hindrance.or(own.hindered);
+        let evidence = match Threats::new(merged(infections)) {
+            Some(threats) => Some(Evidence::Infected(threats)),
+            None => received.refusal_or_hindrance(own.refusal, others.refusal, hindrance),
         };
         Self {
             evidence,
@@ -100,9 +114,9 @@ impl Said {
         }
     }
 
-    /// What is left of a response that broke off says.
-    pub(crate) fn by_remains(response: Option<&Response>, fragments: &Fragments) -> Self {
-        Self::by(Legible {
+    /// Reads what is left of a response that broke off.
+    pub(crate) fn of_remains(response: Option<&Response>, fragments: &Fragments) -> Self {
+        Self::of(Received {
             response,
             fragments,
             is_echo: false,
@@ -110,13 +124,13 @@ impl Said {
     }
 }
 
-impl<'r> Legible<'r> {
-    fn read_own(&self, own: &mut Findings<'_>) {
+impl<'r> Received<'r> {
+    fn read_own(&self, own: &mut FieldFindings<'_>) {
         own.read(self.response.iter().flat_map(|r| r.headers().iter()));
         own.read(legible_fields(&self.fragments.icap_head));
     }
 
-    fn read_others(&self, others: &mut Findings<'_>) {
+    fn read_others(&self, others: &mut FieldFindings<'_>) {
         if let Some(response) = self.response {
             let http_response = response.http_headers().unwrap_or_default();
             let http_request = response.http_request_headers().unwrap_or_default();
@@ -139,8 +153,8 @@ impl<'r> Legible<'r> {
         }
     }
 
-    /// What hindered the scan explains why the service itself refuses, unless its words tell of a threat or
-    /// name a policy. Another's words that refuse are worse.
+    /// The service may have refused the content only because of the hindrance, unless its words name a threat or a
+    /// policy. Words of another origin that refuse are worse than a hindrance.
     fn refusal_or_hindrance(
         &self,
         own: Refusal,
@@ -154,18 +168,19 @@ impl<'r> Legible<'r> {
             words,
             is_by_status,
         };
-        if let Some((hindrance, what)) = hindrance {
+        if let Some((hindrance, words)) = hindrance {
             if let Some(found) = own.found() {
-                return Some(Evidence::Infected(Threats(vec![unnamed(Some(found))])));
+                let threat = Threat::described_as(Some(found));
+                return Threats::new(vec![threat]).map(Evidence::Infected);
             }
-            let words = own.unexplained_words().or(others.words());
-            return Some(match words {
-                Some(words) => blocked(words, false),
-                None => Evidence::Hindered(hindrance, what),
+            let refusal = own.unexplained_words().or(others.words());
+            return Some(match refusal {
+                Some(refusal) => blocked(refusal, false),
+                None => Evidence::Hindered(hindrance, words),
             });
         }
         let reason = |line: StatusLine<'_>| match line.code {
-            // Of a page in place of a request: it says that all is well.
+            // The phrase of a page in place of a request is `OK`, and explains nothing.
             200..=299 => String::new(),
             _ => displayable(line.reason),
         };
@@ -175,21 +190,22 @@ impl<'r> Legible<'r> {
         }
     }
 
-    /// The status line that refuses: an ICAP 403, or, under any final ICAP status, an HTTP response that is
-    /// a refusal.
+    /// The status line that refuses: an ICAP 403, or, under any final ICAP status, an HTTP response that is a
+    /// refusal.
     fn refusing_line(&self) -> Option<StatusLine<'r>> {
         let icap = self.icap_line();
         let is_upload = self.response.is_some_and(|r| r.method() == Method::Reqmod);
         let http = self.http_line().filter(|line| {
-            // The same question for credentials, asked twice.
-            let asks_who = line.code == 407 && icap.is_some_and(|icap| icap.code == 407);
-            refuses(line.code, is_upload) && !asks_who && !self.is_echo
+            // The page of an ICAP 407 repeats its question for credentials.
+            let asks_for_credentials =
+                line.code == 407 && icap.is_some_and(|icap| icap.code == 407);
+            refuses(line.code, is_upload) && !asks_for_credentials && !self.is_echo
         });
         let has_bare_body = self.response.is_some_and(Response::replaces_request_bare);
         http.or(icap.filter(|line| line.code == 403 || has_bare_body))
     }
 
-    /// The status to show for a refusal that stands in words.
+    /// The status to show with words that refuse.
     fn status(&self) -> u16 {
         let line = self.http_line().or(self.icap_line());
         line.map_or(0, |line| line.code)
@@ -207,150 +223,13 @@ impl<'r> Legible<'r> {
     }
 }
 
-/// Whether an HTTP response with this status refuses the content. An interim status, or one that has no
-/// body, is no way to refuse something; 400, 401 and 5xx report that the service failed. A response to an
-/// upload stands in its place, so the upload does not go on.
+/// Whether an HTTP response with this status refuses the content. An interim status, or one without a body, cannot
+/// refuse anything; 400, 401 and 5xx report that the service failed. A response to an upload takes the place of
+/// the request, so the upload does not go on.
 pub(crate) fn refuses(http_status: u16, is_upload: bool) -> bool {
     match http_status {
         400 | 401 | 500.. => false,
         100..=299 | 304 => is_upload,
         _ => true,
-    }
-}
-
-/// What fields say, the most telling ones in [`read_field`](Findings::read_field).
-#[derive(Default)]
-struct Findings<'o> {
-    threats: Found,
-    /// Out of fields that sum up in a word what others say in full.
-    summaries: Found,
-    hindered: Option<(Hindrance, String)>,
-    /// A sentence for people that says the same.
-    description: Option<(Hindrance, String)>,
-    failure: Option<ServiceFailure>,
-    refusal: Refusal,
-    /// What only hindered the service, as it says itself, if these may be another's words.
-    own_hindered: Option<&'o [Threat]>,
-}
-
-impl<'o> Findings<'o> {
-    /// Of words that may be another's.
-    fn of_others(own_hindered: &'o [Threat]) -> Self {
-        Self {
-            own_hindered: Some(own_hindered),
-            ..Self::default()
-        }
-    }
-
-    fn read<'f>(&mut self, fields: impl Iterator<Item = Field<'f>>) {
-        for field in fields {
-            if let Some(meaning) = meaning(&field) {
-                self.read_field(&field, meaning);
-            }
-        }
-    }
-
-    fn read_field(&mut self, field: &Field<'_>, meaning: Meaning) {
-        let value = field.value();
-        match meaning {
-            Meaning::Infections => infection(&value).for_each(|threat| self.add(threat)),
-            Meaning::Violations => {
-                let found = violations(field);
-                found.into_iter().for_each(|threat| self.add(threat));
-            }
-            Meaning::ThreatFile if unquote(&value) == b"-" => {}
-            Meaning::ThreatFile => self.add(in_file(unquote(&value))),
-            // Every other field may say that there is nothing to be said.
-            _ if says_nothing(&value) => {}
-            Meaning::ThreatNames => named(&value).for_each(|threat| self.add(threat)),
-            Meaning::ThreatSummary => named(&value).for_each(|threat| self.add_summary(threat)),
-            Meaning::ThreatSign => self.add(Threat::default()),
-            Meaning::ErrorCode => {
-                let codes = value.split(|&b| b == b',').map(unquote);
-                codes.for_each(|code| self.read_error_code(code));
-            }
-            Meaning::BlockReason | Meaning::BlockResult | Meaning::Description | Meaning::Info => {
-                self.refusal.read(meaning, &value, field.text());
-                let hindrance = sentence(&field.text()).map(|why| (why, field.text()));
-                self.description = self.description.take().or(hindrance);
-            }
-        }
-    }
-
-    fn add(&mut self, threat: Threat) {
-        match self.hindrance_of_others(&threat) {
-            Some(hindrance) => self.hinder(hindrance, hindrance_name(&threat)),
-            None => self.threats.extend([threat]),
-        }
-    }
-
-    fn add_summary(&mut self, threat: Threat) {
-        match self.hindrance_of_others(&threat) {
-            Some(hindrance) => self.hinder(hindrance, hindrance_name(&threat)),
-            None => self.summaries.extend([threat]),
-        }
-    }
-
-    /// Whether a finding in others' words is none, by what itself says or the service: not by what another
-    /// field of those says, so that no field takes anything from one beside it.
-    fn hindrance_of_others(&self, threat: &Threat) -> Option<Hindrance> {
-        let own_hindered = self.own_hindered?;
-        threat.hindrance().or_else(|| {
-            let named = |own: &&Threat| threat.kind().is_none() && own.is_named_as(threat);
-            own_hindered.iter().find(named).and_then(Threat::hindrance)
-        })
-    }
-
-    fn hinder(&mut self, hindrance: Hindrance, what: String) {
-        self.hindered.get_or_insert((hindrance, what));
-    }
-
-    fn read_error_code(&mut self, code: &[u8]) {
-        let word = || told(code).unwrap_or_default();
-        match error_code(code) {
-            Code::Nothing => {}
-            Code::Threat => self.add(unnamed(told(code))),
-            Code::Refusal => self.refusal.refuse(word()),
-            Code::Hindrance(hindrance) => self.hinder(hindrance, word()),
-            Code::Failure => {
-                let is_own = self.own_hindered.is_none();
-                let code = word();
-                self.failure.get_or_insert(ServiceFailure { code, is_own });
-            }
-        }
-    }
-
-    /// Takes out the real threats, and what only hindered the scan. Within the words of one speaker, one
-    /// field says of what kind it is that another names.
-    fn take_threats(&mut self) -> (Vec<Threat>, Vec<Threat>) {
-        let summaries = std::mem::take(&mut self.summaries);
-        let all = std::mem::take(&mut self.threats).with_summaries(summaries);
-        all.into_iter()
-            .partition(|threat| threat.hindrance().is_none())
-    }
-}
-
-/// Threats of all speakers, each once.
-fn merged(infections: Vec<Threat>) -> Threats {
-    let mut found = Found::default();
-    found.extend(infections);
-    Threats(named_ones(found.with_summaries(Found::default())))
-}
-
-fn first_hindrance(hindered: &[Threat]) -> Option<(Hindrance, String)> {
-    let first = hindered.first()?;
-    Some((first.hindrance()?, hindrance_name(first)))
-}
-
-fn hindrance_name(threat: &Threat) -> String {
-    let name = threat.name.as_deref();
-    name.unwrap_or("container violation").to_owned()
-}
-
-/// A threat of which there are only words.
-fn unnamed(description: Option<String>) -> Threat {
-    Threat {
-        description,
-        ..Threat::default()
     }
 }

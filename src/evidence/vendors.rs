@@ -1,8 +1,8 @@
-//! The fields in which servers say what they found, one a line. A new vendor is a new line here.
+//! The fields in which servers say what they found. To add the header of a vendor, add a line to [`FIELDS`].
 
 use crate::proto::header::Field;
 
-/// What a field is about, and so how its value is read.
+/// What a field says, and so how its value is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// `Type=…; Resolution=…; Threat=…;` for each threat.
@@ -11,70 +11,47 @@ pub(super) enum Meaning {
     Violations,
     /// Names of threats.
     ThreatNames,
-    /// The name of a threat, or of what it belongs to: ESET writes "Trojaner" and means the category.
+    /// The name of a threat or of its category. ESET writes the category, for example `Trojaner`.
     ThreatSummary,
-    /// The file in which a threat is.
+    /// The name of the file with the threat.
     ThreatFile,
-    /// That there is a threat; the value is no name.
+    /// There is a threat. The value is no name.
     ThreatSign,
-    /// Why the service did not scan, or what it found, in one word.
+    /// Why the service did not scan, or what it found, as a code.
     ErrorCode,
     /// Why the content was refused.
     BlockReason,
-    /// That the content was refused; the value is a number.
+    /// The content was refused. The value is a number.
     BlockResult,
-    /// A sentence for people, which need not be about a refusal.
+    /// A sentence for people. It need not be about a refusal.
     Description,
     /// One word or a few for what was done with the content.
     Info,
 }
 
-/// Header name, meaning, and who sends it.
+/// Name, meaning, source: the specification, or the vendors that send it.
+#[rustfmt::skip]
 const FIELDS: &[(&str, Meaning, &str)] = &[
-    (
-        "X-Infection-Found",
-        Meaning::Infections,
-        "draft-stecher-icap-subid-00, and nearly all",
-    ),
-    (
-        "X-Violations-Found",
-        Meaning::Violations,
-        "draft-stecher-icap-subid-00: Symantec, c-icap, Dr.Web",
-    ),
-    (
-        "X-FSecure-Infection-Name",
-        Meaning::ThreatNames,
-        "WithSecure",
-    ),
-    ("X-Virus-ID", Meaning::ThreatSummary, "nearly all"),
-    (
-        "X-Virus-Name",
-        Meaning::ThreatSummary,
-        "FortiSandbox, Skyhigh",
-    ),
-    (
-        "X-FSecure-Infected-Filename",
-        Meaning::ThreatFile,
-        "WithSecure",
-    ),
-    ("X-FSecure-Scan-Result", Meaning::ThreatSign, "WithSecure"),
-    ("X-Error-Code", Meaning::ErrorCode, "Broadcom"),
-    ("X-Blocked-Reason", Meaning::BlockReason, "OPSWAT"),
-    ("X-Block-Reason", Meaning::BlockReason, "Skyhigh"),
-    ("X-MWG-Block-Reason", Meaning::BlockReason, "Skyhigh"),
-    ("X-Blocked", Meaning::BlockReason, "Sophos"),
-    ("X-Block-Result", Meaning::BlockResult, "Skyhigh"),
-    ("X-WWBlockResult", Meaning::BlockResult, "Skyhigh"),
-    ("X-Response-Desc", Meaning::Description, "Kaspersky"),
-    ("X-Response-Description", Meaning::Description, "ESET"),
-    (
-        "X-Response-Info",
-        Meaning::Info,
-        "OPSWAT, ESET, KWTS, SSLproxy",
-    ),
+    ("X-Infection-Found",           Meaning::Infections,    "draft-stecher-icap-subid-00, and nearly all"),
+    ("X-Violations-Found",          Meaning::Violations,    "draft-stecher-icap-subid-00: Symantec, c-icap, Dr.Web"),
+    ("X-FSecure-Infection-Name",    Meaning::ThreatNames,   "WithSecure"),
+    ("X-Virus-ID",                  Meaning::ThreatSummary, "nearly all"),
+    ("X-Virus-Name",                Meaning::ThreatSummary, "FortiSandbox, Skyhigh"),
+    ("X-FSecure-Infected-Filename", Meaning::ThreatFile,    "WithSecure"),
+    ("X-FSecure-Scan-Result",       Meaning::ThreatSign,    "WithSecure"),
+    ("X-Error-Code",                Meaning::ErrorCode,     "Broadcom"),
+    ("X-Blocked-Reason",            Meaning::BlockReason,   "OPSWAT"),
+    ("X-Block-Reason",              Meaning::BlockReason,   "Skyhigh"),
+    ("X-MWG-Block-Reason",          Meaning::BlockReason,   "Skyhigh"),
+    ("X-Blocked",                   Meaning::BlockReason,   "Sophos"),
+    ("X-Block-Result",              Meaning::BlockResult,   "Skyhigh"),
+    ("X-WWBlockResult",             Meaning::BlockResult,   "Skyhigh"),
+    ("X-Response-Desc",             Meaning::Description,   "Kaspersky"),
+    ("X-Response-Description",      Meaning::Description,   "ESET"),
+    ("X-Response-Info",             Meaning::Info,          "OPSWAT, ESET, KWTS, SSLproxy"),
 ];
 
-/// What a field is about, if it is about a finding at all.
+/// What a field says; `None` for a field that says nothing about the content.
 pub(super) fn meaning(field: &Field<'_>) -> Option<Meaning> {
     let known = FIELDS.iter().find(|(name, ..)| field.is(name));
     known.map(|(_, meaning, _)| *meaning)

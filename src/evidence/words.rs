@@ -1,12 +1,23 @@
-//! What words mean, in the values of the fields in [`vendors`](super::vendors). All lists are in lower case.
+//! Every list of words, and which word is in which. All words are in lower case.
 //!
-//! `tests/data/phrases` has phrases that servers and people write, each with what is made of it.
+//! `tests/data/phrases` has phrases that servers and people write, each with the reading that is expected.
+//!
+//! A stem counts wherever it stands in a word; every other entry is a whole word or a whole phrase.
 
-use super::denial::{is_denial, says};
-use super::threat::Hindrance;
+// Words for threats and refusals
 
-/// How words read, in part, that say the content was refused.
-const REFUSALS: &[&str] = &[
+/// Stems of words for a threat.
+pub(super) const THREAT_STEMS: &[&str] = &[
+    "infect",
+    "malicious",
+    "malware",
+    "threat",
+    "trojan",
+    "virus",
+];
+
+/// Stems of words for a refusal.
+pub(super) const REFUSAL_STEMS: &[&str] = &[
     "block",
     "denied",
     "disallow",
@@ -18,17 +29,7 @@ const REFUSALS: &[&str] = &[
     "unauthori",
 ];
 
-/// How words read, in part, that are of threats.
-const THREATS: &[&str] = &[
-    "infect",
-    "malicious",
-    "malware",
-    "threat",
-    "trojan",
-    "virus",
-];
-
-/// Words in a sentence that say the content was refused.
+/// Words for a result of a scan, or for what was done because of it.
 pub(super) const FINDINGS: &[&str] = &[
     "blocked",
     "denied",
@@ -40,56 +41,130 @@ pub(super) const FINDINGS: &[&str] = &[
     "rejected",
 ];
 
-/// Those that say that what the sentence is about was found.
-const FOUND: &[&str] = &["detected", "found", "infected"];
+/// The words of [`FINDINGS`] that say that something was found.
+pub(super) const DETECTIONS: &[&str] = &["detected", "found", "infected"];
 
-/// Whether words are about a threat, and do not say that there is none.
-pub(super) fn tells_of_threat(text: &[u8]) -> bool {
-    says(text, is_threat)
-}
+/// Words for something harmful that [`THREAT_STEMS`] do not have.
+pub(super) const HARMS: &[&str] = &[
+    "problem",
+    "problems",
+    "risk",
+    "risks",
+    "spyware",
+    "suspicious",
+    "worm",
+    "worms",
+];
 
-/// The word for the scanner itself is none for what it finds.
-pub(super) fn is_threat(word: &str) -> bool {
-    let is_other = word.starts_with("antivirus") || word.starts_with("uninfected");
-    !is_other && has_one_of(word, THREATS)
-}
+// "Nothing found"
 
-pub(super) fn is_finding(word: &str) -> bool {
-    FINDINGS.contains(&word)
-}
+/// Values that say "nothing found". Those of [`PERMISSIONS`] do so as well.
+pub(super) const SENTINELS: &[&str] = &[
+    "no threats",
+    "no threat",
+    "none",
+    "no",
+    "n/a",
+    "null",
+    "-",
+    "0",
+    "false",
+];
 
-pub(super) fn is_found(word: &str) -> bool {
-    FOUND.contains(&word)
-}
+/// Words that say that the content may pass, unless they are denied. Alone, each says "nothing found".
+pub(super) const PERMISSIONS: &[&str] = &[
+    "allowed",
+    "benign",
+    "clean",
+    "ok",
+    "passed",
+    "permitted",
+    "undetected",
+    "uninfected",
+    "virus-free",
+];
 
-/// A word that refuses the content unless it is denied.
-pub(super) fn is_refusal(word: &str) -> bool {
-    is_finding(word) || is_threat(word) || has_one_of(word, REFUSALS)
-}
+/// More words that refuse if they are denied. They are too vague to say "nothing found".
+pub(super) const VAGUE_PERMISSIONS: &[&str] = &[
+    "accepted", "access", "approved", "free", "good", "harmless", "safe", "trusted",
+];
 
-fn has_one_of(word: &str, stems: &[&str]) -> bool {
-    stems.iter().any(|stem| word.contains(stem))
-}
+/// Words that deny what follows them.
+pub(super) const DENIALS: &[&str] = &["0", "never", "no", "none", "not", "nothing", "without"];
 
-/// What an `X-Error-Code` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
-    Nothing,
-    /// There is a threat.
-    Threat,
-    /// The content is refused, by a policy.
-    Refusal,
-    /// Not everything was looked at.
-    Hindrance(Hindrance),
-    /// The service failed.
-    Failure,
-}
+/// More words that deny a permission.
+pub(super) const MORE_DENIALS: &[&str] = &[
+    "barely", "cannot", "failed", "hardly", "neither", "non", "nor", "unable",
+];
 
-/// How codes read, in part, that are about the service and not about the content. Broadcom's are
-/// `antivirus_load_failure`, `antivirus_license_expired`, `antivirus_engine_error`, `connection_failure`,
-/// `internal_error`, `server_error`, `server_unavailable`, `insufficient_space`, `request_timeout` and
-/// `scan_timeout`.
-const FAILURES: &[&str] = &[
+/// Denials that cannot stand alone, so a comma does not end what they deny.
+pub(super) const OPEN_DENIALS: &[&str] = &["never", "non", "not", "without"];
+
+/// Words that may stand between a denial and what it denies.
+pub(super) const DENIABLE: &[&str] = &[
+    "any",
+    "anything",
+    "are",
+    "been",
+    "code",
+    "content",
+    "file",
+    "files",
+    "has",
+    "have",
+    "infected",
+    "infection",
+    "infections",
+    "is",
+    "item",
+    "items",
+    "known",
+    "malicious",
+    "malware",
+    "malwares",
+    "object",
+    "objects",
+    "or",
+    "problem",
+    "problems",
+    "program",
+    "programs",
+    "risk",
+    "risks",
+    "software",
+    "spyware",
+    "suspicious",
+    "threat",
+    "threats",
+    "trojan",
+    "trojans",
+    "virus",
+    "viruses",
+    "was",
+    "were",
+    "worm",
+    "worms",
+];
+
+/// More words that a sentence of denial may have. A word that is in no list may be the name of a threat.
+pub(super) const BESIDE_DENIAL: &[&str] =
+    &["all", "at", "by", "in", "scan", "scanner", "the", "this"];
+
+/// Nouns that are no harm. That none of them was found says nothing about threats.
+pub(super) const THINGS: &[&str] = &[
+    "code", "content", "file", "files", "item", "items", "object", "objects", "program",
+    "programs", "scan", "scanner", "software",
+];
+
+/// Words that, after a word for a threat, name a tool against it: `virus scanner`.
+pub(super) const TOOLS: &[&str] = &["program", "programs", "scan", "scanner", "software"];
+
+// Codes of `X-Error-Code`
+
+/// Stems of codes about the service and not about the content. Broadcom's are `antivirus_load_failure`,
+/// `antivirus_license_expired`, `antivirus_engine_error`, `connection_failure`, `internal_error`,
+/// `server_error`, `server_unavailable`, `insufficient_space`, `request_timeout` and `scan_timeout`.
+pub(super) const SERVICE_STEMS: &[&str] = &[
     "antivirus",
     "busy",
     "capacity",
@@ -114,11 +189,11 @@ const FAILURES: &[&str] = &[
     "unavailable",
 ];
 
-/// How codes end that are about the service: `disk_full`, `scanner_down`.
-const FAILURE_ENDS: &[&str] = &["_down", " down", "_full", " full", "diskfull"];
+/// Endings of codes about the service: `disk_full`, `scanner_down`.
+pub(super) const SERVICE_ENDINGS: &[&str] = &["_down", " down", "_full", " full", "diskfull"];
 
-/// How codes read, in part, if what is exceeded is a limit for content.
-const PARTS_OF_CONTENT: &[&str] = &[
+/// Stems of codes about a limit for content.
+pub(super) const CONTENT_STEMS: &[&str] = &[
     "archive",
     "attachment",
     "compress",
@@ -138,8 +213,8 @@ const PARTS_OF_CONTENT: &[&str] = &[
     "size",
 ];
 
-/// What becomes of the client's connections, as codes say it, without marks between the words.
-const CONNECTION_FAILURES: &[&str] = &[
+/// Codes about the service's own connections, without the marks between the words.
+pub(super) const CONNECTION_FAILURES: &[&str] = &[
     "connectionrefused",
     "connectionrejected",
     "connectionwasrefused",
@@ -148,125 +223,72 @@ const CONNECTION_FAILURES: &[&str] = &[
     "rejectedconnection",
 ];
 
-/// What a code says, the worst first. One that is not known is about the content.
-pub(super) fn error_code(code: &[u8]) -> Code {
-    let text = String::from_utf8_lossy(code).to_ascii_lowercase();
-    let ends_as_failure = || FAILURE_ENDS.iter().any(|end| text.ends_with(end));
-    let is_failure = has_one_of(&text, FAILURES) || ends_as_failure();
-    let is_limit = text.starts_with("max_") || text.contains("exceeded");
-    let is_limit_of_content = is_limit && (!is_failure || has_one_of(&text, PARTS_OF_CONTENT));
-    if is_denial(code) {
-        Code::Nothing
-    } else if tells_of_threat(code) {
-        Code::Threat
-    } else if is_refusal_code(&text) {
-        Code::Refusal
-    } else if is_limit_of_content {
-        Code::Hindrance(Hindrance::Limit)
-    } else if is_failure {
-        Code::Failure
-    } else {
-        Code::Hindrance(Hindrance::Unscannable)
-    }
-}
+// Content that could not be scanned
 
-/// `file_type_blocked`, `connection_blocked_by_policy`; but a connection that is refused or rejected, and not by
-/// a policy, is a failure of the service.
-fn is_refusal_code(text: &str) -> bool {
-    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
-    let mut rest = letters.clone();
-    for failure in CONNECTION_FAILURES {
-        rest = rest.replace(failure, "");
-    }
-    has_one_of(&rest, REFUSALS) || has_one_of(&letters, REFUSALS) && rest.contains("policy")
-}
+/// Beginnings of the names that ClamAV gives to content over a limit. c-icap forwards them as names of
+/// viruses.
+pub(super) const LIMIT_NAMES: &[&str] = &["heuristics.limits.exceeded"];
 
-/// How the names begin that ClamAV gives what it could not look into. c-icap passes them on as viruses.
-const HEURISTICS: &[(&str, Hindrance)] = &[
-    ("heuristics.limits.exceeded", Hindrance::Limit),
-    ("heuristics.encrypted", Hindrance::Unscannable),
+/// Beginnings of the names that ClamAV gives to content that it cannot open.
+pub(super) const UNSCANNABLE_NAMES: &[&str] = &["heuristics.encrypted"];
+
+/// Phrases in place of a name, for content that could not be opened. Single words are no proof: names of
+/// viruses have `crypt` and `error` in them as well.
+pub(super) const UNSCANNABLE_PHRASES: &[&str] = &[
+    "check error",
+    "corrupt archive",
+    "corrupt file",
+    "corrupted archive",
+    "corrupted file",
+    "damaged archive",
+    "damaged file",
+    "decode error",
+    "decompression error",
+    "encrypted archive",
+    "encrypted container",
+    "encrypted document",
+    "encrypted file",
+    "extraction error",
+    "password protected",
+    "password-protected",
+    "read error",
+    "scan aborted",
+    "scan error",
+    "scan failed",
+    "scan failure",
+    "scanning error",
+    "scanning failed",
+    "failed to scan",
+    "unable to scan",
+    "unable to open",
+    "cannot scan",
+    "cannot be scanned",
+    "cannot open",
+    "could not scan",
+    "could not be scanned",
+    "could not open",
+    "not scanned",
+    "unscannable",
+    "unsupported archive",
+    "unsupported format",
 ];
 
-/// What such a name says, if it is nothing but that name.
-pub(super) fn heuristic(name: &str) -> Option<Hindrance> {
-    let name = without_found(name);
-    let is_named = |byte: u8| byte.is_ascii_alphanumeric() || b".:()_-".contains(&byte);
-    let begins = |&&(prefix, _): &&(&str, Hindrance)| {
-        let begin = name.get(..prefix.len());
-        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
-    };
-    let (_, hindrance) = HEURISTICS.iter().find(begins)?;
-    name.bytes().all(is_named).then_some(*hindrance)
-}
-
-/// clamd ends what it found with this word, and some servers leave it there.
-fn without_found(name: &str) -> &str {
-    let (rest, end) = name
-        .len()
-        .checked_sub(" found".len())
-        .and_then(|at| name.split_at_checked(at))
-        .unwrap_or((name, ""));
-    if end.eq_ignore_ascii_case(" found") {
-        rest
-    } else {
-        name
-    }
-}
-
-/// What stands in place of a name where the content could not be looked into. It takes a sentence, because
-/// names of viruses have words such as "crypt" and "error" in them too; and the service must not have said
-/// that it means a virus.
-const SENTENCES: &[(&str, Hindrance)] = &[
-    ("check error", Hindrance::Unscannable),
-    ("corrupt archive", Hindrance::Unscannable),
-    ("corrupt file", Hindrance::Unscannable),
-    ("corrupted archive", Hindrance::Unscannable),
-    ("corrupted file", Hindrance::Unscannable),
-    ("damaged archive", Hindrance::Unscannable),
-    ("damaged file", Hindrance::Unscannable),
-    ("decode error", Hindrance::Unscannable),
-    ("decompression error", Hindrance::Unscannable),
-    ("encrypted archive", Hindrance::Unscannable),
-    ("encrypted container", Hindrance::Unscannable),
-    ("encrypted document", Hindrance::Unscannable),
-    ("encrypted file", Hindrance::Unscannable),
-    ("extraction error", Hindrance::Unscannable),
-    ("password protected", Hindrance::Unscannable),
-    ("password-protected", Hindrance::Unscannable),
-    ("read error", Hindrance::Unscannable),
-    ("scan aborted", Hindrance::Unscannable),
-    ("scan error", Hindrance::Unscannable),
-    ("scan failed", Hindrance::Unscannable),
-    ("scan failure", Hindrance::Unscannable),
-    ("scanning error", Hindrance::Unscannable),
-    ("scanning failed", Hindrance::Unscannable),
-    ("failed to scan", Hindrance::Unscannable),
-    ("unable to scan", Hindrance::Unscannable),
-    ("unable to open", Hindrance::Unscannable),
-    ("cannot scan", Hindrance::Unscannable),
-    ("cannot be scanned", Hindrance::Unscannable),
-    ("cannot open", Hindrance::Unscannable),
-    ("could not scan", Hindrance::Unscannable),
-    ("could not be scanned", Hindrance::Unscannable),
-    ("could not open", Hindrance::Unscannable),
-    ("not scanned", Hindrance::Unscannable),
-    ("unscannable", Hindrance::Unscannable),
-    ("unsupported archive", Hindrance::Unscannable),
-    ("unsupported format", Hindrance::Unscannable),
-    ("container size violation", Hindrance::Limit),
-    ("exceeded", Hindrance::Limit),
-    ("scan incomplete", Hindrance::Limit),
-    ("scan timeout", Hindrance::Limit),
-    ("scan timed out", Hindrance::Limit),
-    ("too big", Hindrance::Limit),
-    ("too deep", Hindrance::Limit),
-    ("too large", Hindrance::Limit),
-    ("too many files", Hindrance::Limit),
+/// Phrases in place of a name, for content over a limit.
+pub(super) const LIMIT_PHRASES: &[&str] = &[
+    "container size violation",
+    "exceeded",
+    "scan incomplete",
+    "scan timeout",
+    "scan timed out",
+    "too big",
+    "too deep",
+    "too large",
+    "too many files",
 ];
 
-/// Words that may stand beside those. Any other may be of a threat, or of a file whose name somebody
-/// chose.
-const BESIDE: &[&str] = &[
+/// Words that may stand beside those phrases. Any other may belong to the name of a threat, or of a file,
+/// which anybody may have chosen.
+pub(super) const BESIDE_PHRASE: &[&str] = &[
     "archive",
     "compression",
     "container",
@@ -301,14 +323,30 @@ const BESIDE: &[&str] = &[
     "was",
 ];
 
-/// What such a sentence says, if nothing else is said.
-pub(super) fn sentence(name: &str) -> Option<Hindrance> {
-    let name = without_found(name).to_ascii_lowercase();
-    let is_beside = |text: &str| text.split_whitespace().all(|word| BESIDE.contains(&word));
-    let says = |&&(sentence, _): &&(&str, Hindrance)| {
-        let around = name.split_once(sentence);
-        around.is_some_and(|(before, after)| is_beside(before) && is_beside(after))
-    };
-    let (_, hindrance) = SENTENCES.iter().find(says)?;
-    Some(*hindrance)
+/// Whether a word names a threat. The words for the scanner itself (`antivirus`) do not.
+pub(super) fn is_threat(word: &str) -> bool {
+    let is_other = word.starts_with("antivirus") || word.starts_with("uninfected");
+    !is_other && has_stem(word, THREAT_STEMS)
+}
+
+/// Whether a word names something harmful, and not the result of a scan.
+pub(super) fn is_harm(word: &str) -> bool {
+    (is_threat(word) || HARMS.contains(&word)) && !is_finding(word)
+}
+
+pub(super) fn is_finding(word: &str) -> bool {
+    FINDINGS.contains(&word)
+}
+
+pub(super) fn is_detection(word: &str) -> bool {
+    DETECTIONS.contains(&word)
+}
+
+/// Whether a word refuses the content unless it is denied.
+pub(super) fn is_refusal(word: &str) -> bool {
+    is_finding(word) || is_threat(word) || has_stem(word, REFUSAL_STEMS)
+}
+
+pub(super) fn has_stem(word: &str, stems: &[&str]) -> bool {
+    stems.iter().any(|stem| word.contains(stem))
 }

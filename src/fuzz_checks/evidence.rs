@@ -1,7 +1,7 @@
 use super::input::Input;
 use super::said::{feed, said_by};
 use super::worsening::{Place, Plan, assert_never_improves};
-use crate::evidence::{Evidence, Said};
+use crate::evidence::{Evidence, Findings};
 use crate::proto::method::Method;
 use crate::proto::response_reader::ResponseReader;
 
@@ -113,7 +113,8 @@ pub fn evidence(data: &[u8]) {
     let said = said_by(reader);
     let is_in_section = !is_continued && stays_in_section(before);
     if came > line_end && is_in_section {
-        let is_said = said.evidence.is_some() || place != Place::Icap && said != Said::default();
+        let is_said =
+            said.evidence.is_some() || place != Place::Icap && said != Findings::default();
         let is_failure = value == "antivirus_license_expired" && said.failure.is_some();
         assert!(is_said || is_failure, "lost in {}", response.escape_ascii());
         let is_infected = matches!(said.evidence, Some(Evidence::Infected(_)));

@@ -1,7 +1,7 @@
 use super::input::{Input, assert_displayable, assert_part_of, each_split};
 use super::said::said_by;
 use crate::error::Violation;
-use crate::evidence::Said;
+use crate::evidence::Findings;
 use crate::proto::header::{Field, Headers};
 use crate::proto::method::Method;
 use crate::proto::response::Response;
@@ -16,7 +16,7 @@ struct Outcome {
     end: Result<Option<usize>, Violation>,
     /// All heads and trailers, as far as they came.
     heads: Vec<Vec<u8>>,
-    said: Said,
+    said: Findings,
 }
 
 /// Whole responses: `data` is a byte that chooses method and limit, then what a server sends.
@@ -53,7 +53,7 @@ fn read(method: Method, limit: u64, pieces: &[&[u8]]) -> Outcome {
         body: Vec::new(),
         end: Ok(None),
         heads: Vec::new(),
-        said: Said::default(),
+        said: Findings::default(),
     };
     let mut used = 0;
     for piece in pieces {

@@ -2,7 +2,7 @@
 
 use super::verdict::{Blocked, Modified, NotScanned, Verdict};
 use crate::error::Violation;
-use crate::evidence::{Evidence, Hindrance, Legible, Said, ServiceFailure};
+use crate::evidence::{Evidence, Findings, Hindrance, Received, ServiceFailure};
 use crate::proto::header::{Field, Headers};
 use crate::proto::number::decimal;
 use crate::proto::response::Response;
@@ -50,22 +50,22 @@ pub(crate) enum NoVerdict {
 /// The verdict table. Evidence comes first, on every status; after that only a 204 to everything
 /// that was sent is clean, or the same content back from a service that has no other way to say so.
 pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerdict> {
-    let said = Said::by(Legible {
+    let findings = Findings::of(Received {
         response: Some(response),
         fragments: &Fragments::default(),
         is_echo: is_echo(response, sent),
     });
-    if let Some(evidence) = said.evidence {
+    if let Some(evidence) = findings.evidence {
         return Ok(from_evidence(evidence));
     }
     if sent.has_trailing {
         return Err(NoVerdict::Violation(Violation::TrailingBytes));
     }
-    let own_failure = said.failure.as_ref().filter(|failure| failure.is_own);
+    let own_failure = findings.failure.as_ref().filter(|failure| failure.is_own);
     let own_failure = own_failure.map(|failure| failure.code.clone());
     let verdict = from_status(response, sent, own_failure)?;
-    let verdict = unless_hindered(verdict, said.hindered);
-    Ok(unless_failed(verdict, said.failure, response.status()))
+    let verdict = unless_hindered(verdict, findings.hindered);
+    Ok(unless_failed(verdict, findings.failure, response.status()))
 }
 
 pub(crate) fn from_evidence(evidence: Evidence) -> Verdict {

@@ -19,7 +19,7 @@ use crate::client::outcome::{Answer, AttemptError, Failure, protocol_error};
 use crate::client::reply::Reply;
 use crate::client::{Client, Delivery, status_error};
 use crate::error::Error;
-use crate::evidence::Said;
+use crate::evidence::Findings;
 use crate::net::deadline::Deadline;
 use crate::proto::http_head;
 use crate::proto::http_head::start_line;
@@ -134,8 +134,8 @@ impl<'c> Scan<'c> {
             response_limit: self.response_limit,
             call,
             must_keep: |response, fragments| {
-                let said = Said::by_remains(response, fragments);
-                said.evidence.is_some()
+                let findings = Findings::of_remains(response, fragments);
+                findings.evidence.is_some()
             },
         };
         let reply = match client.exchange(&mut delivery) {
@@ -279,8 +279,8 @@ impl<'c> Scan<'c> {
             ..
         } = failure;
         let response = remains.response.as_ref();
-        let said = Said::by_remains(response, &remains.fragments);
-        if let Some(evidence) = said.evidence {
+        let findings = Findings::of_remains(response, &remains.fragments);
+        if let Some(evidence) = findings.evidence {
             let verdict = from_evidence(evidence);
             let report = Report::new(verdict, response, content_sent, service);
             return Ok(report.with_status(remains.status()));

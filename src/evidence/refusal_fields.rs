@@ -1,18 +1,21 @@
-//! Refusals, and what the words for them tell. Words are for people: alone, a refusal whose words tell of
-//! a threat is a refusal. They count for more where other fields say that nothing was looked at.
+//! The fields that say in words that the content was refused.
+//!
+//! These words are for people. A refusal alone is a refusal, also if its words name a threat. They count for more
+//! where other fields say that the content was not scanned.
 
-use super::denial::{Style, denies_permission, refuses, says};
+use super::phrase::{has_undenied, names_threat};
+use super::refusal_phrase::{Style, denies_permission, refuses};
 use super::vendors::Meaning;
-use super::words::{is_finding, is_found, tells_of_threat};
+use super::words::{is_detection, is_finding};
 
-/// A refusal, and the words for it.
+/// Whether the content was refused, and the words for it.
 #[derive(Default)]
 pub(super) struct Refusal {
     is_refused: bool,
-    tells_of_threat: bool,
+    names_threat: bool,
     /// The code that refuses.
     code: Option<String>,
-    /// The words that say that a threat was found.
+    /// The first words that say that a threat was found.
     found: Option<String>,
     reason: Option<String>,
     description: Option<String>,
@@ -20,21 +23,24 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Reads one of the fields that can tell of a refusal; `text` is its value, safe to show.
+    /// Reads a field that can say that the content was refused. `text` is its value, safe to show.
     pub(super) fn read(&mut self, meaning: Meaning, value: &[u8], text: String) {
         let (place, is_refused) = match meaning {
             Meaning::BlockReason => (&mut self.reason, true),
             Meaning::Description => {
                 let is_denied = denies_permission(value, Style::Sentences);
-                (&mut self.description, is_denied || says(value, is_finding))
+                (
+                    &mut self.description,
+                    is_denied || has_undenied(value, is_finding),
+                )
             }
             Meaning::BlockResult => (&mut self.info, true),
             Meaning::Info if refuses(value) => (&mut self.info, true),
             _ => return,
         };
-        if tells_of_threat(value) {
-            self.tells_of_threat = true;
-            if says(value, is_found) {
+        if names_threat(value) {
+            self.names_threat = true;
+            if has_undenied(value, is_detection) {
                 self.found.get_or_insert_with(|| text.clone());
             }
         }
@@ -42,7 +48,7 @@ impl Refusal {
         place.get_or_insert(text);
     }
 
-    /// A code refuses.
+    /// A code of `X-Error-Code` refuses.
     pub(super) fn refuse(&mut self, code: String) {
         self.is_refused = true;
         self.code.get_or_insert(code);
@@ -55,17 +61,17 @@ impl Refusal {
         self.is_refused.then(|| words.unwrap_or_default())
     }
 
-    /// The same, unless what hindered the scan can be why: not if they tell of a threat, because a service
-    /// that does has looked, and not if a code names a policy.
+    /// The same, unless the content may have been refused only because it could not be scanned. That is not so if
+    /// the words name a threat, because then the service has scanned, and not if a code names a policy.
     pub(super) fn unexplained_words(self) -> Option<String> {
-        if self.tells_of_threat || self.code.is_some() {
+        if self.names_threat || self.code.is_some() {
             self.words()
         } else {
             None
         }
     }
 
-    /// The words by which it was refused because a threat was found.
+    /// The words that say that it was refused because a threat was found.
     pub(super) fn found(&self) -> Option<String> {
         self.found.clone().filter(|_| self.is_refused)
     }
@@ -73,7 +79,7 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use crate::evidence::tests::{evidence, is_infected, said, threats};
+    use crate::evidence::tests::{evidence, findings, is_infected, threats};
     use crate::evidence::{Evidence, ServiceFailure};
 
     fn is_blocked(fields: &str) -> bool {
@@ -81,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_recognised_by_its_words() {
+    fn refusal_is_recognised_by_its_words() {
         for (value, refuses) in [
             ("Blocked", true),
             ("\"blocked\"", true),
@@ -103,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_threat_outweigh_what_hindered_the_scan() {
+    fn words_for_a_threat_outweigh_a_hindrance() {
         for hindrance in [
             "X-Error-Code: scan_incomplete\r\n",
             "X-Infection-Found: Type=2; Threat=Locked\r\n",
@@ -116,8 +122,8 @@ mod tests {
                 assert!(is_blocked(&format!("{words}\r\n")), "{words}");
                 assert!(is_infected(&format!("{words}\r\n{hindrance}")), "{words}");
                 let found = threats(&format!("{hindrance}{words}\r\n"));
-                let said = words.split_once(": ").map(|(_, said)| said);
-                assert_eq!(found[0].description(), said);
+                let text = words.split_once(": ").map(|(_, text)| text);
+                assert_eq!(found[0].description(), text);
             }
             assert!(is_blocked(&format!(
                 "{hindrance}X-Blocked: malware policy\r\n"
@@ -133,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_code_may_tell_of_a_threat() {
+    fn error_code_may_name_a_threat() {
         for code in ["virus_found", "malware_detected", "file_infected"] {
             let found = threats(&format!("X-Error-Code: {code}\r\n"));
             assert_eq!(found[0].description(), Some(code));
@@ -147,18 +153,22 @@ mod tests {
             "{locked}X-Error-Code: file_type_blocked\r\n"
         )));
         for code in ["antivirus_license_expired", "server_unavailable"] {
-            let said = said(&format!("X-Error-Code: {code}\r\n"));
+            let findings = findings(&format!("X-Error-Code: {code}\r\n"));
             let failure = ServiceFailure {
                 code: code.to_owned(),
                 is_own: true,
             };
-            assert_eq!((said.evidence, said.failure), (None, Some(failure)));
+            assert_eq!((findings.evidence, findings.failure), (None, Some(failure)));
         }
     }
 
     #[test]
-    fn code_with_connection_in_it_may_refuse() {
-        let is_failure = |code: &str| said(&format!("X-Error-Code: {code}\r\n")).failure.is_some();
+    fn code_with_connection_may_refuse() {
+        let is_failure = |code: &str| {
+            findings(&format!("X-Error-Code: {code}\r\n"))
+                .failure
+                .is_some()
+        };
         for code in ["connection_blocked_by_policy", "web_connection_denied"] {
             let fields = format!("X-Error-Code: {code}\r\n");
             assert!(is_blocked(&fields) && !is_failure(code), "{code}");
@@ -185,14 +195,14 @@ mod tests {
             ("max_archive_layers_exceeded", false),
             ("max_total_size_exceeded", false),
         ] {
-            let said = said(&format!("X-Error-Code: {code}\r\n"));
-            assert_eq!(said.failure.is_some(), is_failure, "{code}");
-            assert_eq!(said.evidence.is_none(), is_failure, "{code}");
+            let findings = findings(&format!("X-Error-Code: {code}\r\n"));
+            assert_eq!(findings.failure.is_some(), is_failure, "{code}");
+            assert_eq!(findings.evidence.is_none(), is_failure, "{code}");
         }
     }
 
     #[test]
-    fn the_most_telling_words_for_a_refusal_are_kept() {
+    fn most_telling_words_of_a_refusal_are_kept() {
         let info = "X-Response-Info: Blocked\r\n";
         let description = "X-Response-Description: Gel\u{f6}scht\r\n";
         let reason = "X-Blocked-Reason: Filetype mismatch\r\n";
@@ -214,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_a_refusal_only_if_it_tells_of_a_finding() {
+    fn description_refuses_only_if_it_names_a_finding() {
         for (text, refuses) in [
             ("Trojan malicious object detected", true),
             ("URL: No risk rating from WRS; FILE: Detected by ATSE", true),
