@@ -104,7 +104,7 @@ impl Icap {
 
 /// A service that responds to what the content says.
 fn obedient() -> Server {
-    let answer = |method: &str, content: &[u8]| match (method, content) {
+    let response = |method: &str, content: &[u8]| match (method, content) {
         ("OPTIONS", _) => OPTIONS_RESPONSE.as_bytes().to_vec(),
         (_, b"infected") => infected("Eicar-Test-Signature"),
         (_, b"blocked") => b"ICAP/1.0 403 Not for you\r\n\r\n".to_vec(),
@@ -113,14 +113,14 @@ fn obedient() -> Server {
         (_, b"failing") => b"ICAP/1.0 500 Engine is down\r\n\r\n".to_vec(),
         _ => CLEAN.as_bytes().to_vec(),
     };
-    Server::answering(move |request| Script::new().send(answer(request.method(), request.body())))
+    Server::answering(move |request| Script::new().send(response(request.method(), request.body())))
         .unwrap()
 }
 
 /// A service that responds to everything so.
-fn answering(answer: &[u8]) -> Server {
-    let answer = answer.to_vec();
-    Server::answering(move |_| Script::new().send(&answer)).unwrap()
+fn answering(response: &[u8]) -> Server {
+    let response = response.to_vec();
+    Server::answering(move |_| Script::new().send(&response)).unwrap()
 }
 
 /// The arguments of a scan of `files`, options included.
@@ -721,11 +721,11 @@ fn options_of_a_service_without_an_offer_are_named() {
 
 #[test]
 fn raw_options_are_the_response_byte_for_byte() {
-    let answer = "ICAP/1.0 200 Fine\r\nmethods:RESPMOD\r\nX-Odd:  \tfolded\r\n  on\r\nISTag: \"x\"\r\n\
+    let response = "ICAP/1.0 200 Fine\r\nmethods:RESPMOD\r\nX-Odd:  \tfolded\r\n  on\r\nISTag: \"x\"\r\n\
                   Encapsulated: null-body=0\r\n\r\n";
-    let server = answering(answer.as_bytes());
+    let server = answering(response.as_bytes());
     let run = Icap::new().run(&["options", "--raw", &server.uri()]);
-    assert_eq!((run.out.as_str(), run.status), (answer, Some(0)));
+    assert_eq!((run.out.as_str(), run.status), (response, Some(0)));
 }
 
 #[test]

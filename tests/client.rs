@@ -205,12 +205,15 @@ fn headers_of_the_client_go_into_every_request() {
 #[test]
 fn debug_shows_nothing_of_a_returned_request_head() {
     let head = "POST /up HTTP/1.1\r\nCookie: SECRET\r\n\r\n";
-    let answer = |head: &str| {
+    let response = |head: &str| {
         let len = head.len();
         format!("ICAP/1.0 200 OK\r\nEncapsulated: req-hdr=0, null-body={len}\r\n\r\n{head}")
     };
-    for answer in [answer(head), answer(&head.replace("HTTP/1.1", "HTTP/9"))] {
-        let (client, _server) = client(Script::new().read_request().send(answer));
+    for response in [
+        response(head),
+        response(&head.replace("HTTP/1.1", "HTTP/9")),
+    ] {
+        let (client, _server) = client(Script::new().read_request().send(response));
         let request = Request::reqmod().http_request(head.as_bytes()).unwrap();
         let result = client.send(&request, Body::none(), &mut io::sink());
         let shown = match &result {

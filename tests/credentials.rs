@@ -14,7 +14,7 @@ fn has_credentials(request: &Received) -> bool {
     field.is_some_and(|field| *field.value() == *JOE.as_bytes())
 }
 
-fn answer(request: &Received) -> Script {
+fn response(request: &Received) -> Script {
     match request.method() {
         "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
         _ => Script::new().send(CLEAN),
@@ -24,7 +24,7 @@ fn answer(request: &Received) -> Script {
 /// A service that lets in only joe.
 fn closed() -> Server {
     Server::answering(|request| match has_credentials(request) {
-        true => answer(request),
+        true => response(request),
         false => Script::new().send(ASKS),
     })
     .unwrap()
@@ -47,7 +47,7 @@ fn credentials_are_sent_once_asked_and_then_always() {
 fn credentials_are_not_sent_unasked() {
     let server = Server::answering(|request| {
         assert!(request.headers().get("Proxy-Authorization").is_none());
-        answer(request)
+        response(request)
     })
     .unwrap();
     let scanner = Scanner::builder(server.uri()).credentials("joe", "hunter2");

@@ -259,9 +259,9 @@ fn server_sending_while_it_reads_does_not_deadlock() {
 #[test]
 fn response_before_the_upload_is_read_cannot_deadlock() {
     let page = vec![b'x'; 20 * 1024 * 1024];
-    let answer = icap_client::testing::echo("HTTP/1.1 200 OK\r\n\r\n", &page);
+    let response = icap_client::testing::echo("HTTP/1.1 200 OK\r\n\r\n", &page);
     let server =
-        Server::scripted([Script::new().read_bytes(100).send(answer).read_to_end()]).unwrap();
+        Server::scripted([Script::new().read_bytes(100).send(response).read_to_end()]).unwrap();
     let mut body = Vec::new();
     let request = Request::respmod()
         .http_response(b"HTTP/1.1 200 OK\r\n\r\n")

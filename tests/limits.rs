@@ -9,8 +9,8 @@ use icap_client::limits::{
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server};
 use icap_client::{Client, Content, Error, Method, Report, Scanner, Verdict};
 
-fn scan(answer: impl AsRef<[u8]>, max_size: u64) -> Result<Report, Error> {
-    let script = Script::new().read_request().send(answer);
+fn scan(response: impl AsRef<[u8]>, max_size: u64) -> Result<Report, Error> {
+    let script = Script::new().read_request().send(response);
     let server = Server::scripted([script]).unwrap();
     let scanner = Scanner::builder(server.uri())
         .negotiate(false)
@@ -69,11 +69,11 @@ fn returned_body_may_exceed_max_size_by_its_allowance() {
     ] {
         let body = "x".repeat(usize::try_from(len).unwrap());
         let head = "HTTP/1.1 200 OK\r\n\r\n";
-        let answer = format!(
+        let response = format!(
             "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body={}\r\n\r\n{head}{len:x}\r\n{body}\r\n0\r\n\r\n",
             head.len()
         );
-        match over(scan(answer, MAX_SIZE)) {
+        match over(scan(response, MAX_SIZE)) {
             Ok(report) => {
                 assert!(
                     is_taken && matches!(report.verdict(), Verdict::Modified(_)),
@@ -133,11 +133,11 @@ fn http_heads_and_chunk_sizes_are_bounded() {
         (MAX_CHUNK_SIZE_DIGITS + 1, false),
     ] {
         let size = format!("{:0>digits$}", "5");
-        let answer = format!(
+        let response = format!(
             "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n{size}\r\nhello\r\n0\r\n\r\n"
         );
         let expected = (!is_taken).then_some(Violation::ChunkSize);
-        assert_eq!(over(scan(answer, 1000)).err(), expected, "{digits}");
+        assert_eq!(over(scan(response, 1000)).err(), expected, "{digits}");
     }
 }
 

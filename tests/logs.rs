@@ -68,7 +68,7 @@ fn show_report(result: &Result<Report, icap_client::Error>) {
 }
 
 /// Answers with hostile text in every place that takes text.
-fn answers() -> Vec<Vec<u8>> {
+fn responses() -> Vec<Vec<u8>> {
     let hostile = hostile();
     let with = |head: &str| {
         let mut out = Vec::new();
@@ -116,8 +116,8 @@ fn answers() -> Vec<Vec<u8>> {
     ]
 }
 
-fn converse(answer: Vec<u8>) {
-    let server = Server::answering(move |_: &Received| Script::new().send(&answer)).unwrap();
+fn converse(response: Vec<u8>) {
+    let server = Server::answering(move |_: &Received| Script::new().send(&response)).unwrap();
     let uri = server.uri().replace("/scan", "/scan?key=hunter2");
     for negotiate in [true, false] {
         let scanner = Scanner::builder(&uri)
@@ -172,7 +172,7 @@ fn suspend_nobody() -> String {
 fn nothing_hostile_and_nothing_secret_is_ever_shown() {
     log::set_logger(&Collect).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
-    answers().into_iter().for_each(converse);
+    responses().into_iter().for_each(converse);
     let nobody = suspend_nobody();
     let lines = std::mem::take(&mut *LINES.lock().unwrap());
     assert!(lines.iter().any(|line| line.contains("EVIL")));

@@ -315,8 +315,8 @@ fn echo_is_not_clean_under_outdated_options() {
 
 #[test]
 fn alternating_istags_do_not_cost_options_per_scan() {
-    let answers = AtomicUsize::new(0);
-    let server = tagged(move |_| format!("server {}", answers.fetch_add(1, SeqCst) % 3));
+    let responses = AtomicUsize::new(0);
+    let server = tagged(move |_| format!("server {}", responses.fetch_add(1, SeqCst) % 3));
     let scanner = Scanner::new(server.uri()).unwrap();
     for _ in 0..200 {
         scan_clean(&scanner);
@@ -496,7 +496,7 @@ fn connection_is_not_reused_after_anything_odd() {
         "ICAP/1.0 204 OK\r\nX-Infection-Found: Type=0; Threat=x;\r\n{}",
         "Encapsulated: null-body=0\r\n\r\n"
     );
-    for (answer, reason) in [
+    for (response, reason) in [
         (
             "ICAP/1.0 204 OK\r\nConnection: close\r\n\r\n".to_owned(),
             "the peer asked to close",
@@ -512,7 +512,7 @@ fn connection_is_not_reused_after_anything_odd() {
         ),
         (contradictory, "the response contradicts itself"),
     ] {
-        let script = Script::new().read_request().send(&answer).read_to_end();
+        let script = Script::new().read_request().send(&response).read_to_end();
         let server = Server::scripted([script]).unwrap();
         let scanner = Scanner::builder(server.uri())
             .negotiate(false)
@@ -525,9 +525,9 @@ fn connection_is_not_reused_after_anything_odd() {
         assert_eq!(
             (stats.connections_opened, stats.connections_idle),
             (2, 0),
-            "{answer}"
+            "{response}"
         );
-        assert_eq!(closed(&stats, reason), 2, "{answer}: {stats:?}");
+        assert_eq!(closed(&stats, reason), 2, "{response}: {stats:?}");
     }
 }
 
@@ -762,7 +762,7 @@ fn failed_options_are_shared_by_all_that_wait() {
 
 /// A server whose responses carry the tags that `tag` gives for OPTIONS and for scans.
 fn tagged(tag: impl Fn(bool) -> String + Send + Sync + 'static) -> Server {
-    let retag = |answer: &str, tag: &str| answer.replace("icap-client-testing", tag);
+    let retag = |response: &str, tag: &str| response.replace("icap-client-testing", tag);
     Server::answering(move |request| match request.method() {
         "OPTIONS" => Script::new().send(retag(OPTIONS_RESPONSE, &tag(true))),
         _ => Script::new().send(retag(CLEAN, &tag(false))),

@@ -17,8 +17,8 @@ fn previewing(server: &Server) -> ScannerBuilder {
 }
 
 /// A server that offers a preview also to who does not ask.
-fn answering(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Server {
-    let server = Server::answering(answer).unwrap();
+fn answering(response: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Server {
+    let server = Server::answering(response).unwrap();
     server.offering(options_with_preview(4096)).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn violation(result: Result<Report, Error>) -> Violation {
     }
 }
 
-/// Behind the heads: the body as it was sent.
+/// The bytes after the heads: the body as it was sent.
 fn body(received: &[u8]) -> String {
     let text = String::from_utf8_lossy(received);
     let at = text.rfind("Content-Length").expect(&text);

@@ -19,9 +19,9 @@ fn unasked(server: &Server) -> ScannerBuilder {
     Scanner::builder(server.uri()).negotiate(false)
 }
 
-fn answering(answer: impl AsRef<[u8]>) -> Server {
-    let answer = answer.as_ref().to_vec();
-    let server = Server::answering(move |_| Script::new().send(&answer)).unwrap();
+fn answering(response: impl AsRef<[u8]>) -> Server {
+    let response = response.as_ref().to_vec();
+    let server = Server::answering(move |_| Script::new().send(&response)).unwrap();
     server.offering(options_with_preview(4096)).unwrap()
 }
 
@@ -57,13 +57,13 @@ fn violation(result: Result<Report, Error>) -> Violation {
 
 #[test]
 fn response_body_is_written_whatever_the_verdict() {
-    for (answer, written) in [
+    for (response, written) in [
         (echo(OK, b"disarmed"), "disarmed"),
         (echo(OK, b"hello"), "hello"),
         (echo("HTTP/1.1 403 Forbidden\r\n\r\n", b"no"), "no"),
         (CLEAN.as_bytes().to_vec(), ""),
     ] {
-        let server = answering(answer);
+        let server = answering(response);
         let scanner = unasked(&server).build().unwrap();
         let (result, output) = replace(&scanner, Content::bytes(b"hello"));
         assert!(result.is_ok(), "{result:?}");
@@ -239,7 +239,7 @@ fn allow_206_is_sent_only_if_offered_and_possible() {
 #[test]
 fn bytes_after_a_206_are_an_error() {
     let twice = partial("HE", "; use-original-body=2") + "ICAP/1.0 400 Bad request\r\n\r\n";
-    let once = |answer: &str| Script::new().read_request().send(answer);
+    let once = |response: &str| Script::new().read_request().send(response);
     let server = Server::scripted([
         once(&twice).hold(),
         once(CLEAN).read_request().send(&twice).hold(),
@@ -383,8 +383,8 @@ fn slow_writer_is_not_blamed_on_the_server() {
             Ok(())
         }
     }
-    let answer = echo(OK, b"other");
-    let (start, end) = answer.split_at(answer.len() - 5);
+    let response = echo(OK, b"other");
+    let (start, end) = response.split_at(response.len() - 5);
     let script = Script::new().read_request().send(start);
     let script = script.wait(Duration::from_millis(50)).send(end).hold();
     let server = Server::scripted([script]).unwrap();
@@ -438,7 +438,7 @@ fn early_refusal_page_is_not_written_for_another_file() {
             "ICAP/1.0 {icap}\r\nEncapsulated: res-hdr=0, res-body={len}\r\n\r\n{head}4\r\npage\r\n0\r\n\r\n"
         )
     };
-    for (answer, outcome) in [
+    for (response, outcome) in [
         (
             page("200 OK", "403 Forbidden"),
             "blocked: the service responded with 403 Forbidden",
@@ -449,7 +449,7 @@ fn early_refusal_page_is_not_written_for_another_file() {
         ),
     ] {
         let first = Script::new().read_request().send(CLEAN).read_to_end();
-        let script = Script::new().read_bytes(2000).send(answer).read_to_end();
+        let script = Script::new().read_bytes(2000).send(response).read_to_end();
         let server = Server::scripted([first, script]).unwrap();
         let scanner = unasked(&server).build().unwrap();
         let first = scanner.scan(Content::bytes(b"first")).unwrap();
@@ -464,9 +464,9 @@ fn early_refusal_page_is_not_written_for_another_file() {
 
 #[test]
 fn evidence_counts_if_the_writer_fails() {
-    let answer = String::from_utf8(echo(OK, b"page")).unwrap();
-    let answer = answer.replace("0\r\n\r\n", "0\r\nX-Virus-ID: Late\r\n\r\n");
-    let server = answering(answer);
+    let response = String::from_utf8(echo(OK, b"page")).unwrap();
+    let response = response.replace("0\r\n\r\n", "0\r\nX-Virus-ID: Late\r\n\r\n");
+    let server = answering(response);
     let scanner = unasked(&server).build().unwrap();
     let report = scanner.scan_replace(Content::bytes(b"hello"), &mut Full);
     assert!(report.unwrap().verdict().is_infected());

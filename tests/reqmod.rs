@@ -33,14 +33,14 @@ fn response_back(status: &str, body: &str) -> String {
 }
 
 /// The verdict on `hello`, from a service that offers 204 or does not.
-fn verdict_on(answer: String, offers_204: bool) -> Verdict {
+fn verdict_on(response: String, offers_204: bool) -> Verdict {
     let options = match offers_204 {
         true => OPTIONS_RESPONSE.to_owned(),
         false => OPTIONS_RESPONSE.replace("Allow: 204\r\n", ""),
     };
     let server = Server::answering(move |request| match request.method() {
         "OPTIONS" => Script::new().send(&options),
-        _ => Script::new().send(&answer),
+        _ => Script::new().send(&response),
     })
     .unwrap();
     let scanner = reqmod(&server).build().unwrap();
@@ -92,26 +92,26 @@ fn returned_request_is_clean_only_without_204() {
 
 #[test]
 fn any_other_returned_request_is_not_clean() {
-    for answer in [
+    for response in [
         request_back("GET http://content.invalid/a HTTP/1.1", "", "hello"),
         request_back("POST http://blocked.invalid/ HTTP/1.1", "", "hello"),
         request_back(LINE, "", "hellO"),
         request_back(LINE, "Content-Length: 4\r\n", "hello"),
     ] {
-        let verdict = verdict_on(answer, false);
+        let verdict = verdict_on(response, false);
         assert!(matches!(verdict, Verdict::Modified(_)), "{verdict}");
     }
 }
 
 #[test]
 fn upload_of_which_a_part_comes_back_is_truncated() {
-    for answer in [
+    for response in [
         request_back(LINE, "", "hell"),
         request_back(LINE, "", ""),
         request_back(LINE, "Content-Length: 6\r\n", "hello"),
         request_back(LINE, "Content-Length: 6\r\n", "jello"),
     ] {
-        let verdict = verdict_on(answer, false);
+        let verdict = verdict_on(response, false);
         assert_eq!(verdict, Verdict::NotScanned(NotScanned::Truncated));
     }
 }

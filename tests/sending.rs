@@ -255,7 +255,7 @@ fn response_begun_before_the_request_is_early() {
             // What comes early may be the response to the scan before, so all is asked again.
             let early = &reads[..=reads.len() - due.len()];
             let (report, retries) = second(preview, &[Readable], &[early, due].concat());
-            // Whoever responds to content early has not scanned it; a 100 is no response to it.
+            // A server that responds early has not scanned the content. A 100 is no response to it.
             assert_eq!(*report.unwrap().verdict(), expected, "{preview:?}");
             assert_eq!(retries, 1, "{preview:?}");
         }

@@ -58,11 +58,11 @@ fn rest(mut stream: &TcpStream) -> String {
 /// Reads a refusal, and the end of the connection.
 fn assert_refused(stream: &TcpStream, status: &str, request: impl AsRef<[u8]>) {
     let _ = stream.shutdown(Shutdown::Write);
-    let answer = rest(stream);
+    let response = rest(stream);
     let request = String::from_utf8_lossy(request.as_ref()).into_owned();
     let line = format!("ICAP/1.0 {status}\r\n");
-    assert!(answer.starts_with(&line), "{request}: {answer}");
-    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert!(response.starts_with(&line), "{request}: {response}");
+    assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
 }
 
 /// A healthy service that offers every preview these tests send.
@@ -261,13 +261,13 @@ mod healthy_service {
             &stream,
             request_with("REQMOD", "Connection: close\r\n", &[b"hello"]),
         );
-        let answer = rest(&stream);
+        let response = rest(&stream);
         assert!(
-            answer.contains("\r\nEncapsulated: req-hdr=0, req-body=20\r\n"),
-            "{answer}"
+            response.contains("\r\nEncapsulated: req-hdr=0, req-body=20\r\n"),
+            "{response}"
         );
         let message = "\r\n\r\nPOST /u HTTP/1.1\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-        assert!(answer.ends_with(message), "{answer}");
+        assert!(response.ends_with(message), "{response}");
     }
 
     #[test]
@@ -280,14 +280,14 @@ mod healthy_service {
              Encapsulated: req-hdr=0, res-hdr=18, null-body=37\r\n\r\n\
              GET / HTTP/1.1\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
         );
-        let answer = rest(&stream);
+        let response = rest(&stream);
         assert!(
-            answer.contains("\r\nEncapsulated: res-hdr=0, null-body=19\r\n"),
-            "{answer}"
+            response.contains("\r\nEncapsulated: res-hdr=0, null-body=19\r\n"),
+            "{response}"
         );
         assert!(
-            answer.ends_with("\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
-            "{answer}"
+            response.ends_with("\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+            "{response}"
         );
     }
 
@@ -458,9 +458,12 @@ mod healthy_service_with_a_preview {
             expect(&stream, CONTINUE);
             send(&stream, chunked(&[b", llo"], ""));
             stream.shutdown(Shutdown::Write).unwrap();
-            let answer = rest(&stream);
-            assert!(answer.starts_with("ICAP/1.0 200 OK\r\n"), "{answer}");
-            assert!(answer.ends_with(&format!("\r\n\r\n{message}")), "{answer}");
+            let response = rest(&stream);
+            assert!(response.starts_with("ICAP/1.0 200 OK\r\n"), "{response}");
+            assert!(
+                response.ends_with(&format!("\r\n\r\n{message}")),
+                "{response}"
+            );
         }
     }
 
@@ -491,9 +494,9 @@ mod healthy_service_with_a_preview {
             let stream = connect(&server);
             send(&stream, &bad);
             stream.shutdown(Shutdown::Write).unwrap();
-            let answer = rest(&stream);
+            let response = rest(&stream);
             let bad = String::from_utf8_lossy(&bad);
-            assert!(answer.starts_with("ICAP/1.0 400 "), "{bad}: {answer}");
+            assert!(response.starts_with("ICAP/1.0 400 "), "{bad}: {response}");
         }
     }
 
@@ -1145,7 +1148,7 @@ mod script {
     #[test]
     fn resets_after_any_amount_read() {
         let read_all = OPTIONS.len() as u64;
-        for (script, answer) in [
+        for (script, response) in [
             (Script::new().read_request(), ""),
             (Script::new().read_bytes(read_all), ""),
             (Script::new().read_bytes(1), ""),
@@ -1161,7 +1164,7 @@ mod script {
         ] {
             let (server, stream) = playing(script.clone().reset());
             send(&stream, OPTIONS);
-            expect(&stream, answer);
+            expect(&stream, response);
             assert_reset(&stream);
             assert!(!only(server.finish()).closed_by_client(), "{script:?}");
         }

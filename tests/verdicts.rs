@@ -7,8 +7,8 @@ use icap_client::{Content, Error, NotScanned, Report, Scanner, Verdict};
 const PAGE_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 
 /// Scans `hello` with a server that responds so, and is not asked for its options.
-fn scan(answer: impl AsRef<[u8]>) -> Result<Report, Error> {
-    let server = Server::scripted([Script::new().read_request().send(answer)]).unwrap();
+fn scan(response: impl AsRef<[u8]>) -> Result<Report, Error> {
+    let server = Server::scripted([Script::new().read_request().send(response)]).unwrap();
     let scanner = Scanner::builder(server.uri())
         .negotiate(false)
         .build()
@@ -56,21 +56,21 @@ fn eicar_is_found_and_hello_is_clean() {
 
 #[test]
 fn response_204_is_clean_whatever_its_reason() {
-    for answer in [
+    for response in [
         CLEAN,
         "ICAP/1.0 204 Unmodified\r\n\r\n",
         "ICAP/1.0 204\r\nConnection: close\r\n\r\n",
     ] {
-        assert!(scan(answer).unwrap().verdict().is_clean(), "{answer}");
+        assert!(scan(response).unwrap().verdict().is_clean(), "{response}");
     }
 }
 
 #[test]
 fn response_truncated_at_any_byte_is_no_verdict() {
-    let answers = [CLEAN.as_bytes().to_vec(), echo(PAGE_HEAD, b"hello")];
-    for answer in &answers {
-        for len in 0..answer.len() {
-            let error = scan(&answer[..len]).expect_err("a part of a response");
+    let responses = [CLEAN.as_bytes().to_vec(), echo(PAGE_HEAD, b"hello")];
+    for response in &responses {
+        for len in 0..response.len() {
+            let error = scan(&response[..len]).expect_err("a part of a response");
             let expected = len == 0 && matches!(error, Error::Disconnected(_))
                 || matches!(&error, Error::Protocol(e) if e.violation() == Violation::Truncated);
             assert!(expected, "{len}: {error:?}");
@@ -117,7 +117,7 @@ fn infection_header_counts_in_a_broken_response() {
 #[test]
 fn infection_header_counts_in_every_head() {
     let found = "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar;\r\n";
-    for answer in [
+    for response in [
         // Before the final response, in a head that goes wrong, in one that is cut off.
         format!("ICAP/1.0 100 Continue\r\n{found}\r\n{CLEAN}"),
         format!("ICAP/1.0 100 Continue\r\n{found}\r\n"),
@@ -134,8 +134,12 @@ fn infection_header_counts_in_every_head() {
             "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0; use-original-body=5\r\n{found}\r\n"
         ),
     ] {
-        let report = scan(&answer).unwrap();
-        assert_eq!(report.verdict().to_string(), "infected: Eicar", "{answer}");
+        let report = scan(&response).unwrap();
+        assert_eq!(
+            report.verdict().to_string(),
+            "infected: Eicar",
+            "{response}"
+        );
     }
 }
 
@@ -165,8 +169,8 @@ fn response_204_announcing_a_body_is_refused() {
 fn error_shows_no_bytes_of_a_body_or_uri() {
     let content = "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\nthe content itself";
     let echoed = "RESPMOD icap://av/s?key=hunter2 ICAP/1.0\r\n\r\n";
-    for answer in [content, echoed] {
-        let error = scan(answer).unwrap_err();
+    for response in [content, echoed] {
+        let error = scan(response).unwrap_err();
         let shown = format!("{error} {error:?}");
         assert!(
             !shown.contains("content itself") && !shown.contains("hunter2"),
@@ -180,8 +184,8 @@ fn echo_is_clean_only_if_204_is_not_offered() {
     let no_204 = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
     assert_ne!(no_204, OPTIONS_RESPONSE);
     let verdict = |options: &str, back: &[u8]| {
-        let answer = Script::new().read_request().send(echo(PAGE_HEAD, back));
-        let scripts = [Script::new().read_request().send(options), answer];
+        let response = Script::new().read_request().send(echo(PAGE_HEAD, back));
+        let scripts = [Script::new().read_request().send(options), response];
         let server = Server::scripted(scripts).unwrap();
         let scanner = Scanner::new(server.uri()).unwrap();
         let report = scanner.scan(Content::bytes(b"hello")).unwrap();

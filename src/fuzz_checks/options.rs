@@ -16,12 +16,12 @@ pub fn options(data: &[u8]) {
         return;
     }
     let head = b"ICAP/1.0 200 OK\r\nEncapsulated: null-body=0\r\n";
-    let answer = [&head[..], data, b"\r\n"].concat();
+    let response = [&head[..], data, b"\r\n"].concat();
     let mut reader = ResponseReader::new(Method::Options, 0);
-    let Ok((used, _)) = reader.feed(&answer) else {
+    let Ok((used, _)) = reader.feed(&response) else {
         return;
     };
-    let Some(response) = reader.response().filter(|_| used == answer.len()) else {
+    let Some(response) = reader.response().filter(|_| used == response.len()) else {
         return;
     };
     let options = ServiceOptions::from_response(response);

@@ -145,7 +145,7 @@ fn extensions(line: &[u8]) -> Result<Extensions, Stop> {
     Ok(found)
 }
 
-/// Behind a token or a quoted string.
+/// The position after a token or a quoted string.
 fn value_end(line: &[u8], at: usize) -> Result<usize, Stop> {
     if line.get(at) != Some(&b'"') {
         let end = skip(line, at, is_tchar);

@@ -32,15 +32,15 @@ pub fn response(data: &[u8]) {
         (Method::Options, u64::MAX),
         (Method::Respmod, 8),
     ]);
-    let answer = input.rest();
-    let whole = read(method, limit, &[answer]);
-    each_split(answer, |pieces| {
+    let response = input.rest();
+    let whole = read(method, limit, &[response]);
+    each_split(response, |pieces| {
         assert_eq!(read(method, limit, pieces), whole, "{pieces:?}");
     });
     if let Ok(Some(used)) = whole.end {
-        let exact = read(method, limit, &[&answer[..used]]);
+        let exact = read(method, limit, &[&response[..used]]);
         assert_eq!(exact, whole, "what is after it matters");
-        let cut = read(method, limit, &[&answer[..used - 1]]);
+        let cut = read(method, limit, &[&response[..used - 1]]);
         assert_eq!(cut.end, Ok(None), "an end before the end");
     }
     assert!(limit == u64::MAX || whole.body.len() <= 8);

@@ -4,13 +4,13 @@ use crate::evidence::Findings;
 use crate::proto::response_reader::ResponseReader;
 
 /// Feeds byte by byte; returns how many were taken before the response ended or was refused.
-pub(super) fn feed(reader: &mut ResponseReader, answer: &[u8]) -> usize {
-    for (at, byte) in answer.chunks(1).enumerate() {
+pub(super) fn feed(reader: &mut ResponseReader, response: &[u8]) -> usize {
+    for (at, byte) in response.chunks(1).enumerate() {
         if reader.has_ended() || feed_all(reader, byte).is_none() {
             return at;
         }
     }
-    answer.len()
+    response.len()
 }
 
 fn feed_all(reader: &mut ResponseReader, mut bytes: &[u8]) -> Option<()> {

@@ -139,12 +139,12 @@ impl Plan {
     }
 }
 
-/// From better to worse, for whoever is to be protected. Nothing is better about an error than about content
-/// that was not scanned: another server may be asked after either.
+/// From better to worse, for the person who gets the content. An error is as bad as content that was not
+/// scanned: after either, a scan may fail over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Severity {
     Clean,
-    /// It may be handed on in place of the content.
+    /// It may be delivered in place of the content.
     Modified,
     /// An error, or not scanned.
     NoVerdict,

@@ -24,7 +24,7 @@ fn service(variable_name: &str) -> String {
     format!("{}/{ALL_OF_IT}", variable(variable_name))
 }
 
-/// One test, because there is but one c-icap that is blind, and HAProxy in front of it.
+/// One test, because there is only one c-icap without an engine, with one HAProxy before it.
 pub(crate) fn away_and_back() {
     c_icap_blind("blind");
     is_never_clean();

@@ -1,4 +1,4 @@
-//! Two c-icaps under load, one of which is killed with `kill -9` and started again: behind HAProxy, and
+//! Two c-icaps under load, one of which is killed with `kill -9` and restarted: with HAProxy before them, and
 //! as two endpoints of one scanner.
 //!
 //! A collector reads what came of every scan, and kills and restarts after so many of them; so nothing
@@ -41,7 +41,7 @@ pub(crate) fn behind_haproxy() {
         .unwrap();
     let tally = under_load(&scanner, |tally| kill_and_restart(tally, || {}));
     let stats = scanner.stats();
-    tally.print("two c-icaps behind HAProxy", &stats);
+    tally.print("two c-icaps with HAProxy", &stats);
     tally.check();
     // A kill cuts what is on its way on each thread, perhaps twice; all else went through HAProxy.
     assert!(stats.failovers <= 4 * THREADS as u64, "{stats:?}");

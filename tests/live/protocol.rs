@@ -248,7 +248,7 @@ impl Read for Noise {
     }
 }
 
-/// The echo comes back while the upload runs: whoever does not read then, stops here.
+/// The echo comes back during the upload. A client that does not read meanwhile deadlocks here.
 pub(super) fn large_echo_loses_nothing() {
     const LARGE: u64 = 200 * 1024 * 1024;
     let client = client("echo");

@@ -27,8 +27,8 @@ fn scanner(transcript: &Transcript, builder: ScannerBuilder) -> Scanner {
 
 /// Plays it without a socket, at most `step` bytes at a time.
 fn replay(transcript: &Transcript, step: usize) -> Result<Report, Error> {
-    let answers = transcript.answers();
-    let recording = Recording { answers, step };
+    let responses = transcript.responses();
+    let recording = Recording { responses, step };
     let builder = Scanner::builder("icap://av.example/avscan");
     scan(transcript, builder.connector(recording))
 }
@@ -52,8 +52,8 @@ fn is_refused(result: &Result<Report, Error>) -> bool {
 }
 
 /// Where the ICAP head ends.
-fn head_end(answer: &[u8]) -> usize {
-    answer
+fn head_end(response: &[u8]) -> usize {
+    response
         .windows(4)
         .position(|four| four == b"\r\n\r\n")
         .unwrap()
@@ -61,8 +61,8 @@ fn head_end(answer: &[u8]) -> usize {
 }
 
 /// The fields of the ICAP head but `Encapsulated`; no field of that name is folded.
-fn fields(answer: &[u8]) -> Vec<u8> {
-    let head = &answer[..head_end(answer) - 2];
+fn fields(response: &[u8]) -> Vec<u8> {
+    let head = &response[..head_end(response) - 2];
     let lines = head.split_inclusive(|&byte| byte == b'\n').skip(1);
     let kept = lines.filter(|line| !line.starts_with(b"Encapsulated:"));
     kept.flatten().copied().collect()
@@ -75,7 +75,7 @@ fn transcript_leads_to_its_stated_verdict() {
         if let Some(options) = &transcript.options {
             script = script.read_request().send(options);
         }
-        script = script.read_request().send(&transcript.answer);
+        script = script.read_request().send(&transcript.response);
         if let Some(then) = &transcript.then {
             script = script.read_rest().send(then);
         }
@@ -128,13 +128,13 @@ fn percent_mode(content: Content<'_>, has_length: bool) -> (Verdict, Vec<u8>) {
     let mut percent = transcripts.find(|t| t.name == "c-icap-percent").unwrap();
     if !has_length {
         // As long, so that the offsets are right.
-        let text = String::from_utf8(percent.answer).unwrap();
-        percent.answer = text
+        let text = String::from_utf8(percent.response).unwrap();
+        percent.response = text
             .replace("Content-Length", "Content-Lenght")
             .into_bytes();
     }
-    let answers = percent.answers();
-    let recording = Recording { answers, step: 7 };
+    let responses = percent.responses();
+    let recording = Recording { responses, step: 7 };
     let builder = Scanner::builder("icap://av.example/virus_scan").connector(recording);
     let mut output = Vec::new();
     let report = scanner(&percent, builder).scan_replace(content, &mut output);
@@ -279,7 +279,7 @@ fn transcript_states_its_source_and_reason() {
 fn transcripts_hold_no_eicar() {
     let eicar = eicar();
     for transcript in all() {
-        let bytes = [transcript.content.clone(), transcript.answers().concat()].concat();
+        let bytes = [transcript.content.clone(), transcript.responses().concat()].concat();
         let has_it = bytes.windows(eicar.len()).any(|window| window == eicar);
         assert!(!has_it, "{}", transcript.name);
     }

@@ -10,7 +10,7 @@ use icap_client::{Connect, ServiceUri, Stream};
 
 /// Connects to a recording of a server, which closes after its last response.
 pub(crate) struct Recording {
-    pub(crate) answers: Vec<Vec<u8>>,
+    pub(crate) responses: Vec<Vec<u8>>,
     /// Bytes that one read gives at most.
     pub(crate) step: usize,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Recording {
 impl Connect for Recording {
     fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
         Ok(Box::new(Playing {
-            answers: self.answers.clone().into(),
+            responses: self.responses.clone().into(),
             step: self.step,
             sent: Vec::new(),
             readable: VecDeque::new(),
@@ -27,7 +27,7 @@ impl Connect for Recording {
 }
 
 struct Playing {
-    answers: VecDeque<Vec<u8>>,
+    responses: VecDeque<Vec<u8>>,
     step: usize,
     /// What the client has sent since the last response.
     sent: Vec<u8>,
@@ -52,7 +52,7 @@ impl Write for Playing {
         if self.is_awaited() {
             self.sent.clear();
             self.readable
-                .extend(self.answers.pop_front().unwrap_or_default());
+                .extend(self.responses.pop_front().unwrap_or_default());
         }
         Ok(bytes.len())
     }
@@ -84,10 +84,12 @@ impl Stream for Playing {
     }
 
     fn readiness(&mut self) -> io::Result<Readiness> {
-        Ok(match (self.readable.is_empty(), self.answers.is_empty()) {
-            (false, _) => Readiness::Readable,
-            (true, true) => Readiness::Closed,
-            (true, false) => Readiness::Idle,
-        })
+        Ok(
+            match (self.readable.is_empty(), self.responses.is_empty()) {
+                (false, _) => Readiness::Readable,
+                (true, true) => Readiness::Closed,
+                (true, false) => Readiness::Idle,
+            },
+        )
     }
 }

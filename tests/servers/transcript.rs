@@ -13,7 +13,7 @@ pub(crate) struct Transcript {
     pub(crate) content: Vec<u8>,
     /// The response to `OPTIONS`, where the scan begins with that.
     pub(crate) options: Option<Vec<u8>>,
-    pub(crate) answer: Vec<u8>,
+    pub(crate) response: Vec<u8>,
     /// What comes after the rest, if the response was to a preview.
     pub(crate) then: Option<Vec<u8>>,
     pub(crate) outcome: Outcome,
@@ -48,7 +48,7 @@ impl Transcript {
         let mut transcript = Self {
             content: b"hello".to_vec(),
             options: None,
-            answer: Vec::new(),
+            response: Vec::new(),
             then: None,
             outcome: Outcome::stated(&fields),
             name,
@@ -60,7 +60,7 @@ impl Transcript {
             match title {
                 "content" => transcript.content = bytes,
                 "options" => transcript.options = Some(bytes),
-                "answer" => transcript.answer = bytes,
+                "response" => transcript.response = bytes,
                 "then" => transcript.then = Some(bytes),
                 _ => panic!("{}: {title}?", transcript.name),
             }
@@ -89,18 +89,18 @@ impl Transcript {
     }
 
     /// The responses, each to what the client sends as one piece.
-    pub(crate) fn answers(&self) -> Vec<Vec<u8>> {
-        let answers = [
+    pub(crate) fn responses(&self) -> Vec<Vec<u8>> {
+        let responses = [
             self.options.clone(),
-            Some(self.answer.clone()),
+            Some(self.response.clone()),
             self.then.clone(),
         ];
-        answers.into_iter().flatten().collect()
+        responses.into_iter().flatten().collect()
     }
 
     /// The last response, which has the verdict.
     pub(crate) fn last(&mut self) -> &mut Vec<u8> {
-        self.then.as_mut().unwrap_or(&mut self.answer)
+        self.then.as_mut().unwrap_or(&mut self.response)
     }
 
     pub(crate) fn is_clean(&self) -> bool {

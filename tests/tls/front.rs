@@ -99,7 +99,7 @@ impl State {
                 self.sessions.lock().unwrap().push(Arc::clone(&session));
                 let other = Arc::clone(&session);
                 scope.spawn(move || session.pass_requests_on());
-                scope.spawn(move || other.pass_answers_back(self.ending));
+                scope.spawn(move || other.pass_responses_back(self.ending));
             }
             for session in self.sessions.lock().unwrap().iter() {
                 session.cut();
@@ -202,7 +202,7 @@ impl Session {
         Ok(plain)
     }
 
-    fn pass_answers_back(&self, ending: Ending) {
+    fn pass_responses_back(&self, ending: Ending) {
         let mut buffer = vec![0; 64 * 1024];
         let ended = loop {
             match (&self.backend).read(&mut buffer) {

@@ -16,7 +16,7 @@ pub(crate) struct Conversation {
     /// What is to be answered to `OPTIONS`, where that is asked first.
     pub(crate) options: Option<String>,
     /// What the server does after the request.
-    pub(crate) answer: Vec<Step>,
+    pub(crate) response: Vec<Step>,
     /// What comes of it if nothing disturbs it, and whether the connection is kept.
     pub(crate) outcome: &'static str,
     pub(crate) is_kept: bool,
@@ -29,12 +29,12 @@ impl Conversation {
     pub(crate) fn script(&self, times: usize) -> Vec<Step> {
         let exchange = || {
             let mut steps = vec![Step::Request];
-            steps.extend_from_slice(&self.answer);
+            steps.extend_from_slice(&self.response);
             steps
         };
         if self.is_early {
             let mut steps = vec![Step::Received(1000)];
-            steps.extend_from_slice(&self.answer);
+            steps.extend_from_slice(&self.response);
             steps.push(Step::Request);
             return steps;
         }
@@ -42,10 +42,10 @@ impl Conversation {
             return (0..times).flat_map(|_| exchange()).collect();
         };
         // There is no more to a negotiated response than the response.
-        let [Step::Send(answer)] = &self.answer[..] else {
-            panic!("{}: no single answer", self.name)
+        let [Step::Send(response)] = &self.response[..] else {
+            panic!("{}: no single response", self.name)
         };
-        let either = Step::Answer(options.clone().into_bytes(), answer.clone());
+        let either = Step::Respond(options.clone().into_bytes(), response.clone());
         (0..=times)
             .flat_map(|_| [Step::Request, either.clone()])
             .collect()
@@ -63,21 +63,21 @@ impl Conversation {
     /// What the server sends in all.
     pub(crate) fn sent(&self) -> Vec<u8> {
         let options = self.options.iter().map(|options| options.as_bytes());
-        let answers = self.answer.iter().filter_map(|step| match step {
+        let responses = self.response.iter().filter_map(|step| match step {
             Step::Send(bytes) => Some(&bytes[..]),
             _ => None,
         });
-        options.chain(answers).collect::<Vec<_>>().concat()
+        options.chain(responses).collect::<Vec<_>>().concat()
     }
 
-    fn new(name: &'static str, answer: impl AsRef<[u8]>, outcome: &'static str) -> Self {
+    fn new(name: &'static str, response: impl AsRef<[u8]>, outcome: &'static str) -> Self {
         Self {
             name,
             is_second: false,
             content: b"hello",
             settings: |builder| builder,
             options: None,
-            answer: vec![send(answer)],
+            response: vec![send(response)],
             outcome,
             is_kept: true,
             is_early: false,
@@ -119,7 +119,7 @@ impl Conversation {
 
     /// The content after its first four bytes is asked for.
     fn continued(mut self) -> Self {
-        self.answer.splice(0..0, [send(CONTINUE), Step::Rest]);
+        self.response.splice(0..0, [send(CONTINUE), Step::Rest]);
         self.previewed()
     }
 
@@ -138,7 +138,7 @@ const NO_204: &str = "ICAP/1.0 200 OK\r\nISTag: \"icap-client-testing\"\r\nMetho
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 
 /// A response that encapsulates an HTTP response.
-fn answer(status: &str, fields: &str, http_head: &str, body: &str) -> String {
+fn response(status: &str, fields: &str, http_head: &str, body: &str) -> String {
     let len = http_head.len();
     format!(
         "ICAP/1.0 {status}\r\nISTag: \"T-1\"\r\n{fields}Encapsulated: res-hdr=0, res-body={len}\r\n\r\n{http_head}{body}"
@@ -148,7 +148,7 @@ fn answer(status: &str, fields: &str, http_head: &str, body: &str) -> String {
 /// A response with a page that says why.
 fn page(status: &str, fields: &str, http_status: &str) -> String {
     let http_head = format!("HTTP/1.1 {http_status}\r\nContent-Type: text/html\r\n\r\n");
-    answer(status, fields, &http_head, "6\r\n<html>\r\n0\r\n\r\n")
+    response(status, fields, &http_head, "6\r\n<html>\r\n0\r\n\r\n")
 }
 
 pub(crate) fn all() -> Vec<Conversation> {
@@ -187,7 +187,7 @@ fn clean() -> Vec<Conversation> {
     ]
 }
 
-/// Answers without a message in them that are not clean.
+/// Responses without a message in them that are not clean.
 fn bare() -> Vec<Conversation> {
     let sslproxy = "ICAP/1.0 204 OK\r\nX-Response-Info: blocked\r\n\r\n";
     let trend = "ICAP/1.0 403 Forbidden\r\n\r\n";
@@ -223,7 +223,7 @@ fn refused() -> Vec<Conversation> {
     let limit = "X-Infection-Found: Type=0; Resolution=2; Threat=Heuristics.Limits.Exceeded.MaxFileSize;\r\n";
     let limit_outcome =
         "not scanned: ServiceLimit { detail: \"Heuristics.Limits.Exceeded.MaxFileSize\" }";
-    let in_trailer = answer(
+    let in_trailer = response(
         "200 OK",
         "",
         HEAD,
@@ -286,8 +286,8 @@ fn pages() -> Vec<Conversation> {
 /// Content that comes back.
 fn returned() -> Vec<Conversation> {
     let same = echo(HEAD, b"hello");
-    let percent_mode = answer("200 OK", "", HEAD, "2\r\nhe\r\n0\r\n\r\n");
-    let extended = answer(
+    let percent_mode = response("200 OK", "", HEAD, "2\r\nhe\r\n0\r\n\r\n");
+    let extended = response(
         "200 OK",
         "",
         HEAD,
@@ -295,7 +295,7 @@ fn returned() -> Vec<Conversation> {
     );
     let empty_head =
         "ICAP/1.0 200 OK\r\nISTag: \"T-1\"\r\nEncapsulated: res-hdr=0, null-body=0\r\n\r\n";
-    let partial = answer(
+    let partial = response(
         "206 Partial Content",
         "",
         HEAD,
@@ -322,7 +322,7 @@ fn returned() -> Vec<Conversation> {
 }
 
 fn previews() -> Vec<Conversation> {
-    let partial = answer(
+    let partial = response(
         "206 Partial Content",
         "",
         HEAD,
@@ -425,7 +425,7 @@ fn in_rows() -> Vec<Conversation> {
     let mut credentials = Conversation::new("credentials", CLEAN, "clean")
         .with(|builder| builder.credentials("jane", "secret"));
     credentials
-        .answer
+        .response
         .splice(0..0, [send(authenticate), Step::Request]);
     vec![
         Conversation::new("options_and_clean", CLEAN, "clean").asked_first(OPTIONS_RESPONSE),

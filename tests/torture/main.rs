@@ -128,7 +128,7 @@ struct Undisturbed {
     /// What went before it, which ends one byte earlier.
     begin: Moved,
     end: Moved,
-    /// Behind so many bytes from the server, a field has decided.
+    /// After this many bytes from the server, a field has decided.
     decided: Option<usize>,
 }
 
@@ -187,8 +187,10 @@ const DECISIVE_LINES: &[&str] = &[
 fn decided(conversation: &Conversation) -> Option<usize> {
     let sent = conversation.sent();
     let fields = DECISIVE.iter().map(|field| (*field, "\r\n".len()));
-    let is_answered = conversation.outcome == "blocked: 200";
-    let lines = DECISIVE_LINES.iter().take(if is_answered { 4 } else { 3 });
+    let is_blocked_200 = conversation.outcome == "blocked: 200";
+    let lines = DECISIVE_LINES
+        .iter()
+        .take(if is_blocked_200 { 4 } else { 3 });
     let lines = lines.map(|line| (*line, 0));
     let begins = |(text, skipped): (&str, usize)| Some(find(&sent, text.as_bytes())? + skipped);
     let begin = fields.chain(lines).filter_map(begins).min();
@@ -384,7 +386,7 @@ fn seems_whole(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, fault
         }
         _ => false,
     };
-    fault == Fault::Garbage(STRAY_204) && (stage.network.struck_for_answer() || ends_head)
+    fault == Fault::Garbage(STRAY_204) && (stage.network.struck_for_response() || ends_head)
 }
 
 /// Whether these bytes, which were not all, become a 204 by one more: after a whole head, or where the

@@ -67,7 +67,7 @@ fn body_is_read_the_same_at_every_split() {
     assert_eq!(cases.len(), 3);
     for case in cases {
         let counts = replay(&case, case.play.as_ref().unwrap()).unwrap();
-        assert_eq!(counts.splits, case.answer_len() - 1, "{}", case.id);
+        assert_eq!(counts.splits, case.response_len() - 1, "{}", case.id);
     }
 }
 
@@ -329,13 +329,13 @@ fn max_connections_of_0_does_not_deadlock() {
 
 fn dead_engine_with_options_is_not_clean() {
     let dead = "ICAP/1.0 500 Server error\r\nISTag: \"icap-client-testing\"\r\n\r\n";
-    let answers = vec![
+    let responses = vec![
         Step::Request,
         send(OPTIONS_RESPONSE),
         Step::Request,
         send(dead),
     ];
-    let network = network(vec![answers]);
+    let network = network(vec![responses]);
     let scanner = negotiating(&network);
     assert_eq!(
         scanned(&scanner, Content::bytes(HELLO)),
@@ -346,10 +346,10 @@ fn dead_engine_with_options_is_not_clean() {
 
 fn changed_istag_invalidates_the_options() {
     let other = CLEAN.replace("icap-client-testing", "another");
-    let answers = [OPTIONS_RESPONSE, &other, OPTIONS_RESPONSE, CLEAN];
-    let steps = answers
+    let responses = [OPTIONS_RESPONSE, &other, OPTIONS_RESPONSE, CLEAN];
+    let steps = responses
         .iter()
-        .flat_map(|answer| [Step::Request, send(answer)]);
+        .flat_map(|response| [Step::Request, send(response)]);
     let network = network(vec![steps.collect()]);
     let scanner = negotiating(&network);
     for options_sent in [1, 2] {

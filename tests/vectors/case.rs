@@ -66,7 +66,7 @@ impl Case {
     }
 
     /// What the server sends on the connection of the case, all together.
-    pub(crate) fn answer_len(&self) -> usize {
+    pub(crate) fn response_len(&self) -> usize {
         let len = |step: &Step| match step {
             Step::Send(bytes) => bytes.len(),
             Step::Echo => 200,

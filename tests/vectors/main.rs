@@ -1,4 +1,4 @@
-//! Answers of hostile and broken servers, each with the safe outcome, replayed from `tests/data/vectors`.
+//! Responses of hostile and broken servers, each with the safe outcome, replayed from `tests/data/vectors`.
 //!
 //! Each case is one test. It is replayed in memory, whole, byte by byte and at every two-way split of
 //! the server's bytes, and through a real socket, whole and byte by byte; every time the outcome and

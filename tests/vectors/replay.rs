@@ -62,7 +62,7 @@ pub(crate) fn replay(case: &Case, steps: &[Step]) -> Result<Counts, String> {
         && steps
             .iter()
             .any(|step| matches!(step, Step::Close | Step::Reset));
-    if !case.whole_only && !loses && case.answer_len() <= 4096 {
+    if !case.whole_only && !loses && case.response_len() <= 4096 {
         check(through_sockets(case, steps, true), "socket, byte by byte")?;
         counts.sockets += 1;
     }
@@ -71,7 +71,7 @@ pub(crate) fn replay(case: &Case, steps: &[Step]) -> Result<Counts, String> {
 
 /// Every place, or where there is too much to send it so often, those around heads, ends and limits.
 fn splits(case: &Case) -> Vec<usize> {
-    let len = case.answer_len();
+    let len = case.response_len();
     let affordable = (SPLIT_BUDGET / (case.content.len() + len + 1024)).max(32);
     let limits = [16, 64, 128].map(|limit: usize| limit * 1024);
     let is_chosen = |&at: &usize| {
@@ -94,7 +94,7 @@ fn in_memory(case: &Case, steps: &[Step], pieces: Pieces) -> Outcome {
         ..Conditions::default()
     };
     let again = |times| {
-        let exchange = [Step::Request, Step::Send(second_answer(case).into())];
+        let exchange = [Step::Request, Step::Send(second_response(case).into())];
         exchange.into_iter().cycle().take(2 * times)
     };
     let mut first: Vec<_> = again(asked_before).collect();
@@ -117,7 +117,7 @@ fn in_memory(case: &Case, steps: &[Step], pieces: Pieces) -> Outcome {
 }
 
 fn through_sockets(case: &Case, steps: &[Step], is_dribbled: bool) -> Outcome {
-    let again = |script: Script| script.read_request().send(second_answer(case));
+    let again = |script: Script| script.read_request().send(second_response(case));
     let mut script = Script::new();
     if case.context == Context::CK {
         script = again(script);
@@ -155,7 +155,7 @@ fn played(script: Script, step: &Step, is_dribbled: bool, received: &mut u64) ->
             script.read_bytes(more)
         }
         Step::Send(bytes) if is_dribbled => script.dribble(bytes, Duration::ZERO),
-        Step::Send(bytes) | Step::Answer(_, bytes) => script.send(bytes),
+        Step::Send(bytes) | Step::Respond(_, bytes) => script.send(bytes),
         Step::Echo => script.send(ECHOED),
         Step::Block => script.hold(),
         Step::Close => script.close(),
@@ -175,7 +175,7 @@ const EARLY: u64 = 64 * 1024;
 const PREVIEW: usize = 1024;
 
 /// What the server responds to whatever is asked after the case.
-fn second_answer(case: &Case) -> &'static str {
+fn second_response(case: &Case) -> &'static str {
     match case.context {
         Context::CO => OPTIONS_RESPONSE,
         _ => CLEAN,
@@ -211,7 +211,7 @@ fn act(case: &Case, stage: &Stage, connections: &dyn Fn() -> usize, later: &dyn 
     (outcome, connections() == before)
 }
 
-/// Whoever asks the server.
+/// The client of a case.
 enum Asker {
     Scanner(Scanner),
     Options(Client),

@@ -22,7 +22,7 @@ pub(super) struct Exchange<'r> {
     /// There was an exchange on this connection before.
     pub(super) is_reused: bool,
     is_last: bool,
-    pub(super) answer: &'r [u8],
+    pub(super) response: &'r [u8],
     /// Up to where each piece of the response goes, and how much of the request was written when it was read.
     pieces: Vec<(usize, usize)>,
     /// What of the request is written when the last byte of content is.
@@ -46,7 +46,7 @@ impl<'r> Exchange<'r> {
             exchange.scan = first_write.expect("it was written").1;
             exchange.is_reused = at > 0;
             exchange.service = &record.service;
-            exchange.take_answer(record, at, at + len);
+            exchange.take_response(record, at, at + len);
             exchanges.push(exchange);
             at += len;
         }
@@ -69,7 +69,7 @@ impl<'r> Exchange<'r> {
             is_preview: false,
             is_reused: false,
             is_last: false,
-            answer: b"",
+            response: b"",
             pieces: Vec::new(),
             content_end: 0,
             has_stale_bytes: false,
@@ -134,7 +134,7 @@ impl<'r> Exchange<'r> {
     }
 
     /// What was read after the request's first byte, in the same scan and before the next request.
-    fn take_answer(&mut self, record: &'r Record, start: usize, end: usize) {
+    fn take_response(&mut self, record: &'r Record, start: usize, end: usize) {
         let mut at = 0;
         let mut range: Option<(usize, usize)> = None;
         let mut early = 0;
@@ -151,7 +151,7 @@ impl<'r> Exchange<'r> {
             at += run.len;
         }
         let (begin, end) = range.unwrap_or_default();
-        self.answer = &record.read[begin..end];
+        self.response = &record.read[begin..end];
         self.is_early = early > self.interim_len();
     }
 
@@ -164,10 +164,10 @@ impl<'r> Exchange<'r> {
     /// Bytes of interim responses.
     pub(super) fn interim_len(&self) -> usize {
         let mut at = 0;
-        while self.answer[at..].starts_with(b"ICAP/1.0 1") {
-            match find(&self.answer[at..], b"\r\n\r\n") {
+        while self.response[at..].starts_with(b"ICAP/1.0 1") {
+            match find(&self.response[at..], b"\r\n\r\n") {
                 Some(end) => at += end + 4,
-                None => return self.answer.len(),
+                None => return self.response.len(),
             }
         }
         at
@@ -179,7 +179,7 @@ impl<'r> Exchange<'r> {
             return None;
         }
         let interim = b"ICAP/1.0 100 Continue\r\n\r\n";
-        let response = self.answer.strip_prefix(interim).unwrap_or(self.answer);
+        let response = self.response.strip_prefix(interim).unwrap_or(self.response);
         legible(self.method, response)
     }
 
@@ -206,7 +206,7 @@ impl<'r> Exchange<'r> {
         let mut reader = ResponseReader::new(method, u64::MAX);
         let (mut body, mut used) = (Vec::new(), 0);
         while !reader.has_ended() {
-            let (len, event) = reader.feed(&self.answer[used..]).ok()?;
+            let (len, event) = reader.feed(&self.response[used..]).ok()?;
             used += len;
             match event {
                 Event::Body(data) => body.extend_from_slice(data),
@@ -227,10 +227,10 @@ impl<'r> Exchange<'r> {
             "used again in the middle"
         );
         let (_, _, end) = self.read_response().expect("used again without a response");
-        assert_eq!(end, self.answer.len(), "used again with something after");
-        let answer = self.answer.to_ascii_lowercase();
+        assert_eq!(end, self.response.len(), "used again with something after");
+        let response = self.response.to_ascii_lowercase();
         assert!(
-            find(&answer, b"\r\nconnection: close\r\n").is_none(),
+            find(&response, b"\r\nconnection: close\r\n").is_none(),
             "used again though asked to close"
         );
     }

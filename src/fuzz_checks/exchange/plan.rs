@@ -128,7 +128,7 @@ impl Plan {
         );
         if exchange.parts > 1 {
             assert!(
-                find(exchange.answer, b"ICAP/1.0 100").is_some(),
+                find(exchange.response, b"ICAP/1.0 100").is_some(),
                 "nobody asked"
             );
         }
@@ -182,8 +182,8 @@ impl Plan {
             && exchange.is_complete()
             && !exchange.is_reused
             && !exchange.has_stale_bytes;
-        let is_unserved = UNSERVED.iter().any(|it| exchange.answer == it.as_bytes());
-        let early = exchange.answer == RESPONSES[0].as_bytes() && exchange.is_read_early(0);
+        let is_unserved = UNSERVED.iter().any(|it| exchange.response == it.as_bytes());
+        let early = exchange.response == RESPONSES[0].as_bytes() && exchange.is_read_early(0);
         is_possible && is_certain && (is_unserved || early)
     }
 
@@ -220,10 +220,10 @@ impl Plan {
             (content, content.len() as u64)
         );
         let (status, body, end) = exchange.read_response().expect("clean without a response");
-        let after = &exchange.answer[end..];
+        let after = &exchange.response[end..];
         assert!(matches!(after, b"" | b"\r\n"), "clean with something after");
         assert!(!exchange.is_broken, "clean with a broken record after");
-        let has = |line: &[u8]| find(&exchange.answer[..end], line).is_some();
+        let has = |line: &[u8]| find(&exchange.response[..end], line).is_some();
         let is_infected = THREATS.iter().any(|line| has(line));
         assert!(!is_infected, "clean with a threat");
         assert!(!has(NO_ENGINE), "clean without an engine");

@@ -143,14 +143,14 @@ pub(super) fn echo(content: &[u8], http_fields: &str) -> Vec<u8> {
     let http = format!("HTTP/1.1 200 OK\r\n{http_fields}\r\n");
     let list = format!("res-hdr=0, res-body={}", http.len());
     let head = format!("ICAP/1.0 200 OK\r\nISTag: \"T\"\r\nEncapsulated: {list}\r\n\r\n{http}");
-    let mut answer = head.into_bytes();
+    let mut response = head.into_bytes();
     if !content.is_empty() {
-        answer.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
-        answer.extend_from_slice(content);
-        answer.extend_from_slice(b"\r\n");
+        response.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
+        response.extend_from_slice(content);
+        response.extend_from_slice(b"\r\n");
     }
-    answer.extend_from_slice(b"0\r\n\r\n");
-    answer
+    response.extend_from_slice(b"0\r\n\r\n");
+    response
 }
 
 /// A response that returns the beginning of the content as if it were all, as c-icap does of what it

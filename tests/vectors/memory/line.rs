@@ -33,9 +33,9 @@ pub(super) struct Line {
     arrived: usize,
     pub(super) delivered: usize,
     /// Whether a byte was sent since the last request.
-    is_answering: bool,
+    is_responding: bool,
     /// The fault came in place of a response.
-    pub(super) struck_for_answer: bool,
+    pub(super) struck_for_response: bool,
     end: Option<End>,
     calls: u32,
 }
@@ -51,8 +51,8 @@ impl Line {
             inbox: VecDeque::new(),
             arrived: 0,
             delivered: 0,
-            is_answering: false,
-            struck_for_answer: false,
+            is_responding: false,
+            struck_for_response: false,
             end: None,
             calls: 0,
         }
@@ -69,8 +69,8 @@ impl Line {
         }
         while self.end.is_none() {
             match self.steps.front() {
-                Some(Step::Request) if self.framer.take_request() => self.is_answering = false,
-                Some(Step::Rest) if self.framer.take_rest() => self.is_answering = false,
+                Some(Step::Request) if self.framer.take_request() => self.is_responding = false,
+                Some(Step::Rest) if self.framer.take_rest() => self.is_responding = false,
                 Some(&Step::Received(len)) if self.received_len >= len => {}
                 Some(
                     Step::Request | Step::Rest | Step::Received(_) | Step::Later | Step::Block,
@@ -82,8 +82,8 @@ impl Line {
             }
             match self.steps.pop_front() {
                 Some(Step::Send(bytes)) => self.send(&bytes),
-                Some(Step::Answer(options, _)) if self.framer.is_options() => self.send(&options),
-                Some(Step::Answer(_, other)) => self.send(&other),
+                Some(Step::Respond(options, _)) if self.framer.is_options() => self.send(&options),
+                Some(Step::Respond(_, other)) => self.send(&other),
                 Some(Step::Echo) => self.send(&self.received.clone()),
                 Some(Step::Close) => self.end = Some(End::Closed),
                 Some(Step::HalfClose) => self.end = Some(End::Half),
@@ -101,7 +101,7 @@ impl Line {
         let now = bytes.len().min(room);
         self.inbox.extend(&bytes[..now]);
         self.arrived += now;
-        self.is_answering |= now > 0;
+        self.is_responding |= now > 0;
         if let Some((_, fault)) = self.conditions.down.filter(|&(at, _)| self.arrived == at) {
             self.strike(fault);
         }
@@ -111,8 +111,8 @@ impl Line {
     }
 
     fn strike(&mut self, fault: Fault) {
-        let is_asked = !self.is_answering && self.framer.is_between() && self.received_len > 0;
-        self.struck_for_answer = is_asked || self.framer.has_more();
+        let is_asked = !self.is_responding && self.framer.is_between() && self.received_len > 0;
+        self.struck_for_response = is_asked || self.framer.has_more();
         (self.conditions.down, self.conditions.up) = (None, None);
         match fault {
             Fault::Close => self.end = Some(End::Closed),

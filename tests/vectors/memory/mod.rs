@@ -26,7 +26,7 @@ pub(crate) enum Step {
     Received(u64),
     Send(Vec<u8>),
     /// Sends the first if the last request was `OPTIONS`, and the second otherwise.
-    Answer(Vec<u8>, Vec<u8>),
+    Respond(Vec<u8>, Vec<u8>),
     /// Sends back what was received.
     Echo,
     /// Waits until the test says so.
@@ -123,8 +123,8 @@ impl Network {
     }
 
     /// Whether the fault came where a whole request had, and nothing of its response.
-    pub(crate) fn struck_for_answer(&self) -> bool {
-        self.on(0, |line| line.struck_for_answer)
+    pub(crate) fn struck_for_response(&self) -> bool {
+        self.on(0, |line| line.struck_for_response)
     }
 
     /// Bytes the client has read on a connection.
