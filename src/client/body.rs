@@ -1,22 +1,17 @@
-//! The body of a request: where its bytes come from, and that they are as many as declared.
+//! What is sent with a request: where its bytes come from, and whether it can be sent again.
+//!
+//! How it is written, in chunks and with a preview, is the business of the
+//! [encoder](super::body_encoder::BodyEncoder).
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::io::{self, Read, Seek, SeekFrom};
 
-use super::once_reader::{OnceReader, goes_on};
-use super::output::write_all;
-use super::reading::{Interruptions, read_once};
+use super::monitor::Monitor;
+use super::once_reader::OnceReader;
+use super::reading::read_once;
 use crate::error::ContentError;
-use crate::proto::chunk::{encode_chunk, encode_end, encode_last_chunk};
 use crate::proto::request::check_header;
-
-/// Bytes of content in one chunk, and so in memory at once.
-pub(crate) const CHUNK: usize = 64 * 1024;
-
-/// How long a chunk is filled before what there is of it is sent.
-pub(crate) const GATHERING: Duration = Duration::from_millis(100);
 
 /// The body of a request.
 ///
@@ -34,74 +29,30 @@ pub(crate) const GATHERING: Duration = Duration::from_millis(100);
 pub struct Body<'a> {
     source: Source<'a>,
     declared: Option<u64>,
+    /// Bytes that were read since it was last rewound.
     read: u64,
-    /// The reader gave nothing the last time.
-    end_seen: bool,
-    interruptions: Interruptions,
-    chunk: Chunk,
-    /// Bytes of the preview that are still to be sent; `None` without one, and after it.
-    preview: Option<usize>,
     /// Fields after the last chunk.
     trailers: Vec<(String, Vec<u8>)>,
+    /// What a scan has to know about the bytes that were sent.
+    pub(super) monitor: Option<Box<Monitor<'a>>>,
 }
 
 #[derive(Default)]
 enum Source<'a> {
     #[default]
     None,
-    Bytes(io::Cursor<Cow<'a, [u8]>>),
+    Bytes(Cow<'a, [u8]>),
     Once(OnceReader<'a>),
-    /// What somebody else begins again.
-    Reader(&'a mut (dyn Read + Send + 'a)),
+    Seekable {
+        reader: Box<dyn ReadSeek + 'a>,
+        /// Where the body begins; not known before it is first rewound.
+        start: Option<u64>,
+    },
 }
 
-/// What can be sent, perhaps more than once.
-pub(crate) trait Outgoing {
-    /// Whether there is a body, be it an empty one.
-    fn is_some(&self) -> bool;
-
-    /// Keeps what is needed to send it again, if it can be read only once. False if that is not all of it.
-    fn keep(&mut self) -> Result<bool, ContentError>;
-
-    /// The body from its beginning.
-    fn begin(&mut self) -> Result<Body<'_>, ContentError>;
-
-    /// Whether it can be begun, after it was begun before.
-    fn can_begin_again(&self) -> bool;
-
-    /// Names of the fields that follow it.
-    fn trailer_names(&self) -> Vec<&str> {
-        Vec::new()
-    }
-}
-
-/// A buffer of the size of a chunk, made when it is first needed.
-#[derive(Default)]
-struct Chunk {
-    buffer: Box<[u8]>,
-    filled: usize,
-}
-
-impl Chunk {
-    fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.filled]
-    }
-
-    /// Room for more, up to `limit` bytes in all.
-    fn room(&mut self, limit: usize) -> &mut [u8] {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; CHUNK].into_boxed_slice();
-        }
-        // Never empty, which would make every read look like the end: a full chunk is not read into.
-        &mut self.buffer[self.filled..limit]
-    }
-
-    /// Drops the first `len` bytes.
-    fn consume(&mut self, len: usize) {
-        self.buffer.copy_within(len..self.filled, 0);
-        self.filled -= len;
-    }
-}
+/// A reader that can be read again.
+trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
 
 impl<'a> Body<'a> {
     /// No body at all (`null-body`), which is not the same as an empty one.
@@ -110,31 +61,30 @@ impl<'a> Body<'a> {
         Self::default()
     }
 
-    fn bytes(bytes: Cow<'a, [u8]>) -> Self {
-        let declared = bytes.len() as u64;
-        let source = Source::Bytes(io::Cursor::new(bytes));
-        Self {
-            source,
-            ..Self::default()
-        }
-        .len(declared)
-    }
-
     /// A body that is read until the reader's end.
     ///
     /// Its first 64 KiB are kept. If that is all of it, it can be sent again where a connection turns out to
     /// be closed; otherwise it is sent on a new connection.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
-        Self {
-            source: Source::Once(OnceReader::new(reader)),
-            ..Self::default()
-        }
+        Self::new(Source::Once(OnceReader::new(reader)))
     }
 
-    /// A body of what a reader gives that its owner can begin again.
-    pub(crate) fn begun(reader: &'a mut (dyn Read + Send + 'a)) -> Self {
+    /// A body that is read from the reader's position to its end, and can be sent again.
+    pub(crate) fn seekable(reader: impl Read + Seek + Send + 'a) -> Self {
+        Self::new(Source::Seekable {
+            reader: Box::new(reader),
+            start: None,
+        })
+    }
+
+    fn bytes(bytes: Cow<'a, [u8]>) -> Self {
+        let declared = bytes.len() as u64;
+        Self::new(Source::Bytes(bytes)).len(declared)
+    }
+
+    fn new(source: Source<'a>) -> Self {
         Self {
-            source: Source::Reader(reader),
+            source,
             ..Self::default()
         }
     }
@@ -146,8 +96,8 @@ impl<'a> Body<'a> {
         self
     }
 
-    /// Adds a field that follows the body, if there is one (RFC 9112 §7.1.2), for a service that said `Allow:
-    /// trailers`. The ICAP head announces its name.
+    /// Adds a field that follows the body, if there is one (RFC 9112 §7.1.2), for a service that sent
+    /// `Allow: trailers`. The ICAP head announces its name.
     ///
     /// # Errors
     ///
@@ -159,167 +109,152 @@ impl<'a> Body<'a> {
         Ok(self)
     }
 
+    /// Observes what is sent.
+    pub(crate) fn monitored(mut self, monitor: Monitor<'a>) -> Self {
+        self.monitor = Some(Box::new(monitor));
+        self
+    }
+
     /// The declared length in bytes, if there is one.
     pub(crate) fn declared_len(&self) -> Option<u64> {
         self.declared
     }
 
-    /// Writes all but the first `offset` bytes to `output`, as they are.
-    pub(crate) fn copy_from(
-        mut self,
-        offset: u64,
-        output: &mut dyn Write,
-        is_in_time: impl Fn() -> Result<(), crate::Error>,
-    ) -> Result<(), crate::Error> {
-        let mut left_out = offset;
-        loop {
-            is_in_time()?;
-            let has_ended = self.gather()?;
-            self.check_length(has_ended)?;
-            let bytes = self.chunk.bytes();
-            let skipped = usize::try_from(left_out).map_or(bytes.len(), |n| n.min(bytes.len()));
-            left_out -= skipped as u64;
-            let wanted = &bytes[skipped..];
-            write_all(output, wanted, &is_in_time)?;
-            self.chunk.consume(self.chunk.filled);
-            if has_ended {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Stops after the first `size` bytes, for the service to decide (RFC 3507 §4.5).
-    pub(crate) fn preview(mut self, size: impl Into<Option<usize>>) -> Self {
-        self.preview = size.into().filter(|_| self.is_some());
-        self
-    }
-
-    /// Appends the next chunk to `out`, with the last-chunk if the body, or its preview, ends with it.
-    /// The chunk may be empty, and then nothing is appended: the reader gave nothing for a while.
-    pub(crate) fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<Next, ContentError> {
-        if !self.is_some() {
-            let then = Then::Done;
-            return Ok(Next { len: 0, then });
-        }
-        let has_ended = self.gather()?;
-        self.check_length(has_ended)?;
-        let len = self.preview.unwrap_or(CHUNK).min(self.chunk.filled);
-        encode_chunk(out, &self.chunk.bytes()[..len]);
-        self.chunk.consume(len);
-        let then = self.encode_end(out, len, has_ended);
-        let len = len as u64;
-        Ok(Next { len, then })
-    }
-
-    /// Appends what ends the body or the preview, if it ends after the `len` bytes just appended.
-    fn encode_end(&mut self, out: &mut Vec<u8>, len: usize, has_ended: bool) -> Then {
-        match self.preview {
-            preview if has_ended => {
-                encode_end(out, preview.is_some(), &self.trailers);
-                Then::Done
-            }
-            // More of it is there than the preview may have.
-            Some(_) if self.chunk.filled > 0 => {
-                self.preview = None;
-                encode_last_chunk(out);
-                Then::Decides
-            }
-            left => {
-                self.preview = left.map(|left| left - len);
-                Then::Continues
-            }
-        }
-    }
-
-    /// Fills the chunk across short reads and `Interrupted`; true at the reader's end. A slow reader
-    /// does not get to fill it, so that what it gave is sent and the response and the deadline are seen.
+    /// The length in bytes, if it was declared or a seek can find it. From now on it counts as declared.
     ///
-    /// Of a preview, one byte more is read than it has: only so can it be known whether it is all.
-    fn gather(&mut self) -> Result<bool, ContentError> {
-        let limit = self
-            .preview
-            .map_or(CHUNK, |left| CHUNK.min(left.saturating_add(1)));
-        let began = Instant::now();
-        while self.chunk.filled < limit && began.elapsed() < GATHERING {
-            match self.read_source(limit) {
-                Ok(0) if self.end_seen => return Ok(true),
-                // An empty read is the end, unless more comes after it: then the reader is broken, and
-                // what would be taken for all of the content is only a part.
-                Ok(0) => self.end_seen = true,
-                Ok(_) if self.end_seen => {
-                    return Err(self.failed(goes_on()));
-                }
-                Ok(len) => {
-                    self.interruptions.end();
-                    self.chunk.filled += len;
-                    self.read += len as u64;
-                }
-                Err(error) => {
-                    let retried = self.interruptions.retry(error);
-                    retried.map_err(|error| self.failed(error))?;
-                }
+    /// # Errors
+    ///
+    /// [`ContentError::NotRewound`] for a reader that stands at the end of something: it was written and never
+    /// rewound, and would be sent as empty content, which every service calls clean.
+    pub(crate) fn find_length(&mut self) -> Result<Option<u64>, ContentError> {
+        let found = self.source.length_by_seeking()?;
+        self.declared = self.declared.or(found);
+        Ok(self.declared)
+    }
+
+    /// Whether there is a body; an empty one is one.
+    pub(super) fn is_some(&self) -> bool {
+        !matches!(self.source, Source::None)
+    }
+
+    /// The fields that follow it.
+    pub(super) fn trailers(&self) -> &[(String, Vec<u8>)] {
+        &self.trailers
+    }
+
+    /// Bytes that were read since it was last rewound.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    /// Whether it can be read more than once, however long it is.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !matches!(self.source, Source::Once(_))
+    }
+
+    /// Whether it can be read from its beginning, after what was read of it so far.
+    pub(crate) fn can_rewind(&self) -> bool {
+        match &self.source {
+            Source::None | Source::Bytes(_) | Source::Seekable { .. } => true,
+            Source::Once(reader) => reader.can_rewind(),
+        }
+    }
+
+    /// Keeps the first buffer of what can be read only once; at most one byte more than the size limit.
+    /// Returns whether the body can be sent again however much of it is sent.
+    pub(super) fn keep(&mut self) -> Result<bool, ContentError> {
+        let Source::Once(reader) = &mut self.source else {
+            return Ok(true);
+        };
+        let max_size = self.monitor.as_ref().and_then(|monitor| monitor.max_size());
+        let limit = max_size.map(|max| max.saturating_add(1));
+        reader.fill(limit).map_err(|source| ContentError::Read {
+            after: reader.kept_len(),
+            source,
+        })?;
+        Ok(reader.fits(self.declared))
+    }
+
+    /// Goes back to the beginning.
+    pub(super) fn rewind(&mut self) -> Result<(), ContentError> {
+        let after = self.read;
+        let rewound = self.source.rewind();
+        rewound.map_err(|source| ContentError::Read { after, source })?;
+        self.read = 0;
+        if let Some(monitor) = &mut self.monitor {
+            monitor.restart();
+        }
+        Ok(())
+    }
+
+    /// Reads once. A count that does not fit `buf` is an error.
+    pub(super) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let room = match &mut self.monitor {
+            Some(monitor) => monitor.before_read(self.declared)?.min(buf.len()),
+            None => buf.len(),
+        };
+        let buf = &mut buf[..room];
+        let len = self.source.read(self.read, buf)?;
+        if let Some(monitor) = &mut self.monitor {
+            monitor.after_read(&buf[..len])?;
+        }
+        self.read += len as u64;
+        Ok(len)
+    }
+}
+
+impl Source<'_> {
+    /// Reads once; `position` bytes were read before.
+    fn read(&mut self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::None => Ok(0),
+            Self::Bytes(bytes) => {
+                let position = usize::try_from(position).unwrap_or(usize::MAX);
+                bytes.get(position..).unwrap_or_default().read(buf)
+            }
+            Self::Once(reader) => reader.read(buf),
+            Self::Seekable { reader, .. } => read_once(reader, buf),
+        }
+    }
+
+    fn rewind(&mut self) -> io::Result<()> {
+        match self {
+            Self::None | Self::Bytes(_) => Ok(()),
+            Self::Once(reader) => reader.rewind(),
+            Self::Seekable {
+                reader,
+                start: Some(start),
+            } => reader.seek(SeekFrom::Start(*start)).map(|_| ()),
+            Self::Seekable { reader, start } => {
+                *start = Some(reader.stream_position()?);
+                Ok(())
             }
         }
-        Ok(false)
     }
 
-    fn read_source(&mut self, limit: usize) -> io::Result<usize> {
-        let room = self.chunk.room(limit);
-        match &mut self.source {
-            Source::None => Ok(0),
-            Source::Bytes(bytes) => bytes.read(room),
-            Source::Once(reader) => reader.read(room),
-            Source::Reader(reader) => read_once(*reader, room),
-        }
-    }
-
-    fn failed(&self, source: io::Error) -> ContentError {
-        let after = self.read;
-        ContentError::Read { after, source }
-    }
-
-    fn check_length(&self, is_last: bool) -> Result<(), ContentError> {
-        match self.declared {
-            Some(declared) if self.read > declared => Err(ContentError::TooLong { declared }),
-            Some(declared) if is_last && self.read < declared => Err(ContentError::TooShort {
-                declared,
-                actual: self.read,
-            }),
-            _ => Ok(()),
+    /// Bytes from the present position to the end, if a seek can find it. `None` for what has a position and
+    /// no end, such as some files in `/proc`.
+    fn length_by_seeking(&mut self) -> Result<Option<u64>, ContentError> {
+        let Self::Seekable { reader, .. } = self else {
+            return Ok(None);
+        };
+        let (position, end) = position_and_end(&mut **reader)
+            .map_err(|source| ContentError::Read { after: 0, source })?;
+        match end {
+            Some(length) if length > 0 && position >= length => {
+                Err(ContentError::NotRewound { length })
+            }
+            end => Ok(end.map(|end| end.saturating_sub(position))),
         }
     }
 }
 
-/// Reads the first buffer of a reader, up to `limit` bytes; whether that is all of it.
-pub(crate) fn keep(
-    reader: &mut OnceReader<'_>,
-    declared: Option<u64>,
-    limit: Option<u64>,
-) -> Result<bool, ContentError> {
-    reader.fill(limit).map_err(|source| ContentError::Read {
-        after: reader.kept_len(),
-        source,
-    })?;
-    Ok(reader.fits(declared))
-}
-
-/// What [`Body::encode_next`] appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Next {
-    /// Bytes of content.
-    pub(crate) len: u64,
-    pub(crate) then: Then,
-}
-
-/// What follows an appended chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// More of the body.
-    Continues,
-    /// The preview has ended and the body has not: the service decides.
-    Decides,
-    /// The body has ended.
-    Done,
+/// Where a reader stands, and where it ends if that is known. It is left where it stood.
+fn position_and_end(reader: &mut dyn ReadSeek) -> io::Result<(u64, Option<u64>)> {
+    let position = reader.stream_position()?;
+    let end = reader.seek(SeekFrom::End(0)).ok();
+    reader.seek(SeekFrom::Start(position))?;
+    Ok((position, end))
 }
 
 impl<'a> From<&'a [u8]> for Body<'a> {
@@ -346,57 +281,6 @@ impl From<Vec<u8>> for Body<'_> {
     }
 }
 
-impl Outgoing for Body<'_> {
-    fn is_some(&self) -> bool {
-        !matches!(self.source, Source::None)
-    }
-
-    fn keep(&mut self) -> Result<bool, ContentError> {
-        match &mut self.source {
-            Source::None | Source::Bytes(_) => Ok(true),
-            Source::Once(reader) => keep(reader, self.declared, None),
-            Source::Reader(_) => Ok(false),
-        }
-    }
-
-    fn begin(&mut self) -> Result<Body<'_>, ContentError> {
-        let source = match &mut self.source {
-            Source::None => Source::None,
-            Source::Bytes(bytes) => Source::Bytes(io::Cursor::new(Cow::Borrowed(bytes.get_ref()))),
-            Source::Once(reader) => {
-                let rewound = reader.rewind();
-                rewound.map_err(|source| ContentError::Read { after: 0, source })?;
-                Source::Reader(reader)
-            }
-            Source::Reader(reader) => Source::Reader(*reader),
-        };
-        Ok(Body {
-            source,
-            trailers: self.trailers.clone(),
-            ..Body::default()
-        }
-        .len(self.declared))
-    }
-
-    fn can_begin_again(&self) -> bool {
-        match &self.source {
-            Source::None | Source::Bytes(_) => true,
-            Source::Once(reader) => reader.can_rewind(),
-            Source::Reader(_) => false,
-        }
-    }
-
-    fn trailer_names(&self) -> Vec<&str> {
-        if !self.is_some() {
-            return Vec::new();
-        }
-        self.trailers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect()
-    }
-}
-
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body")
@@ -404,238 +288,5 @@ impl fmt::Debug for Body<'_> {
             .field("declared", &self.declared)
             .field("read", &self.read)
             .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io;
-
-    /// Encodes all of it; what was encoded before an error is returned with it.
-    fn encode(mut body: Body<'_>) -> (Vec<u8>, Result<u64, ContentError>) {
-        let mut out = Vec::new();
-        let mut len = 0;
-        loop {
-            match body.encode_next(&mut out) {
-                Ok(next) if next.then == Then::Done => return (out, Ok(len + next.len)),
-                Ok(next) => len += next.len,
-                Err(error) => return (out, Err(error)),
-            }
-        }
-    }
-
-    #[test]
-    fn a_small_body_is_one_chunk_with_its_end() {
-        assert_eq!(
-            encode(Body::from(&b"hello"[..])).0,
-            b"5\r\nhello\r\n0\r\n\r\n"
-        );
-        for body in [
-            Body::from(b"hello"),
-            Body::from("hello"),
-            Body::from(b"hello".to_vec()),
-        ] {
-            assert_eq!(encode(body).0, b"5\r\nhello\r\n0\r\n\r\n");
-        }
-        assert_eq!(encode(Body::from(&b""[..])).0, b"0\r\n\r\n");
-        assert_eq!(encode(Body::none()).0, b"");
-    }
-
-    /// The preview and what comes after it, of content of `len` bytes.
-    fn encode_previewed(len: usize, size: usize) -> (String, Option<String>) {
-        let content = "x".repeat(len);
-        let mut body = Body::from(content.as_bytes()).preview(size);
-        let mut parts = Vec::new();
-        let mut out = Vec::new();
-        loop {
-            let then = body.encode_next(&mut out).unwrap().then;
-            if then != Then::Continues {
-                parts.push(String::from_utf8(std::mem::take(&mut out)).unwrap());
-            }
-            if then == Then::Done {
-                let rest = (parts.len() > 1).then(|| parts.remove(1));
-                return (parts.remove(0), rest);
-            }
-        }
-    }
-
-    #[test]
-    fn a_preview_says_ieof_exactly_when_it_is_all() {
-        let rest = |rest: &str| Some(rest.to_owned());
-        for (len, size, preview, after) in [
-            (0, 0, "0; ieof\r\n\r\n", None),
-            (0, 4, "0; ieof\r\n\r\n", None),
-            (3, 0, "0\r\n\r\n", rest("3\r\nxxx\r\n0\r\n\r\n")),
-            (3, 2, "2\r\nxx\r\n0\r\n\r\n", rest("1\r\nx\r\n0\r\n\r\n")),
-            (3, 3, "3\r\nxxx\r\n0; ieof\r\n\r\n", None),
-            (3, 4, "3\r\nxxx\r\n0; ieof\r\n\r\n", None),
-        ] {
-            let expected = (preview.to_owned(), after);
-            assert_eq!(encode_previewed(len, size), expected, "{len} {size}");
-        }
-    }
-
-    #[test]
-    fn a_preview_may_be_longer_than_a_chunk() {
-        for (len, size) in [
-            (CHUNK - 1, CHUNK - 1),
-            (CHUNK, CHUNK),
-            (CHUNK + 1, CHUNK + 1),
-            (2 * CHUNK, CHUNK - 1),
-            (2 * CHUNK, CHUNK),
-            (2 * CHUNK, CHUNK + 1),
-            (3 * CHUNK, 2 * CHUNK),
-        ] {
-            let (preview, rest) = encode_previewed(len, size);
-            let content = |part: &str| part.bytes().filter(|&b| b == b'x').count();
-            assert_eq!(content(&preview), size.min(len), "{len} {size}");
-            assert_eq!(rest.as_deref().map_or(0, content), len - size.min(len));
-            assert_eq!(preview.ends_with("0; ieof\r\n\r\n"), len <= size);
-            assert_eq!(rest.is_none(), len <= size);
-        }
-    }
-
-    #[test]
-    fn trailers_follow_the_last_chunk_and_cannot_add_a_line() {
-        let body = Body::from(&b"x"[..]).trailer("X-Sum", "1").unwrap();
-        assert_eq!(encode(body).0, b"1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n");
-        for (name, value) in [("X\r\nA", "1"), ("X", "1\r\n"), ("Host", "h")] {
-            assert!(Body::none().trailer(name, value).is_err(), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_body_as_long_as_a_chunk_ends_with_the_next() {
-        for len in [CHUNK - 1, CHUNK, CHUNK + 1] {
-            let content = vec![b'x'; len];
-            let (out, sent) = encode(Body::from(&content[..]));
-            assert_eq!(sent.unwrap(), len as u64);
-            assert_eq!(
-                out.windows(5).filter(|w| w == b"0\r\n\r\n").count(),
-                1,
-                "{len}"
-            );
-        }
-    }
-
-    #[test]
-    fn short_and_interrupted_reads_are_gathered() {
-        struct Reluctant<'a>(&'a [u8], bool);
-        impl Read for Reluctant<'_> {
-            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                self.1 = !self.1;
-                if self.1 {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                self.0.read(&mut buf[..1])
-            }
-        }
-        let (out, _) = encode(Body::reader(Reluctant(b"hello", false)).len(5));
-        assert_eq!(out, b"5\r\nhello\r\n0\r\n\r\n");
-    }
-
-    #[test]
-    fn content_of_another_length_than_declared_gets_no_last_chunk() {
-        for (declared, actual) in [(10u64, 9usize), (10, 11), (0, 1), (1, 0)] {
-            let content = vec![b'x'; actual];
-            let (out, error) = encode(Body::reader(&content[..]).len(declared));
-            assert!(error.is_err(), "{declared} {actual}");
-            assert_eq!(out, b"", "{declared} {actual}");
-        }
-    }
-
-    #[test]
-    fn a_reader_that_goes_on_behind_its_end_gets_no_last_chunk() {
-        let mut pieces = [&b"hel"[..], b"", b"lo"].into_iter();
-        let reader = FromFn(|buf: &mut [u8]| {
-            let piece = pieces.next().unwrap_or_default();
-            buf[..piece.len()].copy_from_slice(piece);
-            Ok(piece.len())
-        });
-        let (out, error) = encode(Body::reader(reader));
-        assert!(
-            matches!(error, Err(ContentError::Read { after: 3, .. })),
-            "{error:?}"
-        );
-        assert_eq!(out, b"");
-    }
-
-    #[test]
-    fn a_reader_that_claims_more_than_fits_is_refused() {
-        let (out, error) = encode(Body::reader(FromFn(|buf: &mut [u8]| Ok(buf.len() + 1))));
-        assert!(error.is_err());
-        assert_eq!(out, b"");
-    }
-
-    #[test]
-    fn reader_interrupted_for_ever_fails_and_lets_go() {
-        let mut body = Body::reader(FromFn(
-            |_: &mut [u8]| Err(io::ErrorKind::Interrupted.into()),
-        ));
-        let began = Instant::now();
-        let mut out = Vec::new();
-        // Between the calls the deadline is looked at.
-        let mut calls = 0;
-        let error = loop {
-            calls += 1;
-            match body.encode_next(&mut out) {
-                Ok(next) => assert_eq!((next.len, next.then), (0, Then::Continues)),
-                Err(error) => break error,
-            }
-        };
-        assert!(
-            matches!(error, ContentError::Read { after: 0, .. }),
-            "{error:?}"
-        );
-        assert!(calls > 5, "{calls}");
-        assert!(
-            began.elapsed() > Duration::from_millis(500),
-            "it did not spin"
-        );
-        assert_eq!(out, b"");
-    }
-
-    #[test]
-    fn a_slow_reader_is_sent_in_parts() {
-        let mut left = 3;
-        let reader = FromFn(|buf: &mut [u8]| {
-            // The time is the fault that is injected here.
-            std::thread::sleep(2 * GATHERING);
-            left -= 1;
-            buf[0] = b'x';
-            Ok(usize::from(left > 0))
-        });
-        let (out, _) = encode(Body::reader(reader).len(2));
-        assert_eq!(out, b"1\r\nx\r\n1\r\nx\r\n0\r\n\r\n");
-    }
-
-    struct FromFn<F>(F);
-
-    impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for FromFn<F> {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            self.0(buf)
-        }
-    }
-
-    #[test]
-    fn a_reader_that_fails_gets_no_last_chunk() {
-        let content = vec![b'x'; CHUNK];
-        let fails = content.chain(Failing);
-        let mut body = Body::reader(fails);
-        let mut out = Vec::new();
-        body.encode_next(&mut out).unwrap();
-        let sent = out.len();
-        let error = body.encode_next(&mut out).unwrap_err();
-        assert!(matches!(error, ContentError::Read { after, .. } if after == CHUNK as u64));
-        assert_eq!(out.len(), sent);
-    }
-
-    struct Failing;
-
-    impl Read for Failing {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("the disk is gone"))
-        }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::Client;
 use super::circuit_breaker::{Admission, Failure, Rejection};
 use super::outcome::AttemptError;
-use crate::error::{Error, TimeLimit};
+use crate::error::{Error, Phase, TimeLimit};
+use crate::net::checkout::{Place, PooledConnection};
 use crate::net::deadline::Deadline;
 
 /// One caller's use of one server: the deadline, the admission by the circuit breaker, and the time spent
@@ -20,6 +21,13 @@ pub(crate) struct Call<'c> {
     line: Cell<Line>,
     /// The place it had last among the server's connections.
     last_place: Cell<Option<u64>>,
+}
+
+/// A connection for one exchange.
+pub(super) struct CheckedOut {
+    pub(super) connection: PooledConnection,
+    /// It was used before, and then by no caller until this one came.
+    pub(super) lay_idle: bool,
 }
 
 /// How long a caller has waited for a place among the server's connections.
@@ -50,7 +58,7 @@ impl<'c> Call<'c> {
     }
 
     /// Stands in line from now on, unless it does already; returns until when it may.
-    pub(crate) fn wait_in_line(&self, timeout: Duration) -> Deadline {
+    fn wait_in_line(&self, timeout: Duration) -> Deadline {
         let mut line = self.line.get();
         let since = *line.since.get_or_insert_with(Instant::now);
         self.line.set(line);
@@ -59,18 +67,47 @@ impl<'c> Call<'c> {
         self.deadline.within(left, TimeLimit::WaitTimeout)
     }
 
+    /// Takes a connection from the pool that proves to be idle, or makes a new one.
+    pub(super) fn check_out(&self, is_fresh: bool) -> Result<CheckedOut, Error> {
+        let wait = self.wait_in_line(self.client.shared.timeouts.wait());
+        let Some(place) = self.client.shared.pool.acquire(is_fresh, &wait) else {
+            return Err(self.client.timed_out(Phase::Checkout, &self.deadline));
+        };
+        let is_own = |user| self.last_place.get() == Some(user);
+        let lay_idle = place.last_user().is_some_and(|user| !is_own(user));
+        self.has_place(place.number());
+        // While this call waited in line, others may have found out that the server is gone.
+        if let Some(rejection) = self.overtaken() {
+            place.give_back();
+            return Err(self.client.suspended(rejection));
+        }
+        let connection = place.connect(&self.deadline)?;
+        Ok(CheckedOut {
+            lay_idle: lay_idle && connection.is_reused(),
+            connection,
+        })
+    }
+
+    /// Makes a new connection in the place of one that turned out to be gone.
+    pub(super) fn connect_again(&self, mut place: Place) -> Result<CheckedOut, Error> {
+        self.is_served();
+        place.begin_again();
+        if let Some(rejection) = self.overtaken() {
+            return Err(self.client.suspended(rejection));
+        }
+        Ok(CheckedOut {
+            connection: place.connect(&self.deadline)?,
+            lay_idle: false,
+        })
+    }
+
     /// It has a place, whose number this is; the time from now on is not spent in line.
-    pub(crate) fn has_place(&self, place: u64) {
+    fn has_place(&self, place: u64) {
         let mut line = self.line.get();
         line.waited += line.since.take().map_or(Duration::ZERO, |at| at.elapsed());
         line.placed = Some(Instant::now());
         self.line.set(line);
         self.last_place.set(Some(place));
-    }
-
-    /// Whether it was this call that had that place.
-    pub(crate) fn had_place(&self, place: u64) -> bool {
-        self.last_place.get() == Some(place)
     }
 
     /// The server had no room for it after all.
@@ -81,17 +118,17 @@ impl<'c> Call<'c> {
     }
 
     /// The server had room for it: if it lines up again, that is another wait.
-    pub(crate) fn is_served(&self) {
+    pub(super) fn is_served(&self) {
         self.line.set(Line::default());
     }
 
     /// Whether the server is suspended, and this finds out if it works again.
-    pub(crate) fn is_trial(&self) -> bool {
+    pub(super) fn is_trial(&self) -> bool {
         self.admission.as_ref().is_some_and(Admission::is_trial)
     }
 
     /// Why the server is not asked any more: its circuit has opened meanwhile.
-    pub(crate) fn overtaken(&self) -> Option<Rejection> {
+    fn overtaken(&self) -> Option<Rejection> {
         self.admission.as_ref().and_then(Admission::overtaken)
     }
 

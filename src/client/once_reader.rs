@@ -3,8 +3,7 @@
 use std::io::{self, Read};
 use std::time::Instant;
 
-use super::body::{CHUNK, GATHERING};
-use super::reading::{Interruptions, read_once};
+use super::reading::{CHUNK, GATHERING, Interruptions, read_once};
 
 /// Bytes that are kept. No byte more is asked for before these are sent: it may be long in coming.
 const KEPT: usize = CHUNK;
@@ -20,7 +19,7 @@ pub(crate) struct OnceReader<'a> {
     position: usize,
     /// It gave more than is kept, and that was passed on.
     is_past_buffer: bool,
-    /// Reads in a row that gave nothing. One may be a mistake, see [`Body`](super::body::Body).
+    /// Reads in a row that gave nothing. One may be a mistake, see the encoder of a body.
     empty_reads: u8,
     interruptions: Interruptions,
 }

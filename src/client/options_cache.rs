@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::outcome::AttemptError;
 use crate::error::{Error, TimeLimit};
+use crate::net::deadline::Deadline;
 use crate::proto::options::ServiceOptions;
 use crate::seam::sync::{Condvar, Mutex, MutexGuard};
 
@@ -50,45 +51,46 @@ pub(crate) struct Known {
     fetch: u64,
 }
 
+/// What the cache knows.
+pub(crate) enum Lookup<'c> {
+    Found(Known),
+    /// The fetch of another caller, who was waited for, failed.
+    Failed(AttemptError),
+    /// The fetch of another caller took too long.
+    TimedOut,
+    /// Nothing: this caller is to fetch the options.
+    Missing(Fetching<'c>),
+}
+
 impl OptionsCache {
-    /// The options while they hold. Otherwise one caller fetches them, and the others wait for as long
-    /// as `left` says and share what comes of it; `None` if time ran out. A timeout is shared only with
-    /// those who waited for as long.
+    /// The options while they hold. Otherwise one caller fetches them, and the others wait until `deadline` for
+    /// the result and share it. A timeout is shared only with those who waited for as long.
     ///
     /// A trial of a server that failed fetches at once: the fetch of a trial before it may hang.
-    pub(crate) fn get(
-        &self,
-        now: Instant,
-        is_trial: bool,
-        left: impl Fn() -> Option<Duration>,
-        fetch: impl FnOnce() -> Result<ServiceOptions, Error>,
-    ) -> Option<Result<Known, AttemptError>> {
+    pub(crate) fn look_up(&self, now: Instant, is_trial: bool, deadline: &Deadline) -> Lookup<'_> {
         let mut state = self.lock();
         let mut waiter = Waiter::new(state.fetches);
         loop {
             if let Some(known) = state.known(now) {
-                return Some(Ok(known));
+                return Lookup::Found(known);
             }
             if is_trial || state.under_way.is_none() {
-                break;
+                return Lookup::Missing(Fetching {
+                    number: state.begin_fetch(),
+                    cache: self,
+                    is_over: false,
+                });
             }
-            state = self.changed.wait_timeout(state, waiter.cap(left()?));
-            if let Some(outcome) = waiter.outcome(&state) {
-                return Some(outcome);
+            let Some(left) = deadline.left() else {
+                return Lookup::TimedOut;
+            };
+            state = self.changed.wait_timeout(state, waiter.cap(left));
+            match waiter.outcome(&state) {
+                Some(Ok(known)) => return Lookup::Found(known),
+                Some(Err(failed)) => return Lookup::Failed(failed),
+                None => {}
             }
         }
-        let fetching = Fetching {
-            number: state.begin_fetch(),
-            cache: self,
-            is_over: false,
-        };
-        drop(state);
-        let fetched = fetching.end(fetch().map_err(Arc::new), now);
-        Some(fetched.map_err(|error| AttemptError {
-            error: error.repeat(),
-            is_shared: false,
-            is_of_options: true,
-        }))
     }
 
     /// Forgets the options: the server may be another by now.
@@ -96,7 +98,7 @@ impl OptionsCache {
         self.lock().cached = None;
     }
 
-    /// A response showed this tag (RFC 3507 §4.7). If it is a new one, the service may offer something
+    /// A response had this tag (RFC 3507 §4.7). If it is a new one, the service may offer something
     /// else by now, so what came of the fetch that `known` came from holds no longer; or, if a new tag had
     /// that effect less than a minute ago, only until that minute is over.
     ///
@@ -246,26 +248,31 @@ fn is_shareable(failure: &Error) -> bool {
 }
 
 /// A fetch under way. However it ends, also by a panic, the others do not wait for ever.
-struct Fetching<'c> {
+pub(crate) struct Fetching<'c> {
     cache: &'c OptionsCache,
     number: u64,
     is_over: bool,
 }
 
 impl Fetching<'_> {
-    fn end(
+    /// Hands the result to all who wait for it.
+    pub(crate) fn end(
         mut self,
-        fetched: Result<ServiceOptions, Arc<Error>>,
+        fetched: Result<ServiceOptions, Error>,
         now: Instant,
-    ) -> Result<Known, Arc<Error>> {
-        let mut outcome = fetched.map(|options| Known {
+    ) -> Result<Known, AttemptError> {
+        let mut outcome = fetched.map_err(Arc::new).map(|options| Known {
             // Beyond what an `Instant` can say is for ever.
             expires: options.options_ttl().and_then(|ttl| now.checked_add(ttl)),
             options: Arc::new(options),
             fetch: 0,
         });
         self.finish(Some(&mut outcome));
-        outcome
+        outcome.map_err(|error| AttemptError {
+            error: error.repeat(),
+            is_shared: false,
+            is_of_options: true,
+        })
     }
 
     fn finish(&mut self, outcome: Option<&mut Result<Known, Arc<Error>>>) {

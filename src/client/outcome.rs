@@ -1,75 +1,96 @@
-//! What an exchange came to.
+//! The results of one exchange, and what becomes of its connection.
 
 use crate::error::{Error, ProtocolError, Violation};
-use crate::net::checkout::Place;
+use crate::net::checkout::{Place, PooledConnection};
 use crate::proto::response::Response;
-use crate::proto::response_reader::{Fragments, Remains};
+use crate::proto::response_reader::Remains;
 use crate::stats::close_reason::CloseReason;
 
-/// A complete response, and what it was a response to.
+/// A complete response, and what it was a response to. Its connection is closed unless it is
+/// [released](Self::release).
 #[derive(Debug)]
-pub(crate) struct Answer {
+#[must_use]
+pub(crate) struct CompleteResponse {
     pub(crate) response: Response,
     /// Every byte of the content was sent.
     pub(crate) request_complete: bool,
     /// It is the response to a preview, of all of the content or of a part.
     pub(crate) responds_to_preview: bool,
-    /// It began before what it responds was completely written.
+    /// It began before what it responds to was completely written.
     pub(crate) is_early: bool,
     /// Bytes of content that were written.
     pub(crate) content_sent: u64,
     /// What came after the response, safe to show; none for nothing or only a line end.
     pub(crate) trailing: Option<String>,
     /// Why the connection cannot be used again.
-    pub(crate) close_reason: Option<CloseReason>,
+    pub(super) close_reason: Option<CloseReason>,
+    /// Until it is released or discarded.
+    pub(super) connection: Option<PooledConnection>,
 }
 
-impl Answer {
-    /// The server scanned: it gave a verdict on content that is not empty. Empty content is no proof,
+impl CompleteResponse {
+    /// Whether the server scanned: it gave a verdict on content that is not empty. Empty content is no proof,
     /// because servers respond to it without their engine.
     pub(crate) fn is_success(&self) -> bool {
         let is_empty = self.request_complete && self.content_sent == 0;
         matches!(self.response.status(), ..400 | 403) && !is_empty
     }
+
+    /// The response makes sense: gives the connection back to the pool if the exchange left it clean.
+    pub(crate) fn release(&mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if self.is_success() {
+            connection.succeeded();
+        }
+        match self.close_reason {
+            _ if self.response.status() == 503 => {
+                connection.discard_as_surplus();
+            }
+            None => connection.release(),
+            Some(reason) => connection.discard(reason),
+        }
+    }
+
+    /// Closes the connection, whatever state the exchange left it in.
+    pub(crate) fn discard(&mut self, reason: CloseReason) {
+        if let Some(connection) = self.connection.take() {
+            connection.discard(reason);
+        }
+    }
+
+    /// The response is of no use: closes the connection. Returns the error; that of a 503 says whether
+    /// other callers had connections (RFC 3507 §4.3.3).
+    pub(crate) fn reject(self, mut error: Error) -> Error {
+        if let (Error::Status(error), Some(connection)) = (&mut error, self.connection) {
+            error.has_room_later = error.code == 503 && connection.discard_as_surplus();
+        }
+        error
+    }
 }
 
-/// An exchange that did not come to a complete response.
+/// An exchange that did not come to a complete response. Its connection is closed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) error: Error,
     /// What came of a response.
     pub(crate) remains: Remains,
     pub(crate) content_sent: u64,
-    /// Bytes of a response came.
-    pub(crate) is_answered: bool,
-    /// Another exchange had the connection before.
-    pub(crate) is_reused: bool,
     /// Bytes of a final response came before it was due.
-    pub(crate) is_early: bool,
-    /// The place of the connection, if another one may be made there.
-    pub(crate) place: Option<Place>,
+    pub(super) is_early: bool,
+    /// The place of the connection, if the error [allows](Error::allows_resend) that the request is sent once
+    /// more on another connection there.
+    pub(super) place: Option<Place>,
 }
 
-impl Failure {
-    /// The connection was used before and turned out to be gone, or not clean, before anything of an
-    /// answer to this request came.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.error.allows_resend(self.is_reused, self.is_answered)
-    }
-
-    /// Whether what came of a response must not be thrown away, as `judge` says.
-    pub(crate) fn must_be_kept(&self, judge: fn(Option<&Response>, &Fragments) -> bool) -> bool {
-        judge(self.remains.response.as_ref(), &self.remains.fragments)
-    }
-
-    /// A failure before anything was sent.
-    pub(crate) fn before(error: Error) -> Box<Self> {
-        Box::new(Self {
-            error,
+/// A failure before anything was sent.
+impl<E: Into<Error>> From<E> for Box<Failure> {
+    fn from(error: E) -> Self {
+        Self::new(Failure {
+            error: error.into(),
             remains: Remains::default(),
             content_sent: 0,
-            is_answered: false,
-            is_reused: false,
             is_early: false,
             place: None,
         })

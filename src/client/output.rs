@@ -1,19 +1,161 @@
-//! Writing to the caller's writer, which may be slow, full or wrong.
+//! Where the body of a response goes: to a digest, and to the caller's writer, which may be slow, full or
+//! wrong.
 
 use std::io::{self, ErrorKind, Write};
 
-use crate::error::Error;
+use super::digest::Digest;
+use crate::error::{Error, Phase};
+use crate::net::deadline::Deadline;
+use crate::proto::response::Response;
 
 /// How often in a row a writer may say `Interrupted`: a signal interrupts a call now and then, not
 /// always.
 const MAX_INTERRUPTED: u32 = 1_000;
 
+/// Where the body of a response goes.
+pub(crate) struct Output<'o> {
+    /// The response is judged. The caller's writer then gets only those bodies that can come with a verdict: the
+    /// page of an error is withheld, so that another server can still be asked.
+    is_of_scan: bool,
+    writer: Option<&'o mut (dyn Write + 'o)>,
+    /// Of what came back, to compare it with what was sent.
+    digest: Option<Digest>,
+    /// Something was written to the writer, which cannot be taken back.
+    is_passed_on: bool,
+    /// Bytes that the body may have.
+    limit: u64,
+}
+
+impl<'o> Output<'o> {
+    /// Drops the body, of at most `limit` bytes.
+    pub(super) fn none(limit: u64) -> Self {
+        Self {
+            is_of_scan: false,
+            writer: None,
+            digest: None,
+            is_passed_on: false,
+            limit,
+        }
+    }
+
+    /// For a caller who judges the response.
+    pub(super) fn of_send(writer: &'o mut (dyn Write + 'o), limit: u64) -> Self {
+        Self {
+            writer: Some(writer),
+            ..Self::none(limit)
+        }
+    }
+
+    /// For a scan; with a writer if the caller wants the body.
+    pub(crate) fn of_scan(
+        writer: Option<&'o mut (dyn Write + 'o)>,
+        digest: Digest,
+        limit: u64,
+    ) -> Self {
+        Self {
+            is_of_scan: true,
+            writer,
+            digest: Some(digest),
+            ..Self::none(limit)
+        }
+    }
+
+    pub(super) fn is_of_scan(&self) -> bool {
+        self.is_of_scan
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Whether the caller wants the body.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Whether the caller has got a part of a body.
+    pub(crate) fn is_passed_on(&self) -> bool {
+        self.is_passed_on
+    }
+
+    /// The digest of the body.
+    pub(crate) fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// Another response may follow.
+    pub(super) fn restart(&mut self) {
+        if let Some(digest) = &mut self.digest {
+            digest.restart();
+        }
+    }
+
+    /// Whether the body of this response is written here.
+    pub(super) fn takes(&self, response: &Response) -> bool {
+        // The page that asks for credentials is nobody's: another response may follow.
+        response.status() != 407
+            && (!self.is_of_scan || !self.is_wanted() || can_come_with_verdict(response))
+    }
+
+    /// Writes all of `data`. The deadline is checked before each call of the caller's writer.
+    pub(super) fn write_all(
+        &mut self,
+        data: &[u8],
+        deadline: &Deadline,
+        service: &str,
+    ) -> Result<(), Error> {
+        write_all(self, data, || check_time(deadline, service))
+    }
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = match &mut self.writer {
+            Some(writer) => {
+                self.is_passed_on = true;
+                writer.write(bytes)?
+            }
+            None => bytes.len(),
+        };
+        if let Some(digest) = &mut self.digest {
+            // A writer that claims more than it was given is caught where that counts.
+            digest.update(bytes.get(..len).unwrap_or(bytes));
+        }
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.writer {
+            Some(writer) => writer.flush(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a verdict can be based on this response, and not only an error.
+fn can_come_with_verdict(response: &Response) -> bool {
+    match response.http_status() {
+        Some(400 | 401 | 500..) => false,
+        None | Some(100..=299 | 304) => matches!(response.status(), 200..=299 | 403),
+        // A page that refuses counts under any ICAP status.
+        Some(_) => true,
+    }
+}
+
+/// An error if time is up. The caller's writer took the time, so the server is not to blame.
+pub(super) fn check_time(deadline: &Deadline, service: &str) -> Result<(), Error> {
+    match deadline.ran_out() {
+        None => Ok(()),
+        Some(ran_out) => Err(ran_out.error(service, Phase::Read).into()),
+    }
+}
+
 /// Writes all of `data`, and asks `is_in_time` before each call.
 ///
 /// Unlike [`Write::write_all`] it ends in time for a writer that takes a byte a call or is always
 /// interrupted, and it does not panic where a writer claims more than it was given.
-pub(super) fn write_all(
-    writer: &mut dyn Write,
+fn write_all(
+    writer: &mut impl Write,
     mut data: &[u8],
     is_in_time: impl Fn() -> Result<(), Error>,
 ) -> Result<(), Error> {

@@ -6,6 +6,12 @@ use std::time::Duration;
 
 use crate::seam::sync::sleep;
 
+/// Bytes of content in one chunk, and so in memory at once.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// How long a chunk is filled before what there is of it is sent.
+pub(super) const GATHERING: Duration = Duration::from_millis(100);
+
 /// Interruptions in a row before a reader is given up.
 const MAX_INTERRUPTIONS: u32 = 1_000;
 

@@ -3,7 +3,8 @@ use std::io::{self, Read};
 use super::input::{Input, assert_part_of, each_split};
 use super::reference_chunks;
 use super::reference_chunks::Ended;
-use crate::client::body::{Body, Then};
+use crate::client::body::Body;
+use crate::client::body_encoder::{BodyEncoder, Then};
 use crate::error::{ContentError, Limit, Violation};
 use crate::proto::chunk::{ChunkDecoder, Decoded, encode_chunk, encode_last_chunk};
 use crate::proto::request::check_header;
@@ -191,7 +192,7 @@ fn body(input: &mut Input<'_>) {
         body = body.trailer(&name, value).expect("it was checked");
         trailers = [name.as_bytes(), b": ", value, b"\r\n"].concat();
     }
-    let (parts, result) = encode(body.preview(preview));
+    let (parts, result) = encode(body, preview);
     let ScriptedReader {
         read, is_broken, ..
     } = reader;
@@ -201,11 +202,12 @@ fn body(input: &mut Input<'_>) {
 }
 
 /// Encodes a body to its end or its failure: a part that is a preview, if it has one, and the rest.
-fn encode(mut body: Body<'_>) -> (Vec<Vec<u8>>, Result<(), ContentError>) {
+fn encode(mut body: Body<'_>, preview: Option<usize>) -> (Vec<Vec<u8>>, Result<(), ContentError>) {
+    let mut encoder = BodyEncoder::new(&mut body, preview);
     let mut parts = vec![Vec::new()];
     loop {
         let part = parts.last_mut().expect("one at least");
-        match body.encode_next(part).map(|next| next.then) {
+        match encoder.encode_next(part).map(|next| next.then) {
             Ok(Then::Continues) => {}
             Ok(Then::Decides) => parts.push(Vec::new()),
             Ok(Then::Done) => return (parts, Ok(())),

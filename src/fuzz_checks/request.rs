@@ -3,12 +3,12 @@ use std::net::IpAddr;
 use super::input::Input;
 use super::sent::{Head, Sent, unfolded};
 use crate::client::credentials::Credentials;
+use crate::client::digest::Digest;
 use crate::proto::http_head;
 use crate::proto::method::Method;
 use crate::proto::request::Request;
 use crate::proto::response_reader::ResponseReader;
 use crate::scan::content::Content;
-use crate::scan::digest::Digest;
 use crate::scan::redact::is_sensitive;
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -207,7 +207,7 @@ fn of_content(input: &mut Input<'_>) {
     if !known.http_response.is_empty() {
         content = content.http_response(known.http_response);
     }
-    let (about, _) = content.observe(None, Digest::pair().0);
+    let (about, _) = content.monitored(None, Digest::pair().0);
     let Ok(request) = about.request(method, Some(length)) else {
         return;
     };

@@ -1,6 +1,5 @@
 //! What is to be scanned.
 
-use std::borrow::Cow;
 use std::fmt;
 #[cfg(doc)]
 use std::fs::File;
@@ -9,11 +8,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::digest::Digest;
 use super::metadata::About;
-use super::observed::{Observed, Progress, Source};
 use super::regular_file;
-use crate::client::once_reader::OnceReader;
+use crate::client::body::Body;
+use crate::client::digest::Digest;
+use crate::client::monitor::{Monitor, Progress};
 use crate::error::{Error, InputError, InvalidInput};
 
 /// What is to be scanned: its bytes, and what is known about them.
@@ -32,8 +31,7 @@ use crate::error::{Error, InputError, InvalidInput};
 /// ```
 #[must_use]
 pub struct Content<'a> {
-    source: Source<'a>,
-    length: Option<u64>,
+    body: Body<'a>,
     about: About,
     progress: Option<Progress<'a>>,
     deadline: Option<Duration>,
@@ -42,7 +40,7 @@ pub struct Content<'a> {
 impl<'a> Content<'a> {
     /// Content in memory.
     pub fn bytes(bytes: &'a [u8]) -> Self {
-        Self::in_memory(bytes.into())
+        Self::new(bytes.into())
     }
 
     /// A regular file. Its name goes to the service with the content, its path does not.
@@ -72,7 +70,7 @@ impl<'a> Content<'a> {
     /// Some of it may have been read whatever a scan comes to, also if no server could be reached. Do not scan
     /// what is left of a reader as if it were all: the rest may be clean where the whole is not.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
-        Self::new(Source::Reader(OnceReader::new(reader)), None)
+        Self::new(Body::reader(reader))
     }
 
     /// What a reader gives from its present position to its end. It can be sent again.
@@ -81,18 +79,12 @@ impl<'a> Content<'a> {
     /// written and not rewound, is an [`Error::Content`] when it is scanned. A [`reader`](Self::reader) does not
     /// say where it stands, so hand over a [`File`] here and not there.
     pub fn seekable(reader: impl Read + Seek + Send + 'a) -> Self {
-        Self::new(Source::Seekable(Box::new(reader)), None)
+        Self::new(Body::seekable(reader))
     }
 
-    fn in_memory(bytes: Cow<'a, [u8]>) -> Self {
-        let length = bytes.len() as u64;
-        Self::new(Source::Bytes(bytes), Some(length))
-    }
-
-    fn new(source: Source<'a>, length: Option<u64>) -> Self {
+    fn new(body: Body<'a>) -> Self {
         Self {
-            source,
-            length,
+            body,
             about: About::default(),
             progress: None,
             deadline: None,
@@ -101,7 +93,7 @@ impl<'a> Content<'a> {
 
     /// Declares the length in bytes.
     pub fn len(mut self, length: u64) -> Self {
-        self.length = Some(length);
+        self.body = self.body.len(length);
         self
     }
 
@@ -249,39 +241,37 @@ impl<'a> Content<'a> {
 
     /// The length, where it is known or a seek can tell.
     pub(crate) fn known_length(&mut self) -> Result<Option<u64>, Error> {
-        let left = self.source.length_by_seeking()?;
-        self.length = self.length.or(left);
-        Ok(self.length)
+        Ok(self.body.find_length()?)
     }
 
-    /// Parts what is known about the content from its bytes, which are observed while they are sent.
-    pub(crate) fn observe(self, max_size: Option<u64>, digest: Digest) -> (About, Observed<'a>) {
-        let observed = Observed::new(self.source, self.length, max_size, digest, self.progress);
-        (self.about, observed)
+    /// Parts what is known about the content from its bytes, which are monitored while they are sent.
+    pub(crate) fn monitored(self, max_size: Option<u64>, digest: Digest) -> (About, Body<'a>) {
+        let monitor = Monitor::new(max_size, digest, self.progress);
+        (self.about, self.body.monitored(monitor))
     }
 }
 
 impl<'a> From<&'a [u8]> for Content<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self::in_memory(bytes.into())
+        Self::new(bytes.into())
     }
 }
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Content<'a> {
     fn from(bytes: &'a [u8; N]) -> Self {
-        Self::in_memory(bytes[..].into())
+        Self::new(bytes.into())
     }
 }
 
 impl<'a> From<&'a str> for Content<'a> {
     fn from(text: &'a str) -> Self {
-        Self::in_memory(text.as_bytes().into())
+        Self::new(text.into())
     }
 }
 
 impl From<Vec<u8>> for Content<'_> {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::in_memory(bytes.into())
+        Self::new(bytes.into())
     }
 }
 
@@ -289,7 +279,7 @@ impl fmt::Debug for Content<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Content")
             .field("name", &self.about.name)
-            .field("length", &self.length)
+            .field("length", &self.body.declared_len())
             .field("content_type", &self.about.content_type)
             .finish_non_exhaustive()
     }

@@ -3,10 +3,8 @@
 pub(crate) mod builder;
 pub(crate) mod content;
 pub(crate) mod decide;
-pub(crate) mod digest;
 pub(crate) mod failover;
 pub(crate) mod metadata;
-pub(crate) mod observed;
 pub(crate) mod preview;
 pub(crate) mod redact;
 mod regular_file;

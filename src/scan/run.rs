@@ -5,19 +5,17 @@ use std::time::Instant;
 
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
-use super::digest::{Digest, Returned};
 use super::failover::{Failover, Next};
 use super::metadata::About;
-use super::observed::Observed;
 use super::report::Report;
 use super::verdict::{NotScanned, Verdict};
 use super::{Rules, Shared};
-use crate::client::body::Outgoing;
+use crate::client::body::Body;
 use crate::client::call::Call;
-use crate::client::exchange::PassOn;
-use crate::client::outcome::{Answer, AttemptError, Failure, protocol_error};
-use crate::client::reply::Reply;
-use crate::client::{Client, Delivery, status_error};
+use crate::client::digest::Digest;
+use crate::client::outcome::{AttemptError, CompleteResponse, Failure, protocol_error};
+use crate::client::output::Output;
+use crate::client::{Client, status_error};
 use crate::error::Error;
 use crate::evidence::Findings;
 use crate::net::deadline::Deadline;
@@ -67,10 +65,8 @@ struct Scan<'c> {
     length: Option<u64>,
     /// For the method that was last used.
     request: Request,
-    content: Observed<'c>,
-    returned: Returned<'c>,
-    /// Bytes a response's body may have.
-    response_limit: u64,
+    body: Body<'c>,
+    output: Output<'c>,
     deadline: Deadline,
 }
 
@@ -87,90 +83,81 @@ impl<'c> Scan<'c> {
             rules, max_size, ..
         } = *shared;
         let (sent, returned) = Digest::pair();
-        let (about, content) = content.observe(max_size, sent);
-        let response_limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
+        let (about, body) = content.monitored(max_size, sent);
+        let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
         Ok(Self {
             request: about.request(rules.method.unwrap_or(Method::Respmod), length)?,
             rules,
             about,
             length,
-            content,
-            returned: Returned::new(returned, output),
-            response_limit: response_limit.unwrap_or(u64::MAX),
+            body,
+            output: Output::of_scan(output, returned, limit.unwrap_or(u64::MAX)),
             deadline,
         })
     }
 
     /// Whether the content can be sent more than once, however long it is.
     fn is_repeatable(&self) -> bool {
-        self.content.is_repeatable()
+        self.body.is_repeatable()
     }
 
     /// Whether the scan can begin again, with another server.
     fn can_repeat(&self) -> bool {
         let is_in_time = self.deadline.left().is_some();
-        self.content.can_begin_again() && !self.returned.is_passed_on && is_in_time
+        self.body.can_rewind() && !self.output.is_passed_on() && is_in_time
     }
 
     /// Has one server scan the content.
     fn with_server(&mut self, call: &mut Call<'_>) -> Result<Report, AttemptError> {
         let client = call.client;
         let known = match self.rules.negotiate {
-            true => Some(client.negotiated(call)?),
+            true => Some(call.negotiated()?),
             false => None,
         };
         let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
-        self.returned.digest.restart();
-        let mut delivery = Delivery {
-            request: &request,
-            content: &mut self.content,
-            pass_on: if self.returned.is_wanted() {
-                PassOn::Verdicts
-            } else {
-                PassOn::Nothing
-            },
-            output: &mut self.returned,
-            response_limit: self.response_limit,
-            call,
-            must_keep: |response, fragments| {
-                let findings = Findings::of_remains(response, fragments);
-                findings.evidence.is_some()
-            },
-        };
-        let reply = match client.exchange(&mut delivery) {
-            Ok(reply) => reply,
+        let mut complete = match call.exchange(&request, &mut self.body, &mut self.output) {
+            Ok(complete) => complete,
             Err(failure) => return Ok(self.salvage(*failure, client.name())?),
         };
-        if let (Some(known), Some(istag)) = (&known, reply.answer.response.istag()) {
-            client.saw_istag(&istag, known);
+        if let Some(known) = &known {
+            client.saw_response(&complete.response, known);
         }
-        let is_success = reply.answer.is_success();
-        let report = match self.judge(&reply.answer, &request, options, client) {
+        let report = match self.judge(&complete, &request, options, client) {
             Ok(report) => report,
-            Err(error) => return Err(reply.reject(error).into()),
+            Err(error) => return Err(complete.reject(error).into()),
         };
-        self.conclude(reply, &report, client)?;
-        if is_success {
+        self.conclude(&mut complete, &report, client)?;
+        if complete.is_success() {
             call.succeeded();
         }
         Ok(report)
     }
 
-    /// Decides what becomes of the connection, and completes what came back.
-    fn conclude(&mut self, reply: Reply, report: &Report, client: &Client) -> Result<(), Error> {
+    /// Decides what becomes of the connection. Then puts the part of the content that a 206 refers to after
+    /// what came, if the caller wants it, and if the verdict is not worse.
+    fn conclude(
+        &mut self,
+        complete: &mut CompleteResponse,
+        report: &Report,
+        client: &Client,
+    ) -> Result<(), Error> {
         let verdict = report.verdict();
         if *verdict == Verdict::NotScanned(NotScanned::NoEngine) {
-            reply.close(CloseReason::NoEngine);
+            complete.discard(CloseReason::NoEngine);
             return Ok(());
         }
         if report.status() == Some(204) && verdict.is_contradicted() {
             // Nothing was found in what the service calls unmodified, or one of the two is not true.
-            reply.close(CloseReason::Contradiction);
+            complete.discard(CloseReason::Contradiction);
             return Ok(());
         }
-        let answer = reply.settle();
-        self.complete(client, &answer, verdict)
+        complete.release();
+        if !self.output.is_wanted() || !matches!(verdict, Verdict::Modified(_)) {
+            return Ok(());
+        }
+        self.body.has_been_sent(complete.request_complete);
+        client.append_original(complete, &self.deadline, &mut self.body, &mut self.output)
     }
 
     /// The request to a service with those options, if it was asked for them.
@@ -183,7 +170,7 @@ impl<'c> Scan<'c> {
             self.request = self.about.request(method, self.length)?;
         }
         let name = self.about.name.as_deref();
-        let can_complete = !self.returned.is_wanted() || self.content.is_repeatable();
+        let can_complete = !self.output.is_wanted() || self.body.is_repeatable();
         let offers_206 = options.is_none_or(ServiceOptions::allows_206);
         let asked_for = options.map(|options| self.about.asked_for(options));
         let request = self.request.clone().allow_204(self.rules.allow_204);
@@ -200,73 +187,60 @@ impl<'c> Scan<'c> {
     /// Judges a complete response.
     fn judge(
         &mut self,
-        answer: &Answer,
+        complete: &CompleteResponse,
         request: &Request,
         options: Option<&ServiceOptions>,
         client: &Client,
     ) -> Result<Report, Error> {
         let service = client.name();
-        let response = &answer.response;
-        let is_beginning = self.is_beginning_returned(answer);
+        let response = &complete.response;
+        let is_beginning = self.is_beginning_returned(complete);
         let sent = Sent {
-            is_complete: answer.request_complete,
-            responds_to_preview: answer.responds_to_preview,
-            trusts_preview: self.rules.trust_preview && answer.content_sent > 0,
-            is_early: answer.is_early,
+            is_complete: complete.request_complete,
+            responds_to_preview: complete.responds_to_preview,
+            trusts_preview: self.rules.trust_preview && complete.content_sent > 0,
+            is_early: complete.is_early,
             lacks_engine: client.lacks_engine(response, options),
             allowed_204: request.allows_204(),
             allowed_206: request.allows_206(),
-            length: self.length.unwrap_or(answer.content_sent),
+            length: self.length.unwrap_or(complete.content_sent),
             offers_204: request.allows_204()
                 && options.is_none_or(|options| offers_204(options, response)),
-            is_echoed: is_same_message(request, response)
-                && *self.content.digest() == self.returned.digest,
+            is_echoed: is_same_message(request, response) && self.is_content_returned(),
             is_beginning,
-            has_trailing: answer.trailing.is_some(),
+            has_trailing: complete.trailing.is_some(),
         };
         let verdict = decide(response, &sent).map_err(|why| match why {
             NoVerdict::Status { failure } => status_error(service, response, failure),
             NoVerdict::Violation(violation) => {
-                let seen = answer.trailing.clone().unwrap_or_default();
+                let seen = complete.trailing.clone().unwrap_or_default();
                 protocol_error(service, violation, seen)
             }
         })?;
         let is_retagged = sent.offers_204 && options.is_some_and(ServiceOptions::excludes_204);
         let is_echoed = verdict == Verdict::NotScanned(NotScanned::Echoed);
-        let report = Report::new(verdict, Some(response), answer.content_sent, service);
+        let report = Report::new(verdict, Some(response), complete.content_sent, service);
         Ok(report.with_advice((is_echoed && is_retagged).then_some(ANOTHER_TAG)))
     }
 
-    /// Whether what came back is the beginning of the content, and not all of it.
-    fn is_beginning_returned(&mut self, answer: &Answer) -> bool {
-        let back = &self.returned.digest;
-        let is_all_or_more = answer.request_complete && back.len >= self.content.digest().len;
-        if answer.response.body_len() != Some(back.len) || is_all_or_more {
-            return false;
+    /// Whether the bytes that came back are those that were sent.
+    fn is_content_returned(&self) -> bool {
+        match (self.body.digest(), self.output.digest()) {
+            (Some(sent), Some(back)) => sent == back,
+            _ => false,
         }
-        let deadline = &self.deadline;
-        self.content.begins_with(back, || deadline.left().is_some())
     }
 
-    /// Puts the part of the content that a 206 refers to after what came, if anyone wants it, and if it
-    /// is nothing worse.
-    fn complete(
-        &mut self,
-        client: &Client,
-        answer: &Answer,
-        verdict: &Verdict,
-    ) -> Result<(), Error> {
-        if !self.returned.is_wanted() || !matches!(verdict, Verdict::Modified(_)) {
-            return Ok(());
+    /// Whether what came back is the beginning of the content, and not all of it.
+    fn is_beginning_returned(&mut self, complete: &CompleteResponse) -> bool {
+        let (Some(back), Some(sent)) = (self.output.digest(), self.body.digest()) else {
+            return true;
+        };
+        let is_all_or_more = complete.request_complete && back.len >= sent.len;
+        if complete.response.body_len() != Some(back.len) || is_all_or_more {
+            return false;
         }
-        self.content.has_been_sent(answer.request_complete);
-        let Self {
-            content,
-            returned,
-            deadline,
-            ..
-        } = self;
-        client.complete(answer, deadline, content, returned)
+        self.body.begins_with(back, &self.deadline)
     }
 
     /// What a broken-off exchange still says: that something was found, from the part of a response that
@@ -285,7 +259,7 @@ impl<'c> Scan<'c> {
             let report = Report::new(verdict, response, content_sent, service);
             return Ok(report.with_status(remains.status()));
         }
-        let limit = self.content.exceeded_limit().ok_or(error)?;
+        let limit = self.body.exceeded_limit().ok_or(error)?;
         Ok(Report::too_large(limit, content_sent, service))
     }
 }

@@ -3,11 +3,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Exchange, WRITE_SLICE};
+use super::{Exchange, REFUSAL, WRITE_SLICE};
 use crate::client::outcome::Failure;
 use crate::client::waiting::Wait;
 use crate::error::{
-    DisconnectedError, Error, Phase, ProtocolError, Silent, TimeLimit, TimeoutError, Violation,
+    Asked, DisconnectedError, Error, Phase, ProtocolError, Silent, StatusError, TimeLimit,
+    TimeoutError, Violation,
 };
 use crate::net::deadline::RanOut;
 use crate::net::pool::grace;
@@ -17,18 +18,41 @@ use crate::proto::text::glimpse;
 /// What this machine may send before it knows that a connection is gone. A server that took more used it.
 const MUCH: u64 = 256 * 1024;
 
-impl Exchange<'_> {
-    pub(super) fn fail(self, error: Error) -> Box<Failure> {
+impl Exchange<'_, '_> {
+    /// Closes the connection, and keeps what the error and the response say.
+    pub(super) fn fail(self, mut error: Error) -> Box<Failure> {
+        let is_early =
+            self.progress.final_early || (self.reader.has_begun_final() && self.arrived_early());
+        let has_response = self.reader.has_begun();
+        let connection = self.connection;
+        let is_reused = connection.is_reused();
+        let mut place = None;
+        if is_crowded(&error) {
+            connection.discard_as_surplus();
+        } else if !is_reused && is_503_unasked(&error) {
+            let refused = StatusError {
+                service: self.service.to_owned(),
+                code: 503,
+                reason: String::new(),
+                failure: None,
+                has_room_later: connection.discard_as_surplus(),
+                asked: Asked::Nothing,
+            };
+            error = refused.into();
+        } else if error.allows_resend(is_reused, has_response) {
+            place = Some(connection.into_place());
+        }
         Box::new(Failure {
             error,
-            content_sent: self.progress.content_sent,
-            is_answered: self.reader.has_begun(),
-            is_reused: self.is_reused,
-            place: None,
-            is_early: self.progress.final_early
-                || (self.reader.has_begun_final() && self.arrived_early()),
             remains: self.reader.into_remains(),
+            content_sent: self.progress.content_sent,
+            is_early,
+            place,
         })
+    }
+
+    pub(super) fn is_reused(&self) -> bool {
+        self.connection.is_reused()
     }
 
     /// How long the present wait may still take.
@@ -47,7 +71,7 @@ impl Exchange<'_> {
 
     /// Nothing has ever come on this connection: the server may not know of it yet.
     pub(super) fn is_unanswered(&self) -> bool {
-        self.progress.begun && !self.is_reused && !self.reader.has_begun()
+        self.progress.begun && !self.is_reused() && !self.reader.has_begun()
     }
 
     /// Has other connections make room if the server is silent for long; returns when to do so next.
@@ -119,6 +143,21 @@ impl Exchange<'_> {
             is_of_options: false,
         }
         .into()
+    }
+}
+
+/// The server responded on other connections and never on this one.
+fn is_crowded(error: &Error) -> bool {
+    matches!(error, Error::Timeout(error) if error.is_crowded)
+}
+
+/// The server sent 503 before it was asked anything: it responds to the connection and not the request.
+fn is_503_unasked(error: &Error) -> bool {
+    match error {
+        Error::Protocol(error) => {
+            error.violation() == Violation::Unsolicited && error.seen().starts_with(REFUSAL)
+        }
+        _ => false,
     }
 }
 

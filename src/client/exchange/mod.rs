@@ -20,12 +20,12 @@
 
 mod failures;
 
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
-use super::body::{Body, Next, Then};
-use super::outcome::{Answer, Failure, protocol_error};
-use super::output::write_all;
+use super::body_encoder::{BodyEncoder, Next, Then};
+use super::outcome::{CompleteResponse, Failure, protocol_error};
+use super::output::Output;
 use super::progress::{Progress, Stage};
 use super::trailing::{PATIENCE, Trailing};
 use super::waiting::{Wait, Waiting};
@@ -43,60 +43,24 @@ use failures::closed;
 const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(128));
 
 /// How a server begins that refuses a connection before it was asked anything.
-pub(super) const REFUSAL: &str = "ICAP/1.0 503";
+const REFUSAL: &str = "ICAP/1.0 503";
 
 /// One request and its response on one connection.
-pub(crate) struct Exchange<'x> {
-    pub(crate) connection: &'x mut PooledConnection,
-    pub(crate) reader: ResponseReader,
+pub(super) struct Exchange<'x, 'o> {
+    pub(super) connection: PooledConnection,
+    /// The connection was used before, and then by no caller until this one came.
+    pub(super) lay_idle: bool,
+    pub(super) reader: ResponseReader,
     /// Where the response's body goes.
-    pub(crate) output: &'x mut dyn Write,
-    pub(crate) pass_on: PassOn,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) deadline: Deadline,
+    pub(super) output: &'x mut Output<'o>,
+    pub(super) timeouts: Timeouts,
+    pub(super) deadline: Deadline,
     /// Names the service in errors.
-    pub(crate) service: &'x str,
-    /// The connection was used before, so what comes too early may be another request's response.
-    pub(crate) is_reused: bool,
-    /// And then nobody used it until this caller came.
-    pub(crate) lay_idle: bool,
-    pub(crate) progress: Progress,
-    pub(crate) waiting: Waiting,
+    pub(super) service: &'x str,
+    pub(super) progress: Progress,
+    pub(super) waiting: Waiting,
     /// How often other connections were asked to make room in the present silence.
-    pub(crate) rooms_wanted: u32,
-}
-
-/// Which response bodies reach the caller's writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PassOn {
-    /// None: they are only looked at.
-    Nothing,
-    /// Those that can come with a verdict. The page of an error is withheld, so that another server can
-    /// still be asked.
-    Verdicts,
-    /// All but the page that asks for credentials: the caller may yet get another response.
-    Everything,
-}
-
-impl PassOn {
-    fn includes(self, response: &Response) -> bool {
-        // The page that asks for credentials is nobody's: another response may follow.
-        response.status() != 407
-            && match self {
-                Self::Nothing | Self::Everything => true,
-                Self::Verdicts => can_come_with_verdict(response),
-            }
-    }
-}
-
-/// Whether a verdict can be based on this response, and not only an error.
-fn can_come_with_verdict(response: &Response) -> bool {
-    match response.http_status() {
-        Some(400 | 401 | 500..) => false,
-        None | Some(100..=299 | 304) => matches!(response.status(), 200..=299 | 403),
-        // A page that refuses counts under any ICAP status.
-        Some(_) => true,
-    }
+    pub(super) rooms_wanted: u32,
 }
 
 /// What an attempt to send leaves to do.
@@ -107,15 +71,15 @@ enum Sending {
     Stops,
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     /// Sends `out`, which is the head and the first piece of the content, and the rest of `body`, and
     /// reads the response.
-    pub(crate) fn run(
+    pub(super) fn run(
         mut self,
         out: Vec<u8>,
         first: Next,
-        body: Body<'_>,
-    ) -> Result<Answer, Box<Failure>> {
+        body: BodyEncoder<'_, '_>,
+    ) -> Result<CompleteResponse, Box<Failure>> {
         let result = self.send(out, first, body).and_then(|()| self.receive());
         match result.and_then(|()| self.check_trailing_bytes()) {
             Ok(trailing) => self.finish(trailing),
@@ -124,7 +88,12 @@ impl Exchange<'_> {
     }
 
     /// Writes the request, head and first chunk together, while reading what comes.
-    fn send(&mut self, mut out: Vec<u8>, mut next: Next, mut body: Body<'_>) -> Result<(), Error> {
+    fn send(
+        &mut self,
+        mut out: Vec<u8>,
+        mut next: Next,
+        mut body: BodyEncoder<'_, '_>,
+    ) -> Result<(), Error> {
         loop {
             if self.write_out(&out)? == Sending::Stops {
                 return Ok(());
@@ -370,12 +339,10 @@ impl Exchange<'_> {
             let (is_continue, is_head) = (event == Event::Interim(100), event == Event::Head);
             let is_interim = matches!(event, Event::Interim(_));
             let response = self.reader.response();
-            let is_wanted = response.is_some_and(|response| self.pass_on.includes(response));
+            let is_wanted = response.is_some_and(|response| self.output.takes(response));
             if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
                 let began = Instant::now();
-                written = write_all(self.output, data, || {
-                    is_in_time(&self.deadline, self.service)
-                });
+                written = self.output.write_all(data, &self.deadline, self.service);
                 self.waiting.paused(began, Instant::now());
             }
             self.connection.consume(used);
@@ -409,8 +376,11 @@ impl Exchange<'_> {
                 && matches!(response.http_status(), None | Some(100..=299 | 304))
         };
         let is_early = self.progress.final_early || self.arrived_early();
-        let is_passed_on = self.pass_on != PassOn::Nothing;
-        if is_passed_on && self.is_reused && is_early && response.is_some_and(is_content) {
+        if self.output.is_wanted()
+            && self.is_reused()
+            && is_early
+            && response.is_some_and(is_content)
+        {
             return Err(self.violation(Violation::EarlyResponse));
         }
         Ok(())
@@ -428,7 +398,7 @@ impl Exchange<'_> {
         }
         // Held until the preview is out, unless it may be meant for the request before.
         let is_early = self.progress.final_early || self.arrived_early();
-        if self.is_reused && is_early {
+        if self.is_reused() && is_early {
             return Err(self.violation(Violation::EarlyResponse));
         }
         self.progress.due_at = None;
@@ -445,7 +415,7 @@ impl Exchange<'_> {
     fn check_trailing_bytes(&mut self) -> Result<Trailing, Error> {
         // On a connection that was used before, what came before the last byte of this request was
         // written may be the late response to the previous request.
-        if self.is_reused && self.progress.final_early && self.is_204() {
+        if self.is_reused() && self.progress.final_early && self.is_204() {
             return Err(self.violation(Violation::EarlyResponse));
         }
         if !self.progress.request_written {
@@ -457,7 +427,7 @@ impl Exchange<'_> {
                 _ => Trailing::Bytes,
             });
         }
-        match Trailing::read(self.connection, &self.deadline) {
+        match Trailing::read(&mut self.connection, &self.deadline) {
             Trailing::Unfinished => Err(self.violation(Violation::TrailingBytes)),
             Trailing::Failed(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(self.disconnected(Phase::Read, error))
@@ -477,10 +447,10 @@ impl Exchange<'_> {
     /// answers that as well (c-icap does). On a new connection the first response is the one to this
     /// request; on another the two may be those to two requests.
     fn may_be_followed(&self) -> bool {
-        self.status() == Some(206) && !self.is_reused
+        self.status() == Some(206) && !self.is_reused()
     }
 
-    fn finish(mut self, trailing: Trailing) -> Result<Answer, Box<Failure>> {
+    fn finish(mut self, trailing: Trailing) -> Result<CompleteResponse, Box<Failure>> {
         let close_reason = self.close_reason(&trailing);
         let shown = match trailing {
             Trailing::Bytes if !self.may_be_followed() => Some(glimpse(self.connection.unread())),
@@ -494,23 +464,19 @@ impl Exchange<'_> {
             ..
         } = self.progress;
         let Remains { response, .. } = self.reader.into_remains();
-        match response {
-            Some(response) => Ok(Answer {
-                response: response.of_preview_only(stage == Stage::Decision),
-                request_complete: request_written && stage != Stage::Decision,
-                responds_to_preview: matches!(stage, Stage::Preview | Stage::Decision),
-                is_early: final_early,
-                content_sent,
-                trailing: shown,
-                close_reason,
-            }),
-            // Not reached: a response that has ended has a head.
-            None => Err(Failure::before(protocol_error(
-                self.service,
-                Violation::Truncated,
-                String::new(),
-            ))),
-        }
+        // Always there: a response that has ended has a head.
+        let response = response
+            .ok_or_else(|| protocol_error(self.service, Violation::Truncated, String::new()))?;
+        Ok(CompleteResponse {
+            response: response.of_preview_only(stage == Stage::Decision),
+            request_complete: request_written && stage != Stage::Decision,
+            responds_to_preview: matches!(stage, Stage::Preview | Stage::Decision),
+            is_early: final_early,
+            content_sent,
+            trailing: shown,
+            close_reason,
+            connection: Some(self.connection),
+        })
     }
 
     /// The connection is clean again only if none of these applies (rule R3 of the crate).
@@ -547,15 +513,6 @@ impl Exchange<'_> {
             Ok(Readiness::Closed) => Some(CloseReason::PeerClosed),
             Err(_) => Some(CloseReason::Failed),
         }
-    }
-}
-
-/// Ends the passing on of a response's body at the deadline. The caller's writer took the time, so the
-/// server was not waited for.
-fn is_in_time(deadline: &Deadline, service: &str) -> Result<(), Error> {
-    match deadline.ran_out() {
-        None => Ok(()),
-        Some(ran_out) => Err(ran_out.error(service, Phase::Read).into()),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Whether what came back is what was sent.
 
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, Write};
 
 use crate::seam::random;
 
@@ -139,51 +138,6 @@ impl Beginning {
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
         self.value() == other.value()
-    }
-}
-
-/// Takes a response's body: keeps its digest, and passes it on to whoever wants it.
-pub(crate) struct Returned<'w> {
-    pub(crate) digest: Digest,
-    writer: Option<&'w mut (dyn Write + 'w)>,
-    /// Something was passed on, which cannot be taken back.
-    pub(crate) is_passed_on: bool,
-}
-
-impl<'w> Returned<'w> {
-    pub(crate) fn new(digest: Digest, writer: Option<&'w mut (dyn Write + 'w)>) -> Self {
-        Self {
-            digest,
-            writer,
-            is_passed_on: false,
-        }
-    }
-
-    /// Whether anyone wants it.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.writer.is_some()
-    }
-}
-
-impl Write for Returned<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = match &mut self.writer {
-            Some(writer) => {
-                self.is_passed_on = true;
-                writer.write(bytes)?
-            }
-            None => bytes.len(),
-        };
-        // A writer that claims more than it was given is caught by whoever counts on it.
-        self.digest.update(bytes.get(..len).unwrap_or(bytes));
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match &mut self.writer {
-            Some(writer) => writer.flush(),
-            None => Ok(()),
-        }
     }
 }
 

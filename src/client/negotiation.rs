@@ -1,0 +1,75 @@
+//! Asking a service what it offers (RFC 3507 §4.10).
+
+use super::Client;
+use super::body::Body;
+use super::call::Call;
+use super::options_cache::{Known, Lookup};
+use super::outcome::{AttemptError, protocol_error};
+use super::output::Output;
+use super::status_error;
+use crate::error::{Error, Phase, Violation};
+use crate::proto::limits::MAX_OPTIONS_BODY;
+use crate::proto::options::ServiceOptions;
+use crate::proto::request::Request;
+use crate::proto::response::Response;
+
+impl Call<'_> {
+    /// What the service offers, from the cache while that holds.
+    pub(crate) fn negotiated(&self) -> Result<Known, AttemptError> {
+        let client = self.client;
+        let now = client.now();
+        let options = &client.shared.options;
+        match options.look_up(now, self.is_trial(), &self.deadline) {
+            Lookup::Found(known) => Ok(known),
+            Lookup::Failed(failed) => Err(failed),
+            Lookup::TimedOut => Err(AttemptError {
+                error: client.timed_out(Phase::Read, &self.deadline),
+                is_shared: true,
+                is_of_options: true,
+            }),
+            Lookup::Missing(fetching) => {
+                let fetched = self.fetch_options();
+                if let Ok(options) = &fetched {
+                    for warning in options.warnings() {
+                        log::warn!("{}: odd OPTIONS response: {warning}", client.name());
+                    }
+                }
+                fetching.end(fetched, now)
+            }
+        }
+    }
+
+    /// Asks the service.
+    pub(super) fn fetch_options(&self) -> Result<ServiceOptions, Error> {
+        let client = self.client;
+        let mut output = Output::none(MAX_OPTIONS_BODY);
+        let exchanged = self.exchange(&Request::options(), &mut Body::none(), &mut output);
+        let mut complete = exchanged.map_err(|failure| failure.error.of_options())?;
+        if let Some(seen) = complete.trailing {
+            let error = protocol_error(client.name(), Violation::TrailingBytes, seen);
+            return Err(error.of_options());
+        }
+        if complete.response.status() != 200 {
+            // The connection is closed: a 204, for example, is another request's response.
+            let error = status_error(client.name(), &complete.response, None).of_options();
+            return Err(complete.reject(error));
+        }
+        let options = ServiceOptions::from_response(&complete.response);
+        complete.release();
+        self.is_served();
+        let limit = options.max_connections();
+        client.shared.pool.set_service_limit(limit);
+        Ok(options)
+    }
+}
+
+impl Client {
+    /// Remembers the state tag of a response; see [`OptionsCache::saw_istag`].
+    ///
+    /// [`OptionsCache::saw_istag`]: super::options_cache::OptionsCache::saw_istag
+    pub(crate) fn saw_response(&self, response: &Response, known: &Known) {
+        if let Some(istag) = response.istag() {
+            self.shared.options.saw_istag(&istag, known, self.now());
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! One request and its response, with every reason to send the request once more.
+//!
+//! | reason | how often | condition |
+//! | --- | --- | --- |
+//! | the connection was used before and is gone | once, on a new connection | [`Error::allows_resend`] |
+//! | the service asks for credentials, which were not sent | once | a 407 with `Basic` |
+//!
+//! In both cases the content must be readable from its beginning, and what came of the response must be no
+//! evidence against it: no second response may turn that into something better (rule R2).
+//!
+//! [`Error::allows_resend`]: crate::error::Error::allows_resend
+
+use std::time::Instant;
+
+use super::body::Body;
+use super::body_encoder::BodyEncoder;
+use super::call::{Call, CheckedOut};
+use super::credentials::Credentials;
+use super::exchange::Exchange;
+use super::outcome::{CompleteResponse, Failure};
+use super::output::Output;
+use super::progress::Progress;
+use super::waiting::Waiting;
+use super::{Client, Shared};
+use crate::error::{Error, TimeLimit};
+use crate::evidence::Findings;
+use crate::net::checkout::Place;
+use crate::proto::method::Method;
+use crate::proto::request::Request;
+use crate::proto::response::Response;
+use crate::proto::response_reader::{Fragments, Remains, ResponseReader};
+use crate::stats::counters::count;
+
+impl Call<'_> {
+    /// Sends `request` with `body`, and reads the response, whose body goes to `output`.
+    ///
+    /// From the first 407 on the credentials are sent with every request, so that content which can be read
+    /// only once does not meet another refusal (RFC 3507 §7.1).
+    pub(crate) fn exchange(
+        &self,
+        request: &Request,
+        body: &mut Body<'_>,
+        output: &mut Output<'_>,
+    ) -> Result<CompleteResponse, Box<Failure>> {
+        let client = self.client;
+        let mut may_authenticate = !client.sends_credentials();
+        let mut was_early = false;
+        // Of the connection that turned out to be gone.
+        let mut place: Option<Place> = None;
+        loop {
+            let is_resent = place.is_some();
+            match self.attempt(request, body, output, place.take()) {
+                Ok(mut complete) => {
+                    // What responded early did not scan, whichever request that was meant for.
+                    complete.is_early |= was_early;
+                    if !may_authenticate || !client.must_authenticate(&complete, body, output) {
+                        return Ok(complete);
+                    }
+                    complete.release();
+                    may_authenticate = false;
+                    was_early = false;
+                }
+                Err(mut failure) if !is_resent && may_resend(&failure, body, output) => {
+                    let error = &failure.error;
+                    log::debug!("{}: once more on a new connection: {error}", client.name());
+                    count(&client.counters().retries);
+                    was_early = failure.is_early;
+                    place = failure.place.take();
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Sends the request once: on a new connection in `place`, or on one from the pool.
+    fn attempt(
+        &self,
+        request: &Request,
+        body: &mut Body<'_>,
+        output: &mut Output<'_>,
+        place: Option<Place>,
+    ) -> Result<CompleteResponse, Box<Failure>> {
+        let mut out = self.client.encode(request, body)?;
+        // Before a connection is taken: the caller's reader may take its time, and a connection that is not
+        // asked for anything meanwhile may be closed.
+        let is_kept = body.keep()?;
+        body.rewind()?;
+        output.restart();
+        let preview = request.preview_size().filter(|_| body.is_some());
+        let mut encoder = BodyEncoder::new(body, preview);
+        let first = encoder.encode_next(&mut out)?;
+        // Content that would be lost with a connection that turns out to be closed goes out on a new one.
+        let is_fresh = !is_kept;
+        let checked_out = match place {
+            Some(place) => self.connect_again(place)?,
+            None => self.check_out(is_fresh)?,
+        };
+        let exchange = self.begin(request, checked_out, preview.is_some(), output);
+        let result = exchange.run(out, first, encoder);
+        self.client.note_engine(match &result {
+            Ok(complete) => complete.response.lacks_engine(),
+            Err(failure) => failure.remains.lacks_engine(),
+        });
+        result
+    }
+
+    /// Nothing is written yet.
+    fn begin<'x, 'o>(
+        &'x self,
+        request: &Request,
+        CheckedOut {
+            connection,
+            lay_idle,
+        }: CheckedOut,
+        has_preview: bool,
+        output: &'x mut Output<'o>,
+    ) -> Exchange<'x, 'o> {
+        let client = self.client;
+        let timeouts = client.shared.timeouts;
+        let mut deadline = self.deadline.clone();
+        if request.method() == Method::Options {
+            count(&client.counters().options_sent);
+            // A slow response, byte by byte, would hold up all callers.
+            deadline = deadline.within(timeouts.read, TimeLimit::ReadTimeout);
+        }
+        Exchange {
+            reader: ResponseReader::new(request.method(), output.limit()),
+            output,
+            timeouts,
+            deadline,
+            service: client.name(),
+            lay_idle,
+            progress: Progress::start(has_preview, connection.sent()),
+            connection,
+            waiting: Waiting::start(timeouts, Instant::now()),
+            rooms_wanted: 0,
+        }
+    }
+}
+
+impl Client {
+    /// The head of the request, with what this client adds to it.
+    fn encode(&self, request: &Request, body: &Body<'_>) -> Result<Vec<u8>, Error> {
+        let Shared {
+            pool,
+            headers,
+            credentials,
+            ..
+        } = &*self.shared;
+        let uri = &pool.target().uri;
+        let mut request = request.clone().add_headers(headers);
+        if let Some(field) = credentials.as_ref().and_then(Credentials::field) {
+            request = request.add_headers(&[field]);
+        }
+        let names = body.trailers().iter().map(|(name, _)| name.as_str());
+        let trailers = names.collect::<Vec<_>>().join(", ");
+        if body.is_some() && !trailers.is_empty() {
+            request = request.add_headers(&[("Trailer".to_owned(), trailers.into_bytes())]);
+        }
+        Ok(request.encode(&uri.request_uri(), &uri.authority(), body.is_some())?)
+    }
+
+    /// Whether the service is known to want the credentials there are.
+    fn sends_credentials(&self) -> bool {
+        let credentials = self.shared.credentials.as_ref();
+        credentials.is_some_and(Credentials::are_wanted)
+    }
+
+    /// Whether the request is to be sent once more with the credentials there are. They are sent from now on if
+    /// the response asks for them.
+    fn must_authenticate(
+        &self,
+        complete: &CompleteResponse,
+        body: &Body<'_>,
+        output: &Output<'_>,
+    ) -> bool {
+        let response = &complete.response;
+        let credentials = self.shared.credentials.as_ref();
+        let is_asked_for = credentials.is_some_and(|credentials| credentials.answer(response));
+        is_asked_for
+            && complete.trailing.is_none()
+            && body.can_rewind()
+            && !must_keep(output, Some(response), &Fragments::default())
+    }
+}
+
+/// Whether the request may be sent once more on a new connection (RFC 9112 §9.3.1).
+fn may_resend(failure: &Failure, body: &Body<'_>, output: &Output<'_>) -> bool {
+    let Remains {
+        response,
+        fragments,
+        ..
+    } = &failure.remains;
+    failure.place.is_some() && body.can_rewind() && !must_keep(output, response.as_ref(), fragments)
+}
+
+/// Whether what came of a response is evidence in a scan. Only a scan judges.
+fn must_keep(output: &Output<'_>, response: Option<&Response>, fragments: &Fragments) -> bool {
+    output.is_of_scan() && Findings::of_remains(response, fragments).evidence.is_some()
+}
