@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn no_more_than_one_byte_over_max_size_is_read_ahead() {
         let mut left = &b"0123456789"[..];
-        let mut body = monitored(Body::reader(&mut left), Some(5));
+        let mut body = monitored(Body::reader(left.by_ref()), Some(5));
         assert!(!body.keep().unwrap());
         drop(body);
         assert_eq!(left, b"6789");
