@@ -2,6 +2,8 @@
 
 mod errors;
 mod front;
+mod given_roots;
+mod openssl;
 mod packaging;
 mod pki;
 #[cfg(feature = "cli")]

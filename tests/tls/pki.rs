@@ -8,6 +8,7 @@ use icap_client::tls::rustls::crypto::{CryptoProvider, ring};
 use icap_client::tls::rustls::pki_types::pem::PemObject;
 use icap_client::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use icap_client::tls::rustls::server::WebPkiClientVerifier;
+use icap_client::tls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use icap_client::tls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
@@ -57,6 +58,18 @@ impl Authority {
         }
     }
 
+    /// A certificate of another authority, which may also be shown by a server.
+    pub(crate) fn issue_authority(&self, name: &str) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Identity {
+            certificate,
+            key: key.serialize_pem(),
+        }
+    }
+
     /// For 127.0.0.1, valid now.
     pub(crate) fn local(&self) -> Identity {
         self.issue("127.0.0.1", (2000, 4000))
@@ -64,11 +77,7 @@ impl Authority {
 
     /// A connector that trusts this authority only.
     pub(crate) fn connector(&self) -> TlsConnector {
-        TlsConnector::builder()
-            .roots_pem(self.pem.as_bytes())
-            .unwrap()
-            .build()
-            .unwrap()
+        connector(&self.pem)
     }
 
     /// One that shows a client certificate as well.
@@ -90,7 +99,42 @@ impl Authority {
     }
 }
 
+/// A connector that trusts these roots only.
+pub(crate) fn connector(roots: &str) -> TlsConnector {
+    TlsConnector::builder()
+        .roots_pem(roots.as_bytes())
+        .unwrap()
+        .build()
+        .unwrap()
+}
+
 impl Identity {
+    /// As `openssl req -x509` makes one: a certificate that signs itself and is an authority.
+    pub(crate) fn self_signed(name: &str, (from, to): Years) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(to, 1, 1);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self {
+            certificate: params.self_signed(&key).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A server that has another key than the certificate says.
+    pub(crate) fn server_with_key_of(&self, other: &Self) -> Arc<ServerConfig> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(other.key.as_bytes()).unwrap();
+        let key = ring::sign::any_supported_type(&key).unwrap();
+        let shown = CertifiedKey::new(vec![certificate], key);
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
+        Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(shown))))
+    }
+
     /// A server that asks for no client certificate.
     pub(crate) fn server(&self, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
         self.config(version, None)

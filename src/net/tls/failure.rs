@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error, PeerMisbehaved};
+use rustls::{AlertDescription, Error, PeerMisbehaved};
 
+use super::certificate_failure::{self, is_of_authority};
 use crate::proto::text::displayable;
 
 /// Of kind [`InvalidData`](io::ErrorKind::InvalidData).
@@ -12,18 +13,23 @@ use crate::proto::text::displayable;
 /// One text, because errors that several callers wait for are handed on as their text alone. What a
 /// certificate says of itself is the server's, and may hold anything.
 pub(super) fn tls_failed(error: &Error, is_plain_icap: bool) -> io::Error {
-    let what = match error {
+    let text = match error {
+        Error::InvalidCertificate(error) => certificate_failure::explain(error),
         Error::InvalidMessage(_) if is_plain_icap => {
             "the server speaks ICAP without TLS on this port, which is icap:// and not icaps://"
+                .to_owned()
         }
-        error => what_of(error),
+        error => {
+            let details = error.to_string();
+            format!("{} ({})", what_of(error), displayable(details.as_bytes()))
+        }
     };
-    let details = match error {
-        Error::InvalidCertificate(error) => error.to_string(),
-        error => error.to_string(),
-    };
-    let text = format!("{what} ({})", displayable(details.as_bytes()));
     io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// Whether the server showed the certificate of an authority as its own, and nothing else is wrong with it.
+pub(super) fn is_authority_as_server(error: &Error) -> bool {
+    matches!(error, Error::InvalidCertificate(error) if is_of_authority(error))
 }
 
 /// The server asked to renegotiate, and ended the session without it. Of kind
@@ -72,33 +78,12 @@ pub(super) fn handshake_timed_out() -> io::Error {
 
 fn what_of(error: &Error) -> &'static str {
     match error {
-        Error::InvalidCertificate(error) => what_of_certificate(error),
         Error::AlertReceived(alert) => what_of_alert(*alert),
         Error::InvalidMessage(_) => "the server sent what is no TLS",
         Error::PeerIncompatible(_) => "the server knows no TLS version or cipher that is safe",
         Error::NoCertificatesPresented => "the server showed no certificate",
         Error::DecryptError => "what the server sent was changed on its way",
         _ => "the server broke the TLS protocol",
-    }
-}
-
-fn what_of_certificate(error: &CertificateError) -> &'static str {
-    use CertificateError as Certificate;
-    match error {
-        Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-            "the server's certificate is for another host name"
-        }
-        Certificate::UnknownIssuer => {
-            "the server's certificate is from an issuer that is not trusted"
-        }
-        Certificate::Expired | Certificate::ExpiredContext { .. } => {
-            "the server's certificate has expired"
-        }
-        Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet"
-        }
-        Certificate::Revoked => "the server's certificate was revoked",
-        _ => "the server's certificate cannot be accepted",
     }
 }
 

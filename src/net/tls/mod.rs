@@ -1,28 +1,30 @@
 //! ICAP over TLS (`icaps://`, RFC 3507 §7.2), with rustls. Feature `rustls`.
 //!
 //! **What is verified:** that the server's certificate is for the host of the URI, be it a name or an
-//! address, that it is valid now, and that a trusted root has issued it. Which roots are trusted is said
-//! by the system, or by the caller. There is no switch to leave any of this out; a server with a
-//! certificate of its own making is trusted by giving that certificate as the root.
+//! address, that it is valid now, and that a trusted root has issued it or is it. The system or the caller
+//! names the roots. There is no switch to leave any of this out. A server with a self-signed certificate is
+//! trusted by giving that certificate as the root; see `verifier.rs`.
 //!
 //! Every connection verifies anew: sessions are not resumed, which would save little, because connections
 //! are kept.
 //!
 //! **What is not:** whether a certificate was revoked, unless the caller's own [`ClientConfig`] says so.
 //!
-//! **Why session tickets are no stray answers.** What arrives on an idle connection shows that it cannot
+//! **Why session tickets are no stray bytes.** What arrives on an idle connection shows that it cannot
 //! be used again (rule R3 of the crate). A TLS 1.3 server sends session tickets when it likes, mostly
 //! just after the handshake, so it is not the socket that is looked at but what its bytes decrypt to.
 //!
-//! **Renegotiation** (TLS 1.2) is declined, and the scan goes on; `stream.rs` says how.
+//! **Renegotiation** (TLS 1.2) is declined, and the scan goes on; `stream/mod.rs` describes how.
 //!
 //! **Which identity a connection has** is settled by its connector, and each [`Client`](crate::Client)
 //! has one connector and connections of its own: none is ever used under another identity.
 
+mod certificate_failure;
 mod failure;
 mod incoming;
 mod records;
 mod stream;
+mod verifier;
 
 use std::fmt;
 use std::io;
@@ -30,7 +32,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -42,6 +44,7 @@ use super::transport::{Connect, Stream};
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::OnceLock;
 use stream::TlsStream;
+use verifier::GivenRoots;
 
 /// Connects over TLS 1.2 or 1.3. This is what `icaps://` URIs use; make one to trust other roots than
 /// the system's, or to show a client certificate.
@@ -141,7 +144,8 @@ fn server_name(service: &ServiceUri) -> io::Result<ServerName<'static>> {
 #[must_use]
 #[derive(Default)]
 pub struct TlsConnectorBuilder {
-    roots: Option<RootCertStore>,
+    /// Empty for the system's.
+    roots: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
 }
 
@@ -152,18 +156,17 @@ impl TlsConnectorBuilder {
     /// Trusts these certificates, and no longer the system's. `pem` is one PEM certificate or several;
     /// a second call adds to the first.
     ///
+    /// A self-signed certificate that the server itself shows can be a root too, also as openssl makes it
+    /// (`CA:TRUE`). It must still be valid and for the host of the URI.
+    ///
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no certificate in `pem`, or one that
     /// cannot be read.
     pub fn roots_pem(mut self, pem: &[u8]) -> io::Result<Self> {
-        let mut roots = self.roots.take().unwrap_or_else(RootCertStore::empty);
-        for certificate in certificates(pem)? {
-            roots
-                .add(certificate)
-                .map_err(|error| unusable("a root certificate", error))?;
-        }
-        self.roots = Some(roots);
+        let given = certificates(pem)?;
+        root_store(&given)?;
+        self.roots.extend(given);
         Ok(self)
     }
 
@@ -193,16 +196,22 @@ impl TlsConnectorBuilder {
     }
 
     fn config(self) -> io::Result<ClientConfig> {
-        let roots = match self.roots {
-            Some(roots) => roots,
-            None => system_roots()?,
+        let roots = match &self.roots[..] {
+            [] => system_roots()?,
+            given => root_store(given)?,
         };
         // Named here, because a process can have a default that is another, or none.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| unusable("the root certificates", error))?;
+        // "Dangerous" is a verifier that verifies less; this one is rustls's own but for one case.
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
-            .with_root_certificates(roots);
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(GivenRoots::new(verifier, self.roots)));
         let mut config = match self.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder
@@ -219,7 +228,7 @@ impl TlsConnectorBuilder {
 impl fmt::Debug for TlsConnectorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConnectorBuilder")
-            .field("has_roots", &self.roots.is_some())
+            .field("has_roots", &!self.roots.is_empty())
             .field("has_client_certificate", &self.identity.is_some())
             .finish_non_exhaustive()
     }
@@ -233,6 +242,16 @@ fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, none));
     }
     Ok(found)
+}
+
+fn root_store(given: &[CertificateDer<'static>]) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in given {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| unusable("a root certificate", error))?;
+    }
+    Ok(roots)
 }
 
 /// What cannot be read among the system's roots is passed over: it makes nothing trusted.
