@@ -1,4 +1,4 @@
-//! Settings, and their defaults.
+//! The builder of a client, and the settings that it shares with the builder of a scanner.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,116 +24,133 @@ use crate::seam::sync::AtomicBool;
 use crate::seam::time::{Clock, SystemClock};
 use crate::stats::counters::{Counters, ServiceCounters};
 
-/// The settings that a builder with a field `settings: Settings` hands on.
+/// The setters that both builders have, for a builder with a field `settings: Settings`.
 macro_rules! connection_settings {
     () => {
-        /// Bounds resolving and connecting, all addresses together. Default: 10,000 ms. Beside other
-        /// connections, an early attempt that ends after a quarter of that, and a second at most, comes first:
-        /// then an idle connection makes room.
+        /// Limits the time for looking up the host and connecting, all addresses together. Default: 10,000 ms
+        /// ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
+        ///
+        /// While other connections to the server exist, a first attempt ends after a quarter of this time and
+        /// after 1 s at most. If it times out, one idle connection is closed to make room, and a second attempt
+        /// has the whole time.
         pub fn connect_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.connect = timeout;
             self
         }
 
-        /// Bounds each wait for bytes of the response; every byte begins it anew. Default: 10,000 ms.
+        /// Limits each wait for bytes of the response. Each byte starts it again. Default: 10,000 ms
+        /// ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
         ///
-        /// While it passes, at least 1 KiB/s must move, of the content or of a response's body. An
-        /// `OPTIONS` exchange as a whole takes no longer.
+        /// Content and response bodies must move at 1 KiB/s or more, measured over one read timeout. An
+        /// `OPTIONS` exchange as a whole may take one read timeout.
         pub fn read_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.read = timeout;
             self
         }
 
-        /// Bounds the time from the last byte sent to the end of the response's ICAP head. Default: the
+        /// Limits the time from the last byte sent to the end of the response's ICAP head. Default: the
         /// [read timeout](Self::read_timeout).
         ///
-        /// A service says nothing while its engine works, so this must be longer than a scan of the
-        /// largest file takes there.
+        /// A service sends nothing while its engine works. Set this to more than a scan of the largest file
+        /// takes.
         pub fn response_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.response = Some(timeout);
             self
         }
 
-        /// Bounds each wait while the request is sent; every byte, in either direction, begins it
-        /// anew. Default: 10,000 ms.
+        /// Limits each wait while the request is sent. Each byte, in either direction, starts it again.
+        /// Default: 10,000 ms ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
         pub fn write_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.write = timeout;
             self
         }
 
-        /// Bounds waiting in line for a connection to a server that has as many as it may have, or
-        /// that sends 503 because it has too many. Default: the connect timeout.
+        /// Limits the wait for a connection to a server that is full: it has as many connections as it may
+        /// have, or it sends 503 because it has too many. Default: the
+        /// [connect timeout](Self::connect_timeout).
         ///
-        /// A scan then goes on to the next server. It is no failure of this one.
+        /// After this time a scanner asks the next server. The wait is no failure of the full server.
         pub fn wait_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.wait = Some(timeout);
             self
         }
 
-        /// Bounds the whole, from waiting for a connection to the last byte of the response, `OPTIONS`
-        /// included where it is asked first; `None` is no bound. Default: 300 s.
+        /// Limits the whole time, from the wait for a connection to the last byte of the response. A preceding
+        /// `OPTIONS` request is included. `None` is no limit. Default: 300 s
+        /// ([`DEFAULT_DEADLINE`](crate::limits::DEFAULT_DEADLINE)).
         ///
-        /// A service that sends a byte now and then never reaches a timeout, but it reaches this. It
-        /// cannot interrupt the caller's own reader or writer; it is noticed when that returns.
+        /// A service that sends one byte now and then never reaches a timeout, but it reaches the deadline. The
+        /// deadline cannot interrupt the caller's own reader or writer. It is checked when that returns.
         pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
             self.settings.deadline = deadline.into();
             self
         }
 
-        /// Adds a field to every ICAP request to every server, for example a `User-Agent` or a
-        /// customer's number.
+        /// Adds a field to every ICAP request to every server, for example a `User-Agent` or a customer's
+        /// number.
+        ///
+        /// `build` checks the field: it returns [`Error::Input`] for the same faults as
+        /// [`Request::header`](crate::Request::header).
         pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
             let header = (name.into(), value.as_ref().to_vec());
             self.settings.headers.push(header);
             self
         }
 
-        /// Makes connections in another way than plain TCP, or than TLS with the system's roots for
-        /// an `icaps://` URI.
+        /// Sets what makes the connections. Default: plain TCP; for an `icaps://` URI TLS with the system's
+        /// roots (feature `rustls`).
         pub fn connector(mut self, connector: impl Connect + 'static) -> Self {
             self.settings.connector = Some(Arc::new(connector));
             self
         }
 
-        /// Idle connections to keep for each server. Default: 32. Servers such as c-icap give an idle
-        /// connection a thread too, so this should be at most [`max_connections`](Self::max_connections), and
-        /// as many as usually scan at once. With 0, each exchange has a
-        /// connection of its own: no response can then be taken for another's, whatever a server or
-        /// what is between does.
+        /// Sets how many idle connections to each server are kept. Default: 32
+        /// ([`DEFAULT_MAX_IDLE`](crate::limits::DEFAULT_MAX_IDLE)).
+        ///
+        /// Use the number of scans that usually run at once, and at most
+        /// [`max_connections`](Self::max_connections): servers such as c-icap give each idle connection a
+        /// thread.
+        ///
+        /// With 0 each exchange has a connection of its own. Then no response can be taken for the response
+        /// to another request, whatever a server or a proxy does.
         pub fn max_idle(mut self, connections: usize) -> Self {
             self.settings.limits.max_idle = connections;
             self
         }
 
-        /// How long an idle connection is worth trying. Default: 60 s.
+        /// Sets for how long an idle connection is kept. Default: 60 s
+        /// ([`DEFAULT_IDLE_TIMEOUT`](crate::limits::DEFAULT_IDLE_TIMEOUT)).
         pub fn idle_timeout(mut self, timeout: Duration) -> Self {
             self.settings.limits.idle_timeout = timeout;
             self
         }
 
-        /// Connections to each server at once, idle ones included; `None` is no limit of this side's.
-        /// Default: `None`. The server's own `Max-Connections` counts as well, and the smaller one
-        /// wins.
+        /// Limits the connections to each server, idle ones included. `None` is no limit. Default: `None`.
         ///
-        /// A caller beyond it waits in line, first come, first served, for the
-        /// [wait timeout](Self::wait_timeout) and within the deadline.
+        /// The server's own `Max-Connections` counts as well, and the smaller number is the limit. Callers
+        /// beyond the limit wait in the order they came, within the [wait timeout](Self::wait_timeout) and the
+        /// deadline.
         ///
-        /// c-icap serves `MaxServers` x `ThreadsPerChild` connections at once, 100 as Debian ships it, and
-        /// the kernel accepts more, on which nobody answers. So the limits of all processes that scan
-        /// should add up to less than that, or, behind HAProxy, to less than its `maxconn` times its
-        /// servers. While a scan waits for long on a connection that has never answered, idle connections
-        /// to that server are closed, one after the other. If it times out while others were answered,
-        /// that does not count against the server, and its limit is lowered as after 503.
+        /// Set it so that all processes together stay below what the server can serve. c-icap serves
+        /// `MaxServers` × `ThreadsPerChild` connections at once: 100 as Debian ships it. The kernel accepts
+        /// more, and these get no response. After HAProxy the limit is its `maxconn` times its servers.
         ///
-        /// A server that sends 503 while it serves others has fewer places than that (RFC 3507 §4.3.3). Its
-        /// limit is then one less than what ran, and grows again by one for each second of success.
+        /// The limit is lowered for a server that shows that it has too many connections:
+        ///
+        /// - It sends 503 while it serves others (RFC 3507 §4.3.3). The limit becomes one less than what ran.
+        /// - A scan times out on a connection that never had a response, while others had one. This does not
+        ///   count against the server. Before that, idle connections to the server are closed one by one.
+        ///
+        /// It grows again by one for each second of success.
         pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
             self.settings.limits.max_connections = connections.into();
             self
         }
 
-        /// Takes the time by which options, idle connections and suspensions expire from another
-        /// clock: for tests, so that they need not wait. Timeouts and deadlines go by the system's.
+        /// Sets the clock by which options, idle connections and suspensions expire, for tests that must not
+        /// wait. Default: the system's monotonic clock.
+        ///
+        /// Timeouts and deadlines use the system's clock, unless [`Clock::now_for_waits`] is another one.
         pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
             self.settings.clock = Arc::new(clock);
             self
@@ -142,17 +159,32 @@ macro_rules! connection_settings {
 }
 pub(crate) use connection_settings;
 
-/// Settings of a [`Client`].
+/// Configures a [`Client`].
+///
+/// ```
+/// use std::time::Duration;
+/// use icap_client::Client;
+///
+/// # let server = icap_client::testing::Server::start()?;
+/// # let uri = server.uri();
+/// // The URI is for example "icap://av.example/avscan".
+/// let client = Client::builder(uri)
+///     .read_timeout(Duration::from_secs(30))
+///     .max_connections(8)
+///     .build()?;
+/// assert!(client.options()?.allows_204());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub struct ClientBuilder {
     endpoint: Result<Endpoint, Error>,
     settings: Settings,
 }
 
-/// What the clients of one scanner have in common.
+/// The settings that all servers of a scanner share.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    /// `None` is the one that the scheme of the URI asks for.
+    /// `None` means the default connector for the scheme of the URI.
     pub(crate) connector: Option<Arc<dyn Connect>>,
     pub(crate) timeouts: Timeouts,
     pub(crate) deadline: Option<Duration>,
@@ -193,7 +225,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Checks what was set.
+    /// Checks the values.
     pub(crate) fn check(&self) -> Result<(), InputError> {
         let Timeouts {
             connect,
@@ -221,7 +253,7 @@ impl Settings {
             .try_for_each(|(name, value)| check_header(name, value))
     }
 
-    /// A client of the service at `endpoint` that counts with `counters`.
+    /// Makes a client of the service at `endpoint` that counts with `counters`.
     pub(crate) fn client(
         &self,
         endpoint: Endpoint,
@@ -274,7 +306,7 @@ fn tls_connector() -> Result<Arc<dyn Connect>, Error> {
 
 #[cfg(not(feature = "rustls"))]
 fn tls_connector() -> Result<Arc<dyn Connect>, Error> {
-    let why = "icaps needs the feature rustls or a connector of your own";
+    let why = "icaps needs the feature `rustls` or a `connector` of your own";
     Err(InputError::new(InvalidInput::Uri, why).into())
 }
 
@@ -286,9 +318,7 @@ impl ClientBuilder {
         }
     }
 
-    /// A user and password for a service that asks for them with `407` and `Basic` (RFC 3507 §7.1).
-    ///
-    /// They go out only after it has asked. Over `icap` whoever is on the way can read them.
+    /// Sets the user and the password for the service, as [`Endpoint::credentials`] does.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.endpoint = self
             .endpoint
@@ -296,8 +326,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Bytes that the body of a response may have; `None` is no limit. Default: `None`, because a body
-    /// goes to the caller's writer and not into memory.
+    /// Limits the body of a response, in bytes. `None` is no limit. Default: `None`.
+    ///
+    /// The body goes to the caller's writer and not into memory. A longer one is an [`Error::Protocol`].
     pub fn max_response(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.settings.response_limit = bytes.into().unwrap_or(u64::MAX);
         self
@@ -305,12 +336,13 @@ impl ClientBuilder {
 
     connection_settings!();
 
-    /// Checks the settings.
+    /// Checks the settings. Nothing is sent.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, or a header or
-    /// credentials that cannot be sent.
+    /// [`Error::Input`] if the endpoint is not an ICAP URI, a time or a limit is zero, or a header or the
+    /// credentials cannot be sent; also for an `icaps` URI without the feature `rustls` and without a
+    /// [connector](Self::connector).
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;
         self.settings.client(self.endpoint?, Arc::default())

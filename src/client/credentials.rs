@@ -1,4 +1,4 @@
-//! Who we are to a service that asks (RFC 3507 §7.1, RFC 7617).
+//! `Basic` authentication with a service (RFC 3507 §7.1, RFC 7617).
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use crate::proto::base64;
 use crate::proto::response::Response;
 use crate::seam::sync::{AtomicBool, Ordering};
 
-/// A user and a password for one server, and whether it wants them.
+/// The user and the password for one server, and whether the server has asked for them.
 ///
-/// They are sent to that server only, once it has asked, and shown nowhere.
+/// They are sent to this server only, and only after it has asked. No log and no error shows them.
 pub(crate) struct Credentials {
-    /// The value of `Proxy-Authorization`.
+    /// The value of the field `Proxy-Authorization`.
     value: Vec<u8>,
     are_wanted: AtomicBool,
 }
@@ -20,10 +20,10 @@ impl Credentials {
     pub(crate) fn new(user: &str, password: &str) -> Result<Self, InputError> {
         let refused = |why| Err(InputError::new(InvalidInput::User, why));
         if user.contains(':') {
-            return refused("a colon in the user, which Basic authentication cannot express");
+            return refused("the user has a colon, which Basic authentication cannot carry");
         }
         if [user, password].concat().chars().any(char::is_control) {
-            return refused("a control character");
+            return refused("the user or the password has a control character");
         }
         let encoded = base64::encode(format!("{user}:{password}").as_bytes());
         Ok(Self {
@@ -32,7 +32,7 @@ impl Credentials {
         })
     }
 
-    /// Of a user and a password, if there are any.
+    /// Encodes a user and a password, if there are any.
     pub(crate) fn of(pair: Option<&(String, String)>) -> Result<Option<Self>, InputError> {
         pair.map(|(user, password)| Self::new(user, password))
             .transpose()
@@ -43,14 +43,14 @@ impl Credentials {
         self.are_wanted.load(Ordering::Relaxed)
     }
 
-    /// The field that carries them, once they are wanted.
+    /// The field that carries them, if the service has asked for them.
     pub(crate) fn field(&self) -> Option<(String, Vec<u8>)> {
         self.are_wanted()
             .then(|| ("Proxy-Authorization".to_owned(), self.value.clone()))
     }
 
-    /// Whether a response asks for them; then they are sent from now on.
-    pub(crate) fn answer(&self, response: &Response) -> bool {
+    /// Whether a response asks for them. If it does, all later requests carry them.
+    pub(crate) fn note_challenge(&self, response: &Response) -> bool {
         let challenges = response.headers();
         let asks = response.status() == 407
             && challenges
@@ -63,7 +63,7 @@ impl Credentials {
     }
 }
 
-/// Whether a list of challenges has one of the scheme `Basic`: `Digest realm="a, Basic b"` has none.
+/// Whether a list of challenges has one with the scheme `Basic`. `Digest realm="a, Basic b"` has none.
 fn offers_basic(challenges: &[u8]) -> bool {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let mut outside = challenges.to_vec();
@@ -93,9 +93,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_encoded_once_and_never_shown() {
+    fn credentials_are_sent_once_wanted_and_never_shown() {
         let credentials = Credentials::new("Aladdin", "open sesame").unwrap();
-        assert!(credentials.field().is_none(), "nobody asked");
+        assert!(credentials.field().is_none(), "the service has not asked");
         credentials.are_wanted.store(true, Ordering::Relaxed);
         let (name, value) = credentials.field().unwrap();
         assert_eq!(name, "Proxy-Authorization");
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn basic_is_a_scheme_and_not_a_word_in_a_realm() {
+    fn basic_in_a_realm_is_no_scheme() {
         for (challenges, is_basic) in [
             ("Basic realm=\"a\"", true),
             ("basic", true),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_basic_cannot_express_is_refused_and_not_repeated() {
+    fn credentials_that_basic_cannot_carry_are_refused() {
         for (user, password) in [("a:b", "hunter2"), ("a", "hunter2\n"), ("a\0", "hunter2")] {
             let error = Credentials::new(user, password).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"));

@@ -87,7 +87,7 @@ fn credentials(input: &mut Input<'_>) -> Option<(String, Vec<u8>)> {
     let mut reader = ResponseReader::new(Method::Respmod, 0);
     let asks = b"ICAP/1.0 407 x\r\nProxy-Authenticate: Basic\r\n\r\n";
     reader.feed(asks).expect("valid");
-    assert!(credentials.answer(reader.response().expect("complete")));
+    assert!(credentials.note_challenge(reader.response().expect("complete")));
     let (name, value) = credentials.field().expect("they are wanted");
     let encoded = value.strip_prefix(b"Basic ").expect("the scheme");
     assert_eq!(

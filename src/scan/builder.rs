@@ -1,4 +1,4 @@
-//! The settings of a scanner.
+//! The builder of a scanner.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,19 +13,35 @@ use crate::client::endpoint::Endpoint;
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::transport::Connect;
 use crate::proto::method::Method;
-#[cfg(doc)]
-use crate::scan::verdict::NotScanned;
 use crate::seam::time::Clock;
 use crate::stats::counters::Counters;
+#[cfg(doc)]
+use crate::{ServiceUri, scan::verdict::NotScanned};
 
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).
 pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
 
-/// Settings of a [`Scanner`].
+/// Configures a [`Scanner`].
+///
+/// ```
+/// use std::time::Duration;
+/// use icap_client::{Endpoint, Scanner};
+///
+/// # let (av1, av2) = (icap_client::testing::Server::start()?, icap_client::testing::Server::start()?);
+/// # let (av1, av2) = (av1.uri(), av2.uri());
+/// // av1 and av2 are URIs, for example "icap://av1.example/avscan".
+/// let scanner = Scanner::builder(av1)
+///     .endpoint(Endpoint::new(av2)?.credentials("joe", "secret"))
+///     .max_size(1 << 30)
+///     .response_timeout(Duration::from_secs(60))
+///     .build()?;
+/// assert!(scanner.scan("hello")?.verdict().is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub struct ScannerBuilder {
     first: Result<Endpoint, Error>,
-    /// To be asked when that one fails.
+    /// Fallback servers.
     others: Vec<Result<Endpoint, Error>>,
     settings: Settings,
     max_size: Option<u64>,
@@ -50,119 +66,126 @@ impl ScannerBuilder {
         }
     }
 
-    /// Adds a server that is asked when those before it do not scan: they are unavailable, suspended or
-    /// full, have no such service (400, 404, 405, 501, 505), or speak no ICAP.
+    /// Adds a fallback server. `endpoint` is an [`Endpoint`] or anything that becomes one: `&str`, `String`,
+    /// `&String` or a [`ServiceUri`].
     ///
-    /// A scan goes on to the next server only if the content can be sent again: bytes, files, what can seek,
-    /// and a reader of which no more than the first 64 KiB was read. For content that can be sent again, a server
-    /// with another one after it gets only its share of the [deadline](Self::deadline): a quarter of what is
-    /// left, or the read timeout if that is less, is for the next.
+    /// Servers are asked in the order they were added. The next one is asked when a server is unavailable,
+    /// suspended or full, has no such service (400, 404, 405, 501, 505), does not speak ICAP, or does not scan
+    /// ([`NotScanned::ServiceError`], [`EarlyResponse`](NotScanned::EarlyResponse),
+    /// [`NoEngine`](NotScanned::NoEngine)).
+    ///
+    /// Failover needs content that can be sent again: bytes, files, seekable readers, and other readers of
+    /// which at most the first 64 KiB were read. For such content a server leaves time for the next one: a
+    /// quarter of the rest of the [deadline](Self::deadline), and at most one read timeout.
     pub fn endpoint(mut self, endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
         self.others.push(endpoint.try_into().map_err(Into::into));
         self
     }
 
-    /// Suspends a server after so many failures in a row, over all threads: no connection, a broken
-    /// one, a timeout, a 5xx status, 400, 404, 405, or a response that is not ICAP. Default: 10. At least 1.
+    /// Sets after how many failures in a row, over all threads, a server is suspended. At least 1. Default: 10
+    /// ([`DEFAULT_SUSPEND_AFTER`](crate::limits::DEFAULT_SUSPEND_AFTER)).
     ///
-    /// Time counts against a server if waiting for it added up to the timeout, whatever the deadline. What
-    /// does not count: a deadline that is over sooner, the caller's slow reader or writer and a server that
-    /// closes because of it, 503 while other scans run, and what this machine lacks (file descriptors,
-    /// memory, ports, threads).
+    /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx, and a
+    /// response that is not ICAP. A timeout counts if the waits for the server added up to it, whatever the
+    /// deadline.
     ///
-    /// While a server is suspended, scans go on to the next server or fail at once with
-    /// [`Error::Suspended`], so that no thread of a pool waits for a timeout per file. When the
-    /// [interval](Self::suspension) is over, one scan is let through as a trial. A trial that succeeds
-    /// ends the suspension.
+    /// These are no failures of the server: a deadline that ends before a timeout, a slow reader or writer of
+    /// the caller and a connection that the server closes because of it, a 503 while other scans run, and a
+    /// shortage on this machine (file descriptors, memory, ports, threads).
+    ///
+    /// While a server is suspended, scans ask the next server or fail at once with [`Error::Suspended`]. So no
+    /// thread waits for a timeout for each file. After the [interval](Self::suspension) one scan is a trial. A
+    /// successful trial ends the suspension.
     pub fn suspend_after(mut self, failures: u32) -> Self {
         self.settings.breaker.after = failures;
         self
     }
 
-    /// How long a suspended server is not asked: `first` before the first trial, and twice as long
-    /// after each failed one, up to `longest`, 20 % more or less. Default: 1 s, 8 s.
+    /// Sets for how long a suspended server is not asked: `first` before the first trial, twice as long after
+    /// each failed trial, up to `longest`; each interval varies by 20 %. Default: 1 s
+    /// ([`DEFAULT_FIRST_SUSPENSION`](crate::limits::DEFAULT_FIRST_SUSPENSION)) and 8 s
+    /// ([`DEFAULT_LONGEST_SUSPENSION`](crate::limits::DEFAULT_LONGEST_SUSPENSION)).
     ///
-    /// The interval begins with a trial, not with its end. If a trial takes longer, the next one begins
-    /// beside it. A trial that is cancelled or fails for a reason of the caller's is given back: the
-    /// next scan can be one at once.
+    /// The interval is measured from the beginning of a trial. If a trial takes longer, the next one begins
+    /// while it runs. A trial that the caller ends or makes fail does not count: the next scan can be a trial at
+    /// once.
     pub fn suspension(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.breaker.first = first;
         self.settings.breaker.longest = longest;
         self
     }
 
-    /// The size in bytes above which content is [`NotScanned::TooLarge`]; `None` is no limit.
-    /// Default: 104,857,600 (100 MiB).
+    /// Limits the size of content, in bytes. `None` is no limit. Default: 104,857,600 bytes, which is 100 MiB
+    /// ([`DEFAULT_MAX_SIZE`](crate::limits::DEFAULT_MAX_SIZE)).
     ///
-    /// Nothing is sent of content that is known to be larger. If that shows only while it is sent,
-    /// the request is abandoned before its end.
+    /// Larger content is [`NotScanned::TooLarge`]. If its length is known, nothing is sent. Otherwise the
+    /// request is abandoned as soon as the content exceeds the limit.
     pub fn max_size(mut self, max_size: impl Into<Option<u64>>) -> Self {
         self.max_size = max_size.into();
         self
     }
 
-    /// Whether to ask the service what it offers before the first scan, and again when that expires.
-    /// Default: true.
+    /// Whether to send `OPTIONS` before the first scan, and again when the response expires. Default: true.
     ///
-    /// Unasked, a service is taken to offer 204: content that comes back unchanged is then
+    /// With `false` the service is assumed to offer 204. Content that comes back unchanged is then
     /// [`NotScanned::Echoed`] and never clean.
     pub fn negotiate(mut self, negotiate: bool) -> Self {
         self.rules.negotiate = negotiate;
         self
     }
 
-    /// The method: [`Respmod`](Method::Respmod) presents the content as a file on its way to a person,
-    /// [`Reqmod`](Method::Reqmod) as one that someone uploads. Default: RESPMOD, and REQMOD where the
-    /// service offers nothing else.
+    /// Sets the ICAP method: [`Respmod`](Method::Respmod) presents the content as a download,
+    /// [`Reqmod`](Method::Reqmod) as an upload. Default: RESPMOD, or REQMOD if the service offers nothing else.
     pub fn method(mut self, method: Method) -> Self {
         self.rules.method = Some(method);
         self
     }
 
-    /// Whether to let the service decide on a preview whether it wants the rest. Default:
+    /// Whether a preview is sent, after which the service decides whether it needs the rest. Default:
     /// [`Off`](Preview::Off).
     ///
-    /// A 100 or 204 that a server sends late, when the next request is already on its way, cannot be told
-    /// from one to that. Where that cannot be ruled out, take [`max_idle(0)`](Self::max_idle) as well.
+    /// A late 100 or 204 for the previous request cannot be distinguished from a response to this one. If the
+    /// server may send one, set [`max_idle(0)`](Self::max_idle) as well.
     pub fn preview(mut self, preview: Preview) -> Self {
         self.rules.preview = preview;
         self
     }
 
-    /// Whether a 204 to a preview is [`Clean`](crate::Verdict::Clean), though the service has seen only
-    /// that part. Default: false.
+    /// Whether a 204 to a preview is [`Clean`](crate::Verdict::Clean), although the service has seen only the
+    /// preview. Default: false.
     ///
-    /// Say yes only if the service is known to respond so for nothing that can do harm: c-icap, for one,
-    /// answers so for a virus after the first bytes of a GIF.
+    /// Set it only if the service sends such a 204 for harmless files alone. c-icap does not: it sends one for
+    /// a virus after the first bytes of a GIF.
     pub fn trust_preview(mut self, trust: bool) -> Self {
         self.rules.trust_preview = trust;
         self
     }
 
-    /// Whether the service may respond 204 instead of sending clean content back (RFC 3507 §4.6).
+    /// Whether the service may respond with 204 instead of sending clean content back (RFC 3507 §4.6).
     /// Default: true.
     ///
-    /// With `false` content is [`Clean`](crate::Verdict::Clean) only if exactly the bytes that were sent
-    /// come back; a 204 is an error, and no [preview](Self::preview) is sent. That shows what a 204 hides:
-    /// a server that lost a part of the content before it was scanned, as c-icap does when its disk is full.
-    /// It costs as much to receive as to send, and a service that sends back what it does not scan (too
-    /// large, of a type that it skips) cannot be told from one that found nothing: take it only where the
-    /// service scans every type and size.
+    /// With `false` content is [`Clean`](crate::Verdict::Clean) only if exactly the bytes that were sent come
+    /// back. A 204 is an error, and no [preview](Self::preview) is sent. This detects a server that loses a part
+    /// of the content before the scan, as c-icap does when its disk is full.
+    ///
+    /// It has a price. Each scan receives as many bytes as it sends. And a service that sends back what it does
+    /// not scan (too large, or of a type that it skips) cannot be distinguished from one that found nothing.
+    /// Use `false` only if the service scans every type and size.
     pub fn allow_204(mut self, allow: bool) -> Self {
         self.rules.allow_204 = allow;
         self
     }
 
-    /// Whether the service may respond with 206 and refer to the rest of the original, if it offers that
+    /// Whether the service may respond with 206 and refer to the rest of the original
     /// (draft-icap-ext-partial-content). Default: false.
     ///
-    /// With [`scan_replace`](Scanner::scan_replace) it is allowed only for content that can be read
-    /// again, because the rest has to come from somewhere.
+    /// It is allowed only if the service offers 206. For [`scan_replace`](Scanner::scan_replace) the content must
+    /// be readable again as well, because the rest is read from it.
     ///
-    /// Servers, c-icap among them, answer so without reading all of the request, take its rest for the
-    /// next one, and respond that too. On a new connection the first response counts; on one used before
-    /// it cannot be known which is which, and it is an error. [`max_idle(0)`](Self::max_idle) makes every
-    /// connection a new one.
+    /// Some servers, c-icap among them, send a 206 before they have read the request, take the rest of it for
+    /// the next request, and respond to that too. On a new connection the first response counts. On a used
+    /// connection the two cannot be distinguished, and the scan fails. With [`max_idle(0)`](Self::max_idle) every
+    /// connection is new.
     pub fn allow_206(mut self, allow: bool) -> Self {
         self.rules.allow_206 = allow;
         self
@@ -180,12 +203,13 @@ impl ScannerBuilder {
 
     connection_settings!();
 
-    /// Checks the settings. Nothing is sent yet.
+    /// Checks the settings. Nothing is sent.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] for what is no ICAP URI, a timeout or deadline of zero, a header or
-    /// credentials that cannot be sent, or a method that scans nothing.
+    /// [`Error::Input`] if an endpoint is not an ICAP URI, a time or a limit is zero, a header or credentials
+    /// cannot be sent, or the method is `OPTIONS`; also for an `icaps` URI without the feature `rustls` and
+    /// without a [connector](Self::connector).
     pub fn build(self) -> Result<Scanner, Error> {
         self.settings.check()?;
         let Self {
@@ -219,7 +243,7 @@ impl ScannerBuilder {
     }
 }
 
-/// No header values, which may be credentials, and no URIs, which may hold passwords.
+/// Without header values and URIs, which may hold credentials.
 impl fmt::Debug for ScannerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScannerBuilder")

@@ -1,4 +1,4 @@
-//! What is to be scanned.
+//! Content to scan, and what is known about it.
 
 use std::fmt;
 #[cfg(doc)]
@@ -15,19 +15,28 @@ use crate::client::digest::Digest;
 use crate::client::monitor::{Monitor, Progress};
 use crate::error::{Error, InputError, InvalidInput};
 
-/// What is to be scanned: its bytes, and what is known about them.
+/// Content to scan: its bytes, and what is known about it.
 ///
-/// The length is known for bytes and files, found by seeking for [`seekable`](Content::seekable), and
-/// can be declared for a [`reader`](Content::reader). A known length is enforced while the content is
-/// sent: a file that grows or shrinks meanwhile is an error and no verdict.
+/// Bytes in memory become content by themselves: `&[u8]`, `&[u8; N]`, `&str` and `Vec<u8>`.
+///
+/// The length is known for bytes and files. For a [`seekable`](Content::seekable) reader it is found by seeking,
+/// for a [`reader`](Content::reader) it can be declared. A known length is enforced: if the content turns out
+/// longer or shorter, the scan is an [`Error::Content`].
+///
+/// Names, fields and heads are checked when the content is scanned.
 ///
 /// ```
-/// use icap_client::Content;
+/// use icap_client::{Content, Scanner};
 ///
+/// # let server = icap_client::testing::Server::start()?;
+/// # let scanner = Scanner::new(server.uri())?;
 /// let upload = Content::reader(std::io::Cursor::new("hello"))
 ///     .len(5)
 ///     .name("greeting.txt")
 ///     .content_type("text/plain");
+/// assert!(scanner.scan(upload)?.verdict().is_clean());
+/// assert!(scanner.scan("hello")?.verdict().is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
 pub struct Content<'a> {
@@ -43,15 +52,16 @@ impl<'a> Content<'a> {
         Self::new(bytes.into())
     }
 
-    /// A regular file. Its name goes to the service with the content, its path does not.
+    /// A regular file. Its name is sent with the content, its path is not.
     ///
-    /// That it is regular is checked on the open handle, and opening does not wait: a pipe without a writer
-    /// would hang past every deadline. Pipes and devices can be scanned with [`reader`](Self::reader).
+    /// The open handle is checked to be a regular file, and opening does not wait. A pipe without a writer
+    /// would outlast every deadline: scan pipes and devices with [`reader`](Self::reader).
     ///
     /// # Errors
     ///
-    /// If it cannot be opened, is a directory ([`IsADirectory`](io::ErrorKind::IsADirectory)), or is not a
-    /// regular file ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+    /// An error of the system if the file cannot be opened;
+    /// [`IsADirectory`](io::ErrorKind::IsADirectory) for a directory;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for anything else that is no regular file.
     pub fn file(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let mut content = Self::seekable(regular_file::open(path)?);
@@ -61,23 +71,24 @@ impl<'a> Content<'a> {
         Ok(content)
     }
 
-    /// Whatever a reader gives, until it ends.
+    /// The bytes of a reader, up to its end.
     ///
-    /// It is read once. Its first 64 KiB are kept: if that is all of it, it can be sent again, also to another
-    /// server. Larger content is sent on a new connection, because it would be lost with one that the server
-    /// has closed; and to another server only if a failure came before more than that was read.
+    /// The reader is read once, and its first 64 KiB are kept. Content up to that size can be sent again, also to
+    /// another server. Larger content is sent on a new connection, because it would be lost on a connection
+    /// that the server has closed. It is sent to another server only if the failure came before more than
+    /// 64 KiB were read.
     ///
-    /// Some of it may have been read whatever a scan comes to, also if no server could be reached. Do not scan
-    /// what is left of a reader as if it were all: the rest may be clean where the whole is not.
+    /// After an error some of the content may have been read, even if no server could be reached. Do not scan
+    /// the rest of the reader as if it were the whole: the rest may be clean where the whole is not.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self::new(Body::reader(reader))
     }
 
-    /// What a reader gives from its present position to its end. It can be sent again.
+    /// The bytes of a reader from its present position to its end. It can be sent again.
     ///
-    /// A reader that stands at the end of something that is not empty, such as a temporary file that was
-    /// written and not rewound, is an [`Error::Content`] when it is scanned. A [`reader`](Self::reader) does not
-    /// say where it stands, so hand over a [`File`] here and not there.
+    /// A reader at the end of content that is not empty is an [`Error::Content`] in the scan: for example a
+    /// temporary file that was written and not rewound. [`reader`](Self::reader) cannot detect this, so pass a
+    /// [`File`] to this function.
     pub fn seekable(reader: impl Read + Seek + Send + 'a) -> Self {
         Self::new(Body::seekable(reader))
     }
@@ -91,142 +102,152 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Declares the length in bytes.
+    /// Declares the length in bytes. The scan fails if the content has another length.
     pub fn len(mut self, length: u64) -> Self {
         self.body = self.body.len(length);
         self
     }
 
-    /// The name of the file, for services that look at its extension. Any text will do: it is
-    /// percent-encoded. A name of more than [`MAX_NAME`](crate::limits::MAX_NAME) bytes (4 KiB in UTF-8) is cut
-    /// and keeps its extension, if that has no more than 255 bytes with its dot.
+    /// Sets the name of the file, for services that look at its extension.
+    ///
+    /// Any text is allowed: it is percent-encoded. A name of more than 4 KiB in UTF-8
+    /// ([`MAX_NAME`](crate::limits::MAX_NAME)) is cut. It keeps its extension if that has at most 255 bytes with
+    /// its dot.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.about.name = Some(name.into());
         self
     }
 
-    /// The media type, for example `application/pdf`. Default: `application/octet-stream`.
+    /// Sets the media type, for example `application/pdf`. Default: `application/octet-stream`.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.about.content_type = Some(content_type.into());
         self
     }
 
-    /// The head of the HTTP request that the content belongs to, with its blank line, instead of one
-    /// made up from its [name](Self::name).
+    /// Sets the head of the HTTP request that the content belongs to, with its blank line. Default: a head made
+    /// from the [name](Self::name).
     ///
-    /// Some of it is not for a scanner, and is left out unless
-    /// [asked for](Self::include_sensitive); hop-by-hop fields always are (RFC 3507 §4.4.2). Among these are
-    /// those that `Connection` names, unless they are for every recipient, such as `Content-Type` and `Host`:
-    /// whoever sends a file cannot hide them from the service. Where it is the request that is scanned
-    /// (REQMOD), its `Content-Length` becomes that of the content; it is left out where that would take
-    /// the head above a limit.
+    /// It must be one complete HTTP/1.x request head of at most 128 KiB
+    /// ([`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD)) and 256 fields
+    /// ([`MAX_FIELDS`](crate::limits::MAX_FIELDS)); otherwise the scan is an [`Error::Input`]. For a REQMOD a
+    /// `Content-Range` is an error too, as in [`http_response`](Self::http_response).
     ///
-    /// It is checked when the content is scanned: [`Error::Input`] unless it is one complete HTTP/1.x
-    /// request head of at most 128 KiB ([`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD)) and 256 fields
-    /// ([`MAX_FIELDS`](crate::limits::MAX_FIELDS)). For a REQMOD it is also an error if it has a
-    /// `Content-Range`, as for [`http_response`](Self::http_response).
+    /// These parts are not forwarded:
+    ///
+    /// - Credentials and session data, unless [`include_sensitive`](Self::include_sensitive) is set.
+    /// - Hop-by-hop fields (RFC 3507 §4.4.2), and the fields that `Connection` names. Fields for every recipient,
+    ///   such as `Content-Type` and `Host`, are forwarded all the same, so that a sender cannot hide them from
+    ///   the service.
+    ///
+    /// In a REQMOD the `Content-Length` becomes the length of the content. It is left out if it would take the
+    /// head above a limit.
     pub fn http_request(mut self, head: &[u8]) -> Self {
         self.about.http_request = Some(head.to_vec());
         self
     }
 
-    /// The head of the HTTP response that carries the content, with its blank line, instead of one
-    /// made up from its [media type](Self::content_type). It is used with RESPMOD.
+    /// Sets the head of the HTTP response that carries the content, with its blank line, for RESPMOD. Default: a
+    /// head made from the [media type](Self::content_type).
     ///
-    /// What is [sensitive](Self::include_sensitive) and what is hop-by-hop is left out, and its
-    /// `Content-Length` becomes that of the content. It is checked as
-    /// [`http_request`](Self::http_request) is.
+    /// It is checked as in [`http_request`](Self::http_request), and the same parts are not forwarded. The
+    /// `Content-Length` becomes the length of the content.
     ///
-    /// A head that says that the content is a part of a file is [`Error::Input`]
-    /// ([`PartialContent`](crate::error::InvalidInput::PartialContent)): status 206, `Content-Range`, or the media type
-    /// `multipart/byteranges`. Malware that lies across two parts is in neither, so a clean part says
-    /// nothing about the file.
+    /// A head of a partial file is an [`Error::Input`]
+    /// ([`PartialContent`](crate::error::InvalidInput::PartialContent)): status 206, a `Content-Range`, or the
+    /// media type `multipart/byteranges`. Malware that lies across two parts is found in neither of them, so a
+    /// clean part says nothing about the file.
     pub fn http_response(mut self, head: &[u8]) -> Self {
         self.about.http_response = Some(head.to_vec());
         self
     }
 
-    /// Whether credentials and session data in the HTTP heads are forwarded. Default: false. That leaves
-    /// out:
+    /// Whether credentials and session data in the HTTP heads are forwarded. Default: false.
     ///
-    /// - `Authorization`, `Cookie`, `Set-Cookie`, `X-Api-Key`, `X-Auth-Token`, `X-Query-String` and the like,
-    /// - query, fragment, user information and path parameters with a value (`;jsessionid=…`) of the request's
-    ///   target, also where its path holds another URI (`/proxy/http:/user:secret@host/`),
-    /// - fields that hold a URI, if it has one of these: `Referer`, `Location`, `Content-Location`, `Link`,
-    ///   `Refresh`, and others by the words in their name, such as `X-Original-URL`, `X-Forwarded-Uri` and
+    /// With `false` these are left out:
+    ///
+    /// - `Authorization`, `Cookie`, `Set-Cookie`, `X-Api-Key`, `X-Auth-Token`, `X-Query-String` and similar fields.
+    /// - In the target of the request: query, fragment, user information, and path parameters with a value
+    ///   (`;jsessionid=…`). A URI within the path is treated the same (`/proxy/http:/user:secret@host/`).
+    /// - Fields with a URI that has one of these parts: `Referer`, `Location`, `Content-Location`, `Link`,
+    ///   `Refresh`, and others by the words of their name, such as `X-Original-URL`, `X-Forwarded-Uri` and
     ///   `X-Accel-Redirect`.
     ///
-    /// Fields with other names are forwarded as they are; do not hand over those that are secret.
+    /// All other fields are forwarded unchanged. Remove those that are secret before you pass the head.
     pub fn include_sensitive(mut self, include: bool) -> Self {
         self.about.include_sensitive = include;
         self
     }
 
-    /// The address of the user's machine, sent as `X-Client-IP` (draft-stecher-icap-subid §3.1).
+    /// Sets the address of the user's machine, sent as `X-Client-IP` (draft-stecher-icap-subid §3.1).
     pub fn client_ip(mut self, address: IpAddr) -> Self {
         self.about.client_ip = Some(address);
         self
     }
 
-    /// The address of the server the content came from, sent as `X-Server-IP`
+    /// Sets the address of the server that the content came from, sent as `X-Server-IP`
     /// (draft-stecher-icap-subid §3.2).
     pub fn server_ip(mut self, address: IpAddr) -> Self {
         self.about.server_ip = Some(address);
         self
     }
 
-    /// The user, sent in base64 as `X-Authenticated-User` (draft-stecher-icap-subid §3.4): what
-    /// has a scheme, such as `LDAP://directory/cn=jane`, as it is, and a mere name after `Local://`.
+    /// Sets the user, sent in base64 as `X-Authenticated-User` (draft-stecher-icap-subid §3.4).
+    ///
+    /// A name with a scheme is sent as it is, for example `LDAP://directory/cn=jane`. A name without a scheme is
+    /// sent as `Local://NAME`. An empty name or a control character is an [`Error::Input`] in the scan.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.about.user = Some(user.into());
         self
     }
 
-    /// The groups of the user, sent like the [user](Self::user) as `X-Authenticated-Groups`, in one
-    /// list with commas between them (draft-stecher-icap-subid §3.5).
+    /// Sets the groups of the user, sent as `X-Authenticated-Groups` in one list with commas
+    /// (draft-stecher-icap-subid §3.5). Each one is sent as a [user](Self::user) is.
     ///
-    /// It is checked when the content is scanned: [`Error::Input`] if a group has a comma, which the service
-    /// would read as two groups (write `%2C` in a URI), or white space around it.
+    /// A group with a comma or with white space around it is an [`Error::Input`] in the scan, because a service
+    /// would read it as another list. Write `%2C` for a comma in a URI.
     pub fn groups<S: Into<String>>(mut self, groups: impl IntoIterator<Item = S>) -> Self {
         self.about.groups = groups.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Adds a field to the ICAP request of this content. It is checked when the content is scanned:
-    /// [`Error::Input`] as from [`Request::header`](crate::Request::header).
+    /// Adds a field to the ICAP request of this content.
+    ///
+    /// The scan is an [`Error::Input`] for the same faults as in [`Request::header`](crate::Request::header).
     pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         let field = (name.into(), value.as_ref().to_vec());
         self.about.headers.push(field);
         self
     }
 
-    /// As [`header`](Self::header), for a field that is sent only to a service whose
-    /// [`X-Include`](crate::ServiceOptions::x_include) names it.
+    /// Adds a field as [`header`](Self::header) does, but only for a service that asks for it with
+    /// [`X-Include`](crate::ServiceOptions::x_include).
     pub fn header_if_asked(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         let field = (name.into(), value.as_ref().to_vec());
         self.about.headers_if_asked.push(field);
         self
     }
 
-    /// Calls `progress(sent, total)` now and then while the content is sent, in bytes; `total` is
-    /// `None` while it is not known. It begins at 0 anew when the content is sent again.
+    /// Sets a function that is called with the bytes sent and the length, now and then during the upload. The
+    /// length is `None` if it is not known. When the content is sent again, the bytes start at 0 again.
     pub fn progress(mut self, progress: impl FnMut(u64, Option<u64>) + Send + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
 
-    /// Bounds the scan of this content, in place of the scanner's
-    /// [`deadline`](crate::ScannerBuilder::deadline): for a file that may take longer than others, or
-    /// that a person waits for. A scan with a deadline of zero is [`Error::Input`].
+    /// Sets the deadline of this scan. Default: the scanner's
+    /// [`deadline`](crate::ScannerBuilder::deadline).
     ///
-    /// The timeouts stay. A service that is silent for long while it scans a large file needs a longer
+    /// Use it for a file that takes longer than others, or for a person who waits. A deadline of zero is an
+    /// [`Error::Input`] in the scan.
+    ///
+    /// It does not change the timeouts. If a service needs long for a large file, set a longer
     /// [`response_timeout`](crate::ScannerBuilder::response_timeout) as well.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// When the scan must be over, if that was set.
+    /// The content's own deadline, if it has one.
     pub(crate) fn own_deadline(&self) -> Result<Option<Duration>, Error> {
         if self.deadline == Some(Duration::ZERO) {
             return Err(InputError::new(InvalidInput::Zero, "deadline").into());
@@ -239,7 +260,7 @@ impl<'a> Content<'a> {
         self.about.name.clone()
     }
 
-    /// The length, where it is known or a seek can tell.
+    /// The length, if it is known or can be found by seeking.
     pub(crate) fn known_length(&mut self) -> Result<Option<u64>, Error> {
         Ok(self.body.find_length()?)
     }
