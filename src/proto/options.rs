@@ -12,7 +12,7 @@ use super::response::Response;
 use super::text::displayable;
 
 /// What an ICAP service says about itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceOptions {
     methods: Vec<Method>,
     service: Option<String>,

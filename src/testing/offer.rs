@@ -105,11 +105,12 @@ impl Offer {
 }
 
 impl Default for Offer {
+    #[allow(
+        clippy::expect_used,
+        reason = "a constant; every test server starts with it"
+    )]
     fn default() -> Self {
-        Self::of(OPTIONS_RESPONSE.as_bytes()).unwrap_or_else(|| Self {
-            response: OPTIONS_RESPONSE.into(),
-            options: ServiceOptions::default(),
-        })
+        Self::of(OPTIONS_RESPONSE.as_bytes()).expect("a valid response to OPTIONS")
     }
 }
 

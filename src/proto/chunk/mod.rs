@@ -1,0 +1,271 @@
+//! The chunked coding of encapsulated bodies (RFC 3507 §4.4, RFC 9112 §7.1), both ways.
+//!
+//! Where one chunk ends decides where the next response begins, so the decoder takes what the grammar
+//! has and nothing beside it: CRLF only, sizes of up to 16 hexadecimal digits, well-formed
+//! extensions, and all of it bounded. One tolerance: white space after a size, which real servers
+//! send and which `0; ieof` made legal before an extension. It costs nothing of the budget for extensions.
+
+mod extension;
+#[cfg(test)]
+mod tests;
+
+use extension::{LastChunkExtensions, parse_extensions};
+
+use crate::proto::head::HeadFinder;
+use crate::proto::header::{Headers, encode_field, trim};
+use crate::proto::limits::{
+    MAX_CHUNK_EXTENSIONS, MAX_CHUNK_LINE, MAX_CHUNK_SIZE_DIGITS, MAX_TRAILERS,
+};
+use crate::proto::number::hex_digit;
+use crate::proto::violation::{Limit, Violation};
+
+/// Appends one chunk with `data`; nothing for no data, because an empty chunk ends a body.
+pub(crate) fn encode_chunk(out: &mut Vec<u8>, data: &[u8]) {
+    if !data.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+        out.extend_from_slice(data);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends the chunk that ends a body, or that stops after a part of it, its preview.
+pub(crate) fn encode_last_chunk(out: &mut Vec<u8>) {
+    encode_end(out, false, &[]);
+}
+
+/// Appends the chunk that ends a body, in a preview or not (RFC 3507 §4.5), and after it a trailer
+/// section of fields that were checked.
+pub(crate) fn encode_end(out: &mut Vec<u8>, is_in_preview: bool, trailers: &[(String, Vec<u8>)]) {
+    let line = if is_in_preview { "0; ieof" } else { "0" };
+    out.extend_from_slice(line.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in trailers {
+        encode_field(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What came out of a call to [`ChunkDecoder::decode`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decoded<'i> {
+    /// All of the input is used up; more is needed.
+    NeedsMore,
+    Data(&'i [u8]),
+    /// The body ended, trailer section included.
+    End,
+}
+
+/// Decodes a chunked body from input that arrives in any pieces.
+#[derive(Debug)]
+pub(crate) struct ChunkDecoder {
+    state: State,
+    /// Bytes of data that may still come before the limit on the body.
+    allowance: u64,
+    extension_bytes: usize,
+    extensions: LastChunkExtensions,
+    /// The trailer section and the blank line after it, as they arrive.
+    trailers: Vec<u8>,
+    trailers_end: HeadFinder,
+}
+
+#[derive(Debug)]
+enum State {
+    /// In the digits of a chunk size.
+    Size {
+        size: u64,
+        digits: usize,
+    },
+    /// Behind the digits, up to the line end.
+    Line {
+        size: u64,
+        line: Vec<u8>,
+    },
+    Data {
+        remaining: u64,
+    },
+    /// In the CRLF after the data.
+    DataEnd {
+        cr_seen: bool,
+    },
+    Trailers,
+    Ended,
+}
+
+impl ChunkDecoder {
+    /// A decoder for a body of at most `limit` bytes.
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            state: State::Size { size: 0, digits: 0 },
+            allowance: limit,
+            extension_bytes: 0,
+            extensions: LastChunkExtensions::default(),
+            trailers: Vec::new(),
+            trailers_end: HeadFinder::default(),
+        }
+    }
+
+    /// Takes what it can of `input`; returns how much that was, and what it means.
+    pub(crate) fn decode<'i>(
+        &mut self,
+        input: &'i [u8],
+    ) -> Result<(usize, Decoded<'i>), Violation> {
+        let mut used = 0;
+        while used < input.len() {
+            let rest = &input[used..];
+            match &mut self.state {
+                State::Size { .. } | State::Line { .. } | State::DataEnd { .. } => {
+                    self.take_framing(rest[0])?;
+                    used += 1;
+                }
+                State::Data { remaining } => {
+                    let len = usize::try_from(*remaining).map_or(rest.len(), |r| r.min(rest.len()));
+                    *remaining -= len as u64;
+                    if *remaining == 0 {
+                        self.state = State::DataEnd { cr_seen: false };
+                    }
+                    return Ok((used + len, Decoded::Data(&rest[..len])));
+                }
+                State::Trailers => {
+                    used += self.take_trailers(rest)?;
+                }
+                State::Ended => break,
+            }
+        }
+        let ended = matches!(self.state, State::Ended);
+        Ok((
+            used,
+            if ended {
+                Decoded::End
+            } else {
+                Decoded::NeedsMore
+            },
+        ))
+    }
+
+    /// The offset of `use-original-body` on the last chunk (draft-icap-ext-partial-content §5.2).
+    pub(crate) fn use_original_body(&self) -> Option<u64> {
+        self.extensions.use_original_body
+    }
+
+    /// Whether the last chunk says that a preview was the whole body (RFC 3507 §4.5).
+    #[cfg_attr(
+        not(any(test, fuzzing, feature = "testing")),
+        expect(dead_code, reason = "only servers read previews")
+    )]
+    pub(crate) fn has_ieof(&self) -> bool {
+        self.extensions.ieof
+    }
+
+    /// What came of the trailer section so far, up to what is wrong with it.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        self.trailers_end.searched(&self.trailers)
+    }
+
+    /// The fields of the trailer section, once the body has ended.
+    pub(crate) fn into_trailers(self) -> Box<[u8]> {
+        let blank_line = b"\r\n";
+        self.trailers
+            .strip_suffix(blank_line)
+            .unwrap_or_default()
+            .into()
+    }
+
+    fn take_framing(&mut self, byte: u8) -> Result<(), Violation> {
+        match &mut self.state {
+            State::Size { size, digits } => match hex_digit(byte) {
+                Some(_) if *digits == MAX_CHUNK_SIZE_DIGITS => return Err(Violation::ChunkSize),
+                Some(value) => {
+                    *size = *size * 16 + u64::from(value);
+                    *digits += 1;
+                }
+                None if *digits == 0 => return Err(Violation::ChunkSize),
+                None => {
+                    self.state = State::Line {
+                        size: *size,
+                        line: Vec::new(),
+                    };
+                    return self.take_framing(byte);
+                }
+            },
+            State::Line { size, line } => {
+                let size = *size;
+                if take_line_byte(line, byte)? {
+                    let line = std::mem::take(line);
+                    self.begin_chunk(size, &line)?;
+                }
+            }
+            State::DataEnd { cr_seen } => match (*cr_seen, byte) {
+                (false, b'\r') => *cr_seen = true,
+                (true, b'\n') => self.state = State::Size { size: 0, digits: 0 },
+                _ => return Err(Violation::ChunkTerminator),
+            },
+            State::Data { .. } | State::Trailers | State::Ended => {}
+        }
+        Ok(())
+    }
+
+    /// A chunk's line is complete: `line` is what stands after its size.
+    fn begin_chunk(&mut self, size: u64, line: &[u8]) -> Result<(), Violation> {
+        let extensions = parse_extensions(line, size == 0)?;
+        // White space alone is padding, and bounded by the length of the line.
+        self.extension_bytes += trim(line).len();
+        if self.extension_bytes > MAX_CHUNK_EXTENSIONS {
+            return Err(Violation::LimitExceeded(Limit::ChunkExtensions));
+        }
+        if size == 0 {
+            self.extensions = extensions;
+            self.state = State::Trailers;
+            return Ok(());
+        }
+        self.allowance = self
+            .allowance
+            .checked_sub(size)
+            .ok_or(Violation::LimitExceeded(Limit::ResponseBody))?;
+        self.state = State::Data { remaining: size };
+        Ok(())
+    }
+
+    fn take_trailers(&mut self, input: &[u8]) -> Result<usize, Violation> {
+        let before = self.trailers.len();
+        let room = MAX_TRAILERS - before;
+        self.trailers
+            .extend_from_slice(&input[..room.min(input.len())]);
+        let Some(end) = self.trailers_end.find(&self.trailers)? else {
+            return if self.trailers.len() == MAX_TRAILERS {
+                Err(Violation::LimitExceeded(Limit::Trailers))
+            } else {
+                Ok(self.trailers.len() - before)
+            };
+        };
+        self.trailers.truncate(end);
+        Headers::parse(&self.trailers[..end - 2]).map_err(|bad| match bad.violation {
+            Violation::BadHeader => Violation::BadTrailer,
+            limit => limit,
+        })?;
+        self.state = State::Ended;
+        Ok(end - before)
+    }
+}
+
+/// Collects a line up to its CRLF; true when that is complete.
+fn take_line_byte(line: &mut Vec<u8>, byte: u8) -> Result<bool, Violation> {
+    match (line.last(), byte) {
+        (Some(b'\r'), b'\n') => {
+            line.pop();
+            return Ok(true);
+        }
+        (Some(b'\r'), _) => return Err(Violation::ChunkLine),
+        (_, b'\n') => return Err(Violation::BareLf),
+        _ => {}
+    }
+    // What cannot follow a size is refused at once, not when its line ends: it may have none.
+    if line.is_empty() && !matches!(byte, b'\r' | b' ' | b'\t' | b';') {
+        return Err(Violation::ChunkSize);
+    }
+    // The byte that is still missing after this one is the LF.
+    if line.len() + 1 >= MAX_CHUNK_LINE {
+        return Err(Violation::LimitExceeded(Limit::ChunkLine));
+    }
+    line.push(byte);
+    Ok(false)
+}

@@ -1,0 +1,99 @@
+//! Where the parts of a response end, and whether they may be there (RFC 3507 §4.4.1).
+
+use crate::proto::encapsulated::{BodyKind, Encapsulated};
+use crate::proto::head::HeadFinder;
+use crate::proto::header::{Field, Headers};
+use crate::proto::http_head;
+use crate::proto::method::Method;
+use crate::proto::response::StatusHead;
+use crate::proto::status_line;
+use crate::proto::violation::Violation;
+
+/// The HTTP request's head and the HTTP response's, as far as `heads` has them.
+pub(super) fn split_heads(heads: &[u8], list: Encapsulated) -> (&[u8], &[u8]) {
+    heads.split_at(list.request_head.unwrap_or(0).min(heads.len()))
+}
+
+/// What is wrong with the fields that frame a response, other than `Encapsulated`.
+pub(super) fn framing_fault(headers: Headers<'_>, code: u16) -> Option<Violation> {
+    // A fold in a field that frames the message is read differently by different readers.
+    let framing = [
+        "Encapsulated",
+        "Transfer-Encoding",
+        "Content-Length",
+        "Connection",
+    ];
+    let is_framing = |name: &str| framing.iter().any(|f| f.eq_ignore_ascii_case(name));
+    if headers
+        .iter()
+        .any(|field| field.is_folded() && is_framing(field.name()))
+    {
+        return Some(Violation::BadHeader);
+    }
+    if headers.get("Transfer-Encoding").is_some() {
+        return Some(Violation::TransferEncoding);
+    }
+    // Elsewhere a Content-Length is odd and frames nothing; here it announces bytes after the end.
+    let announces = |field: Field<'_>| !matches!(&*field.value(), b"" | b"0");
+    let is_announced = code == 204 && headers.get_all("Content-Length").any(announces);
+    is_announced.then_some(Violation::TrailingBytes)
+}
+
+/// What follows a head with these fields and this status (RFC 3507 §4.4.1 and its errata: this field
+/// alone decides whether there is a body).
+pub(super) fn encapsulated(
+    headers: Headers<'_>,
+    method: Method,
+    code: u16,
+) -> Result<Encapsulated, Violation> {
+    let mut fields = headers.get_all("Encapsulated");
+    match (fields.next(), fields.next()) {
+        (Some(_), Some(_)) => Err(Violation::DuplicateEncapsulated),
+        (Some(field), None) => Encapsulated::parse(&field.value()),
+        // The response to OPTIONS says what a service can do in its head, and seldom has a body.
+        (None, _) if method != Method::Options && matches!(code, 200 | 201 | 206) => {
+            Err(Violation::MissingEncapsulated)
+        }
+        (None, _) => Ok(Encapsulated::NOTHING),
+    }
+}
+
+/// Whether a response to this method with this status may have these parts.
+pub(super) fn fits(list: Encapsulated, method: Method, code: u16) -> Result<(), Violation> {
+    match code {
+        _ if !list.fits(method) => Err(Violation::BadEncapsulated),
+        204 if list != Encapsulated::NOTHING => Err(Violation::BodyOn204),
+        100..=199 if list != Encapsulated::NOTHING => Err(Violation::BodyOn100),
+        // It has no chunk that could carry the offset.
+        206 if list.body == BodyKind::Null => Err(Violation::BadEncapsulated),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_http_response(bytes: &[u8]) -> Result<StatusHead, Violation> {
+    check_extent(bytes)?;
+    StatusHead::parse(bytes, status_line::parse_http, Violation::BadHttpStartLine).map_err(|bad| {
+        match bad.violation {
+            Violation::BadHeader => Violation::BadHttpHeader,
+            other => other,
+        }
+    })
+}
+
+pub(super) fn check_http_request(bytes: &[u8]) -> Result<Box<[u8]>, Violation> {
+    check_extent(bytes)?;
+    match http_head::check_request(bytes) {
+        Ok(()) => Ok(bytes.into()),
+        Err(_) => Err(Violation::BadHttpHeader),
+    }
+}
+
+/// The first blank line is at the end (RFC 3507 §4.4.2): a head that ends elsewhere than its offset
+/// says would be taken for data, or data for a head.
+fn check_extent(bytes: &[u8]) -> Result<(), Violation> {
+    match HeadFinder::default().find(bytes)? {
+        Some(end) if end == bytes.len() => Ok(()),
+        Some(_) if bytes.ends_with(b"\r\n\r\n") => Err(Violation::HttpHeadTrailing),
+        _ => Err(Violation::HttpHeadNotTerminated),
+    }
+}

@@ -1,0 +1,412 @@
+//! The incremental reader of a whole response (RFC 3507 §4.3.3, §4.4).
+//!
+//! [`ResponseReader`] is fed whatever arrives and says what it means: an interim response, the final
+//! head, a piece of body, the end. It reads to the response's own end and no byte further, because that
+//! is where the next response would begin. An end of the connection is never the end of a response.
+
+mod framing;
+mod remains;
+#[cfg(test)]
+mod tests;
+
+use framing::{
+    check_http_request, check_http_response, encapsulated, fits, framing_fault, split_heads,
+};
+pub(crate) use remains::{Fragments, Remains};
+use remains::{may_go_on_oddly, odd_head};
+
+use crate::proto::chunk::{ChunkDecoder, Decoded};
+use crate::proto::encapsulated::{BodyKind, Encapsulated};
+use crate::proto::head::HeadFinder;
+use crate::proto::http_head;
+use crate::proto::limits::{MAX_HEAD, MAX_INTERIM_RESPONSES};
+use crate::proto::method::Method;
+use crate::proto::response::{Response, StatusHead};
+use crate::proto::status_line;
+use crate::proto::text::{displayable, glimpse};
+use crate::proto::violation::{Limit, Violation};
+
+/// What the bytes fed so far mean.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event<'i> {
+    /// All of the input is used up; more is needed.
+    NeedsMore,
+    /// A 1xx answer; the final one is still to come.
+    Interim(u16),
+    /// The final response's heads are complete.
+    Head,
+    /// A piece of the decoded body.
+    Body(&'i [u8]),
+    /// The response is complete; what was not used does not belong to it.
+    End,
+}
+
+/// Reads one final response, and the interim ones before it, from input that arrives in any pieces.
+#[derive(Debug)]
+pub(crate) struct ResponseReader {
+    method: Method,
+    body_limit: u64,
+    state: State,
+    response: Option<Response>,
+    interim: Vec<StatusHead>,
+    /// What was wrong, when it was seen in a head.
+    seen: Option<String>,
+}
+
+#[derive(Debug)]
+enum State {
+    IcapHead {
+        buffer: Vec<u8>,
+        finder: HeadFinder,
+    },
+    HttpHeads {
+        buffer: Vec<u8>,
+        list: Encapsulated,
+        /// Why the response is refused after its HTTP heads, which may hold evidence.
+        fault: Option<Violation>,
+    },
+    Body {
+        decoder: ChunkDecoder,
+        len: u64,
+        /// Why the response is refused after its trailers, which may hold evidence. The body is discarded.
+        fault: Option<Violation>,
+    },
+    Ended,
+}
+
+impl State {
+    fn start() -> Self {
+        Self::IcapHead {
+            buffer: Vec::new(),
+            finder: HeadFinder::default(),
+        }
+    }
+}
+
+impl ResponseReader {
+    /// A reader of the response to a request with `method`, whose body may have `body_limit` bytes.
+    pub(crate) fn new(method: Method, body_limit: u64) -> Self {
+        Self {
+            method,
+            body_limit,
+            state: State::start(),
+            response: None,
+            interim: Vec::new(),
+            seen: None,
+        }
+    }
+
+    /// Takes what it can of `input`; returns how much that was, and what it means.
+    ///
+    /// The heads may be complete without any more input, so call it until it needs more.
+    pub(crate) fn feed<'i>(&mut self, input: &'i [u8]) -> Result<(usize, Event<'i>), Violation> {
+        match &mut self.state {
+            State::IcapHead { .. } => self.feed_icap_head(input),
+            State::HttpHeads { .. } => self.feed_http_heads(input),
+            State::Body { fault: None, .. } => self.feed_body(input),
+            State::Body { .. } => self.feed_faulty_body(input),
+            State::Ended => Ok((0, Event::End)),
+        }
+    }
+
+    /// Whether any byte of a response was taken.
+    pub(crate) fn has_begun(&self) -> bool {
+        match &self.state {
+            State::IcapHead { buffer, .. } => !buffer.is_empty() || !self.interim.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Whether any byte after the interim responses was taken.
+    pub(crate) fn has_begun_final(&self) -> bool {
+        match &self.state {
+            State::IcapHead { buffer, .. } => !buffer.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Whether the response is complete.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// The response, as far as its ICAP head was complete: also of one that broke off.
+    pub(crate) fn response(&self) -> Option<&Response> {
+        self.response.as_ref()
+    }
+
+    /// What is wrong if nothing comes any more.
+    pub(crate) fn violation_at_end(&self) -> Violation {
+        match &self.state {
+            State::IcapHead { buffer, .. } if !status_line::may_begin_icap(buffer) => {
+                Violation::BadStatusLine
+            }
+            _ => Violation::Truncated,
+        }
+    }
+
+    /// What came of the response.
+    pub(crate) fn into_remains(self) -> Remains {
+        let mut fragments = Fragments::default();
+        for head in &self.interim {
+            fragments.interim.extend_from_slice(&head.bytes);
+        }
+        match &self.state {
+            State::IcapHead { buffer, finder } => {
+                let head = match status_line::may_begin_icap(buffer) {
+                    true => finder.searched(buffer),
+                    false => odd_head(buffer),
+                };
+                let is_interim =
+                    status_line::legible_icap(head).is_some_and(|line| line.code < 200);
+                let kept = if is_interim {
+                    &mut fragments.interim
+                } else {
+                    &mut fragments.icap_head
+                };
+                kept.extend_from_slice(head);
+            }
+            State::HttpHeads { buffer, list, .. } => {
+                let (request, response) = split_heads(buffer, *list);
+                fragments.http_request = request.to_vec();
+                fragments.http_response = response.to_vec();
+            }
+            State::Body { decoder, .. } => fragments.trailers = decoder.trailers().to_vec(),
+            State::Ended => {}
+        }
+        Remains {
+            response: self.response,
+            fragments,
+        }
+    }
+
+    /// The line of a head at fault for the last error, safe to show; `None` if it was in a body.
+    pub(crate) fn seen(&self) -> Option<&str> {
+        self.seen.as_deref()
+    }
+
+    fn feed_icap_head<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
+        let State::IcapHead { buffer, finder } = &mut self.state else {
+            return Ok((0, Event::NeedsMore));
+        };
+        let before = buffer.len();
+        buffer.extend_from_slice(&input[..input.len().min(MAX_HEAD - before)]);
+        let at_limit = buffer.len() == MAX_HEAD;
+        let found = if status_line::may_begin_icap(buffer) {
+            finder.find(buffer)
+        } else if may_go_on_oddly(buffer, before) && !at_limit {
+            Ok(None)
+        } else {
+            Err(Violation::BadStatusLine)
+        };
+        match found {
+            Ok(Some(end)) => {
+                let head = buffer[..end].to_vec();
+                let used = end - before;
+                if let Some(interim) = self.take_icap_head(&head)? {
+                    return Ok((used, interim));
+                }
+                let (more, event) = self.feed_http_heads(&input[used..])?;
+                Ok((used + more, event))
+            }
+            Ok(None) if !at_limit => Ok((buffer.len() - before, Event::NeedsMore)),
+            Ok(None) => Err(self.saw_line(0, Violation::LimitExceeded(Limit::Head))),
+            Err(violation) => Err(self.saw_line(0, violation)),
+        }
+    }
+
+    /// An ICAP head is complete: it is an interim response, or encapsulated heads are read next.
+    fn take_icap_head(&mut self, bytes: &[u8]) -> Result<Option<Event<'static>>, Violation> {
+        let head = StatusHead::parse(bytes, status_line::parse_icap, Violation::BadStatusLine)
+            .map_err(|bad| self.saw_line(bad.at, bad.violation))?;
+        let code = head.code;
+        if code < 200 {
+            return self.take_interim(head).map(Some);
+        }
+        // Kept before anything else is checked: an infection header counts even if the rest is bad.
+        let response = self.response.insert(Response {
+            head,
+            http_request: None,
+            http_response: None,
+            trailers: Box::default(),
+            body_len: None,
+            use_original_body: None,
+            responds_to_preview_only: false,
+            interim: std::mem::take(&mut self.interim),
+            method: self.method,
+            has_bare_body: false,
+        });
+        let headers = response.headers();
+        let list = encapsulated(headers, self.method, code);
+        let unfit = list.and_then(|list| fits(list, self.method, code)).err();
+        let fault = framing_fault(headers, code).or(unfit);
+        let list = match (list, fault) {
+            (Ok(list), None) => list,
+            // Where the HTTP heads and the body are is known, and heads and trailers may hold evidence.
+            (Ok(list), Some(_)) if list.heads_len() > 0 => list,
+            (Ok(list), Some(Violation::BodyOn204)) if list.body != BodyKind::Null => list,
+            (_, Some(violation)) | (Err(violation), None) => return Err(self.saw_list(violation)),
+        };
+        response.has_bare_body = list.body == BodyKind::Response && list.heads_len() == 0;
+        self.state = State::HttpHeads {
+            buffer: Vec::new(),
+            list,
+            fault,
+        };
+        Ok(None)
+    }
+
+    fn take_interim(&mut self, head: StatusHead) -> Result<Event<'static>, Violation> {
+        if self.interim.len() == MAX_INTERIM_RESPONSES {
+            return Err(Violation::LimitExceeded(Limit::InterimResponses));
+        }
+        let headers = head.headers();
+        framing_fault(headers, head.code).map_or(Ok(()), Err)?;
+        let list = encapsulated(headers, self.method, head.code)?;
+        fits(list, self.method, head.code)?;
+        self.state = State::start();
+        let code = head.code;
+        self.interim.push(head);
+        Ok(Event::Interim(code))
+    }
+
+    fn feed_http_heads<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
+        let State::HttpHeads {
+            buffer,
+            list,
+            fault,
+        } = &mut self.state
+        else {
+            return Ok((0, Event::NeedsMore));
+        };
+        let (list, fault) = (*list, *fault);
+        let used = input.len().min(list.heads_len() - buffer.len());
+        buffer.extend_from_slice(&input[..used]);
+        if buffer.len() < list.heads_len() {
+            return Ok((used, Event::NeedsMore));
+        }
+        let heads = buffer.clone();
+        if let Some(violation) = fault {
+            let is_followed = violation == Violation::BodyOn204 && list.body != BodyKind::Null;
+            if !is_followed || self.take_http_heads(&heads, list, fault).is_err() {
+                return Err(self.saw_list(violation));
+            }
+            let (more, event) = self.feed_faulty_body(&input[used..])?;
+            return Ok((used + more, event));
+        }
+        self.take_http_heads(&heads, list, None)?;
+        Ok((used, Event::Head))
+    }
+
+    fn take_http_heads(
+        &mut self,
+        heads: &[u8],
+        list: Encapsulated,
+        fault: Option<Violation>,
+    ) -> Result<(), Violation> {
+        let (request, response) = split_heads(heads, list);
+        let http_request = (!request.is_empty()).then(|| check_http_request(request));
+        let http_response = (!response.is_empty()).then(|| check_http_response(response));
+        let kept = (http_request.transpose(), http_response.transpose());
+        let (http_request, http_response) = match kept {
+            (Ok(request), Ok(response)) => (request, response),
+            (Err(violation), _) | (_, Err(violation)) => {
+                // Of a request it would be the caller's own that came back.
+                let line = http_head::start_line(response);
+                self.seen = Some(displayable(line)).filter(|line| !line.is_empty());
+                return Err(violation);
+            }
+        };
+        if let Some(answer) = &mut self.response {
+            answer.http_request = http_request;
+            answer.http_response = http_response;
+        }
+        self.state = match list.body {
+            BodyKind::Null => State::Ended,
+            _ => State::Body {
+                decoder: ChunkDecoder::new(self.body_limit),
+                len: 0,
+                fault,
+            },
+        };
+        Ok(())
+    }
+
+    fn feed_body<'i>(&mut self, input: &'i [u8]) -> Result<(usize, Event<'i>), Violation> {
+        let State::Body { decoder, len, .. } = &mut self.state else {
+            return Ok((0, Event::NeedsMore));
+        };
+        let (used, decoded) = decoder.decode(input)?;
+        let event = match decoded {
+            Decoded::NeedsMore => Event::NeedsMore,
+            Decoded::Data(data) => {
+                *len += data.len() as u64;
+                Event::Body(data)
+            }
+            Decoded::End => {
+                self.end_body()?;
+                Event::End
+            }
+        };
+        Ok((used, event))
+    }
+
+    /// Discards a body that should not be there, up to the end of its trailers.
+    fn feed_faulty_body<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
+        let State::Body {
+            decoder,
+            fault: Some(fault),
+            ..
+        } = &mut self.state
+        else {
+            return Ok((0, Event::NeedsMore));
+        };
+        let fault = *fault;
+        let mut used = 0;
+        loop {
+            match decoder.decode(&input[used..]) {
+                Ok((len, Decoded::NeedsMore)) => return Ok((used + len, Event::NeedsMore)),
+                Ok((len, Decoded::Data(_))) => used += len,
+                Ok((_, Decoded::End)) | Err(_) => return Err(self.saw_list(fault)),
+            }
+        }
+    }
+
+    fn end_body(&mut self) -> Result<(), Violation> {
+        let State::Body { decoder, len, .. } = std::mem::replace(&mut self.state, State::Ended)
+        else {
+            return Ok(());
+        };
+        if let Some(answer) = &mut self.response {
+            answer.body_len = Some(len);
+            answer.use_original_body = decoder.use_original_body();
+            answer.trailers = decoder.into_trailers();
+            if answer.use_original_body.is_some() && answer.status() != 206 {
+                return Err(Violation::BadUseOriginalBody);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the `Encapsulated` field, for the error.
+    fn saw_list(&mut self, violation: Violation) -> Violation {
+        let headers = self.response.as_ref().map(Response::headers);
+        let field = headers.and_then(|headers| headers.get("Encapsulated"));
+        self.seen = field.map(|field| format!("{field:?}"));
+        violation
+    }
+
+    /// Keeps the line of the ICAP head that begins at `at`, for the error.
+    fn saw_line(&mut self, at: usize, violation: Violation) -> Violation {
+        if let State::IcapHead { buffer, .. } = &self.state {
+            let rest = buffer.get(at..).unwrap_or_default();
+            let len = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
+            // Where there is no status line, it need not be a response at all.
+            self.seen = Some(match at {
+                0 => glimpse(rest),
+                _ => displayable(&rest[..len]),
+            });
+        }
+        violation
+    }
+}
