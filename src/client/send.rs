@@ -176,7 +176,8 @@ impl Client {
     ) -> bool {
         let response = &complete.response;
         let credentials = self.shared.credentials.as_ref();
-        let is_asked_for = credentials.is_some_and(|credentials| credentials.note_challenge(response));
+        let is_asked_for =
+            credentials.is_some_and(|credentials| credentials.note_challenge(response));
         is_asked_for
             && complete.trailing.is_none()
             && body.can_rewind()

@@ -1,34 +1,47 @@
-//! How much of the content a service gets to see before it decides whether it wants the rest.
+//! Previews: how much of the content is sent before the service decides whether it needs the rest.
 
 use crate::proto::limits::MAX_PREVIEW;
 use crate::proto::options::{ServiceOptions, Transfer};
 
 /// Whether content is sent with a preview (RFC 3507 §4.5).
 ///
-/// A preview saves sending what the service does not look at. But a service that responds with 204 to a
-/// preview has seen a part, and servers do so with infected files: because of the magic number in front
-/// of them, or because of their length. That is [`NotScanned::PreviewOnly`](crate::NotScanned::PreviewOnly)
-/// unless the scanner is told to [trust it](crate::ScannerBuilder::trust_preview), or the preview was
-/// all of the content.
+/// A preview saves the upload of content that the service does not look at. But a service that responds with
+/// 204 to a preview has seen only a part. Servers send such a 204 also for infected files, because of their first
+/// bytes or their length.
+///
+/// A 204 to a preview is therefore [`NotScanned::PreviewOnly`](crate::NotScanned::PreviewOnly). It is clean if
+/// the preview was all of the content, or if [`trust_preview`](crate::ScannerBuilder::trust_preview) is set.
+///
+/// ```
+/// use icap_client::{Preview, Scanner};
+///
+/// # let server = icap_client::testing::Server::with_preview(4)?;
+/// # let uri = server.uri();
+/// // The service offers a preview of 4 bytes.
+/// let scanner = Scanner::builder(uri).preview(Preview::Limit(1024)).build()?;
+/// assert!(scanner.scan("1234")?.verdict().is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preview {
-    /// All of the content is sent at once.
+    /// No preview: all of the content is sent at once.
     #[default]
     Off,
-    /// As the service says in its response to `OPTIONS`: for the file extensions it wants previews of
-    /// (`Transfer-Preview`), of the size it names, at most
-    /// [`MAX_PREVIEW`](crate::limits::MAX_PREVIEW). Where it says nothing, or was not asked, there is
-    /// none.
+    /// A preview as the service asks for it in its `OPTIONS` response: for the file extensions in
+    /// `Transfer-Preview`, of the size in `Preview`, at most 64 KiB
+    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). Without these fields, or without `OPTIONS`, no preview is
+    /// sent.
     Negotiated,
-    /// So many bytes, but never more than the service names or than
-    /// [`MAX_PREVIEW`](crate::limits::MAX_PREVIEW). None where the service offers no previews, or lists
-    /// extensions and wants no preview of this one.
+    /// A preview of at most this many bytes, at most the size that the service names, and at most 64 KiB
+    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). No preview is sent if the service offers none, or if its
+    /// lists of extensions exclude this one.
     Limit(usize),
 }
 
 impl Preview {
-    /// The size for content with that name, sent to a service with those options, if it was asked.
+    /// The size of the preview for content with this name and a service with these options; `None` for no
+    /// preview.
     pub(crate) fn size(
         self,
         name: Option<&str>,
@@ -50,7 +63,7 @@ impl Preview {
     }
 }
 
-/// What is after the last dot; empty where there is none.
+/// The text after the last dot; empty without a dot.
 fn extension(name: Option<&str>) -> &str {
     let name = name.unwrap_or_default();
     name.rsplit_once('.').map_or("", |(_, extension)| extension)
@@ -65,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_is_what_both_sides_want() {
+    fn preview_size_is_what_both_sides_want() {
         let lists =
             "Transfer-Preview: *\r\nTransfer-Complete: exe, ZIP\r\nTransfer-Ignore: jpg\r\n";
         let listed = options(&format!("Preview: 1024\r\n{lists}"));

@@ -1,10 +1,10 @@
-//! What is left out of a caller's HTTP heads, because whoever reads it could act as the user.
+//! Redaction of a caller's HTTP heads: a service must not get what lets it act as the user.
 
 use memchr::{memchr2, memmem, memrchr};
 
 use crate::proto::http_head;
 
-/// Fields that are credentials or session data.
+/// Fields with credentials or session data.
 const SENSITIVE: &[&str] = &[
     "Authorization",
     "Cookie",
@@ -20,7 +20,7 @@ const SENSITIVE: &[&str] = &[
 ];
 
 /// Ends of words in the names of fields that hold a URI or a part of one: `Referer`, `X-Original-URL`,
-/// `X-Forwarded-Uri`, `X-Accel-Redirect`. They are as sensitive as a target if there is more than a path.
+/// `X-Forwarded-Uri`, `X-Accel-Redirect`. Such a field is left out if its URI has more than a path.
 const URI_WORDS: &[&str] = &[
     "alternates",
     "base",
@@ -41,12 +41,12 @@ const URI_WORDS: &[&str] = &[
     "url",
 ];
 
-/// Whether the field is not for a service: credentials, session data, or a URI that may hold some.
+/// Whether a field holds credentials or session data, also within a URI.
 pub(crate) fn is_sensitive(name: &str, value: &[u8]) -> bool {
     let is_named = SENSITIVE
         .iter()
         .any(|known| known.eq_ignore_ascii_case(name));
-    is_named || (holds_uri(name) && says_more(name, value))
+    is_named || (holds_uri(name) && has_more_than_a_path(name, value))
 }
 
 fn holds_uri(name: &str) -> bool {
@@ -57,12 +57,12 @@ fn holds_uri(name: &str) -> bool {
     name.split(['-', '_']).any(is_uri_word)
 }
 
-/// Whether a field's URI has more than host and path.
-fn says_more(name: &str, value: &[u8]) -> bool {
+/// Whether the URI of a field has more than a host and a path.
+fn has_more_than_a_path(name: &str, value: &[u8]) -> bool {
     if value.iter().any(|byte| b"?#@".contains(byte)) {
         return true;
     }
-    // In these two a semicolon stands also outside of the URI.
+    // These two fields have semicolons outside of the URI, too.
     let uri = if name.eq_ignore_ascii_case("Link") {
         let targets = value.split(|&b| b == b'<').skip(1);
         let target = |rest: &[u8]| rest.split(|&b| b == b'>').next().map(<[u8]>::to_vec);
@@ -76,7 +76,7 @@ fn says_more(name: &str, value: &[u8]) -> bool {
     without_secrets(&uri) != uri
 }
 
-/// A checked request head whose target has no query, no fragment, no user information and no session.
+/// Removes query, fragment, user information and session from the target of a checked request head.
 pub(crate) fn redact_target(head: &[u8]) -> Vec<u8> {
     let line = http_head::start_line(head);
     let mut words = line.splitn(3, |&b| b == b' ');
@@ -88,8 +88,10 @@ pub(crate) fn redact_target(head: &[u8]) -> Vec<u8> {
     [method, b" ", target, b" ", version, rest].concat()
 }
 
-/// A URI, or a part of one, without query, fragment, user information and path parameters; also where
-/// it is in the path of another, percent-encoded or with one slash of two.
+/// Removes query, fragment, user information and path parameters from a URI or a part of one.
+///
+/// A URI within the path of another one is treated the same, also if it is percent-encoded or has lost one of its
+/// two slashes.
 fn without_secrets(uri: &[u8]) -> Vec<u8> {
     let path = &uri[..memchr2(b'?', b'#', uri).unwrap_or(uri.len())];
     let plain = decode_delimiters(path);
@@ -101,7 +103,7 @@ fn without_secrets(uri: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Decodes the delimiters by which the parts of a URI are found, and nothing else.
+/// Decodes the delimiters between the parts of a URI, and nothing else.
 fn decode_delimiters(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -130,15 +132,15 @@ fn encode_query_delimiters(path: &[u8]) -> Vec<u8> {
     encoded
 }
 
-/// `path` has no query of its own: a question mark in it was percent-encoded, and is taken for the
-/// beginning of a query if there is a value.
+/// Redacts a path with decoded delimiters. A question mark in it was percent-encoded. It begins a query if a name
+/// with a value follows.
 fn redact_path(path: &[u8]) -> Vec<u8> {
     let path = until_value(path, b"?#");
     let mut kept: Vec<&[u8]> = Vec::new();
     for segment in path.split(|&b| b == b'/') {
         let begins_authority = match kept[..] {
             [] => true,
-            // Before the first slash of a path there is nothing.
+            // A path has nothing before its first slash.
             [first] => first.ends_with(b":"),
             [.., before] => before.is_empty() || before.ends_with(b":"),
         };
@@ -150,20 +152,20 @@ fn redact_path(path: &[u8]) -> Vec<u8> {
     kept.join(&b'/')
 }
 
-/// ASP.NET puts its session into a segment of its own: `/(S(x1y2))/`.
+/// Whether a segment is a session of ASP.NET: `/(S(x1y2))/`.
 fn is_session(segment: &[u8]) -> bool {
     matches!(segment, [b'(', letter, b'(', .., b')', b')'] if letter.is_ascii_alphabetic())
 }
 
-/// All before the first of these delimiters that a name and a value follow.
+/// The part before the first of these delimiters, if a name with a value follows it.
 fn until_value<'p>(path: &'p [u8], delimiters: &[u8]) -> &'p [u8] {
     let at = path.iter().position(|byte| delimiters.contains(byte));
     let at = at.filter(|&at| path[at..].contains(&b'='));
     &path[..at.unwrap_or(path.len())]
 }
 
-/// A segment without user information: all up to its last `@`, where an authority begins or a password
-/// stands before it.
+/// A segment without user information, which ends at the last `@`. A segment has it if an authority begins there
+/// or a colon stands before the `@`.
 fn without_user(segment: &[u8], begins_authority: bool) -> &[u8] {
     match memrchr(b'@', segment) {
         Some(at) if begins_authority || memmem::find(&segment[..at], b":").is_some() => {
@@ -178,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn target_is_kept_up_to_what_is_secret() {
+    fn target_loses_its_secrets() {
         for (target, kept) in [
             ("/a?b", "/a"),
             ("/a?b?c/d@e", "/a"),
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn field_with_uri_is_left_out_if_it_says_more() {
+    fn field_with_more_than_a_path_is_left_out() {
         for name in [
             "Content-Location",
             "Destination",
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn field_outside_a_uri_may_hold_a_semicolon() {
+    fn semicolon_outside_the_uri_is_kept() {
         for (name, value, expected) in [
             ("Link", "</a>;rel=next, </b>; rel=\"prev\"", false),
             ("Link", "</a;jsessionid=1>;rel=next", true),

@@ -1,4 +1,4 @@
-//! Opening a file, and nothing that only looks like one.
+//! Opening a regular file, and nothing else.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -6,9 +6,9 @@ use std::path::Path;
 
 /// Opens a regular file for reading.
 ///
-/// Opening a pipe waits for a writer, past every deadline, and opening a device may do anything; so what is
-/// no regular file is not opened. It may become one between the look and the opening: therefore the
-/// opening does not wait, and the handle is looked at again.
+/// Opening a pipe waits for a writer, past every deadline, and opening a device may do anything. So the kind is
+/// checked first. The file may be exchanged after this check. Therefore opening does not wait, and the handle is
+/// checked again.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     check(&fs::metadata(path)?)?;
     open_without_waiting(path)
@@ -41,8 +41,8 @@ fn check(metadata: &Metadata) -> io::Result<()> {
     }
 }
 
-/// `fcntl.h`'s, of the platforms that std knows. Elsewhere the opening may wait if the file is exchanged for a
-/// pipe right after the first look.
+/// `O_NONBLOCK` of `fcntl.h`, for the platforms that std knows. On others, opening may wait if the file is
+/// exchanged for a pipe right after the first check.
 #[cfg(unix)]
 const O_NONBLOCK: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
@@ -81,7 +81,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// What `open` says of a path; it must not wait.
+    /// The result of `open` for a path. It must not wait.
     fn kind_of(path: &Path, open: fn(&Path) -> io::Result<File>) -> Result<(), io::ErrorKind> {
         let (sender, opened) = mpsc::channel();
         let path = path.to_owned();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_regular_file_is_opened_and_nothing_is_waited_for() {
+    fn other_than_a_regular_file_is_refused_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         fs::write(path("file"), b"hello").unwrap();
@@ -102,7 +102,7 @@ mod tests {
         assert!(made.success());
         std::os::unix::fs::symlink(path("fifo"), path("link-to-fifo")).unwrap();
         let _socket = UnixListener::bind(path("socket")).unwrap();
-        // As if each had been exchanged for the file after the first look.
+        // The second function is the case that the file was exchanged after the first check.
         for open in [open, open_without_waiting] {
             assert_eq!(kind_of(&path("file"), open), Ok(()));
             assert_eq!(kind_of(&path("link"), open), Ok(()));

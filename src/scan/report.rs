@@ -1,4 +1,4 @@
-//! What a scan found out.
+//! The result of a scan.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,21 @@ use super::verdict::{NotScanned, Verdict};
 use crate::proto::header::Headers;
 use crate::proto::response::{Response, StatusHead};
 
-/// What a scan found out, and how.
+/// The result of a scan: the verdict, and how it came about.
+///
+/// ```
+/// use icap_client::{Content, Scanner};
+///
+/// # let server = icap_client::testing::Server::start()?;
+/// # let scanner = Scanner::new(server.uri())?;
+/// let report = scanner.scan(Content::from("hello").name("greeting.txt"))?;
+/// assert!(report.verdict().is_clean());
+/// assert_eq!(report.status(), Some(204));
+/// assert_eq!(report.bytes_sent(), 5);
+/// assert_eq!(report.name(), Some("greeting.txt"));
+/// println!("{}: {} in {:?}", report.service(), report.verdict(), report.elapsed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "content that is not clean must not be handed on"]
 pub struct Report {
@@ -24,25 +38,25 @@ pub struct Report {
 }
 
 impl Report {
-    /// What the service says of the content.
+    /// The verdict on the content.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// The service's state tag at the time of the scan, see [`Response::istag`].
+    /// The service's state tag in the response, see [`Response::istag`].
     #[must_use]
     pub fn istag(&self) -> Option<&str> {
         self.istag.as_deref()
     }
 
-    /// The ICAP status of the response; `None` if nothing was asked, or if it broke off before that.
+    /// The ICAP status of the response; `None` if no request was sent, or if the response broke off before the
+    /// status.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// The fields of the response's ICAP head; none if [`status`](Self::status) is `None` or the head broke
-    /// off.
+    /// The fields of the response's ICAP head. There are none if no request was sent, or if the head broke off.
     #[must_use]
     pub fn headers(&self) -> Headers<'_> {
         let head = self.head.as_ref();
@@ -55,26 +69,26 @@ impl Report {
         self.name.as_deref()
     }
 
-    /// Bytes of the content that were sent; fewer than there are if the response came early.
+    /// The number of bytes of content that were sent. It is less than the length if the response came early.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.bytes_sent
     }
 
-    /// How long the scan took, connecting and `OPTIONS` included.
+    /// The duration of the scan, including connecting and `OPTIONS`.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// The service that responded, without the arguments of its URI.
+    /// The service that responded, as a URI without its arguments.
     #[must_use]
     pub fn service(&self) -> &str {
         &self.service
     }
 
-    /// What to change so that the next scan comes to a verdict, where that is known: a sentence for
-    /// whoever configures the scanner.
+    /// What to change in the configuration so that the next scan comes to a verdict, if that is known: one
+    /// sentence for the operator.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.advice
@@ -99,7 +113,7 @@ impl Report {
         }
     }
 
-    /// Of a response of which there is no whole head.
+    /// For a response without a whole head.
     pub(super) fn with_status(mut self, status: Option<u16>) -> Self {
         self.status = status;
         self
@@ -110,7 +124,7 @@ impl Report {
         self
     }
 
-    /// Of content that no service was asked about, or not to its end.
+    /// For content of which nothing or only a part was sent.
     pub(super) fn too_large(limit: u64, bytes_sent: u64, service: &str) -> Self {
         let verdict = Verdict::NotScanned(NotScanned::TooLarge { limit });
         Self::new(verdict, None, bytes_sent, service)

@@ -1,37 +1,57 @@
-//! What is known about content after a scan.
+//! Verdicts: what a scan found out about the content.
 
 use std::fmt;
 
 use crate::evidence::Threats;
 
-/// What is known about the content.
+/// What a scan found out about the content.
 ///
-/// Only [`Clean`](Verdict::Clean) is clean; whoever matches must treat everything else, also what
-/// later versions add, as not clean.
+/// Only [`Clean`](Verdict::Clean) is clean. Treat every other variant as not clean, also those that a later
+/// version adds.
+///
+/// `Display` is one line that is safe to show: `clean`, `infected: Eicar-Test-Signature`,
+/// `not scanned: larger than 100 MiB`.
+///
+/// ```
+/// use icap_client::{Content, Scanner, Verdict};
+///
+/// # let server = icap_client::testing::Server::start()?;
+/// # let scanner = Scanner::new(server.uri())?;
+/// let virus = icap_client::testing::eicar();
+/// let report = scanner.scan(virus)?;
+/// match report.verdict() {
+///     Verdict::Clean => println!("deliver it"),
+///     Verdict::Infected(threats) => println!("refuse it: {threats}"),
+///     Verdict::NotScanned(reason) => println!("ask the person: {reason}"),
+///     verdict => println!("do not deliver it: {verdict}"),
+/// }
+/// assert!(report.verdict().is_infected());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[must_use = "content that is not clean must not be handed on"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// All of the content was sent to the service, and the service answered that it found nothing.
+    /// All of the content was sent to the service, and the service responded that it found nothing.
     Clean,
     /// The service found a threat.
     Infected(Threats),
     /// The service refused the content and named no threat.
     Blocked(Blocked),
-    /// The service sent something else back, so it does not vouch for what was sent.
+    /// The service sent back other content, so it says nothing about the content that was sent.
     Modified(Modified),
     /// The content was not scanned, or not all of it.
     NotScanned(NotScanned),
 }
 
 impl Verdict {
-    /// Whether the content may be handed on.
+    /// Whether the content is clean: it may be delivered.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         matches!(self, Self::Clean)
     }
 
-    /// Whether a 204 says otherwise, so that one of the two is wrong.
+    /// Whether a 204 contradicts this verdict: then one of the two is wrong.
     pub(crate) fn is_contradicted(&self) -> bool {
         let is_agreed = matches!(
             self,
@@ -40,7 +60,7 @@ impl Verdict {
         !is_agreed
     }
 
-    /// Whether another server may scan what this one did not.
+    /// Whether another server is asked, because this one did not scan.
     pub(crate) fn asks_next_server(&self) -> bool {
         matches!(
             self,
@@ -57,7 +77,6 @@ impl Verdict {
     }
 }
 
-/// `clean`, `infected: Eicar-Test-Signature`, `not scanned: larger than 100 MiB`, …
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,25 +89,26 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How the service refused the content: by a status line, which counts as soon as it is there, whatever
-/// comes after it, or in words.
+/// How the service refused the content: by a status line or in words.
+///
+/// A status line counts as soon as it is read, whatever follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
     pub(super) status: u16,
     pub(super) reason: String,
-    /// Only a status line refused, and the reason is its phrase.
+    /// Only the status line refused. The reason is its phrase.
     pub(super) is_by_status: bool,
 }
 
 impl Blocked {
-    /// The status that says so, of the encapsulated HTTP response or of the ICAP response; 0 if the response
-    /// broke off before it could be read.
+    /// The status of the refusal: of the encapsulated HTTP response or of the ICAP response. It is 0 if the
+    /// response broke off before the status.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The service's words, safe to show; may be empty.
+    /// The service's words, safe to show. They may be empty.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
@@ -113,7 +133,7 @@ impl fmt::Display for Blocked {
     }
 }
 
-/// What the service sent back instead of the content.
+/// The size of what the service sent back in place of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modified {
     pub(super) body_len: Option<u64>,
@@ -121,13 +141,13 @@ pub struct Modified {
 }
 
 impl Modified {
-    /// Bytes of the body that came back, if one did.
+    /// The length in bytes of the body that came back; `None` without a body.
     #[must_use]
     pub fn body_len(&self) -> Option<u64> {
         self.body_len
     }
 
-    /// Of a 206: from which byte on the content goes on after that body.
+    /// For a 206: the offset in the original from which its bytes follow the body.
     #[must_use]
     pub fn original_from(&self) -> Option<u64> {
         self.original_from
@@ -150,53 +170,55 @@ impl fmt::Display for Modified {
     }
 }
 
-/// Why content was not scanned.
+/// The reason why content was not scanned.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotScanned {
-    /// It is larger than the scanner's own size limit; at most a part of it was sent.
+    /// The content is larger than the scanner's [`max_size`](crate::ScannerBuilder::max_size). At most a part
+    /// of it was sent.
     TooLarge {
-        /// The limit, in bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// It goes over a limit of the service.
+    /// The content exceeds a limit of the service.
     ServiceLimit {
         /// The service's words, safe to show.
         detail: String,
     },
-    /// The service could not look into it: encrypted, damaged, of a type it does not read.
+    /// The service could not read the content: it is encrypted, damaged or of an unknown type.
     Unscannable {
         /// The service's words, safe to show.
         detail: String,
     },
-    /// The service could respond "unmodified" and sent everything back instead: servers do this with
-    /// what they pass over, too large or of a type they do not scan.
+    /// The service sent all of the content back, although it could have responded with 204. Servers do this
+    /// with content that they do not scan, because of its size or type.
     Echoed,
     /// The service reported an error of its own, so it did not scan the content.
     ServiceError {
-        /// The status of the encapsulated HTTP response that reports it, or of the ICAP response whose
-        /// `X-Error-Code` does.
+        /// The status of the response that reports it: the encapsulated HTTP response, or the ICAP response with
+        /// an `X-Error-Code`.
         status: u16,
-        /// The service's words, safe to show; may be empty.
+        /// The service's words, safe to show. They may be empty.
         detail: String,
     },
-    /// The response began before all of the content was sent, so it cannot be about all of it. A server
-    /// that responds early does not scan.
+    /// The response began before all of the content was sent, so the service has not scanned all of it.
     EarlyResponse,
-    /// The server has no working engine: it scans nothing, whatever it responds.
+    /// The server has no working engine. It scans nothing, whatever it responds.
     NoEngine,
-    /// Only a part of the content came back: fewer bytes than the response's own `Content-Length`, or the
-    /// beginning of what was sent. It is not a cleaned file: never deliver it, even though
-    /// [`scan_replace`](crate::Scanner::scan_replace) has written it. c-icap with the usual defaults sends
-    /// the first 5% of a large infected file like this.
+    /// Only a part of the content came back: the beginning of what was sent, or fewer bytes than the response's
+    /// own `Content-Length`.
     ///
-    /// Of content that can be read again this is certain. Of a [`reader`](crate::Content::reader), other content
-    /// that agrees with it in the first KiB and up to the last power of two of KiB counts as a part, too.
+    /// This is no cleaned file. Never deliver it, although [`scan_replace`](crate::Scanner::scan_replace) has
+    /// written it: c-icap with its usual defaults sends the first 5 % of a large infected file so.
+    ///
+    /// For content that can be read again this is certain. For a [`reader`](crate::Content::reader) other content
+    /// counts as a part too, if it has the same first KiB and the same bytes up to the last power of two of
+    /// KiB.
     Truncated,
-    /// The service has not finished (202).
+    /// The service has not finished the scan (202).
     Pending,
-    /// The service responded with 204 to the preview and has seen no more: it says that it does not want the
-    /// rest, or cannot look at it, and not that there is nothing in it (RFC 3507 §4.5).
+    /// The service responded with 204 to the preview and has not seen the rest. The 204 says that the service
+    /// does not want the rest, and not that the content is clean (RFC 3507 §4.5).
     PreviewOnly,
 }
 
@@ -211,7 +233,7 @@ impl fmt::Display for NotScanned {
             Self::Unscannable { detail } => write!(f, "the service cannot look into it: {detail}"),
             Self::Echoed => f.write_str("the service sent it back without an opinion"),
             Self::ServiceError { status, detail } => {
-                // A 2xx says nothing of the failure.
+                // A 2xx does not describe the failure.
                 let status = (*status >= 400).then(|| status.to_string());
                 let words = status
                     .iter()
@@ -234,12 +256,12 @@ impl fmt::Display for NotScanned {
     }
 }
 
-/// An error code that says nothing to a person.
+/// Whether an error code means nothing to a person.
 fn is_bare_code(detail: &str) -> bool {
     detail.bytes().all(|byte| byte.is_ascii_digit()) || detail.eq_ignore_ascii_case("success")
 }
 
-/// A size in the largest unit that leaves no fraction.
+/// Shows a size in the largest unit that leaves no fraction.
 struct Bytes(u64);
 
 impl fmt::Display for Bytes {
@@ -260,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_one_line_for_a_person() {
+    fn verdict_is_one_line_for_a_person() {
         let large = |limit| Verdict::NotScanned(NotScanned::TooLarge { limit }).to_string();
         assert_eq!(large(104_857_600), "not scanned: larger than 100 MiB");
         assert_eq!(large(1 << 30), "not scanned: larger than 1 GiB");
@@ -289,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn blocked_says_who_refused() {
+    fn blocked_shows_status_or_reason() {
         for (status, reason, is_by_status, said) in [
             (403, "no", false, "blocked: no"),
             (204, "", false, "blocked: the service gave no reason"),
@@ -318,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn service_error_names_only_a_status_that_fails() {
+    fn service_error_shows_no_2xx_status() {
         for (status, detail, said) in [
             (
                 200,

@@ -1,0 +1,262 @@
+//! What is known about content, and the request that carries it to a service.
+
+use std::net::IpAddr;
+
+use super::redact;
+use crate::error::{Error, InputError, InvalidInput};
+use crate::proto::limits::MAX_NAME;
+use crate::proto::method::Method;
+use crate::proto::options::ServiceOptions;
+use crate::proto::request::{Request, check_header};
+use crate::proto::{base64, http_head};
+
+/// The host in a made-up request. It is a reserved name (RFC 2606): it discloses nothing and no server resolves
+/// it.
+const CONTENT_HOST: &str = "content.invalid";
+
+/// What is known about content besides its bytes and its length.
+#[derive(Default)]
+pub(crate) struct About {
+    pub(crate) name: Option<String>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) http_request: Option<Vec<u8>>,
+    pub(crate) http_response: Option<Vec<u8>>,
+    pub(crate) include_sensitive: bool,
+    pub(crate) client_ip: Option<IpAddr>,
+    pub(crate) server_ip: Option<IpAddr>,
+    pub(crate) user: Option<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) headers_if_asked: Vec<(String, Vec<u8>)>,
+}
+
+/// Whether a head carries the content.
+#[derive(Clone, Copy)]
+enum Carried {
+    Nothing,
+    /// Its length, if that is known.
+    Content {
+        length: Option<u64>,
+    },
+}
+
+impl About {
+    /// The ICAP request for the content, which has `length` bytes if that is known.
+    pub(crate) fn request(&self, method: Method, length: Option<u64>) -> Result<Request, Error> {
+        self.refuse_part(method)?;
+        let mut request = match method {
+            Method::Options => return Err(InputError::new(InvalidInput::Method, "OPTIONS").into()),
+            Method::Respmod => Request::respmod()
+                .http_request(&self.request_head()?)?
+                .http_response(&self.response_head(length)?)?,
+            Method::Reqmod => Request::reqmod().http_request(&self.upload_head(length)?)?,
+        };
+        for (name, value) in self.identity()?.iter().chain(&self.headers) {
+            request = request.header(name, value)?;
+        }
+        for (name, value) in &self.headers_if_asked {
+            check_header(name, value)?;
+        }
+        Ok(request)
+    }
+
+    /// The fields of `headers_if_asked` that this service asks for.
+    pub(crate) fn asked_for(&self, options: &ServiceOptions) -> Vec<(String, Vec<u8>)> {
+        let is_asked_for = |(name, _): &&(String, Vec<u8>)| {
+            let mut asked = options.x_include().iter();
+            asked.any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        let asked = self.headers_if_asked.iter().filter(is_asked_for);
+        asked.cloned().collect()
+    }
+
+    /// The HTTP request to which the content is the response (RESPMOD).
+    fn request_head(&self) -> Result<Vec<u8>, InputError> {
+        match &self.http_request {
+            Some(head) => self.given_request(head, Carried::Nothing),
+            None => Ok(format!("GET {}\r\n", self.made_up_target()).into_bytes()),
+        }
+    }
+
+    /// The HTTP request that uploads the content (REQMOD).
+    fn upload_head(&self, length: Option<u64>) -> Result<Vec<u8>, InputError> {
+        match &self.http_request {
+            Some(head) => self.given_request(head, Carried::Content { length }),
+            None => {
+                let fields = self.describe(length)?;
+                Ok(format!("POST {}{fields}\r\n", self.made_up_target()).into_bytes())
+            }
+        }
+    }
+
+    /// The HTTP response that carries the content (RESPMOD).
+    fn response_head(&self, length: Option<u64>) -> Result<Vec<u8>, InputError> {
+        let Some(head) = &self.http_response else {
+            let fields = self.describe(length)?;
+            return Ok(format!("HTTP/1.1 200 OK\r\n{fields}\r\n").into_bytes());
+        };
+        http_head::check_response(head)?;
+        Ok(self.forwarded(head, Carried::Content { length }))
+    }
+
+    /// Refuses heads of a partial file: a verdict on a part is no verdict on the file.
+    fn refuse_part(&self, method: Method) -> Result<(), InputError> {
+        let refused = |why| Err(InputError::new(InvalidInput::PartialContent, why));
+        let has_range = |head| http_head::fields(head).get("Content-Range").is_some();
+        if let Some(head) = &self.http_response {
+            http_head::check_response(head)?;
+            let is_206 = http_head::start_line(head).get(9..12) == Some(b"206");
+            if is_206 || has_range(head) || has_byte_ranges(head) {
+                return refused("the HTTP response is a 206 or has ranges");
+            }
+        }
+        match &self.http_request {
+            Some(head) if method == Method::Reqmod && has_range(head) => {
+                refused("the HTTP request has a Content-Range")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The target, version and host of a made-up request.
+    fn made_up_target(&self) -> String {
+        let name = percent_encode(&shortened(self.name.as_deref().unwrap_or_default()));
+        format!("http://{CONTENT_HOST}/{name} HTTP/1.1\r\nHost: {CONTENT_HOST}\r\n")
+    }
+
+    /// The fields that describe the content.
+    fn describe(&self, length: Option<u64>) -> Result<String, InputError> {
+        let content_type = self.content_type.as_deref();
+        let content_type = content_type.unwrap_or("application/octet-stream");
+        check_header("Content-Type", content_type.as_bytes())?;
+        let length = length.map_or(String::new(), |len| format!("Content-Length: {len}\r\n"));
+        Ok(format!("Content-Type: {content_type}\r\n{length}"))
+    }
+
+    /// The caller's request head, without what is not forwarded.
+    fn given_request(&self, head: &[u8], carried: Carried) -> Result<Vec<u8>, InputError> {
+        http_head::check_request(head)?;
+        let head = self.forwarded(head, carried);
+        Ok(if self.include_sensitive {
+            head
+        } else {
+            redact::redact_target(&head)
+        })
+    }
+
+    /// A caller's head without what is not forwarded. If it carries the content, its length is that of the content
+    /// or is left out: a service that believed another length would scan another part.
+    fn forwarded(&self, head: &[u8], carried: Carried) -> Vec<u8> {
+        let (has_content, length) = match carried {
+            Carried::Nothing => (false, None),
+            Carried::Content { length } => (true, length),
+        };
+        http_head::forwarded_with(head, length, |field| {
+            let is_replaced = has_content && field.is("Content-Length");
+            let is_sensitive = || redact::is_sensitive(field.name(), &field.value());
+            is_replaced || (!self.include_sensitive && is_sensitive())
+        })
+    }
+
+    /// The fields for the user and the addresses (draft-stecher-icap-subid §3).
+    fn identity(&self) -> Result<Vec<(String, Vec<u8>)>, InputError> {
+        let addresses = [
+            ("X-Client-IP", self.client_ip),
+            ("X-Server-IP", self.server_ip),
+        ];
+        let mut fields = Vec::new();
+        for (name, address) in addresses {
+            let address = address.map(|address| address.to_string());
+            fields.extend(address.map(|address| (name.to_owned(), address.into_bytes())));
+        }
+        if let Some(user) = &self.user {
+            let user = base64::encode(with_scheme(user)?.as_bytes());
+            fields.push(("X-Authenticated-User".to_owned(), user.into_bytes()));
+        }
+        if !self.groups.is_empty() {
+            let groups = self.groups.iter().map(|group| member(group));
+            let groups = groups.collect::<Result<Vec<_>, _>>()?.join(",");
+            let groups = base64::encode(groups.as_bytes());
+            fields.push(("X-Authenticated-Groups".to_owned(), groups.into_bytes()));
+        }
+        Ok(fields)
+    }
+}
+
+/// A user or group with its scheme; without one it gets `Local://`.
+fn with_scheme(name: &str) -> Result<String, InputError> {
+    // Base64 hides a line break from this request, but not from a reader of the decoded text.
+    if name.is_empty() || name.chars().any(char::is_control) {
+        let why = "a user or a group is empty or has a control character";
+        return Err(InputError::new(InvalidInput::User, why));
+    }
+    let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let has_scheme = name
+        .split_once("://")
+        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.chars().all(is_in_scheme));
+    Ok(if has_scheme {
+        name.to_owned()
+    } else {
+        format!("Local://{name}")
+    })
+}
+
+/// One group of the list. A group that a service would read as two, or as another one, is refused.
+fn member(group: &str) -> Result<String, InputError> {
+    if group.contains(',') || group.trim() != group {
+        let why = "a group has a comma, which separates groups (write %2C in a URI), or white space around it";
+        return Err(InputError::new(InvalidInput::User, why));
+    }
+    with_scheme(group)
+}
+
+/// Whether a response has several parts (RFC 9110 §14.6).
+fn has_byte_ranges(head: &[u8]) -> bool {
+    let fields = http_head::fields(head);
+    fields.get_all("Content-Type").any(|field| {
+        let value = field.value().to_ascii_lowercase();
+        value.starts_with(b"multipart/byteranges")
+    })
+}
+
+/// The name, cut to [`MAX_NAME`] bytes. The extension is kept, because services decide by it, unless it is longer
+/// than 255 bytes.
+fn shortened(name: &str) -> String {
+    const MAX_EXTENSION: usize = 255;
+    if name.len() <= MAX_NAME {
+        return name.to_owned();
+    }
+    let extension = name.rfind('.').map_or("", |dot| &name[dot..]);
+    let extension = if extension.len() > MAX_EXTENSION {
+        ""
+    } else {
+        extension
+    };
+    let mut end = MAX_NAME - extension.len();
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{extension}", &name[..end])
+}
+
+/// Encodes everything but the unreserved characters of RFC 3986 §2.3, so that no name can end the request line,
+/// begin a query or lead to another path.
+fn percent_encode(name: &str) -> String {
+    let mut encoded = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // These two name a place in a hierarchy.
+    match encoded.as_str() {
+        "." => "%2E".to_owned(),
+        ".." => "%2E%2E".to_owned(),
+        _ => encoded,
+    }
+}
+
+#[cfg(test)]
+mod tests;
