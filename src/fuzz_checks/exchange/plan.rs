@@ -181,7 +181,8 @@ impl Plan {
         let is_certain = exchange.service != FALLBACK
             && exchange.is_complete()
             && !exchange.is_reused
-            && !exchange.has_stale_bytes;
+            && !exchange.has_stale_bytes
+            && !exchange.is_broken;
         let is_unserved = UNSERVED.iter().any(|it| exchange.response == it.as_bytes());
         let early = exchange.response == RESPONSES[0].as_bytes() && exchange.is_read_early(0);
         is_possible && is_certain && (is_unserved || early)
