@@ -174,7 +174,7 @@ mod net;
 mod proto;
 mod scan;
 mod seam;
-mod stats;
+pub mod stats;
 #[cfg(feature = "testing")]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod testing;
@@ -197,7 +197,7 @@ pub use scan::content::Content;
 pub use scan::preview::Preview;
 pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
-pub use stats::{Stats, Suspended};
+pub use stats::Stats;
 
 /// Limits of what a peer may send and a caller may pass in, and the defaults of the settings.
 ///

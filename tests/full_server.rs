@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use icap_client::error::{Phase, TimeLimit};
+use icap_client::stats::CloseReason;
 use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server};
 use icap_client::transport::{Readiness, TcpConnector};
 use icap_client::{Connect, Content, Error, Scanner, ServiceUri, Stream};
@@ -449,8 +450,8 @@ fn idle_connections_make_room_for_an_unserved_one() {
     );
     let stats = scanner.stats();
     assert_eq!((stats.errors, stats.connections_opened), (0, 5));
-    let made_room = "another connection waits for the server to take it";
-    assert_eq!(stats.closed_by_reason.get(made_room), Some(&1), "{stats:?}");
+    let made_room = stats.closed_by_reason.get(&CloseReason::MadeRoom);
+    assert_eq!(made_room, Some(&1), "{stats:?}");
 }
 
 /// Content that is begun when all callers have a connection.
@@ -616,6 +617,6 @@ fn idle_connections_make_room_for_a_handshake() {
     });
     let stats = scanner.stats();
     assert_eq!(stats.errors, 0);
-    let made_room = "another connection waits for the server to take it";
-    assert_eq!(stats.closed_by_reason.get(made_room), Some(&1), "{stats:?}");
+    let made_room = stats.closed_by_reason.get(&CloseReason::MadeRoom);
+    assert_eq!(made_room, Some(&1), "{stats:?}");
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use icap_client::error::{Phase, TimeLimit};
+use icap_client::stats::CloseReason;
 use icap_client::testing::{
     CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected,
 };
@@ -27,10 +28,10 @@ fn scan_clean(scanner: &Scanner) {
 }
 
 /// How many connections were closed for that reason.
-fn closed(stats: &Stats, reason: &str) -> u64 {
+fn closed(stats: &Stats, reason: CloseReason) -> u64 {
     stats
         .closed_by_reason
-        .get(reason)
+        .get(&reason)
         .copied()
         .unwrap_or_default()
 }
@@ -499,18 +500,18 @@ fn connection_is_not_reused_after_anything_odd() {
     for (response, reason) in [
         (
             "ICAP/1.0 204 OK\r\nConnection: close\r\n\r\n".to_owned(),
-            "the peer asked to close",
+            CloseReason::PeerAsked,
         ),
-        (format!("{CLEAN}\r\n"), "bytes came after the response"),
+        (format!("{CLEAN}\r\n"), CloseReason::StrayBytes),
         (
             format!("ICAP/1.0 100 Continue\r\n\r\n{CLEAN}"),
-            "the peer sent something odd",
+            CloseReason::OddResponse,
         ),
         (
             "ICAP/1.0 204 OK\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "the peer sent something odd",
+            CloseReason::OddResponse,
         ),
-        (contradictory, "the response contradicts itself"),
+        (contradictory, CloseReason::Contradiction),
     ] {
         let script = Script::new().read_request().send(&response).read_to_end();
         let server = Server::scripted([script]).unwrap();
@@ -557,7 +558,7 @@ fn panic_or_error_of_a_reader_costs_one_connection() {
     assert_eq!(
         (
             stats.connections_opened,
-            closed(&stats, "the exchange failed")
+            closed(&stats, CloseReason::Failed)
         ),
         // Each of the two has a new one, because it cannot be sent again.
         (4, 2)
@@ -603,11 +604,7 @@ fn idle_connections_are_limited_in_number_and_age() {
     clock.advance(Duration::from_secs(61));
     scan_clean(&scanner);
     let stats = scanner.stats();
-    assert_eq!(
-        closed(&stats, "it was idle for too long"),
-        idle,
-        "{stats:?}"
-    );
+    assert_eq!(closed(&stats, CloseReason::IdleTimeout), idle, "{stats:?}");
     assert_adds_up(&stats);
 
     let none = Scanner::builder(server.uri()).max_idle(0).build().unwrap();

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::circuit_breaker::{Admission, Failure, Rejection};
+use super::circuit_breaker::{Admission, Cause, Failure, Rejection};
 use super::outcome::AttemptError;
 use crate::error::{Error, Phase, TimeLimit};
 use crate::net::checkout::{Place, PooledConnection};
@@ -158,11 +158,14 @@ impl<'c> Call<'c> {
         let is_counted = !failed.is_shared || failed.error.is_timeout();
         let failure = failure_of(&failed.error).filter(|_| is_counted);
         if let (Some(failure), Some(admission)) = (failure, self.admission) {
-            let why = failed.error.to_string();
+            let why = Cause {
+                kind: failed.error.kind(),
+                text: failed.error.to_string(),
+            };
             if let Some(wait) = admission.failed(failure, &why, self.client.now()) {
                 // What the server offered before it failed need not hold any more.
                 self.client.shared.options.clear();
-                let name = self.client.name();
+                let (name, why) = (self.client.name(), why.text);
                 log::warn!("{name}: suspended for {} ms: {why}", wait.as_millis());
             }
         }

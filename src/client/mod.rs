@@ -234,7 +234,7 @@ impl Client {
             service: self.name().to_owned(),
             failing_for: now.saturating_duration_since(rejection.since),
             retry_in: rejection.next_trial.saturating_duration_since(now),
-            why: rejection.why,
+            why: rejection.why.text,
         }
         .into()
     }

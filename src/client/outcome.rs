@@ -4,7 +4,7 @@ use crate::error::{Error, ProtocolError, Violation};
 use crate::net::checkout::{Place, PooledConnection};
 use crate::proto::response::Response;
 use crate::proto::response_reader::Remains;
-use crate::stats::close_reason::CloseReason;
+use crate::stats::CloseReason;
 
 /// A complete response, and what it was a response to. Its connection is closed unless it is
 /// [released](Self::release).

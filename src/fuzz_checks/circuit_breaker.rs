@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
-use crate::client::circuit_breaker::{Admission, BreakerRules, CircuitBreaker, Failure};
+use crate::client::circuit_breaker::{Admission, BreakerRules, Cause, CircuitBreaker, Failure};
+use crate::error::ErrorKind;
 
 const RULES: BreakerRules = BreakerRules {
     after: 3,
@@ -124,7 +125,11 @@ impl<'b> Run<'b> {
 
     fn fail(&mut self, chosen: usize, how: Failure) {
         let exchange = self.under_way.swap_remove(chosen);
-        let changed = exchange.admission.failed(how, "why", self.now);
+        let why = Cause {
+            kind: ErrorKind::Disconnected,
+            text: "why".to_owned(),
+        };
+        let changed = exchange.admission.failed(how, &why, self.now);
         let log = &mut self.log;
         let is_newer = exchange.openings == log.openings;
         let is_refuted = how == Failure::Loss && exchange.successes != log.successes;

@@ -21,7 +21,7 @@ use super::pool::{Idle, Permit, Pool, grace};
 use super::shortage::is_shortage;
 use super::transport::Readiness;
 use crate::error::{ConnectError, Error, Phase, TimeLimit, TimeoutError};
-use crate::stats::close_reason::CloseReason;
+use crate::stats::CloseReason;
 use crate::stats::counters::count;
 
 /// A place among a service's connections, with the idle connection that holds it if there is one.
@@ -192,7 +192,7 @@ fn reuse_obstacle(pool: &Pool, idle: &mut Idle, is_fresh: bool) -> Option<CloseR
         .now()
         .saturating_duration_since(idle.since);
     if is_fresh {
-        return Some(CloseReason::NoRoom);
+        return Some(CloseReason::Surplus);
     }
     if age > pool.idle_timeout() {
         return Some(CloseReason::IdleTimeout);

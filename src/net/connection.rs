@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::transport::{Readiness, Stream, is_nothing_yet, is_stall};
 use crate::seam::sync::sleep;
 use crate::seam::time::Clock;
-use crate::stats::close_reason::CloseReason;
+use crate::stats::CloseReason;
 use crate::stats::counters::ServiceCounters;
 
 /// Bytes that are read at once.
@@ -179,7 +179,7 @@ impl Connection {
 
     /// It is put aside to be used again: should it be dropped there, nothing is wrong with it.
     pub(crate) fn rest(&mut self) {
-        self.closing = CloseReason::PoolDropped;
+        self.closing = CloseReason::ScannerDropped;
     }
 
     /// It is used again: should it be dropped now, that went wrong.

@@ -6,7 +6,7 @@ use crate::client::call::Call;
 use crate::client::outcome::AttemptError;
 use crate::error::{Error, InputError, InvalidInput, TimeLimit};
 use crate::net::deadline::Deadline;
-use crate::stats::Suspended;
+use crate::stats::SuspendedServer;
 
 /// The servers; the first is the preferred one.
 #[derive(Debug)]
@@ -32,15 +32,16 @@ impl Endpoints {
     }
 
     /// The servers that are suspended now.
-    pub(crate) fn suspended(&self) -> Vec<Suspended> {
+    pub(crate) fn suspended(&self) -> Vec<SuspendedServer> {
         let suspended = |client: &Client| {
             let now = client.now();
             let rejection = client.breaker().rejection()?;
-            Some(Suspended {
+            Some(SuspendedServer {
                 service: client.name().to_owned(),
                 failing_for: now.saturating_duration_since(rejection.since),
                 retry_in: rejection.next_trial.saturating_duration_since(now),
-                why: rejection.why,
+                kind: rejection.why.kind,
+                why: rejection.why.text,
             })
         };
         self.iter().filter_map(suspended).collect()

@@ -27,7 +27,7 @@ use crate::proto::options::ServiceOptions;
 use crate::proto::request::Request;
 use crate::proto::response::Response;
 use crate::proto::status_line;
-use crate::stats::close_reason::CloseReason;
+use crate::stats::CloseReason;
 
 /// Has `content` scanned, and writes what comes back to `output`.
 pub(super) fn scan<'c>(

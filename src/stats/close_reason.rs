@@ -3,10 +3,19 @@
 //! It stands here and not in `net`, because [`Stats`](crate::Stats) counts by it, and `stats` is the lower
 //! layer: it imports nothing of `net`.
 
-/// Why a connection is not used again. It is dirty from the first byte of an exchange, and clean
-/// again only when none of these applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CloseReason {
+use std::fmt;
+
+/// Why a connection was closed, and not used again.
+///
+/// ```
+/// use icap_client::stats::CloseReason;
+///
+/// assert_eq!(CloseReason::IdleTimeout.as_str(), "idle_timeout");
+/// assert_eq!(CloseReason::IdleTimeout.to_string(), "it was idle for too long");
+/// ```
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CloseReason {
     /// The exchange ended in an error, or its caller panicked.
     Failed,
     /// The response was complete before the request was.
@@ -21,89 +30,168 @@ pub(crate) enum CloseReason {
     PeerAsked,
     /// The peer closed its side after the response.
     PeerClosed,
-    /// Its transport allows no other exchange.
+    /// Its transport allows no other exchange, for example after a TLS renegotiation was declined.
     TransportOver,
-    /// Something a well-behaved peer does not send.
-    Odd,
+    /// The response had something that a well-behaved peer does not send.
+    OddResponse,
     /// What the response says is contradictory.
     Contradiction,
-    /// Its server has no engine.
+    /// The server has no engine.
     NoEngine,
-    /// Bytes came while nothing was asked.
+    /// Bytes came while it was idle.
     IdleBytes,
     /// The peer closed or reset it while it was idle.
     IdleClosed,
-    /// It was idle for too long.
+    /// It was idle for longer than [`idle_timeout`](crate::ScannerBuilder::idle_timeout).
     IdleTimeout,
-    /// There are enough idle ones, or more than the service wants.
-    NoRoom,
-    /// Another connection has never been answered, and the server may have no thread for it.
+    /// There are as many idle connections as [`max_idle`](crate::ScannerBuilder::max_idle) says, or more
+    /// connections than the service wants; or its place was needed for a new one.
+    Surplus,
+    /// Another connection has never been answered, and the server may have no thread for it while this one is
+    /// open.
     MadeRoom,
-    /// The server turned it away because there are too many.
+    /// The server has too many connections.
     ServerFull,
     /// It was idle when the last clone of its scanner was dropped.
-    PoolDropped,
+    ScannerDropped,
 }
 
-impl CloseReason {
-    pub(crate) const ALL: [Self; 18] = [
-        Self::Failed,
-        Self::RequestUnfinished,
-        Self::EarlyResponse,
-        Self::PartialContent,
-        Self::StrayBytes,
-        Self::PeerAsked,
-        Self::PeerClosed,
-        Self::TransportOver,
-        Self::Odd,
-        Self::Contradiction,
-        Self::NoEngine,
-        Self::IdleBytes,
-        Self::IdleClosed,
-        Self::IdleTimeout,
-        Self::NoRoom,
-        Self::MadeRoom,
-        Self::ServerFull,
-        Self::PoolDropped,
-    ];
+/// Every reason in the order of the enum, with its key and its clause.
+const TABLE: [(CloseReason, &str, &str); 18] = [
+    (CloseReason::Failed, "failed", "the exchange failed"),
+    (
+        CloseReason::RequestUnfinished,
+        "request_unfinished",
+        "the response was complete before the request was",
+    ),
+    (
+        CloseReason::EarlyResponse,
+        "early_response",
+        "the response began before the request was completely written",
+    ),
+    (
+        CloseReason::PartialContent,
+        "partial_content",
+        "a 206 came outside a preview, so the server may not have read the request",
+    ),
+    (
+        CloseReason::StrayBytes,
+        "stray_bytes",
+        "bytes came after the response",
+    ),
+    (
+        CloseReason::PeerAsked,
+        "peer_asked",
+        "the peer asked to close",
+    ),
+    (
+        CloseReason::PeerClosed,
+        "peer_closed",
+        "the peer closed it after the response",
+    ),
+    (
+        CloseReason::TransportOver,
+        "transport_over",
+        "its transport allows no other exchange",
+    ),
+    (
+        CloseReason::OddResponse,
+        "odd_response",
+        "the peer sent something odd",
+    ),
+    (
+        CloseReason::Contradiction,
+        "contradiction",
+        "the response contradicts itself",
+    ),
+    (
+        CloseReason::NoEngine,
+        "no_engine",
+        "the server has no engine",
+    ),
+    (
+        CloseReason::IdleBytes,
+        "idle_bytes",
+        "bytes came while nothing was asked",
+    ),
+    (
+        CloseReason::IdleClosed,
+        "idle_closed",
+        "the peer closed it while it was idle",
+    ),
+    (
+        CloseReason::IdleTimeout,
+        "idle_timeout",
+        "it was idle for too long",
+    ),
+    (
+        CloseReason::Surplus,
+        "surplus",
+        "there are enough idle connections",
+    ),
+    (
+        CloseReason::MadeRoom,
+        "made_room",
+        "another connection waits for the server to take it",
+    ),
+    (
+        CloseReason::ServerFull,
+        "server_full",
+        "the server has too many connections",
+    ),
+    (
+        CloseReason::ScannerDropped,
+        "scanner_dropped",
+        "its scanner is dropped",
+    ),
+];
 
-    /// The reason as a clause, for the log and the statistics.
-    pub(crate) fn explain(self) -> &'static str {
-        match self {
-            Self::Failed => "the exchange failed",
-            Self::RequestUnfinished => "the response was complete before the request was",
-            Self::EarlyResponse => "the response began before the request was completely written",
-            Self::PartialContent => {
-                "a 206 came outside a preview, so the server may not have read the request"
-            }
-            Self::StrayBytes => "bytes came after the response",
-            Self::PeerAsked => "the peer asked to close",
-            Self::PeerClosed => "the peer closed it after the response",
-            Self::TransportOver => "its transport allows no other exchange",
-            Self::Odd => "the peer sent something odd",
-            Self::Contradiction => "the response contradicts itself",
-            Self::NoEngine => "the server has no engine",
-            Self::IdleBytes => "bytes came while nothing was asked",
-            Self::IdleClosed => "the peer closed it while it was idle",
-            Self::IdleTimeout => "it was idle for too long",
-            Self::NoRoom => "there are enough idle connections",
-            Self::MadeRoom => "another connection waits for the server to take it",
-            Self::ServerFull => "the server has too many connections",
-            Self::PoolDropped => "nobody will use it any more",
+impl CloseReason {
+    pub(crate) const ALL: [Self; TABLE.len()] = {
+        let mut all = [Self::Failed; TABLE.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = TABLE[at].0;
+            at += 1;
         }
+        all
+    };
+
+    /// A lower-case key that does not change between versions, for example as a label of a metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        TABLE[self as usize].1
+    }
+}
+
+/// Writes the reason as a clause, for a log line.
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TABLE[*self as usize].2)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn every_reason_has_its_place_and_its_words() {
+    fn reasons_are_in_order_and_have_words_of_their_own() {
         for (place, reason) in CloseReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place);
-            let same = |other: &&CloseReason| other.explain() == reason.explain();
-            assert_eq!(CloseReason::ALL.iter().filter(same).count(), 1);
         }
+        let keys: BTreeSet<_> = CloseReason::ALL
+            .into_iter()
+            .map(CloseReason::as_str)
+            .collect();
+        let clauses: BTreeSet<_> = CloseReason::ALL.map(|reason| reason.to_string()).into();
+        assert_eq!((keys.len(), clauses.len()), (TABLE.len(), TABLE.len()));
+        let is_key = |key: &&str| {
+            key.bytes()
+                .all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+        };
+        assert!(keys.iter().all(is_key), "{keys:?}");
     }
 }

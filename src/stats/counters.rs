@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::CloseReason;
 use super::Stats;
-use super::close_reason::CloseReason;
 use crate::error::{Error, ErrorKind};
 use crate::seam::sync::{AtomicU64, Ordering::Relaxed};
 
@@ -39,8 +39,7 @@ impl Counters {
     /// A copy without what the counters do not know: what is idle or suspended now.
     pub(crate) fn snapshot(&self) -> Stats {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
-        let closed =
-            CloseReason::ALL.map(|reason| (reason.explain(), get(&self.closed[reason as usize])));
+        let closed = CloseReason::ALL.map(|reason| (reason, get(&self.closed[reason as usize])));
         let errors = ErrorKind::ALL.map(|kind| (kind, get(&self.errors[kind as usize])));
         let mut stats = Stats {
             connections_opened: get(&self.opened),
@@ -99,11 +98,6 @@ impl ServiceCounters {
         } else {
             log::Level::Debug
         };
-        log::log!(
-            level,
-            "{}: closed a connection: {}",
-            self.service,
-            reason.explain()
-        );
+        log::log!(level, "{}: closed a connection: {reason}", self.service);
     }
 }

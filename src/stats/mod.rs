@@ -1,18 +1,48 @@
-//! What a scanner has done so far, in numbers.
+//! Numbers for monitoring: what a scanner has done so far.
 
-pub(crate) mod close_reason;
+mod close_reason;
 pub(crate) mod counters;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use close_reason::CloseReason;
+
 use crate::error::ErrorKind;
 
 /// What a [`Scanner`](crate::Scanner) and its clones have done so far; a copy, taken at one moment.
 ///
-/// All counters begin at 0 and only grow, so a monitoring system can take their differences. They are
-/// counted apart: one taken while a scan runs may have its connection and not yet its verdict. When
+/// All counters begin at 0 and only grow, so a monitoring system can take their differences. Each is counted
+/// by itself: a copy that is taken while a scan runs may have its connection and not yet its verdict. When
 /// nothing runs, `connections_opened` is `connections_closed` plus `connections_idle`.
+///
+/// The keys of the maps, [`CloseReason`] and [`ErrorKind`], have an `as_str` that does not change between
+/// versions.
+///
+/// ```
+/// use icap_client::testing::Server;
+/// use icap_client::{Content, Scanner};
+///
+/// let server = Server::start()?;
+/// let scanner = Scanner::builder(&server.uri()).max_idle(0).build()?;
+/// scanner.scan(Content::bytes(b"hello"))?;
+///
+/// let stats = scanner.stats();
+/// assert_eq!((stats.scans, stats.clean, stats.errors), (1, 1, 0));
+/// for (kind, count) in &stats.errors_by_kind {
+///     println!("icap_errors{{kind=\"{}\"}} {count}", kind.as_str());
+/// }
+/// let closed = stats.closed_by_reason.iter();
+/// let lines: Vec<_> = closed
+///     .map(|(reason, count)| format!("icap_closed{{reason=\"{}\"}} {count}", reason.as_str()))
+///     .collect();
+/// // One connection for OPTIONS and one for the scan.
+/// assert_eq!(lines, ["icap_closed{reason=\"surplus\"} 2"]);
+/// for server in &stats.suspended {
+///     println!("{} ({}): {}", server.service, server.kind.as_str(), server.why);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -22,9 +52,9 @@ pub struct Stats {
     pub connections_reused: u64,
     /// Connections closed.
     pub connections_closed: u64,
-    /// The same by reason, a short clause each.
-    pub closed_by_reason: BTreeMap<&'static str, u64>,
-    /// Connections that are idle now. Not a counter.
+    /// Connections closed, by reason. Reasons without a connection are left out.
+    pub closed_by_reason: BTreeMap<CloseReason, u64>,
+    /// Connections that are idle now. This is no counter.
     pub connections_idle: u64,
     /// Scans that ended with a verdict or an error.
     pub scans: u64,
@@ -40,11 +70,11 @@ pub struct Stats {
     pub not_scanned: u64,
     /// Scans that ended in an error.
     pub errors: u64,
-    /// The same by kind.
+    /// Scans that ended in an error, by kind. Kinds without an error are left out.
     pub errors_by_kind: BTreeMap<ErrorKind, u64>,
-    /// Exchanges repeated on a fresh connection, because the one used before was gone.
+    /// Exchanges that were repeated on a new connection, because the one used before was gone.
     pub retries: u64,
-    /// Times a scan went on to another server after one had failed; passing over a suspended one is not
+    /// Times a scan went on to another server after one had failed. Passing over a suspended server is not
     /// counted.
     pub failovers: u64,
     /// `OPTIONS` requests sent.
@@ -54,19 +84,21 @@ pub struct Stats {
     /// Bytes read.
     pub bytes_received: u64,
     /// The servers that are suspended now.
-    pub suspended: Vec<Suspended>,
+    pub suspended: Vec<SuspendedServer>,
 }
 
-/// A server that is not asked for a while.
+/// A server whose circuit breaker is open: scans pass it over for a while.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspended {
-    /// The service.
+pub struct SuspendedServer {
+    /// The service, without the arguments of its URI.
     pub service: String,
     /// How long ago the suspension began. Failed trials since then are part of it.
     pub failing_for: Duration,
     /// How long until a scan may try the server again; zero if the next one does.
     pub retry_in: Duration,
+    /// The kind of its last failure.
+    pub kind: ErrorKind,
     /// Its last failure, with the innermost cause.
     pub why: String,
 }

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use icap_client::stats::CloseReason;
 use icap_client::testing::eicar;
 use icap_client::{Body, Client, Content, Method, NotScanned, Request, Scanner, Verdict};
 
@@ -150,7 +151,7 @@ fn assert_echo_verdict(expected: &[Verdict], server: &Running) {
     // pyicap sends back while it is sent to, and after that a connection is not used again.
     let stats = scanner.stats();
     let mut reasons = stats.closed_by_reason.keys();
-    let is_early = |reason: &&str| reason.starts_with("the response began before");
+    let is_early = |reason: &CloseReason| *reason == CloseReason::EarlyResponse;
     assert!(reasons.all(is_early), "{stats:?}");
     assert_eq!(stats.retries, 0, "{stats:?}");
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use icap_client::error::{Phase, TimeLimit, Violation};
+use icap_client::stats::CloseReason;
 use icap_client::testing::{CLEAN, Script, Server, eicar, infected};
 use icap_client::tls::TlsConnector;
 use icap_client::tls::rustls::SupportedProtocolVersion;
@@ -154,9 +155,7 @@ fn after_a_word_on_an_idle_connection(word: impl Fn(&Session)) {
     let report = scanner.scan(Content::bytes(&eicar())).unwrap();
     assert!(report.verdict().is_infected(), "{}", report.verdict());
     let stats = scanner.stats();
-    let closed = stats
-        .closed_by_reason
-        .get("bytes came while nothing was asked");
+    let closed = stats.closed_by_reason.get(&CloseReason::IdleBytes);
     assert_eq!((stats.connections_opened, closed), (2, Some(&1)));
 }
 

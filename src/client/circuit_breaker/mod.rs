@@ -14,6 +14,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::ErrorKind;
 use crate::seam::random;
 use crate::seam::sync::{Mutex, MutexGuard};
 
@@ -63,7 +64,7 @@ enum State {
 struct Open {
     since: Instant,
     /// The last failure.
-    why: String,
+    why: Cause,
     /// Between trials, without jitter.
     interval: Duration,
     /// The same with jitter.
@@ -86,7 +87,14 @@ pub(crate) struct Rejection {
     pub(crate) since: Instant,
     pub(crate) next_trial: Instant,
     /// The last failure.
-    pub(crate) why: String,
+    pub(crate) why: Cause,
+}
+
+/// A failure, as the statistics and the next errors show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(crate) kind: ErrorKind,
+    pub(crate) text: String,
 }
 
 /// How an exchange failed.
@@ -210,7 +218,7 @@ impl Admission<'_> {
     }
 
     /// The server failed. Returns how long it is not asked now, if that changed.
-    pub(crate) fn failed(mut self, how: Failure, why: &str, now: Instant) -> Option<Duration> {
+    pub(crate) fn failed(mut self, how: Failure, why: &Cause, now: Instant) -> Option<Duration> {
         let trial = self.trial.take();
         let CircuitBreaker { rules, jitter, .. } = *self.breaker;
         let mut circuit = self.breaker.lock();
@@ -256,10 +264,10 @@ impl Drop for Admission<'_> {
 }
 
 impl Open {
-    fn new(now: Instant, interval: Duration, why: &str) -> Self {
+    fn new(now: Instant, interval: Duration, why: &Cause) -> Self {
         Self {
             since: now,
-            why: why.to_owned(),
+            why: why.clone(),
             interval,
             wait: interval,
             last_began: now,
@@ -284,11 +292,11 @@ impl Open {
     fn trial_failed(
         &mut self,
         trial: u64,
-        why: &str,
+        why: &Cause,
         longest: Duration,
         jitter: fn(Duration) -> Duration,
     ) -> Option<Duration> {
-        why.clone_into(&mut self.why);
+        self.why.clone_from(why);
         if trial <= self.doubled_by {
             return None;
         }

@@ -1,5 +1,12 @@
 use super::*;
 
+fn cause(text: &str) -> Cause {
+    Cause {
+        kind: ErrorKind::Disconnected,
+        text: text.to_owned(),
+    }
+}
+
 const RULES: BreakerRules = BreakerRules {
     after: 3,
     first: Duration::from_secs(1),
@@ -13,7 +20,10 @@ fn breaker() -> CircuitBreaker {
 }
 
 fn fail(breaker: &CircuitBreaker, how: Failure, now: Instant) -> Option<Duration> {
-    breaker.admit(now).ok()?.failed(how, "it failed", now)
+    breaker
+        .admit(now)
+        .ok()?
+        .failed(how, &cause("it failed"), now)
 }
 
 /// Lets it fail until the circuit opens.
@@ -37,7 +47,7 @@ fn circuit_opens_after_failures_in_a_row() {
     assert_eq!(fail(&breaker, Failure::Loss, now), Some(RULES.first));
     let rejection = breaker.admit(now).err().unwrap();
     assert_eq!(
-        (rejection.why.as_str(), rejection.since),
+        (rejection.why.text.as_str(), rejection.since),
         ("it failed", now)
     );
     assert_eq!(rejection.next_trial, now + RULES.first);
@@ -52,11 +62,14 @@ fn failed_trial_doubles_the_interval_up_to_the_longest() {
         assert!(breaker.admit(now - MOMENT).is_err());
         let trial = breaker.admit(now).unwrap();
         assert!(breaker.admit(now).is_err(), "one trial at a time");
-        let interval = trial.failed(Failure::Loss, "again", now).unwrap();
+        let interval = trial.failed(Failure::Loss, &cause("again"), now).unwrap();
         assert_eq!(interval, Duration::from_secs(seconds));
         let rejection = breaker.rejection().unwrap();
         assert_eq!(rejection.next_trial, now + interval);
-        assert_eq!((rejection.since, rejection.why.as_str()), (began, "again"));
+        assert_eq!(
+            (rejection.since, rejection.why.text.as_str()),
+            (began, "again")
+        );
     }
 }
 
@@ -85,7 +98,7 @@ fn overlapping_trial_begins_an_interval_after_the_last() {
     // Not only the newest one counts.
     assert_eq!(trials.swap_remove(1).succeeded(), Some(began));
     for late in trials {
-        late.failed(Failure::Loss, "late", began);
+        late.failed(Failure::Loss, &cause("late"), began);
     }
     assert!(breaker.rejection().is_none(), "others succeeded meanwhile");
 }
@@ -96,7 +109,7 @@ fn overlapping_trials_double_the_interval_once() {
     open(&breaker, began);
     let at = |seconds| began + Duration::from_secs(seconds);
     let trials: Vec<_> = (1..4).map(|s| breaker.admit(at(s)).unwrap()).collect();
-    let fail = |trial: Admission<'_>| trial.failed(Failure::Loss, "slow", at(3));
+    let fail = |trial: Admission<'_>| trial.failed(Failure::Loss, &cause("slow"), at(3));
     let doubled: Vec<_> = trials.into_iter().map(fail).collect();
     assert_eq!(doubled, [Some(2 * RULES.first), None, None]);
     assert_eq!(breaker.rejection().unwrap().next_trial, at(5));
@@ -133,7 +146,7 @@ fn exchange_from_before_the_opening_changes_nothing() {
     for (at, admission) in under_way.into_iter().enumerate() {
         match at % 3 {
             0 => drop(admission.succeeded()),
-            1 => drop(admission.failed(Failure::Refusal, "late", now)),
+            1 => drop(admission.failed(Failure::Refusal, &cause("late"), now)),
             _ => drop(admission),
         }
     }
@@ -147,7 +160,10 @@ fn failure_from_before_an_outage_does_not_count_after_it() {
     open(&breaker, now);
     breaker.admit(now + RULES.first).unwrap().succeeded();
     for admission in under_way {
-        assert_eq!(admission.failed(Failure::Refusal, "late", now), None);
+        assert_eq!(
+            admission.failed(Failure::Refusal, &cause("late"), now),
+            None
+        );
     }
     assert!(breaker.rejection().is_none());
 }
@@ -158,7 +174,7 @@ fn connections_that_break_at_once_are_no_failures_in_a_row() {
     let under_way: Vec<_> = (0..9).map(|_| breaker.admit(now).unwrap()).collect();
     breaker.admit(now).unwrap().succeeded();
     for admission in under_way {
-        assert_eq!(admission.failed(Failure::Loss, "lost", now), None);
+        assert_eq!(admission.failed(Failure::Loss, &cause("lost"), now), None);
     }
     assert!(breaker.rejection().is_none());
     // Those that began later count.
@@ -242,7 +258,7 @@ fn used_again(outage: Duration, takes: Duration) -> Duration {
     loop {
         while under_way.front().is_some_and(|(at, _)| *at + takes <= now) {
             let (_, trial): (_, Admission<'_>) = under_way.pop_front().unwrap();
-            trial.failed(Failure::Loss, "outage", now);
+            trial.failed(Failure::Loss, &cause("outage"), now);
         }
         if let Ok(trial) = breaker.admit(now) {
             if now >= began + outage {

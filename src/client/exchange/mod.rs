@@ -36,7 +36,7 @@ use crate::net::transport::{Readiness, is_stall};
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Event, Remains, ResponseReader};
 use crate::proto::text::glimpse;
-use crate::stats::close_reason::CloseReason;
+use crate::stats::CloseReason;
 use failures::closed;
 
 /// How long a write may stall before what can be read is looked at: at first, and at most.
@@ -496,7 +496,7 @@ impl Exchange<'_, '_> {
             Some(CloseReason::PeerAsked)
         } else if let Some(what) = response.oddity(asked_for) {
             log::warn!("{}: sent {what}", self.service);
-            Some(CloseReason::Odd)
+            Some(CloseReason::OddResponse)
         } else if matches!(trailing, Trailing::Closed) {
             Some(CloseReason::PeerClosed)
         } else {

@@ -16,7 +16,7 @@ use super::transport::Connect;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::{Mutex, MutexGuard, Thread, current_thread, park_timeout};
 use crate::seam::time::Clock;
-use crate::stats::close_reason::CloseReason;
+use crate::stats::CloseReason;
 use crate::stats::counters::ServiceCounters;
 
 /// What the connections of a pool lead to, and how they are made, dated and counted.
@@ -158,7 +158,7 @@ impl Pool {
         state.wake_first();
         drop(state);
         for (idle, _place) in closed {
-            idle.connection.close(CloseReason::NoRoom);
+            idle.connection.close(CloseReason::Surplus);
         }
     }
 
@@ -320,7 +320,7 @@ impl Permit {
         let is_surplus = state.open > self.pool.limit(&state);
         if limits.max_idle == 0 || is_surplus {
             drop(state);
-            return connection.close(CloseReason::NoRoom);
+            return connection.close(CloseReason::Surplus);
         }
         if state.rooms_wanted > 0 {
             state.rooms_wanted -= 1;
@@ -346,7 +346,7 @@ impl Permit {
             idle.connection.close(if at < expired {
                 CloseReason::IdleTimeout
             } else {
-                CloseReason::NoRoom
+                CloseReason::Surplus
             });
         }
     }
@@ -446,7 +446,7 @@ impl Permit {
         drop(state);
         let made_room = !closed.is_empty();
         for (idle, _place) in closed {
-            idle.connection.close(CloseReason::NoRoom);
+            idle.connection.close(CloseReason::Surplus);
         }
         made_room || ran > 1
     }

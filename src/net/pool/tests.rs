@@ -160,13 +160,13 @@ impl crate::Stream for Silent {
 }
 
 /// How many connections of the pool were closed, by reason.
-fn closed(pool: &Pool) -> Vec<(&'static str, u64)> {
+fn closed(pool: &Pool) -> Vec<(CloseReason, u64)> {
     let stats = pool.target().counters.scanner.snapshot();
     stats.closed_by_reason.into_iter().collect()
 }
 
-fn made_room(connections: u64) -> Vec<(&'static str, u64)> {
-    vec![(CloseReason::MadeRoom.explain(), connections)]
+fn made_room(connections: u64) -> Vec<(CloseReason, u64)> {
+    vec![(CloseReason::MadeRoom, connections)]
 }
 
 fn check_in(permit: Permit) {
