@@ -11,6 +11,7 @@ use super::monitor::Monitor;
 use super::once_reader::OnceReader;
 use super::reading::read_once;
 use crate::error::ContentError;
+use crate::net::deadline::Deadline;
 use crate::proto::request::check_header;
 
 /// The body of a request.
@@ -162,16 +163,18 @@ impl<'a> Body<'a> {
 
     /// Keeps the first buffer of what can be read only once; at most one byte more than the size limit.
     /// Returns whether the body can be sent again however much of it is sent.
-    pub(super) fn keep(&mut self) -> Result<bool, ContentError> {
+    pub(super) fn keep(&mut self, deadline: &Deadline) -> Result<bool, ContentError> {
         let Source::Once(reader) = &mut self.source else {
             return Ok(true);
         };
         let max_size = self.monitor.as_ref().and_then(|monitor| monitor.max_size());
         let limit = max_size.map(|max| max.saturating_add(1));
-        reader.fill(limit).map_err(|source| ContentError::Read {
-            after: reader.kept_len(),
-            source,
-        })?;
+        reader
+            .fill(limit, deadline)
+            .map_err(|source| ContentError::Read {
+                after: reader.kept_len(),
+                source,
+            })?;
         Ok(reader.fits(self.declared))
     }
 

@@ -4,7 +4,6 @@
 //! never gets its last chunk.
 
 use std::io;
-use std::time::Instant;
 
 use super::body::Body;
 use super::once_reader::goes_on;
@@ -17,6 +16,7 @@ use crate::proto::chunk::{encode_chunk, encode_end, encode_last_chunk};
 /// Reads a body from where it was rewound to, and encodes it chunk by chunk.
 pub(crate) struct BodyEncoder<'b, 'a> {
     body: &'b mut Body<'a>,
+    deadline: Deadline,
     /// The reader gave nothing the last time.
     end_seen: bool,
     interruptions: Interruptions,
@@ -52,11 +52,13 @@ pub(crate) enum Then {
 }
 
 impl<'b, 'a> BodyEncoder<'b, 'a> {
-    /// Stops after the first `preview` bytes, for the service to decide.
-    pub(crate) fn new(body: &'b mut Body<'a>, preview: Option<usize>) -> Self {
+    /// Stops after the first `preview` bytes, for the service to decide. Time is measured by the clock of
+    /// `deadline`.
+    pub(crate) fn new(body: &'b mut Body<'a>, preview: Option<usize>, deadline: &Deadline) -> Self {
         Self {
             preview: preview.filter(|_| body.is_some()),
             body,
+            deadline: deadline.clone(),
             end_seen: false,
             interruptions: Interruptions::default(),
             chunk: Chunk::default(),
@@ -108,8 +110,8 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let limit = self
             .preview
             .map_or(CHUNK, |left| CHUNK.min(left.saturating_add(1)));
-        let began = Instant::now();
-        while self.chunk.filled < limit && began.elapsed() < GATHERING {
+        let began = self.deadline.now();
+        while self.chunk.filled < limit && self.deadline.since(began) < GATHERING {
             match self.body.read(self.chunk.room(limit)) {
                 Ok(0) if self.end_seen => return Ok(true),
                 // An empty read is the end, unless more comes after it: then the reader is broken, and
@@ -153,18 +155,17 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         mut self,
         offset: u64,
         output: &mut Output<'_>,
-        deadline: &Deadline,
         service: &str,
     ) -> Result<(), Error> {
         let mut left_out = offset;
         loop {
-            check_time(deadline, service)?;
+            check_time(&self.deadline, service)?;
             let has_ended = self.gather()?;
             self.check_length(has_ended)?;
             let bytes = self.chunk.bytes();
             let skipped = usize::try_from(left_out).map_or(bytes.len(), |n| n.min(bytes.len()));
             left_out -= skipped as u64;
-            output.write_all(&bytes[skipped..], deadline, service)?;
+            output.write_all(&bytes[skipped..], &self.deadline, service)?;
             self.chunk.consume(self.chunk.filled);
             if has_ended {
                 return Ok(());
@@ -198,11 +199,11 @@ impl Chunk {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// Encodes all of it; what was encoded before an error is returned with it.
     fn encode(mut body: Body<'_>) -> (Vec<u8>, Result<u64, ContentError>) {
-        let mut encoder = BodyEncoder::new(&mut body, None);
+        let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
         let mut out = Vec::new();
         let mut len = 0;
         loop {
@@ -235,7 +236,7 @@ mod tests {
     fn encode_previewed(len: usize, size: usize) -> (String, Option<String>) {
         let content = "x".repeat(len);
         let mut body = Body::from(content.as_bytes());
-        let mut encoder = BodyEncoder::new(&mut body, Some(size));
+        let mut encoder = BodyEncoder::new(&mut body, Some(size), &Deadline::by_system(None));
         let mut parts = Vec::new();
         let mut out = Vec::new();
         loop {
@@ -363,7 +364,7 @@ mod tests {
         let mut body = Body::reader(FromFn(
             |_: &mut [u8]| Err(io::ErrorKind::Interrupted.into()),
         ));
-        let mut encoder = BodyEncoder::new(&mut body, None);
+        let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
         let began = Instant::now();
         let mut out = Vec::new();
         // Between the calls the deadline is looked at.
@@ -414,7 +415,7 @@ mod tests {
         let content = vec![b'x'; CHUNK];
         let fails = content.chain(Failing);
         let mut body = Body::reader(fails);
-        let mut encoder = BodyEncoder::new(&mut body, None);
+        let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
         let mut out = Vec::new();
         encoder.encode_next(&mut out).unwrap();
         let sent = out.len();

@@ -60,9 +60,9 @@ impl<'c> Call<'c> {
     /// Stands in line from now on, unless it does already; returns until when it may.
     fn wait_in_line(&self, timeout: Duration) -> Deadline {
         let mut line = self.line.get();
-        let since = *line.since.get_or_insert_with(Instant::now);
+        let since = *line.since.get_or_insert_with(|| self.deadline.now());
         self.line.set(line);
-        let waited = line.waited + since.elapsed();
+        let waited = line.waited + self.deadline.since(since);
         let left = timeout.saturating_sub(waited);
         self.deadline.within(left, TimeLimit::WaitTimeout)
     }
@@ -104,16 +104,20 @@ impl<'c> Call<'c> {
     /// It has a place, whose number this is; the time from now on is not spent in line.
     fn has_place(&self, place: u64) {
         let mut line = self.line.get();
-        line.waited += line.since.take().map_or(Duration::ZERO, |at| at.elapsed());
-        line.placed = Some(Instant::now());
+        line.waited += self.since(line.since.take());
+        line.placed = Some(self.deadline.now());
         self.line.set(line);
         self.last_place.set(Some(place));
+    }
+
+    fn since(&self, then: Option<Instant>) -> Duration {
+        then.map_or(Duration::ZERO, |then| self.deadline.since(then))
     }
 
     /// The server had no room for it after all.
     fn is_turned_away(&self) {
         let mut line = self.line.get();
-        line.waited += line.placed.take().map_or(Duration::ZERO, |at| at.elapsed());
+        line.waited += self.since(line.placed.take());
         self.line.set(line);
     }
 

@@ -152,7 +152,10 @@ mod tests {
                 (Body::reader(&bytes[..]), true),
             ] {
                 let mut body = monitored(body, NO_LIMIT);
-                assert_eq!(body.keep().unwrap(), is_kept || !is_reader);
+                assert_eq!(
+                    body.keep(&Deadline::by_system(None)).unwrap(),
+                    is_kept || !is_reader
+                );
                 assert!(body.can_rewind(), "nothing was sent yet");
                 body.rewind().unwrap();
                 assert_eq!(read_all(&mut body).unwrap().len(), len);
@@ -171,7 +174,7 @@ mod tests {
     fn no_more_than_one_byte_over_max_size_is_read_ahead() {
         let mut left = &b"0123456789"[..];
         let mut body = monitored(Body::reader(left.by_ref()), Some(5));
-        assert!(!body.keep().unwrap());
+        assert!(!body.keep(&Deadline::by_system(None)).unwrap());
         drop(body);
         assert_eq!(left, b"6789");
     }

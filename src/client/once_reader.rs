@@ -1,9 +1,9 @@
 //! A reader that can be read only once, and what it gave first.
 
 use std::io::{self, Read};
-use std::time::Instant;
 
 use super::reading::{CHUNK, GATHERING, Interruptions, read_once};
+use crate::net::deadline::Deadline;
 
 /// Bytes that are kept. No byte more is asked for before these are sent: it may be long in coming.
 const KEPT: usize = CHUNK;
@@ -37,15 +37,16 @@ impl<'a> OnceReader<'a> {
         }
     }
 
-    /// Reads the first buffer: to its end or the reader's, to `limit` bytes, or until it has taken a while.
-    pub(crate) fn fill(&mut self, limit: Option<u64>) -> io::Result<()> {
+    /// Reads the first buffer: to its end or the reader's, to `limit` bytes, or until it has taken a while,
+    /// by the clock of `deadline`.
+    pub(crate) fn fill(&mut self, limit: Option<u64>, deadline: &Deadline) -> io::Result<()> {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let limit = limit.unwrap_or(KEPT).min(KEPT);
-        let began = Instant::now();
+        let began = deadline.now();
         while !self.is_past_buffer
             && self.filled < limit
             && !self.has_ended()
-            && began.elapsed() < GATHERING
+            && deadline.since(began) < GATHERING
         {
             self.make_buffer();
             let read = read_once(&mut self.reader, &mut self.kept[self.filled..limit]);
@@ -181,7 +182,7 @@ mod tests {
         ] {
             let content: Vec<u8> = (0..=250).cycle().take(len).collect();
             let mut reader = OnceReader::new(&content[..]);
-            reader.fill(None).unwrap();
+            reader.fill(None, &Deadline::by_system(None)).unwrap();
             assert_eq!(
                 (reader.fits(None), reader.can_rewind()),
                 (fits, true),
@@ -208,7 +209,7 @@ mod tests {
             reader.read_exact(&mut vec![0; len]).unwrap();
             reader.rewind().unwrap();
         }
-        reader.fill(None).unwrap();
+        reader.fill(None, &Deadline::by_system(None)).unwrap();
         reader.read_exact(&mut vec![0; KEPT]).unwrap();
         reader.rewind().unwrap();
         let mut read = Vec::new();
@@ -222,7 +223,7 @@ mod tests {
         let content = vec![b'x'; KEPT + 1];
         let mut left = &content[..];
         let mut reader = OnceReader::new(left.by_ref());
-        (0..2).for_each(|_| reader.fill(None).unwrap());
+        (0..2).for_each(|_| reader.fill(None, &Deadline::by_system(None)).unwrap());
         drop(reader);
         assert_eq!(left.len(), 1);
     }
@@ -232,7 +233,7 @@ mod tests {
         let mut content = &b"hello"[..];
         let mut reader = OnceReader::new(content.by_ref());
         for _ in 0..2 {
-            reader.fill(Some(3)).unwrap();
+            reader.fill(Some(3), &Deadline::by_system(None)).unwrap();
         }
         assert!(!reader.fits(None));
         let mut read = [0; 5];
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn reader_that_goes_on_after_its_end_is_refused() {
         let mut reader = OnceReader::new(Pieces(vec![b"hel", b"", b"lo"]));
-        assert!(reader.fill(None).is_err());
+        assert!(reader.fill(None, &Deadline::by_system(None)).is_err());
         let mut reader = OnceReader::new(Pieces(vec![b"hel", b"", b"lo"]));
         assert_eq!([3, 0].map(|_| reader.read(&mut [0; 8]).unwrap()), [3, 0]);
         assert!(reader.read(&mut [0; 8]).is_err());
@@ -259,7 +260,7 @@ mod tests {
         let mut reader = OnceReader::new(&content[..]);
         // More than fits at once, so that the buffer stays empty.
         reader.read_exact(&mut vec![0; KEPT + 1]).unwrap();
-        reader.fill(None).unwrap();
+        reader.fill(None, &Deadline::by_system(None)).unwrap();
         assert!(!reader.fits(None) && !reader.can_rewind());
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).unwrap();
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn end_is_final_also_when_it_is_read_again() {
         let mut reader = OnceReader::new(Pieces(vec![b"a", b"", b"", b"b"]));
-        reader.fill(None).unwrap();
+        reader.fill(None, &Deadline::by_system(None)).unwrap();
         for _ in 0..2 {
             assert_eq!(io::read_to_string(&mut reader).unwrap(), "a");
             reader.rewind().unwrap();
@@ -288,7 +289,7 @@ mod tests {
             }
         }
         let mut reader = OnceReader::new(Slow);
-        reader.fill(None).unwrap();
+        reader.fill(None, &Deadline::by_system(None)).unwrap();
         assert_eq!((reader.filled, reader.fits(None)), (1, false));
     }
 
@@ -303,9 +304,13 @@ mod tests {
                 }
             }
         }
-        assert!(OnceReader::new(Lies(1)).fill(Some(11)).is_err());
+        assert!(
+            OnceReader::new(Lies(1))
+                .fill(Some(11), &Deadline::by_system(None))
+                .is_err()
+        );
         let mut interrupted = OnceReader::new(Lies(0));
-        interrupted.fill(None).unwrap();
+        interrupted.fill(None, &Deadline::by_system(None)).unwrap();
         assert!(interrupted.read(&mut [0]).is_err());
     }
 }

@@ -69,7 +69,7 @@ impl OptionsCache {
     /// A trial of a server that failed fetches at once: the fetch of a trial before it may hang.
     pub(crate) fn look_up(&self, now: Instant, is_trial: bool, deadline: &Deadline) -> Lookup<'_> {
         let mut state = self.lock();
-        let mut waiter = Waiter::new(state.fetches);
+        let mut waiter = Waiter::new(state.fetches, deadline);
         loop {
             if let Some(known) = state.known(now) {
                 return Lookup::Found(known);
@@ -185,7 +185,8 @@ impl State {
 }
 
 /// A caller that waits for another's fetch.
-struct Waiter {
+struct Waiter<'d> {
+    deadline: &'d Deadline,
     since: Instant,
     /// How many fetches had ended when it last looked.
     fetches: u64,
@@ -193,19 +194,24 @@ struct Waiter {
     timeout: Option<(Duration, Arc<Error>)>,
 }
 
-impl Waiter {
-    fn new(fetches: u64) -> Self {
+impl<'d> Waiter<'d> {
+    fn new(fetches: u64, deadline: &'d Deadline) -> Self {
         Self {
-            since: Instant::now(),
+            deadline,
+            since: deadline.now(),
             fetches,
             timeout: None,
         }
     }
 
+    fn waited(&self) -> Duration {
+        self.deadline.since(self.since)
+    }
+
     /// How long it waits, at most.
     fn cap(&self, left: Duration) -> Duration {
         match &self.timeout {
-            Some((after, _)) => left.min(after.saturating_sub(self.since.elapsed())),
+            Some((after, _)) => left.min(after.saturating_sub(self.waited())),
             None => left,
         }
     }
@@ -228,7 +234,7 @@ impl Waiter {
         }
         // It was another's wait. It is this one's as soon as it has taken as long.
         let (after, failure) = self.timeout.as_ref()?;
-        (self.since.elapsed() >= *after).then(|| Err(shared(failure)))
+        (self.waited() >= *after).then(|| Err(shared(failure)))
     }
 }
 

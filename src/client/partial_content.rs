@@ -35,6 +35,6 @@ impl Client {
             let violation = Violation::BadUseOriginalBody;
             return Err(protocol_error(self.name(), violation, String::new()));
         }
-        BodyEncoder::new(body, None).copy_from(offset, output, deadline, self.name())
+        BodyEncoder::new(body, None, deadline).copy_from(offset, output, self.name())
     }
 }

@@ -10,8 +10,6 @@
 //!
 //! [`Error::allows_resend`]: crate::error::Error::allows_resend
 
-use std::time::Instant;
-
 use super::body::Body;
 use super::body_encoder::BodyEncoder;
 use super::call::{Call, CheckedOut};
@@ -83,11 +81,11 @@ impl Call<'_> {
         let mut out = self.client.encode(request, body)?;
         // Before a connection is taken: the caller's reader may take its time, and a connection that is not
         // asked for anything meanwhile may be closed.
-        let is_kept = body.keep()?;
+        let is_kept = body.keep(&self.deadline)?;
         body.rewind()?;
         output.restart();
         let preview = request.preview_size().filter(|_| body.is_some());
-        let mut encoder = BodyEncoder::new(body, preview);
+        let mut encoder = BodyEncoder::new(body, preview, &self.deadline);
         let first = encoder.encode_next(&mut out)?;
         // Content that would be lost with a connection that turns out to be closed goes out on a new one.
         let is_fresh = !is_kept;
@@ -132,7 +130,7 @@ impl Call<'_> {
             lay_idle,
             progress: Progress::start(has_preview, connection.sent()),
             connection,
-            waiting: Waiting::start(timeouts, Instant::now()),
+            waiting: Waiting::start(timeouts, self.deadline.now()),
             rooms_wanted: 0,
         }
     }

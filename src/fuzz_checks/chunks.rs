@@ -6,6 +6,7 @@ use super::reference_chunks::Ended;
 use crate::client::body::Body;
 use crate::client::body_encoder::{BodyEncoder, Then};
 use crate::error::{ContentError, Limit, Violation};
+use crate::net::deadline::Deadline;
 use crate::proto::chunk::{ChunkDecoder, Decoded, encode_chunk, encode_last_chunk};
 use crate::proto::request::check_header;
 
@@ -203,7 +204,7 @@ fn body(input: &mut Input<'_>) {
 
 /// Encodes a body to its end or its failure: a part that is a preview, if it has one, and the rest.
 fn encode(mut body: Body<'_>, preview: Option<usize>) -> (Vec<Vec<u8>>, Result<(), ContentError>) {
-    let mut encoder = BodyEncoder::new(&mut body, preview);
+    let mut encoder = BodyEncoder::new(&mut body, preview, &Deadline::by_system(None));
     let mut parts = vec![Vec::new()];
     loop {
         let part = parts.last_mut().expect("one at least");

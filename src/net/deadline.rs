@@ -94,6 +94,11 @@ impl Deadline {
         self.clock.now_for_waits()
     }
 
+    /// How long ago `then` was, by the same clock.
+    pub(crate) fn since(&self, then: Instant) -> Duration {
+        self.now().saturating_duration_since(then)
+    }
+
     /// The share of one server if there is another one to ask after it: what is left but for a quarter,
     /// and but for `longest_rest` at most.
     pub(crate) fn share(&self, longest_rest: Duration) -> Self {

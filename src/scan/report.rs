@@ -1,6 +1,6 @@
 //! The result of a scan.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::verdict::{NotScanned, Verdict};
 use crate::proto::header::Headers;
@@ -130,9 +130,9 @@ impl Report {
         Self::new(verdict, None, bytes_sent, service)
     }
 
-    pub(super) fn finish(mut self, name: Option<String>, began: Instant) -> Self {
+    pub(super) fn finish(mut self, name: Option<String>, elapsed: Duration) -> Self {
         self.name = name;
-        self.elapsed = began.elapsed();
+        self.elapsed = elapsed;
         self
     }
 }

@@ -1,7 +1,6 @@
 //! One scan: the servers are asked one after the other until one of them comes to a report.
 
 use std::io::Write;
-use std::time::Instant;
 
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
@@ -35,14 +34,15 @@ pub(super) fn scan<'c>(
     mut content: Content<'c>,
     output: Option<&'c mut (dyn Write + 'c)>,
 ) -> Result<Report, Error> {
-    let began = Instant::now();
     let first = shared.endpoints.first();
     let deadline = first.start(content.own_deadline()?);
+    let began = deadline.now();
     let length = content.known_length()?;
     let name = content.own_name();
     let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
     if let Some(limit) = shared.max_size.filter(exceeded) {
-        return Ok(Report::too_large(limit, 0, first.name()).finish(name, began));
+        let report = Report::too_large(limit, 0, first.name());
+        return Ok(report.finish(name, deadline.since(began)));
     }
     let mut scan = Scan::new(shared, content, length, output, deadline.clone())?;
     let mut failover = Failover::new(&shared.endpoints, deadline, scan.is_repeatable());
@@ -53,7 +53,10 @@ pub(super) fn scan<'c>(
                 let outcome = scan.with_server(&mut call);
                 next = failover.after(call, outcome, scan.can_repeat());
             }
-            Next::End(result) => return result.map(|report| report.finish(name, began)),
+            Next::End(result) => {
+                let elapsed = scan.deadline.since(began);
+                return result.map(|report| report.finish(name, elapsed));
+            }
         }
     }
 }

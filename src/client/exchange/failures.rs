@@ -57,7 +57,7 @@ impl Exchange<'_, '_> {
 
     /// How long the present wait may still take.
     pub(super) fn left(&mut self, phase: Phase) -> Result<Duration, TimeoutError> {
-        let now = Instant::now();
+        let now = self.deadline.now();
         let left = match (self.deadline.ran_out(), self.waiting.left(now)) {
             (Some(ran_out), _) | (None, Err(ran_out)) => {
                 return Err(self.timed_out(phase, ran_out));
@@ -89,7 +89,7 @@ impl Exchange<'_, '_> {
     }
 
     pub(super) fn timed_out(&self, phase: Phase, ran_out: RanOut) -> TimeoutError {
-        let now = Instant::now();
+        let now = self.deadline.now();
         let is_deadline = matches!(
             ran_out.limit,
             TimeLimit::Deadline | TimeLimit::DeadlineShare

@@ -21,7 +21,7 @@
 mod failures;
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::body_encoder::{BodyEncoder, Next, Then};
 use super::outcome::{CompleteResponse, Failure, protocol_error};
@@ -113,9 +113,9 @@ impl Exchange<'_, '_> {
                 }
             }
             out.clear();
-            let began = Instant::now();
+            let began = self.deadline.now();
             let encoded = body.encode_next(&mut out);
-            self.waiting.paused(began, Instant::now());
+            self.waiting.paused(began, self.deadline.now());
             next = match encoded {
                 Ok(next) => next,
                 Err(error) => return Err(self.abandon(error)),
@@ -130,7 +130,7 @@ impl Exchange<'_, '_> {
         self.receive_until(|exchange| exchange.progress.continued || exchange.reader.has_ended())?;
         if self.progress.continued {
             self.progress.stage = Stage::Rest;
-            self.waiting.begin(Wait::Upload, Instant::now());
+            self.waiting.begin(Wait::Upload, self.deadline.now());
             return Ok(self.sending());
         }
         // §4.5: what was sent is then a complete request.
@@ -158,7 +158,7 @@ impl Exchange<'_, '_> {
             None => Wait::Head,
             Some(_) => Wait::Body,
         };
-        self.waiting.begin(wait, Instant::now());
+        self.waiting.begin(wait, self.deadline.now());
     }
 
     /// The content failed, so its last chunk is never sent. What the service has already said of the
@@ -190,7 +190,7 @@ impl Exchange<'_, '_> {
                 Ok(len) => {
                     out = &out[len..];
                     self.progress.begun = true;
-                    self.waiting.moved(len, Instant::now());
+                    self.waiting.moved(len, self.deadline.now());
                     slice = WRITE_SLICE.0;
                     if out.is_empty() {
                         return Ok(Sending::Continues);
@@ -312,7 +312,7 @@ impl Exchange<'_, '_> {
                 if !self.reader.has_begun() {
                     self.connection.permit().is_answered();
                 }
-                self.waiting.moved(len, Instant::now());
+                self.waiting.moved(len, self.deadline.now());
                 if self.connection.arrived() <= self.progress.start {
                     // Its record began before the request did.
                     return Err(self.refuse_unsolicited());
@@ -341,9 +341,9 @@ impl Exchange<'_, '_> {
             let response = self.reader.response();
             let is_wanted = response.is_some_and(|response| self.output.takes(response));
             if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
-                let began = Instant::now();
+                let began = self.deadline.now();
                 written = self.output.write_all(data, &self.deadline, self.service);
-                self.waiting.paused(began, Instant::now());
+                self.waiting.paused(began, self.deadline.now());
             }
             self.connection.consume(used);
             if is_continue {
@@ -356,7 +356,7 @@ impl Exchange<'_, '_> {
             }
             if is_done {
                 if self.waiting.wait() == Wait::Head && self.reader.response().is_some() {
-                    self.waiting.begin(Wait::Body, Instant::now());
+                    self.waiting.begin(Wait::Body, self.deadline.now());
                 }
                 self.progress.final_early |=
                     self.progress.is_early(arrived) && self.reader.has_begun_final();
