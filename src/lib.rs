@@ -212,7 +212,7 @@ pub mod limits {
 
 /// The header fields of a response, and the rule by which text of a peer is shown.
 pub mod protocol {
-    pub use crate::proto::header::{Field, Headers};
+    pub use crate::proto::header::{Field, Fields, Headers};
     pub use crate::proto::text::is_displayable;
 }
 

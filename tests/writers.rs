@@ -146,7 +146,7 @@ fn without_204_only_the_exact_bytes_back_are_clean() {
         (echo(OK, b"hello!"), "modified"),
         (
             CLEAN.as_bytes().to_vec(),
-            "it is a 204, which this request did not allow",
+            "it is a 204, which the request did not allow",
         ),
     ] {
         let (sender, heads) = std::sync::mpsc::channel();

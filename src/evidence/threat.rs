@@ -165,8 +165,8 @@ impl Threats {
         names.filter(move |name| seen.insert(*name))
     }
 
-    /// Each threat: at least one and at most 101. A threat that was found in two files is there twice. If a
-    /// service lists more than 100, the last one is unnamed and stands for the rest.
+    /// Each threat. There is at least one. A threat that was found in two files is there twice. If a service lists
+    /// more than [`MAX_THREATS`](crate::limits::MAX_THREATS), some are left out.
     pub fn iter(&self) -> std::slice::Iter<'_, Threat> {
         self.0.iter()
     }

@@ -2,9 +2,7 @@
 //! its kind or its file.
 
 use super::threat::Threat;
-
-/// Threats that are kept. Each is compared with all others, so a hostile server must not choose the number.
-pub(super) const MAX_THREATS: usize = 100;
+use crate::proto::limits::MAX_THREATS;
 
 /// Threats, each once, up to [`MAX_THREATS`].
 #[derive(Default)]
@@ -128,6 +126,14 @@ mod tests {
         let names: Vec<_> = (1..20_000).map(|n| n.to_string()).collect();
         let found = threats(&format!("X-Virus-Name: {}\r\n", names.join(",")));
         assert_eq!(found.len(), MAX_THREATS);
+    }
+
+    #[test]
+    fn threats_are_kept_up_to_the_limit() {
+        for count in [MAX_THREATS - 1, MAX_THREATS, MAX_THREATS + 1] {
+            let found = threats(&violations("A", count));
+            assert_eq!(found.len(), count.min(MAX_THREATS), "{count}");
+        }
     }
 
     /// `count` violations, in a file each.

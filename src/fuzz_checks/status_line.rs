@@ -1,6 +1,6 @@
 use super::input::{assert_displayable, assert_part_of};
 use crate::proto::status_line::{StatusLine, may_begin_icap, parse_http, parse_icap};
-use crate::proto::text::{displayable, glimpse};
+use crate::proto::text::{displayable, excerpt};
 
 /// Another parser of HTTP status lines: the code in a head that is a status line and a blank line.
 pub type StatusParser = fn(&[u8]) -> Option<u16>;
@@ -15,7 +15,7 @@ pub type StatusParser = fn(&[u8]) -> Option<u16>;
 /// - Whatever it is, it can be shown.
 pub fn status_line(data: &[u8], other: StatusParser) {
     assert_displayable(&displayable(data));
-    assert_displayable(&glimpse(data));
+    assert_displayable(&excerpt(data));
     if let Some(line) = parse_icap(data) {
         assert_line(data, b"ICAP/1.0", line);
         assert!((0..=data.len()).all(|len| may_begin_icap(&data[..len])));

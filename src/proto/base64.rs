@@ -1,9 +1,8 @@
-//! Base64 (RFC 4648 §4), for the two places where ICAP wants it: Basic authentication and the name of
-//! a user.
+//! Base64 (RFC 4648 §4), for Basic authentication and the name of a user.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Encodes with padding. The result is printable ASCII, whatever the bytes are.
+/// Encodes any bytes, with padding.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
@@ -26,7 +25,7 @@ mod tests {
     use super::encode;
 
     #[test]
-    fn the_vectors_of_rfc_4648_section_10() {
+    fn vectors_of_rfc_4648_are_encoded() {
         for (bytes, encoded) in [
             ("", ""),
             ("f", "Zg=="),

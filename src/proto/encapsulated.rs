@@ -1,7 +1,7 @@
 //! The `Encapsulated` field (RFC 3507 §4.4.1): which parts follow an ICAP head, and where they begin.
 //!
-//! This one field decides how the rest of a message is read, so it is read strictly: offsets are
-//! digits, begin at 0, do not go back, and the parts are those the method allows, in their order.
+//! This field decides how the rest of a message is read, so it is parsed strictly. Offsets are digits, begin at 0
+//! and never decrease. The parts are those that the method allows, in their order.
 
 use std::fmt;
 
@@ -21,15 +21,15 @@ pub(crate) enum BodyKind {
     Null,
 }
 
-/// A checked list: at most one header of each kind, then exactly one body.
+/// A checked list: at most one head of each kind, then exactly one body.
 ///
-/// Offsets are kept as the lengths of the parts between them: that is what a reader needs, and a
-/// list that goes backwards cannot be written down at all.
+/// It has the length of each part in place of its offset. A reader needs the lengths, and a list with decreasing
+/// offsets cannot be expressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Encapsulated {
-    /// Length of the HTTP request head, if there is one.
+    /// Bytes of the HTTP request head, if there is one.
     pub(crate) request_head: Option<usize>,
-    /// Length of the HTTP response head, if there is one.
+    /// Bytes of the HTTP response head, if there is one.
     pub(crate) response_head: Option<usize>,
     pub(crate) body: BodyKind,
 }
@@ -51,7 +51,7 @@ impl Encapsulated {
         let fits = match (method, body) {
             (Method::Options, BodyKind::Options) => true,
             (Method::Options, _) => body == BodyKind::Null,
-            // A REQMOD answer is a changed request, or a response in its place.
+            // A response to REQMOD has a changed request, or an HTTP response in its place.
             (Method::Reqmod, BodyKind::Request) => response_head.is_none(),
             (Method::Reqmod, BodyKind::Null) => request_head.is_none() || response_head.is_none(),
             (_, BodyKind::Response | BodyKind::Null) => request_head.is_none(),
@@ -61,7 +61,7 @@ impl Encapsulated {
         fits && (method != Method::Options || no_heads)
     }
 
-    /// Parses a list of any message.
+    /// Parses the list of any message.
     pub(crate) fn parse(value: &[u8]) -> Result<Self, Violation> {
         let mut parts = Parts::default();
         for member in value.split(|&b| b == b',') {
@@ -70,13 +70,13 @@ impl Encapsulated {
         parts.finish()
     }
 
-    /// Bytes of heads before the body.
+    /// Bytes of all heads before the body.
     pub(crate) fn heads_len(self) -> usize {
         self.request_head.unwrap_or(0) + self.response_head.unwrap_or(0)
     }
 }
 
-/// The list as a request or a response writes it.
+/// Writes the value of the field.
 impl fmt::Display for Encapsulated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.request_head.is_some() {
@@ -95,10 +95,10 @@ impl fmt::Display for Encapsulated {
     }
 }
 
-/// A list while it is read: the begin of each part.
+/// A list while it is parsed: the offset of each part.
 #[derive(Default)]
 struct Parts {
-    /// It begins the list, so at 0.
+    /// The first part of a list, so its offset is 0.
     has_request_head: bool,
     response_head: Option<usize>,
     body: Option<(BodyKind, usize)>,
@@ -187,7 +187,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_form_is_read_and_written_back_the_same() {
+    fn form_is_written_as_it_was_read() {
         for (text, _) in FORMS {
             let list = Encapsulated::parse(text.as_bytes()).expect(text);
             assert_eq!(list.to_string(), *text);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_only_the_parts_of_its_method() {
+    fn response_has_only_the_parts_of_its_method() {
         for (text, methods) in FORMS {
             for method in [Method::Options, Method::Reqmod, Method::Respmod] {
                 let fits = Encapsulated::parse(text.as_bytes()).unwrap().fits(method);
@@ -205,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn white_space_may_stand_around_a_member_and_names_have_no_case() {
+    fn white_space_and_case_of_names_are_ignored() {
         let list = Encapsulated::parse(b" Res-Hdr=0 ,\tRES-BODY=38 ").unwrap();
         assert_eq!(list.to_string(), "res-hdr=0, res-body=38");
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn malformed_list_is_refused() {
         for text in [
             "",
             ",",
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_begin_at_zero_and_no_head_is_empty() {
+    fn first_offset_is_zero_and_no_head_is_empty() {
         for (text, violation) in [
             ("res-hdr=10, res-body=48", Violation::EncapsulatedGap),
             ("res-body=38, null-body=0", Violation::EncapsulatedGap),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_longer_than_the_limit_is_refused_before_it_is_read() {
+    fn head_over_the_limit_is_refused_before_it_is_read() {
         for (len, accepted) in [
             (MAX_HTTP_HEAD - 1, true),
             (MAX_HTTP_HEAD, true),

@@ -1,7 +1,7 @@
 //! The end of a head: the first blank line.
 //!
-//! A head is looked for first and parsed when it is complete, so no parser needs a state for half a
-//! head, and a head that arrives in many pieces is searched once, not once a piece.
+//! A head is parsed when it is complete, so no parser needs a state for half a head. A head that arrives in many
+//! pieces is searched once, and not once for each piece.
 
 use memchr::memchr;
 
@@ -9,20 +9,20 @@ use super::violation::Violation;
 
 /// Finds the blank line that ends a head in a growing buffer.
 ///
-/// Lines end in CRLF and in nothing else: RFC 9112 §2.2 would let a recipient take a bare LF, but two
-/// readers of one message that differ in this see two different messages.
+/// Lines end in CRLF only. RFC 9112 §2.2 lets a recipient accept a bare LF, but two readers of one message that
+/// differ in this see two different messages.
 #[derive(Debug, Default)]
 pub(crate) struct HeadFinder {
-    /// Everything before is known to hold complete lines without a blank one among them.
+    /// All bytes before it are complete lines, none of them blank.
     line_start: usize,
-    /// Everything before holds no LF that was not looked at.
+    /// Every LF before it was looked at.
     searched: usize,
 }
 
 impl HeadFinder {
-    /// The length of the head with its blank line, or `None` while it is incomplete.
+    /// The length of the head with its blank line; `None` while it is incomplete.
     ///
-    /// `buffer` is the same bytes as at the last call, and possibly more after them.
+    /// `buffer` has the bytes of the last call, and possibly more after them.
     pub(crate) fn find(&mut self, buffer: &[u8]) -> Result<Option<usize>, Violation> {
         while let Some(found) = memchr(b'\n', &buffer[self.searched..]) {
             let lf = self.searched + found;
@@ -40,8 +40,8 @@ impl HeadFinder {
         Ok(None)
     }
 
-    /// What was looked at: nothing after the head's end, and nothing after what is wrong with it.
-    /// How much more there is depends on how it came.
+    /// The bytes that were looked at: none after the end of the head or after a fault in it. How many more there are
+    /// depends on the packets.
     pub(crate) fn searched<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
         &buffer[..self.searched]
     }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_the_first_blank_line_at_every_split() {
+    fn head_ends_at_first_blank_line_at_every_split() {
         let cases: [(&[u8], Found); 9] = [
             (b"ICAP/1.0 204 OK\r\nA: b\r\n\r\nrest\r\n\r\n", Ok(Some(25))),
             (b"\r\n", Ok(Some(2))),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_the_end_or_behind_what_is_wrong_was_not_looked_at() {
+    fn bytes_after_the_end_or_a_fault_are_not_searched() {
         for (input, len) in [
             (&b"A: b\r\n\r\nX: y\r\n"[..], 8),
             (b"A: b\r\nC\nX: y\r\n\r\n", 8),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_lf_after_a_line_end_is_bare_even_when_the_cr_before_it_belongs_to_data() {
+    fn lf_after_a_line_end_is_bare() {
         assert_eq!(find_in(&[b"\r\n"]), Ok(Some(2)));
         assert_eq!(find_in(&[b"a\r\n", b"\n"]), Err(Violation::BareLf));
     }

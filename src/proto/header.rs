@@ -1,9 +1,9 @@
-//! Header fields, read where they lie.
+//! Header fields, parsed in place.
 //!
-//! [`Headers`] is a borrowed block that was checked once, as a whole; its fields are found again when
-//! they are asked for. Names are compared without case, values are bytes, duplicates are kept, and a
-//! folded value (a line that goes on after a line end and white space) is unfolded on request:
-//! RFC 9112 §5.2 has long retired folding, but c-icap and others send their violations that way.
+//! [`Headers`] borrows a block that was checked once, as a whole. Its fields are parsed again when they are
+//! asked for. Names are compared without case, values are bytes, and duplicates are kept. A folded value (it
+//! continues after a line end and white space) is unfolded on request: RFC 9112 §5.2 has retired folding, but
+//! c-icap and others send their violations that way.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,18 +14,23 @@ use super::limits::MAX_FIELDS;
 use super::text::displayable;
 use super::violation::{Limit, Violation};
 
-/// A checked block of header fields, borrowed from the message it came in.
+/// The fields of one head, in the order in which they were sent.
+///
+/// They are borrowed from the [`Response`](crate::Response), and were checked when it was read.
 ///
 /// ```
 /// # fn show(headers: icap_client::protocol::Headers<'_>) {
 /// if let Some(server) = headers.get("server") {
-///     println!("answered by {}", server.text());
+///     println!("this is {}", server.text());
+/// }
+/// for field in &headers {
+///     println!("{}: {}", field.name(), field.text());
 /// }
 /// # }
 /// ```
 #[derive(Clone, Copy, Default)]
 pub struct Headers<'b> {
-    /// Complete lines, the blank line at the end left out.
+    /// Complete lines, without the blank line at the end.
     block: &'b [u8],
 }
 
@@ -33,13 +38,13 @@ pub struct Headers<'b> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'b> {
     name: &'b str,
-    /// Between colon and last line end, folds included, white space at both ends removed.
+    /// The bytes between the colon and the last line end: with folds, without white space at both ends.
     raw: &'b [u8],
-    /// Also where a fold was among that white space.
+    /// True also for a fold in the white space that was removed.
     is_folded: bool,
 }
 
-/// A field that is none: where it begins in the block, and what is wrong.
+/// A line that is no field: where it begins in the block, and what is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadField {
     pub(crate) at: usize,
@@ -47,7 +52,7 @@ pub(crate) struct BadField {
 }
 
 impl<'b> Headers<'b> {
-    /// Checks a block of complete lines, all of them ended by CRLF, without the blank line.
+    /// Checks a block of complete lines that end in CRLF, without the blank line.
     pub(crate) fn parse(block: &'b [u8]) -> Result<Self, BadField> {
         let mut at = 0;
         let mut count = 0;
@@ -64,30 +69,23 @@ impl<'b> Headers<'b> {
         Ok(Self { block })
     }
 
-    /// All fields, in the order they were sent.
-    pub fn iter(&self) -> impl Iterator<Item = Field<'b>> + use<'b> {
-        let block = self.block;
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let rest = block.get(at..).filter(|rest| !rest.is_empty())?;
-            let end = field_end(rest, 0);
-            at += end;
-            parse_field(&rest[..end])
-        })
+    /// All fields, in the order in which they were sent.
+    pub fn iter(&self) -> Fields<'b> {
+        Fields { rest: self.block }
     }
 
-    /// The fields of that name, which is compared without case.
+    /// All fields of a name, which is compared without case.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = Field<'b>> + use<'b, 'n> {
         self.iter().filter(move |field| field.is(name))
     }
 
-    /// The first field of that name, which is compared without case.
+    /// The first field of a name, which is compared without case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Field<'b>> {
         self.get_all(name).next()
     }
 
-    /// Whether any field of that name holds `token` in its comma-separated list, without case.
+    /// Whether any field of a name has `token` in its comma-separated list. Both are compared without case.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.get_all(name).any(|field| {
@@ -97,13 +95,43 @@ impl<'b> Headers<'b> {
         })
     }
 
-    /// Whether there is no field at all.
+    /// Whether there is no field.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.block.is_empty()
     }
 }
 
+/// Each field, as [`Headers::iter`] gives them.
+impl<'b> IntoIterator for &Headers<'b> {
+    type Item = Field<'b>;
+    type IntoIter = Fields<'b>;
+
+    fn into_iter(self) -> Fields<'b> {
+        self.iter()
+    }
+}
+
+/// An iterator over the fields of [`Headers`].
+#[derive(Debug, Clone)]
+pub struct Fields<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Iterator for Fields<'b> {
+    type Item = Field<'b>;
+
+    fn next(&mut self) -> Option<Field<'b>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (field, rest) = self.rest.split_at(field_end(self.rest, 0));
+        self.rest = rest;
+        parse_field(field)
+    }
+}
+
+/// Shows names and values, safe to show.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
@@ -113,7 +141,7 @@ impl fmt::Debug for Headers<'_> {
 }
 
 impl<'b> Field<'b> {
-    /// `raw` is all between the colon and the last line end.
+    /// `raw` is everything between the colon and the last line end.
     fn new(name: &'b str, raw: &'b [u8]) -> Self {
         Self {
             name,
@@ -122,19 +150,19 @@ impl<'b> Field<'b> {
         }
     }
 
-    /// The name, as the peer wrote it.
+    /// The name as the peer wrote it.
     #[must_use]
     pub fn name(&self) -> &'b str {
         self.name
     }
 
-    /// Whether this is the field of that name; names have no case.
+    /// Whether the field has this name. Names are compared without case.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// The value without white space around it, each fold replaced by one space.
+    /// The value, without white space at both ends and with one space in place of each fold.
     #[must_use]
     pub fn value(&self) -> Cow<'b, [u8]> {
         if self.is_folded() {
@@ -144,24 +172,27 @@ impl<'b> Field<'b> {
         }
     }
 
-    /// The value made safe to show: decoded leniently, control characters escaped, bounded.
+    /// The value as text that is safe to show.
+    ///
+    /// Bytes that are not UTF-8 are decoded as ISO 8859-1. Control and invisible characters are escaped. More than
+    /// [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) characters are cut, and `…` is put in their place.
     #[must_use]
     pub fn text(&self) -> String {
         displayable(&self.value())
     }
 
-    /// The lines of a folded value, each without white space around it; one line if it is not folded.
+    /// The lines of a folded value, each without white space at both ends; one line if it is not folded.
     pub fn lines(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         self.raw.split(|&b| b == b'\n').map(trim)
     }
 
-    /// Whether the value goes over more than one line.
+    /// Whether the value has more than one line.
     #[must_use]
     pub fn is_folded(&self) -> bool {
         self.is_folded
     }
 
-    /// The members of a comma-separated list, empty ones left out.
+    /// The members of a comma-separated list, without the empty ones.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         self.raw
             .split(|&b| b == b',')
@@ -170,6 +201,7 @@ impl<'b> Field<'b> {
     }
 }
 
+/// Shows `name: value`, safe to show.
 impl fmt::Debug for Field<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.text())
@@ -183,9 +215,11 @@ pub(crate) fn encode_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     }
 }
 
-/// The fields in lines that need not be a head, let alone a whole one: what is none is passed over,
-/// and a bare LF ends a line too. A line without its end is passed over as well: its value may go on, or be
-/// another. Only for what can do no harm but to be overlooked.
+/// The fields among the lines of an incomplete or invalid head. Only for evidence, where the one fault is to
+/// overlook something.
+///
+/// Lines that are no field are passed over. A bare LF ends a line as well. A line without its end is passed over,
+/// because its value may be incomplete.
 pub(crate) fn legible_fields(lines: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut rest = lines;
     std::iter::from_fn(move || {
@@ -195,7 +229,7 @@ pub(crate) fn legible_fields(lines: &[u8]) -> impl Iterator<Item = Field<'_>> {
         (!field.is_empty()).then_some(field)
     })
     .filter_map(|field| {
-        // Of a field that breaks off in a fold, the lines before it came whole.
+        // If a field breaks off in a fold, the lines before the fold are complete.
         let field = &field[..memrchr(b'\n', field)?];
         let colon = memchr(b':', field)?;
         let name = std::str::from_utf8(trim(&field[..colon])).ok()?;
@@ -215,10 +249,10 @@ fn field_end(block: &[u8], start: usize) -> usize {
     block.len()
 }
 
-/// Takes a field's lines apart; `None` unless name, colon and value are as RFC 9110 §5 has them.
+/// Parses the lines of one field; `None` unless name, colon and value follow RFC 9110 §5.
 ///
-/// Control characters other than CR, LF and NUL are let through in a value: a value is text for
-/// people, and refusing it would lose an infection header together with its odd byte.
+/// A value may have control characters other than CR, LF and NUL. A value is text for people, and to refuse it
+/// because of an odd byte would lose an infection header.
 fn parse_field(lines: &[u8]) -> Option<Field<'_>> {
     let lines = lines.strip_suffix(b"\r\n")?;
     let colon = memchr(b':', lines)?;
@@ -234,20 +268,19 @@ fn parse_field(lines: &[u8]) -> Option<Field<'_>> {
     Some(Field::new(name, raw))
 }
 
-/// Every CR and every LF belongs to a CRLF, and white space follows it.
+/// Whether each CR and each LF belongs to a CRLF that white space follows.
 fn line_ends_are_folds(raw: &[u8]) -> bool {
     raw.iter().enumerate().all(|(at, byte)| match byte {
         b'\r' => raw.get(at + 1) == Some(&b'\n'),
         b'\n' => {
-            let behind_cr = at > 0 && raw[at - 1] == b'\r';
-            behind_cr && matches!(raw.get(at + 1), Some(b' ' | b'\t'))
+            let is_after_cr = at > 0 && raw[at - 1] == b'\r';
+            is_after_cr && matches!(raw.get(at + 1), Some(b' ' | b'\t'))
         }
         _ => true,
     })
 }
 
-/// Removes SP and HTAB, and the line ends between them, from both ends. Not `trim_ascii`, which
-/// takes form feeds too.
+/// Removes SP, HTAB and the line ends between them from both ends. `trim_ascii` would remove form feeds as well.
 pub(crate) fn trim(mut line: &[u8]) -> &[u8] {
     while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = line {
         line = rest;
@@ -277,7 +310,7 @@ static TOKEN_BYTES: [bool; 256] = {
     table
 };
 
-/// Whether `byte` may stand in a field name.
+/// Whether a byte may stand in a field name.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[usize::from(byte)]
 }
@@ -296,16 +329,17 @@ mod tests {
     }
 
     #[test]
-    fn names_have_no_case_and_duplicates_are_kept() {
+    fn names_are_compared_without_case_and_duplicates_kept() {
         let block = "ISTag: \"a\"\r\nX-A:1\r\nx-a:  2\t \r\nX-a:\r\n";
         assert_eq!(values(block, "istag"), ["\"a\""]);
         assert_eq!(values(block, "X-A"), ["1", "2", ""]);
         assert_eq!(values(block, "X-B"), Vec::<String>::new());
         assert_eq!(parsed(block).iter().count(), 4);
+        assert_eq!((&parsed(block)).into_iter().count(), 4);
     }
 
     #[test]
-    fn a_folded_value_is_unfolded_and_its_lines_are_kept_apart() {
+    fn folded_value_is_unfolded_and_has_its_lines() {
         let block = "X-Violations-Found: 1\r\n\t-\r\n\tRel.Test\r\n  C:\\a: b\r\n\t0\r\nA: b\r\n";
         assert_eq!(
             values(block, "x-violations-found"),
@@ -318,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fold_is_known_also_at_an_end_of_the_value_where_it_is_trimmed() {
+    fn fold_in_trimmed_white_space_is_known() {
         for (block, is_folded, value) in [
             ("A: b\r\n", false, "b"),
             ("A: b\r\n c\r\n", true, "b c"),
@@ -333,14 +367,14 @@ mod tests {
     }
 
     #[test]
-    fn only_space_and_tab_are_trimmed_and_odd_bytes_are_kept() {
+    fn only_space_and_tab_are_trimmed() {
         let block = b"X-A: \x0b\x0c\xa0v\x1b\xff \r\n";
         let field = Headers::parse(block).unwrap().get("x-a").unwrap();
         assert_eq!(&*field.value(), b"\x0b\x0c\xa0v\x1b\xff");
     }
 
     #[test]
-    fn what_is_not_a_field_is_refused_where_it_begins() {
+    fn malformed_field_is_refused_where_it_begins() {
         for bad in [
             "NoColonHere\r\n",
             ": v\r\n",
@@ -359,8 +393,8 @@ mod tests {
             "X-A: b",
             "X-A: b\r\n\r\n",
         ] {
-            let after_a_good_one = format!("A: b\r\n{bad}");
-            for (block, lead) in [(bad, 0), (after_a_good_one.as_str(), 6)] {
+            let after_valid = format!("A: b\r\n{bad}");
+            for (block, lead) in [(bad, 0), (after_valid.as_str(), 6)] {
                 if lead == 6 && bad.starts_with(' ') {
                     continue; // then it is a fold
                 }
@@ -378,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_escaped_and_unfolded() {
+    fn shown_fields_are_escaped_and_unfolded() {
         let headers = parsed("X-A: a\r\n b\r\nx-b: \x1b[2J\r\n");
         assert_eq!(
             format!("{headers:?}"),
@@ -390,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_fields_is_limited() {
+    fn fields_may_be_as_many_as_the_limit() {
         for (count, accepted) in [
             (MAX_FIELDS - 1, true),
             (MAX_FIELDS, true),
@@ -406,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_in_any_member_of_any_field() {
+    fn token_is_found_in_any_member_of_any_field() {
         let block =
             "Connection: keep-alive\r\nconnection: Foo ,  CLOSE,,\r\nX: closed, x-close\r\n";
         assert!(parsed(block).has_token("Connection", "close"));
@@ -414,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_legible_in_a_broken_head_is_found() {
+    fn legible_fields_of_a_broken_head_are_found() {
         let lines =
             b"ICAP/1.0 200 OK\r\nno colon\r\nX-A: 1\nX-B : 2\r\n\t3\r\n\r\nX-C: 4\r\nX-D: 5\r\n\tcut";
         let found: Vec<_> = legible_fields(lines)

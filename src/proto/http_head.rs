@@ -1,4 +1,4 @@
-//! HTTP heads that are encapsulated: one complete head, and nothing in it that must not be forwarded.
+//! Encapsulated HTTP heads: each is one complete head, without the fields that must not be forwarded.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,8 +10,8 @@ use super::limits::{MAX_FIELDS, MAX_HTTP_HEAD};
 use super::status_line;
 use super::violation::Violation;
 
-/// Fields that speak of one connection and are not encapsulated (RFC 3507 §4.4.2). Besides them these are
-/// `Proxy-*`, and what `Connection` names if it is not [for every recipient](is_end_to_end).
+/// Fields of one connection, which are not encapsulated (RFC 3507 §4.4.2). Others are `Proxy-*`, and fields that
+/// `Connection` nominates unless they are [for every recipient](is_end_to_end).
 const HOP_BY_HOP: &[&str] = &[
     "Connection",
     "Keep-Alive",
@@ -21,7 +21,7 @@ const HOP_BY_HOP: &[&str] = &[
     "Upgrade",
 ];
 
-/// Beginnings of the names of fields that are for every recipient.
+/// Beginnings of the names of fields for every recipient.
 const FAMILIES: &[&str] = &[
     "accept",
     "access-control-",
@@ -37,8 +37,8 @@ const FAMILIES: &[&str] = &[
     "x-real-",
 ];
 
-/// The registered fields for every recipient that are in none of the [families](FAMILIES)
-/// (RFC 9110 §16.3.1), and some that are not registered and common.
+/// More fields for every recipient: the registered ones that are in none of the [families](FAMILIES)
+/// (RFC 9110 §16.3.1), and common ones that are not registered.
 const END_TO_END: &[&str] = &[
     "age",
     "allow",
@@ -95,12 +95,12 @@ const END_TO_END: &[&str] = &[
     "x-xss-protection",
 ];
 
-/// One complete HTTP/1.x request head.
+/// Checks that `head` is one complete HTTP/1.x request head.
 pub(crate) fn check_request(head: &[u8]) -> Result<(), InputError> {
     check(head, is_request_line)
 }
 
-/// One complete HTTP/1.x response head.
+/// Checks that `head` is one complete HTTP/1.x response head.
 pub(crate) fn check_response(head: &[u8]) -> Result<(), InputError> {
     check(head, |line| status_line::parse_http(line).is_some())
 }
@@ -111,7 +111,7 @@ pub(crate) fn start_line(head: &[u8]) -> &[u8] {
     &head[..end]
 }
 
-/// The fields of a head that was checked.
+/// The fields of a checked head.
 pub(crate) fn fields(head: &[u8]) -> Headers<'_> {
     let start = start_line(head).len() + 2;
     let block = head.get(start..head.len().saturating_sub(2));
@@ -123,11 +123,11 @@ pub(crate) fn forwarded(head: &[u8]) -> Vec<u8> {
     forwarded_with(head, None, |_| false)
 }
 
-/// A checked head without its hop-by-hop fields and without those that `is_left_out` names, with a
-/// `Content-Length` if that is given.
+/// A checked head without its hop-by-hop fields and without the fields for which `is_left_out` is true, with a
+/// `Content-Length` if `length` is given.
 ///
-/// It is never longer than [`MAX_HTTP_HEAD`] and never has more than [`MAX_FIELDS`]: rather than that, there
-/// is no space after a colon and no `Content-Length`, which nobody needs where the body is chunked.
+/// It is never longer than [`MAX_HTTP_HEAD`] and never has more than [`MAX_FIELDS`]. To stay below these, it has no
+/// space after a colon and no `Content-Length`, which is not needed with a chunked body.
 pub(crate) fn forwarded_with(
     head: &[u8],
     length: Option<u64>,
@@ -149,7 +149,7 @@ pub(crate) fn forwarded_with(
     Some(written(line, &with_length, ": "))
         .filter(fits)
         .or_else(|| Some(written(line, &with_length, ":")).filter(fits))
-        // Not longer than it was.
+        // No longer than the checked head.
         .unwrap_or_else(|| written(line, &kept, ":"))
 }
 
@@ -164,7 +164,7 @@ fn written(line: &[u8], fields: &[(&str, Cow<'_, [u8]>)], colon: &str) -> Vec<u8
     out
 }
 
-/// The names of fields that `Connection` nominates and that are there, in lower case.
+/// The names of fields that are present and that `Connection` nominates, in lower case.
 fn nominated(headers: Headers<'_>) -> HashSet<Vec<u8>> {
     let names = headers
         .iter()
@@ -174,7 +174,7 @@ fn nominated(headers: Headers<'_>) -> HashSet<Vec<u8>> {
         .map(String::into_bytes)
         .collect();
     let mut nominated = HashSet::new();
-    // There may be thousands of tokens, so each is looked up once and none is kept that names nothing.
+    // There may be thousands of tokens. Each is looked up once, and kept only if it names a field.
     let mut token = Vec::new();
     for option in headers
         .get_all("Connection")
@@ -195,14 +195,14 @@ fn is_hop_by_hop(name: &str, nominated: &HashSet<Vec<u8>>) -> bool {
     is_known || name.starts_with("proxy-") || nominated.contains(name.as_bytes())
 }
 
-/// Whether a field is for every recipient, so that `Connection` must not nominate it (RFC 9110 §7.6.1).
-/// Otherwise whoever sends a file could hide its name and its type from the scanner.
+/// Whether a field is for every recipient, so that `Connection` must not nominate it (RFC 9110 §7.6.1). Otherwise the
+/// sender of a file could hide its name and its type from the scanner.
 pub(crate) fn is_end_to_end(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     END_TO_END.contains(&name.as_str()) || FAMILIES.iter().any(|start| name.starts_with(start))
 }
 
-/// One complete head: a start line, fields, a blank line and nothing after it.
+/// Checks that `head` is a start line, fields and a blank line, and nothing after it.
 fn check(head: &[u8], is_start_line: impl Fn(&[u8]) -> bool) -> Result<(), InputError> {
     let refused = |why| InputError::new(InvalidInput::HttpHead, why);
     if head.len() > MAX_HTTP_HEAD {
@@ -216,7 +216,7 @@ fn check(head: &[u8], is_start_line: impl Fn(&[u8]) -> bool) -> Result<(), Input
     }
     let line = start_line(head);
     if !is_start_line(line) {
-        return Err(refused("its start line is not one of HTTP/1.x"));
+        return Err(refused("its start line does not belong to HTTP/1.x"));
     }
     let fields = head.get(line.len() + 2..head.len() - 2).unwrap_or_default();
     Headers::parse(fields).map_err(|bad| {
@@ -250,7 +250,7 @@ mod tests {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 
     #[test]
-    fn only_one_complete_head_is_taken() {
+    fn only_one_complete_head_is_accepted() {
         for bad in [
             &b""[..],
             b"\r\n",
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_may_be_as_long_as_the_limit() {
+    fn head_may_be_as_long_as_the_limit() {
         for (len, is_taken) in [
             (MAX_HTTP_HEAD - 1, true),
             (MAX_HTTP_HEAD, true),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_of_one_connection_is_not_forwarded() {
+    fn hop_by_hop_field_is_not_forwarded() {
         let head = b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nkeep-alive: 5\r\nX-Hop: 1\r\n\
             Proxy-Authenticate: Basic\r\nTE: trailers\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\
             Upgrade: h2c\r\nSet-Cookie: a=b\r\nX-Folded: one\r\n two\r\nServer: s\r\n\r\n";
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_cannot_nominate_what_is_for_everybody() {
+    fn connection_cannot_nominate_an_end_to_end_field() {
         let fields = "Content-Type: a\r\nCONTENT-DISPOSITION: b\r\nHost: c\r\nUser-Agent: d\r\n\
                       Content-Encoding: e\r\nX-Content-Type-Options: f\r\nX-Forwarded-For: g\r\n";
         for nominated in [
@@ -355,8 +355,8 @@ mod tests {
         };
         let [long, short] = [16, 1].map(|by| head(16 * by, 3_750 * by));
         check_response(&long).unwrap();
-        // Sixteen times as many fields and tokens: 256 times the work if each is compared with all others.
-        // Both take as long, so a busy machine delays both.
+        // Sixteen times as many fields and tokens would be 256 times the work if each were compared with all others.
+        // Both measurements take about as long, so a busy machine delays both.
         let is_linear = |_| time(&long, 1) < 5 * time(&short, 16);
         assert!((0..10).any(is_linear));
     }

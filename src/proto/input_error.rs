@@ -1,10 +1,10 @@
-//! What is wrong with a caller's input.
+//! Faults in a caller's input.
 
 use std::fmt;
 
 use super::text::displayable;
 
-/// The caller asked for something that cannot be sent.
+/// The caller's input cannot be sent or used: a URI, a header, an HTTP head or a setting.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{kind}: {what}")]
 pub struct InputError {
@@ -13,56 +13,59 @@ pub struct InputError {
 }
 
 impl InputError {
-    /// `what` is what was refused, or why; it is made safe to show.
+    /// `what` names the input or the reason. It is made safe to show.
     pub(crate) fn new(kind: InvalidInput, what: &str) -> Self {
         let what = displayable(what.as_bytes());
         Self { kind, what }
     }
 
-    /// What kind of input was refused.
+    /// The kind of input that was refused.
     #[must_use]
     pub fn kind(&self) -> InvalidInput {
         self.kind
     }
 }
 
-/// What kind of input was refused.
+/// The kind of input that was refused.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvalidInput {
-    /// Not an ICAP URI this crate can use.
+    /// A URI that is no ICAP URI, or that this crate cannot use.
     Uri,
-    /// A header name that is no token.
+    /// A header name that is no token (RFC 9110 §5.6.2).
     HeaderName,
-    /// A header value with control characters, or with white space around it.
+    /// A header value with control characters, or with white space at an end.
     HeaderValue,
-    /// A header that frames the message.
+    /// A header that this crate sets and a caller cannot override, because it frames the message.
     ReservedHeader,
     /// An HTTP head that is not one complete HTTP/1.x head.
     HttpHead,
-    /// An HTTP head that says that the content is a part of a file: status 206 or `Content-Range`.
+    /// An HTTP head by which the content is only a part of a file: status 206 or `Content-Range`.
     PartialContent,
-    /// A method that scans nothing.
+    /// A method that does not scan.
     Method,
-    /// A user or group without a name, a group that would be read as two, or credentials that cannot be
+    /// A user or group with an empty name, a group name that would be read as two, or credentials that cannot be
     /// sent.
     User,
-    /// A timeout, or another limit, of zero.
+    /// A timeout or another limit of zero.
     Zero,
 }
 
+/// Writes what is wrong. The input or the reason follows it in the text of an [`InputError`].
 impl fmt::Display for InvalidInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Uri => "not a usable ICAP URI",
             Self::HeaderName => "not a header name",
             Self::HeaderValue => {
-                "a control character, or white space around it, in the value of header"
+                "the value of the header has a control character, or white space at an end"
             }
-            Self::ReservedHeader => "this crate alone writes the header",
+            Self::ReservedHeader => "this header is set by the crate and cannot be overridden",
             Self::HttpHead => "not a complete HTTP/1.x head",
-            Self::PartialContent => "a verdict on a part of a file is none on the file",
-            Self::Method => "this method scans nothing",
+            Self::PartialContent => {
+                "the content is only a part of a file, so a verdict would not hold for the file"
+            }
+            Self::Method => "this method does not scan",
             Self::User => "not a usable user, group or password",
             Self::Zero => "this setting must be more than zero",
         })

@@ -1,21 +1,21 @@
-//! What a state tag (RFC 3507 §4.7) tells of the server.
+//! What a state tag (RFC 3507 §4.7) says about the server.
 
 use super::header::Field;
 
-/// The base64 of the MD5 of nothing: c-icap computes its tag from the list of its engines.
+/// The base64 of the MD5 of no bytes. c-icap computes its tag from the list of its engines, which is then empty.
 const NO_ENGINE: &[u8] = b"1B2M2Y8AsgTpgAmY7PhCfg";
 
-/// Whether the state tags among these fields say that the server has no engine; `None` if there is no tag.
-/// c-icap that was started without its engine responds 204 to everything under such a tag.
+/// Whether a state tag among these fields says that the server has no engine; `None` without a tag. A c-icap that
+/// was started without its engine responds 204 to everything under such a tag.
 ///
-/// It is looked for in the fields as they came: whatever else is wrong with a tag, it counts.
+/// A malformed tag counts as well.
 pub(crate) fn lacks_engine<'f>(fields: impl Iterator<Item = Field<'f>>) -> Option<bool> {
     let tags = fields.filter(|field| field.is("ISTag"));
     tags.map(|tag| has_no_engine(&tag.value()))
         .reduce(|one, other| one || other)
 }
 
-/// White space is left out, because a fold may have put it anywhere.
+/// White space is removed, because a fold may stand anywhere.
 fn has_no_engine(tag: &[u8]) -> bool {
     let is_text = |byte: &u8| !byte.is_ascii_whitespace();
     let tag: Vec<u8> = tag.iter().copied().filter(is_text).collect();
@@ -28,7 +28,7 @@ mod tests {
     use crate::proto::header::Headers;
 
     #[test]
-    fn tag_of_no_engine_is_found_whatever_its_form() {
+    fn tag_of_no_engine_is_found_in_every_form() {
         let long = "x".repeat(1000);
         for (fields, expected) in [
             ("", None),

@@ -1,57 +1,89 @@
-//! Every number a peer controls, and how far it may go; and what a caller may hand over.
-//!
-//! A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, one
-//! more is refused: of a peer with [`Violation::LimitExceeded`](crate::error::Violation::LimitExceeded), of a caller
-//! with [`Error::Input`](crate::Error::Input). Nothing that this crate adds to a caller's head takes it
-//! above a limit.
+//! The limits of everything that a peer may send and a caller may pass in.
 
 /// Bytes of an ICAP head: status line, fields and blank line.
+///
+/// A head is kept in memory, and its end is searched before anything is known about it. Real heads have less than
+/// 2 KiB.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// Fields in one head (ICAP, HTTP or trailer section).
+/// Fields in one head: an ICAP head, an HTTP head or a trailer section.
+///
+/// Each field that is asked for is searched among all others. Real heads have less than 50.
 pub const MAX_FIELDS: usize = 256;
 
-/// Bytes of one encapsulated HTTP head.
+/// Bytes of one encapsulated HTTP head, of a caller or of a peer.
+///
+/// It is twice [`MAX_HEAD`], because cookies and query strings of real requests grow to tens of KiB.
 pub const MAX_HTTP_HEAD: usize = 128 * 1024;
 
-/// Digits of a chunk size; sixteen hexadecimal digits are all that fits in 64 bits.
+/// Hexadecimal digits of a chunk size: as many as 64 bits have.
 pub const MAX_CHUNK_SIZE_DIGITS: usize = 16;
 
-/// Bytes of what follows the size on a chunk's line, its line end included.
+/// Bytes after the size on the line of a chunk, with its line end.
+///
+/// The line is kept in memory until it ends. No extension of ICAP is longer than 40 bytes.
 pub const MAX_CHUNK_LINE: usize = 4 * 1024;
 
-/// Bytes of chunk extensions in one body, all chunks together. White space after a size costs nothing.
+/// Bytes of the chunk extensions of one body, all chunks together. White space after a size does not count.
+///
+/// Without it, a peer could send extensions without end and hardly any data.
 pub const MAX_CHUNK_EXTENSIONS: usize = 16 * 1024;
 
-/// Bytes of the trailer section of one body.
+/// Bytes of the trailer section of one body. It is kept in memory.
 pub const MAX_TRAILERS: usize = 16 * 1024;
 
-/// Interim (1xx) answers before the final one.
+/// Interim (1xx) responses before the final one.
+///
+/// RFC 3507 §4.5 has one, `100 Continue`. Some servers send `102 Processing` while they scan.
 pub const MAX_INTERIM_RESPONSES: usize = 4;
 
-/// Bytes by which a response's body may be larger than the scanner's size limit: a service may send
-/// back a block page, or a rewritten file that has grown.
+/// Bytes by which a response body may be larger than the scanner's
+/// [`max_size`](crate::ScannerBuilder::max_size).
+///
+/// A service may send back a block page, or a changed file that has grown.
 pub const RESPONSE_BODY_ALLOWANCE: u64 = 16 * 1024 * 1024;
 
-/// Bytes of a preview, whatever a service asks for. RFC 3507 §4.5 wants clients to manage 4,096.
+/// Bytes of a preview, also if a service asks for more.
+///
+/// The preview is kept in memory. RFC 3507 §4.5 wants clients to support 4,096 bytes.
 pub const MAX_PREVIEW: usize = 64 * 1024;
 
-/// Bytes of an `OPTIONS` answer's body, which is read and dropped.
+/// Bytes of the body of a response to `OPTIONS`. It is read and dropped.
 pub const MAX_OPTIONS_BODY: u64 = 1024 * 1024;
 
-/// Bytes of a content's [name](crate::Content::name), in UTF-8. A longer name is cut before its extension.
+/// Threats of one response that are kept, see [`Threats::iter`](crate::Threats::iter).
+///
+/// Each is compared with all others, so that one threat in several fields is one threat.
+pub const MAX_THREATS: usize = 100;
+
+/// Bytes of white space before an invalid status line that may still be evidence.
+///
+/// A response that begins with white space is refused in any case.
+pub const MAX_LEADING_WHITE_SPACE: usize = 64;
+
+/// Bytes of a [name](crate::Content::name) of content, in UTF-8. A longer name is cut before its extension.
+///
+/// The name goes into several fields of the request's heads, which have their own limits.
 pub const MAX_NAME: usize = 4 * 1024;
 
-/// Characters of a text sent by a peer that are kept for display.
+/// Characters of a peer's text that are kept for display.
+///
+/// Threat names, reason phrases and header values go to logs and pages. The longest known name of a virus has
+/// about 80.
 pub const MAX_DISPLAY: usize = 200;
+
+/// Bytes of a response that is no ICAP response that an error shows.
+///
+/// They are enough to recognise the protocol, and too few to disclose content.
+pub const MAX_EXCERPT: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// They are part of what is promised: who raises one must mean to.
+    /// The limits are a part of the public interface. A change must be intended.
     #[test]
-    fn the_limits_are_what_is_written_about_them() {
+    fn limits_have_their_documented_values() {
         let sizes = [MAX_HEAD, MAX_HTTP_HEAD, MAX_TRAILERS, MAX_PREVIEW];
         assert_eq!(sizes, [65_536, 131_072, 16_384, 65_536]);
         assert_eq!(MAX_FIELDS, 256);
@@ -62,6 +94,7 @@ mod tests {
             [16_777_216, 1_048_576]
         );
         assert_eq!((MAX_INTERIM_RESPONSES, MAX_DISPLAY), (4, 200));
-        assert_eq!(MAX_NAME, 4_096);
+        assert_eq!((MAX_NAME, MAX_THREATS), (4_096, 100));
+        assert_eq!((MAX_LEADING_WHITE_SPACE, MAX_EXCERPT), (64, 32));
     }
 }

@@ -1,4 +1,4 @@
-//! The methods of ICAP.
+//! The methods of ICAP (RFC 3507 §4.3.2).
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use std::fmt;
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// `OPTIONS` asks what a service offers (§4.10).
+    /// `OPTIONS`: asks what a service offers (§4.10).
     Options,
-    /// `RESPMOD` has a response looked at: a file on its way to a person (§4.9).
+    /// `RESPMOD`: has an HTTP response scanned, a file that a person receives (§4.9).
     Respmod,
-    /// `REQMOD` has a request looked at: a file that someone sends (§4.8).
+    /// `REQMOD`: has an HTTP request scanned, a file that a person sends (§4.8).
     Reqmod,
 }
 
 impl Method {
-    /// The method as the request line has it.
+    /// The name of the method, as it stands in the request line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -26,6 +26,7 @@ impl Method {
     }
 }
 
+/// Writes [`as_str`](Method::as_str).
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

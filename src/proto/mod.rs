@@ -1,8 +1,9 @@
-//! The protocol: bytes in, values out.
+//! The protocol: bytes in, values out. The lowest layer: it imports nothing from the others.
 //!
-//! Nothing in here knows a socket, a clock, a thread or a log, so every decision about bytes can be
-//! tested and fuzzed on its own, and gives the same result however the bytes are split (the tests of
-//! each module try every split). What is wrong with a peer's bytes is a [`Violation`](crate::error::Violation).
+//! Nothing in here knows a socket, a clock, a thread or a log. So every decision about bytes can be tested and
+//! fuzzed alone, and has the same result however the bytes are split: the tests try every split. A fault in a peer's
+//! bytes is a [`Violation`](violation::Violation), a fault in a caller's input an
+//! [`InputError`](input_error::InputError).
 
 pub(crate) mod base64;
 pub(crate) mod chunk;

@@ -1,8 +1,8 @@
-//! Numbers as the protocol writes them: ASCII digits and nothing else.
+//! Numbers of the protocol: ASCII digits and nothing else.
 //!
-//! `str::parse` takes a sign (`+5`), which two parsers of one message may read differently.
+//! `str::parse` accepts a sign (`+5`), which two parsers of one message may read differently.
 
-/// A decimal number; `None` for anything but digits, for no digits, and for more than 64 bits.
+/// A decimal number; `None` without digits, with any other character, or above 64 bits.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -13,8 +13,8 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// A decimal number that stops at the largest value instead of failing, for values that only
-/// advise (`Max-Connections: 999999999999999999999`).
+/// A decimal number; `u64::MAX` above 64 bits. For values that only advise, such as
+/// `Max-Connections: 999999999999999999999`.
 pub(crate) fn saturating_decimal(digits: &[u8]) -> Option<u64> {
     let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     all_digits.then(|| decimal(digits).unwrap_or(u64::MAX))
@@ -54,14 +54,14 @@ mod tests {
     }
 
     #[test]
-    fn an_advisory_number_saturates_but_nonsense_stays_nonsense() {
+    fn advisory_number_saturates() {
         assert_eq!(saturating_decimal(b"99999999999999999999"), Some(u64::MAX));
         assert_eq!(saturating_decimal(b"-1"), None);
         assert_eq!(saturating_decimal(b""), None);
     }
 
     #[test]
-    fn hexadecimal_digits_are_those_of_ascii() {
+    fn hex_digits_are_ascii() {
         let accepted = (0..=255u8).filter(|&b| hex_digit(b).is_some()).count();
         assert_eq!(accepted, 22);
         assert_eq!(hex_digit(b'f'), Some(15));

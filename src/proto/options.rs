@@ -1,7 +1,7 @@
-//! What a service offers: its response to `OPTIONS` (RFC 3507 §4.10.2).
+//! The response to `OPTIONS` (RFC 3507 §4.10.2).
 //!
-//! These fields advise and frame nothing, so they are read with tolerance: nonsense is as if it were
-//! not there and leaves a [warning](ServiceOptions::warnings), numbers beyond 64 bits saturate.
+//! These fields advise and frame nothing, so the parser is tolerant. A malformed value is ignored and leaves a
+//! [warning](ServiceOptions::warnings). A number above 64 bits is `u64::MAX`.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::number::saturating_decimal;
 use super::response::Response;
 use super::text::displayable;
 
-/// What an ICAP service says about itself.
+/// What a service offers, by its response to `OPTIONS` (RFC 3507 §4.10.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceOptions {
     methods: Vec<Method>,
     service: Option<String>,
     service_id: Option<String>,
     istag: Option<String>,
-    /// The state tag says so.
+    /// By the state tag.
     lacks_engine: bool,
     allow: Vec<String>,
     allows_204: bool,
@@ -30,12 +30,12 @@ pub struct ServiceOptions {
     max_connections: Option<u64>,
     options_ttl: Option<Duration>,
     x_include: Vec<String>,
-    /// `Encapsulated` is there, so nothing is missing.
+    /// The response has `Encapsulated`, so none of its fields is missing.
     is_framed: bool,
     warnings: Vec<String>,
 }
 
-/// How a service wants files of an extension sent (RFC 3507 §4.10.2).
+/// How a service wants files with an extension sent (RFC 3507 §4.10.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transfer {
     Preview,
@@ -48,13 +48,13 @@ impl ServiceOptions {
         let headers = response.headers();
         let mut warnings = Vec::new();
         let mut number = |name| number_of(headers, name, &mut warnings);
-        // A preview nobody can hold is none; the others only say "very many" or "very long".
+        // A preview above 64 bits is none. The other two only mean "very many" and "very long".
         let preview = number("Preview").filter(|&size| size < u64::MAX);
         let max_connections = number("Max-Connections").filter(|&limit| limit > 0);
         let options_ttl = number("Options-TTL").map(Duration::from_secs);
         let methods = methods_of(headers);
         if methods.is_empty() {
-            warnings.push("Methods: names none of RESPMOD and REQMOD".to_owned());
+            warnings.push("Methods: neither RESPMOD nor REQMOD".to_owned());
         }
         let text = |name| headers.get(name).map(|field| field.text());
         let list = |name| list_of(headers, name);
@@ -78,8 +78,8 @@ impl ServiceOptions {
             warnings,
         };
         if options.lacks_engine {
-            let warning = "ISTag: the server has no anti-virus engine, so it scans nothing; start the engine, \
-                           then restart the server";
+            let warning = "ISTag: the server has no anti-virus engine, so it does not scan; start the engine, then \
+                           restart the server";
             options.warnings.push(warning.to_owned());
         }
         if options.has_ambiguous_transfer() {
@@ -89,25 +89,25 @@ impl ServiceOptions {
         options
     }
 
-    /// The methods the service takes; empty where it does not say.
+    /// The methods that the service offers, `RESPMOD` and `REQMOD` (`Methods`); empty if it does not say.
     #[must_use]
     pub fn methods(&self) -> &[Method] {
         &self.methods
     }
 
-    /// What the service calls itself.
+    /// The service's description of itself (`Service`), safe to show.
     #[must_use]
     pub fn service(&self) -> Option<&str> {
         self.service.as_deref()
     }
 
-    /// The short label of the service.
+    /// The short label of the service (`Service-ID`), safe to show.
     #[must_use]
     pub fn service_id(&self) -> Option<&str> {
         self.service_id.as_deref()
     }
 
-    /// The state tag (RFC 3507 §4.7), see [`Response::istag`].
+    /// The state tag (`ISTag`, RFC 3507 §4.7), see [`Response::istag`].
     #[must_use]
     pub fn istag(&self) -> Option<&str> {
         self.istag.as_deref()
@@ -118,63 +118,63 @@ impl ServiceOptions {
         self.lacks_engine
     }
 
-    /// Whether the service can respond with 204 outside a preview. One that cannot sends clean content back.
+    /// Whether the service offers 204 outside a preview (`Allow: 204`). A service without it sends clean content back.
     #[must_use]
     pub fn allows_204(&self) -> bool {
         self.allows_204
     }
 
-    /// Whether the service cannot respond with 204 for sure: it said all it had to say, and did not say so.
+    /// Whether the service certainly does not offer 204: its response is complete and does not name it.
     pub(crate) fn excludes_204(&self) -> bool {
         self.is_framed && !self.allows_204()
     }
 
-    /// Whether the service can respond with 206 (draft-icap-ext-partial-content).
+    /// Whether the service offers 206 (`Allow: 206`, draft-icap-ext-partial-content).
     #[must_use]
     pub fn allows_206(&self) -> bool {
         self.allow.iter().any(|token| token == "206")
     }
 
-    /// Whether the service can send and take trailers (draft-rousskov-icap-trailers).
+    /// Whether the service sends and accepts trailers (`Allow: trailers`, draft-rousskov-icap-trailers).
     #[must_use]
     pub fn allows_trailers(&self) -> bool {
         let is_it = |token: &String| token.eq_ignore_ascii_case("trailers");
         self.allow.iter().any(is_it)
     }
 
-    /// What `Allow` lists, for example `204`, `206`, `trailers`.
+    /// The members of `Allow`, for example `204`, `206` and `trailers`, safe to show.
     #[must_use]
     pub fn allow(&self) -> &[String] {
         &self.allow
     }
 
-    /// Bytes of a preview the service wants to see; `None` if it wants none, or says so twice.
+    /// Bytes of the preview that the service wants (`Preview`); `None` if it wants none, or has the field twice.
     #[must_use]
     pub fn preview(&self) -> Option<u64> {
         self.preview
     }
 
-    /// File extensions to send with a preview.
+    /// File extensions to send with a preview (`Transfer-Preview`), safe to show.
     #[must_use]
     pub fn transfer_preview(&self) -> &[String] {
         &self.transfer_preview
     }
 
-    /// File extensions the service does not want to see. Not seen is not clean: they are scanned all
-    /// the same.
+    /// File extensions that the service does not want (`Transfer-Ignore`), safe to show. A scanner sends such files all
+    /// the same, because a file that was not sent is not clean.
     #[must_use]
     pub fn transfer_ignore(&self) -> &[String] {
         &self.transfer_ignore
     }
 
-    /// File extensions to send whole.
+    /// File extensions to send without a preview (`Transfer-Complete`), safe to show.
     #[must_use]
     pub fn transfer_complete(&self) -> &[String] {
         &self.transfer_complete
     }
 
-    /// How the service wants files with that extension sent; `None` if it lists none. What is listed
-    /// comes before what `*` says of all others; listed twice, or not at all, a file is sent whole.
+    /// How the service wants files with this extension sent; `None` if it has no list. An extension in a list comes
+    /// before `*`. Files with an extension that is in two lists, or in none, are sent without a preview.
     pub(crate) fn transfer(&self, extension: &str) -> Option<Transfer> {
         let lists = self.transfer_lists();
         let listing = |extension: &str| {
@@ -198,45 +198,45 @@ impl ServiceOptions {
         ]
     }
 
-    /// RFC 3507 §4.10.2: if there is any list, exactly one has the `*`.
+    /// RFC 3507 §4.10.2: if there is a list, exactly one has the `*`.
     fn has_ambiguous_transfer(&self) -> bool {
         let lists = self.transfer_lists();
         let listed = || lists.iter().flat_map(|(_, list)| list.iter());
         listed().next().is_some() && listed().filter(|listed| *listed == "*").count() != 1
     }
 
-    /// What kind of body the response had, if it had one, which is read and dropped (`Opt-body-type`).
+    /// The type of the response's body (`Opt-body-type`), safe to show. The body itself is read and dropped.
     #[must_use]
     pub fn opt_body_type(&self) -> Option<&str> {
         self.opt_body_type.as_deref()
     }
 
-    /// Connections the service takes at once; 0 and nonsense are as if it did not say.
+    /// Connections that the service accepts at once (`Max-Connections`); `None` also for 0 and for a malformed value.
     #[must_use]
     pub fn max_connections(&self) -> Option<u64> {
         self.max_connections
     }
 
-    /// How long these options hold; `None` is for ever.
+    /// How long these options are valid (`Options-TTL`); `None` without a limit.
     #[must_use]
     pub fn options_ttl(&self) -> Option<Duration> {
         self.options_ttl
     }
 
-    /// Header fields the service wants to see in requests.
+    /// Header fields that the service wants in requests (`X-Include`), safe to show.
     #[must_use]
     pub fn x_include(&self) -> &[String] {
         &self.x_include
     }
 
-    /// What in the response made no sense and was passed over.
+    /// A sentence for each value that was ignored because it is malformed or contradictory.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 }
 
-/// The number in the only field of that name; two fields contradict each other even if they agree.
+/// The number in the only field of a name. Two fields are a contradiction, even if they agree.
 fn number_of(headers: Headers<'_>, name: &str, warnings: &mut Vec<String>) -> Option<u64> {
     let mut fields = headers.get_all(name);
     let field = fields.next()?;
@@ -251,8 +251,8 @@ fn number_of(headers: Headers<'_>, name: &str, warnings: &mut Vec<String>) -> Op
     number
 }
 
-/// However it is written, and not as it is shown: taken for "no", an unscanned file that came back would
-/// be clean.
+/// Whether a field has `204` anywhere. In doubt the service offers 204: otherwise an unscanned file that came back
+/// would be clean.
 fn mentions_204(field: Field<'_>) -> bool {
     memchr::memmem::find(&field.value(), b"204").is_some()
 }
@@ -294,7 +294,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn everything_a_service_offers_is_read() {
+    fn all_fields_of_an_offer_are_read() {
         let options = options(
             "Methods: RESPMOD, REQMOD\r\nService: C-ICAP/0.5.10\r\nService-ID: AV\r\n\
              Opt-body-type: XML\r\nISTag: \"CI-1\"\r\nTransfer-Preview: *\r\nTransfer-Ignore: jpg, png\r\n\
@@ -319,7 +319,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_whole_options_without_a_204_say_that_there_is_none() {
+    fn only_complete_options_exclude_204() {
         let framing = "Encapsulated: null-body=0\r\n";
         for (allow, excludes) in [
             ("", true),
@@ -334,7 +334,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nonsense_is_passed_over_with_a_warning_and_large_numbers_saturate() {
+    fn malformed_value_is_ignored_with_a_warning() {
         for (field, expected) in [
             ("Preview: -1", None),
             ("Preview: +1", None),
@@ -346,7 +346,7 @@ pub(crate) mod tests {
             assert_eq!(options.preview(), expected, "{field}");
             assert_eq!(options.warnings().len(), 1, "{field}");
         }
-        // What is shown of a token is cut.
+        // A long token is cut where it is shown.
         let long = format!("{}204", "x".repeat(250));
         for allow in [
             "204",

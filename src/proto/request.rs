@@ -1,7 +1,7 @@
-//! Requests (RFC 3507 §4.3.2): what is asked for, and its head as bytes.
+//! Requests (RFC 3507 §4.3.2), and their heads as bytes.
 //!
-//! Whatever comes from a caller is checked where it enters: a name, a value or an encapsulated head
-//! that could add a line to the request is refused, and so are the fields that frame the message.
+//! A caller's input is checked where it comes in. A name, a value or an encapsulated head that could add a line to
+//! the request is refused, and so are the fields that frame the message.
 
 use std::fmt;
 
@@ -11,8 +11,7 @@ use super::http_head;
 use super::input_error::{InputError, InvalidInput};
 use super::method::Method;
 
-/// Fields that say how the message is framed, routed or answered, or who we are to one server; only
-/// this crate writes them.
+/// Fields that only this crate sets: they frame or route the message, allow responses, or have credentials.
 const RESERVED: &[&str] = &[
     "Allow",
     "Connection",
@@ -31,7 +30,7 @@ const RESERVED: &[&str] = &[
 
 const USER_AGENT: &str = concat!("icap-client/", env!("CARGO_PKG_VERSION"));
 
-/// An ICAP request without its body, checked part by part as it is put together.
+/// An ICAP request without its body (RFC 3507 §4.3.2). Each part is checked when it is set.
 ///
 /// ```
 /// use icap_client::Request;
@@ -58,19 +57,19 @@ pub struct Request {
 }
 
 impl Request {
-    /// An `OPTIONS` request, which asks what the service offers (RFC 3507 §4.10).
+    /// An `OPTIONS` request: asks what the service offers (RFC 3507 §4.10).
     #[must_use]
     pub fn options() -> Self {
         Self::new(Method::Options)
     }
 
-    /// A `RESPMOD` request, which allows the service to respond with 204 (RFC 3507 §4.6).
+    /// A `RESPMOD` request that allows 204 (RFC 3507 §4.9, §4.6).
     #[must_use]
     pub fn respmod() -> Self {
         Self::new(Method::Respmod)
     }
 
-    /// A `REQMOD` request, which allows the service to respond with 204 (RFC 3507 §4.6, §4.8).
+    /// A `REQMOD` request that allows 204 (RFC 3507 §4.8, §4.6).
     #[must_use]
     pub fn reqmod() -> Self {
         Self::new(Method::Reqmod)
@@ -89,47 +88,48 @@ impl Request {
         }
     }
 
-    /// Whether the service may respond with `204 No Content` instead of sending everything back.
+    /// Whether the service may respond with `204 No Content` in place of sending everything back (RFC 3507 §4.6).
+    /// Default: true for `RESPMOD` and `REQMOD`.
     #[must_use]
     pub fn allow_204(mut self, allow: bool) -> Self {
         self.allow_204 = allow;
         self
     }
 
-    /// Whether the service may respond with `206 Partial Content` and refer to the rest of the original
-    /// instead of sending it back (draft-icap-ext-partial-content). Default: it may not.
+    /// Whether the service may respond with `206 Partial Content`, which refers to the rest of the original in place
+    /// of sending it back (draft-icap-ext-partial-content). Default: false.
     #[must_use]
     pub fn allow_206(mut self, allow: bool) -> Self {
         self.allow_206 = allow;
         self
     }
 
-    /// Whether the service may send fields after the body it responds with
-    /// (draft-rousskov-icap-trailers). Default: this is not said, and they are read if they come.
+    /// Whether the request allows trailers: fields after the body of the response (draft-rousskov-icap-trailers).
+    /// Default: false. Trailers that come all the same are read.
     #[must_use]
     pub fn allow_trailers(mut self, allow: bool) -> Self {
         self.allow_trailers = allow;
         self
     }
 
-    /// Sends the first `size` bytes of the body as a preview (RFC 3507 §4.5), and the rest only if the
-    /// service asks for it. Default: `None`, no preview.
+    /// Sends the first `size` bytes of the body as a preview (RFC 3507 §4.5), and the rest only if the service asks for
+    /// it. Default: `None`, no preview.
     ///
-    /// A service may respond to a preview with 204 whether that was allowed or not, and it then speaks of
-    /// the preview: see [`responds_to_preview_only`](crate::Response::responds_to_preview_only). Do not exceed what it offers in [`preview`](crate::ServiceOptions::preview).
+    /// A service may respond to a preview with 204, also if 204 is not allowed. That 204 is about the preview only:
+    /// see [`responds_to_preview_only`](crate::Response::responds_to_preview_only). Do not exceed what the service
+    /// offers in [`preview`](crate::ServiceOptions::preview).
     #[must_use]
     pub fn preview(mut self, size: impl Into<Option<usize>>) -> Self {
         self.preview = size.into();
         self
     }
 
-    /// Adds a field to the ICAP head. A `User-Agent` takes the place of this crate's own.
+    /// Adds a field to the ICAP head. A `User-Agent` replaces the default, `icap-client/` and the version.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`](crate::Error::Input) if the name is no token, is one of those that frame the
-    /// message (`Encapsulated`, `Allow`, `Host`, …), or if the value holds a control character or
-    /// begins or ends in white space.
+    /// [`InputError`] if the name is no token, if it frames the message (`Encapsulated`, `Allow`, `Host`, …), or if the
+    /// value has a control character or white space at an end.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InputError> {
         check_header(name, value.as_ref())?;
         self.headers
@@ -137,19 +137,20 @@ impl Request {
         Ok(self)
     }
 
-    /// Adds fields that were checked before.
+    /// Adds checked fields.
     pub(crate) fn add_headers(mut self, headers: &[(String, Vec<u8>)]) -> Self {
         self.headers.extend_from_slice(headers);
         self
     }
 
-    /// The head of the HTTP request the content belongs to, with its blank line. Its hop-by-hop
-    /// fields are left out (RFC 3507 §4.4.2).
+    /// Sets the head of the HTTP request that the content belongs to, with its blank line. Its hop-by-hop fields are
+    /// not sent (RFC 3507 §4.4.2).
     ///
     /// # Errors
     ///
-    /// [`Error::Input`](crate::Error::Input) unless it is one complete HTTP/1.x request head of at
-    /// most 128 KiB; or if this is an `OPTIONS` request, which encapsulates none.
+    /// [`InputError`] unless `head` is one complete HTTP/1.x request head of at most
+    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD) bytes; or if this is an `OPTIONS` request, which encapsulates
+    /// none.
     pub fn http_request(mut self, head: &[u8]) -> Result<Self, InputError> {
         http_head::check_request(head)?;
         self.refuse_unless(self.method != Method::Options)?;
@@ -157,13 +158,14 @@ impl Request {
         Ok(self)
     }
 
-    /// The head of the HTTP response the content belongs to, with its blank line. Its hop-by-hop
-    /// fields are left out (RFC 3507 §4.4.2).
+    /// Sets the head of the HTTP response that the content belongs to, with its blank line. Its hop-by-hop fields are
+    /// not sent (RFC 3507 §4.4.2).
     ///
     /// # Errors
     ///
-    /// [`Error::Input`](crate::Error::Input) unless it is one complete HTTP/1.x response head of at
-    /// most 128 KiB; or if this is no `RESPMOD` request, because no other encapsulates one.
+    /// [`InputError`] unless `head` is one complete HTTP/1.x response head of at most
+    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD) bytes; or if this is no `RESPMOD` request, because only that
+    /// encapsulates one.
     pub fn http_response(mut self, head: &[u8]) -> Result<Self, InputError> {
         http_head::check_response(head)?;
         self.refuse_unless(self.method == Method::Respmod)?;
@@ -171,7 +173,7 @@ impl Request {
         Ok(self)
     }
 
-    /// RFC 3507 §4.4.1 has it which method encapsulates what.
+    /// Which method encapsulates which head: RFC 3507 §4.4.1.
     fn refuse_unless(&self, encapsulates_it: bool) -> Result<(), InputError> {
         let why = "the ICAP method does not encapsulate it";
         if encapsulates_it {
@@ -181,32 +183,32 @@ impl Request {
         }
     }
 
-    /// Whether a 204 is a possible response.
+    /// Whether the request allows 204.
     pub(crate) fn allows_204(&self) -> bool {
         self.allow_204
     }
 
-    /// Whether a 206 is a possible response.
+    /// Whether the request allows 206.
     pub(crate) fn allows_206(&self) -> bool {
         self.allow_206
     }
 
-    /// Bytes of the preview, if there is to be one.
+    /// Bytes of the preview; `None` without one.
     pub(crate) fn preview_size(&self) -> Option<usize> {
         self.preview
     }
 
-    /// The encapsulated HTTP response's head.
+    /// The head of the encapsulated HTTP response.
     pub(crate) fn http_response_head(&self) -> Option<&[u8]> {
         self.http_response.as_deref()
     }
 
-    /// The encapsulated HTTP request's head.
+    /// The head of the encapsulated HTTP request.
     pub(crate) fn http_request_head(&self) -> Option<&[u8]> {
         self.http_request.as_deref()
     }
 
-    /// The method.
+    /// The method of the request.
     #[must_use]
     pub fn method(&self) -> Method {
         self.method
@@ -278,7 +280,7 @@ impl Request {
     }
 }
 
-/// Names only: a value may be a credential.
+/// Shows the names of the fields, and no value: it may be a credential.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self
@@ -294,7 +296,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Checks a field of the ICAP head that a caller wants to add.
+/// Checks a caller's field for the ICAP head.
 pub(crate) fn check_header(name: &str, value: &[u8]) -> Result<(), InputError> {
     if name.is_empty() || !name.bytes().all(is_token_byte) {
         return Err(InputError::new(InvalidInput::HeaderName, name));
@@ -312,7 +314,7 @@ pub(crate) fn check_header(name: &str, value: &[u8]) -> Result<(), InputError> {
         .into_iter()
         .any(|end| matches!(end, Some(b' ' | b'\t')));
     if !is_text || space_around {
-        // The name and not the value, which may be a credential.
+        // The error has the name and not the value, which may be a credential.
         return Err(InputError::new(InvalidInput::HeaderValue, name));
     }
     Ok(())
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_respmod_head_counts_its_offsets_in_bytes() {
+    fn respmod_head_has_offsets_in_bytes() {
         let request = Request::respmod().http_request(GET).unwrap();
         let request = request.http_response(OK).unwrap();
         let request = request.header("X-Client-IP", "192.0.2.7").unwrap();
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn an_options_head_has_no_body_and_allows_nothing() {
+    fn options_head_has_no_body_and_allows_nothing() {
         let request = Request::options().header("user-agent", "mine").unwrap();
         assert_eq!(
             encoded(&request, false),
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_could_add_a_line_or_change_the_framing_is_refused() {
+    fn field_that_changes_the_framing_is_refused() {
         for (name, value, why) in [
             ("", "x", InvalidInput::HeaderName),
             ("A:b", "x", InvalidInput::HeaderName),
@@ -390,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_but_text_gets_into_a_value() {
+    fn only_text_is_accepted_in_a_value() {
         for byte in 0..=255u8 {
             let accepted = check_header("X", &[b'a', byte, b'b']).is_ok();
             assert_eq!(
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_or_host_that_could_split_the_request_line_is_refused() {
+    fn uri_that_could_split_the_request_line_is_refused() {
         for bad in ["", "a b", "a\r\nb", "a\tb", "a\0", "\u{e9}"] {
             assert!(
                 Request::options().encode(bad, "h", false).is_err(),
@@ -416,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn each_method_encapsulates_its_own_heads_and_not_what_is_hop_by_hop() {
+    fn method_encapsulates_only_its_own_heads() {
         assert!(Request::reqmod().http_response(OK).is_err());
         assert!(Request::options().http_request(GET).is_err());
         assert!(Request::respmod().http_response(GET).is_err());
@@ -434,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_stands_in_one_list() {
+    fn allowed_statuses_stand_in_one_field() {
         let request = Request::respmod().preview(1024);
         assert!(encoded(&request, true).contains("\r\nAllow: 204\r\nPreview: 1024\r\n"));
         assert!(!encoded(&request, false).contains("Preview"));

@@ -1,4 +1,4 @@
-//! What a response says, once it was read (RFC 3507 §4.3.3).
+//! A response that was read (RFC 3507 §4.3.3).
 
 use std::fmt;
 use std::ops::Range;
@@ -12,8 +12,10 @@ use super::status_line::StatusLine;
 use super::text::displayable;
 use super::violation::Violation;
 
-/// A complete response of an ICAP service; its body went to the writer given to
-/// [`Client::send`](crate::Client::send).
+/// A complete response of an ICAP service (RFC 3507 §4.3.3), without its body.
+///
+/// [`Client::send`](crate::Client::send) returns it, and has written the body to its output. Text that is called
+/// safe to show is escaped, and has at most [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) characters.
 #[derive(Clone)]
 pub struct Response {
     pub(super) head: StatusHead,
@@ -25,9 +27,9 @@ pub struct Response {
     pub(super) responds_to_preview_only: bool,
     /// The interim responses that came before it.
     pub(super) interim: Vec<StatusHead>,
-    /// Of the request.
+    /// The method of the request.
     pub(super) method: Method,
-    /// A response's body follows, without any head.
+    /// An HTTP response's body follows the ICAP head, without an HTTP head.
     pub(super) has_bare_body: bool,
 }
 
@@ -38,7 +40,7 @@ impl Response {
         self.head.code
     }
 
-    /// The reason phrase, safe to show; it decides nothing.
+    /// The reason phrase, safe to show. It decides nothing.
     #[must_use]
     pub fn reason(&self) -> String {
         self.head.reason()
@@ -50,20 +52,22 @@ impl Response {
         self.head.headers()
     }
 
-    /// The ICAP head as it came, with its blank line.
+    /// The bytes of the ICAP head as they came, with its blank line.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head.bytes
     }
 
-    /// The ICAP head, to be kept without the rest.
+    /// The ICAP head with its status, to be kept without the rest.
     pub(crate) fn status_head(&self) -> &StatusHead {
         &self.head
     }
 
-    /// The service's state tag (RFC 3507 §4.7), without its quotation marks: it changes when the
-    /// service would respond differently, for example with new virus signatures. `None` if it is
-    /// missing, has only one quotation mark, or is longer than 200 characters.
+    /// The service's state tag (RFC 3507 §4.7), without its quotation marks. It changes when the service may respond
+    /// differently, for example with new signatures.
+    ///
+    /// `None` if it is missing, has only one quotation mark, or is longer than
+    /// [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) bytes.
     #[must_use]
     pub fn istag(&self) -> Option<String> {
         let value = self.headers().get("ISTag")?.value();
@@ -75,20 +79,20 @@ impl Response {
         (tag.len() <= MAX_DISPLAY).then(|| displayable(tag))
     }
 
-    /// Whether the state tags of this response and of the interim ones before it say that the server has no
-    /// engine; `None` without a tag.
+    /// Whether a state tag of this response, or of an interim one before it, says that the server has no engine;
+    /// `None` without a tag.
     pub(crate) fn lacks_engine(&self) -> Option<bool> {
         let heads = self.interim_headers().chain([self.headers()]);
         istag::lacks_engine(heads.flat_map(|headers| headers.iter()))
     }
 
-    /// The status of the encapsulated HTTP response, if there is one.
+    /// The status code of the encapsulated HTTP response; `None` without one.
     #[must_use]
     pub fn http_status(&self) -> Option<u16> {
         self.http_response.as_ref().map(|head| head.code)
     }
 
-    /// The reason phrase of the encapsulated HTTP response, safe to show; empty if there is none.
+    /// The reason phrase of the encapsulated HTTP response, safe to show; empty without one.
     #[must_use]
     pub fn http_reason(&self) -> String {
         self.http_response
@@ -97,61 +101,60 @@ impl Response {
             .unwrap_or_default()
     }
 
-    /// The fields of the encapsulated HTTP response, if there is one.
+    /// The fields of the encapsulated HTTP response; `None` without one.
     #[must_use]
     pub fn http_headers(&self) -> Option<Headers<'_>> {
         self.http_response.as_ref().map(StatusHead::headers)
     }
 
-    /// The head of the encapsulated HTTP response as it came, with its blank line.
+    /// The bytes of the encapsulated HTTP response's head as they came, with its blank line; `None` without one.
     #[must_use]
     pub fn http_response(&self) -> Option<&[u8]> {
         self.http_response.as_ref().map(|head| &*head.bytes)
     }
 
-    /// The fields of the encapsulated HTTP request, if there is one.
+    /// The fields of the encapsulated HTTP request; `None` without one.
     #[must_use]
     pub fn http_request_headers(&self) -> Option<Headers<'_>> {
         self.http_request().map(http_head::fields)
     }
 
-    /// The head of the encapsulated HTTP request as it came, with its blank line.
+    /// The bytes of the encapsulated HTTP request's head as they came, with its blank line; `None` without one.
     #[must_use]
     pub fn http_request(&self) -> Option<&[u8]> {
         self.http_request.as_deref()
     }
 
-    /// The fields that came after the body (RFC 9112 §7.1.2); they are never merged into the head.
+    /// The fields after the body (RFC 9112 §7.1.2). They are never merged into a head.
     #[must_use]
     pub fn trailers(&self) -> Headers<'_> {
         // The decoder checked them.
         Headers::parse(&self.trailers).unwrap_or_default()
     }
 
-    /// Bytes of the decoded body; `None` where the response has no body, not even an empty one.
+    /// Bytes of the decoded body; `None` if the response has no body, not even an empty one.
     #[must_use]
     pub fn body_len(&self) -> Option<u64> {
         self.body_len
     }
 
-    /// Of a 206: from which byte on the original goes on after the body that came
-    /// (draft-icap-ext-partial-content §5.2); `None` if what came is all.
+    /// The offset in the original from which on it continues the body of a 206
+    /// (draft-icap-ext-partial-content §5.2); `None` if the body is complete.
     #[must_use]
     pub fn use_original_body(&self) -> Option<u64> {
         self.use_original_body
     }
 
-    /// Whether this is the response to a preview after which there is more that was not sent
-    /// (RFC 3507 §4.5). A 204 then says that the service does not want to see the rest, and nothing of
-    /// what is in it.
+    /// Whether this is the response to a preview, and the rest of the body was not sent (RFC 3507 §4.5). A 204 then
+    /// says that the service does not want the rest. It says nothing about the content of the rest.
     #[must_use]
     pub fn responds_to_preview_only(&self) -> bool {
         self.responds_to_preview_only
     }
 
-    /// Whoever knows what was sent says so.
-    pub(crate) fn of_preview_only(mut self, is_it: bool) -> Self {
-        self.responds_to_preview_only = is_it;
+    /// Sets whether it responds to a preview only.
+    pub(crate) fn of_preview_only(mut self, is_of_preview: bool) -> Self {
+        self.responds_to_preview_only = is_of_preview;
         self
     }
 
@@ -165,17 +168,17 @@ impl Response {
         self.method
     }
 
-    /// Whether a response's body came in place of a request, without any head that would say more.
+    /// Whether an HTTP response's body came in place of a request, without an HTTP head.
     pub(crate) fn replaces_request_bare(&self) -> bool {
         self.method == Method::Reqmod && self.has_bare_body
     }
 
-    /// Whether a message is encapsulated at all.
+    /// Whether the response has an HTTP head or a body.
     pub(crate) fn encapsulates_something(&self) -> bool {
         self.http_request.is_some() || self.http_response.is_some() || self.body_len.is_some()
     }
 
-    /// Whether the peer said that it will close the connection, be it in an interim response.
+    /// Whether the peer announced that it will close the connection, also in an interim response.
     pub(crate) fn asks_to_close(&self) -> bool {
         let heads = self.interim_headers().chain([self.headers()]);
         heads
@@ -183,11 +186,11 @@ impl Response {
             .any(|headers| headers.has_token("Connection", "close"))
     }
 
-    /// What is odd about a valid response, and a reason not to reuse its connection; `interim` answers
-    /// before it were asked for.
+    /// What is odd about a valid response, so that its connection is not used again. `interim` is the number of interim
+    /// responses that the request asked for.
     pub(crate) fn oddity(&self, interim: usize) -> Option<&'static str> {
         if self.interim.len() > interim {
-            Some("an interim response nobody asked for")
+            Some("an interim response that was not asked for")
         } else if self.headers().get("Content-Length").is_some() {
             Some("a Content-Length in the ICAP head")
         } else {
@@ -196,8 +199,8 @@ impl Response {
     }
 }
 
-/// What the peer sent, escaped and each text bounded. Of the HTTP heads only the names of fields: what
-/// they say may be the caller's own that came back.
+/// Shows everything but the values of the HTTP heads and the body, safe to show. The HTTP heads may be the caller's
+/// own that came back.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |headers: Headers<'_>| -> Vec<String> {
@@ -223,7 +226,7 @@ impl fmt::Debug for StatusHead {
     }
 }
 
-/// A checked head that begins with a status line.
+/// A checked head with a status line.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct StatusHead {
     pub(super) bytes: Box<[u8]>,
@@ -251,7 +254,7 @@ impl StatusHead {
             at: 0,
         })?;
         let reason = line_end - line.reason.len()..line_end;
-        // A status line was found, so a line end follows it, and the blank line's is the last.
+        // The status line has a line end, and the head ends in the line end of its blank line.
         let fields = line_end + 2..bytes.len() - 2;
         Headers::parse(&bytes[fields.clone()]).map_err(|BadField { at, violation }| BadHead {
             violation,
@@ -270,7 +273,7 @@ impl StatusHead {
     }
 
     pub(crate) fn headers(&self) -> Headers<'_> {
-        // Checked when it was made.
+        // `parse` checked them.
         Headers::parse(&self.bytes[self.fields.clone()]).unwrap_or_default()
     }
 }

@@ -2,16 +2,18 @@
 
 use std::ops::RangeInclusive;
 
-/// What an ICAP response begins with. RFC 3507 knows one version.
+use super::limits::MAX_LEADING_WHITE_SPACE;
+
+/// The beginning of each ICAP response. RFC 3507 has one version.
 pub(crate) const ICAP_VERSION: &[u8] = b"ICAP/1.0 ";
 
 const STATUS_CODES: RangeInclusive<u16> = 100..=599;
 
-/// A status line, taken apart.
+/// The parts of a status line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StatusLine<'b> {
     pub(crate) code: u16,
-    /// Empty where there is none: the phrase is for people and decides nothing.
+    /// Empty if there is none. The phrase is for people and decides nothing.
     pub(crate) reason: &'b [u8],
 }
 
@@ -20,7 +22,7 @@ pub(crate) fn parse_icap(line: &[u8]) -> Option<StatusLine<'_>> {
     parse_after_version(line.strip_prefix(ICAP_VERSION)?)
 }
 
-/// Parses the status line of an HTTP/1.x answer, without its line end.
+/// Parses the status line of an HTTP/1.x response, without its line end.
 pub(crate) fn parse_http(line: &[u8]) -> Option<StatusLine<'_>> {
     match line.strip_prefix(b"HTTP/1.")? {
         [minor, b' ', rest @ ..] if minor.is_ascii_digit() => parse_after_version(rest),
@@ -28,9 +30,9 @@ pub(crate) fn parse_http(line: &[u8]) -> Option<StatusLine<'_>> {
     }
 }
 
-/// The ICAP status line that `head` begins with, if its line end came. It need not be valid: see
-/// [`legible`]. Blank lines may stand before it, its version may be another one and be written in lower case, and
-/// the code may be set apart by any white space.
+/// The ICAP status line at the beginning of `head`, if its line end came. It need not be valid, see [`legible`].
+/// Blank lines may stand before it. Its version may be another one, and in lower case. Any white space may stand
+/// before the code.
 pub(crate) fn legible_icap(head: &[u8]) -> Option<StatusLine<'_>> {
     let line = first_line(without_blanks(head))?;
     let (protocol, rest) = line.split_at_checked(ICAP.len())?;
@@ -43,7 +45,7 @@ pub(crate) fn legible_icap(head: &[u8]) -> Option<StatusLine<'_>> {
     legible(code).filter(|_| is_icap)
 }
 
-/// The HTTP/1.x status line that `head` begins with, if its line end came. It need not be valid: see
+/// The HTTP/1.x status line at the beginning of `head`, if its line end came. It need not be valid, see
 /// [`legible`].
 pub(crate) fn legible_http(head: &[u8]) -> Option<StatusLine<'_>> {
     match first_line(head)?.strip_prefix(b"HTTP/1.")? {
@@ -52,7 +54,7 @@ pub(crate) fn legible_http(head: &[u8]) -> Option<StatusLine<'_>> {
     }
 }
 
-/// A code can be read whatever is wrong with the reason phrase. Only for what may refuse content.
+/// The code, also with an invalid reason phrase. Only for evidence: a status that may refuse the content.
 fn legible(rest: &[u8]) -> Option<StatusLine<'_>> {
     let (digits, reason) = rest.split_at_checked(3)?;
     let is_separated = reason.first().is_none_or(|b| !b.is_ascii_digit());
@@ -63,8 +65,8 @@ fn legible(rest: &[u8]) -> Option<StatusLine<'_>> {
     })
 }
 
-/// The first line, if its end came: of a line that broke off, what is missing may be the rest of a number or a
-/// name. So what has no line end is not legible, here and in fields.
+/// The first line, if its end came. A line without its end is not legible, here and in fields: the rest of a number
+/// or a name may be missing.
 fn first_line(head: &[u8]) -> Option<&[u8]> {
     let line = &head[..memchr::memchr(b'\n', head)?];
     Some(line.strip_suffix(b"\r").unwrap_or(line))
@@ -78,26 +80,23 @@ pub(crate) fn may_begin_icap(start: &[u8]) -> bool {
 
 const ICAP: &[u8] = b"ICAP/";
 
-/// What bytes begin with that are no valid response and may hold evidence all the same: a status line of another
-/// version, or of the wrong protocol, or a field.
+/// Beginnings of invalid responses that may hold evidence: a status line of another version or protocol, or a
+/// field.
 const ODD_BEGINNINGS: [&[u8]; 3] = [ICAP, b"HTTP/", b"X-"];
 
-/// Blank space that may stand before those.
-const MAX_BLANKS: usize = 64;
-
-/// Whether `start`, which is no beginning of an ICAP status line, can still become a head that holds evidence. What
-/// cannot is refused at once: a server that speaks another protocol may wait for a response.
+/// Whether `start`, which does not begin an ICAP status line, can still become a head with evidence. Other bytes are
+/// refused at once, because a server of another protocol may be waiting for the client.
 pub(crate) fn may_begin_evidence(start: &[u8]) -> bool {
     let text = without_blanks(start);
     let begins = |beginning: &&[u8]| {
         let len = text.len().min(beginning.len());
         text[..len].eq_ignore_ascii_case(&beginning[..len])
     };
-    start.len() - text.len() <= MAX_BLANKS && ODD_BEGINNINGS.iter().any(begins)
+    start.len() - text.len() <= MAX_LEADING_WHITE_SPACE && ODD_BEGINNINGS.iter().any(begins)
 }
 
-/// The length of such a head with the blank line that ends it, whatever ends its lines. Nothing is found that ends
-/// before `searched`.
+/// The length of such a head with its blank line. Its lines may end in CRLF or LF. An end before `searched` is not
+/// found.
 pub(crate) fn odd_head_end(head: &[u8], searched: usize) -> Option<usize> {
     let blanks = head.len() - without_blanks(head).len();
     let from = searched.saturating_sub(2).max(blanks);
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_line_is_version_three_digits_and_any_phrase() {
+    fn status_line_is_version_code_and_any_phrase() {
         for (line, code, reason) in [
             ("ICAP/1.0 204 No Content", 204, "No Content"),
             ("ICAP/1.0 204 ", 204, ""),
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn malformed_status_line_is_refused() {
         for line in [
             "HTTP/1.1 200 OK",
             "icap/1.0 204 OK",
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn encapsulated_heads_are_http_1_of_any_minor_version() {
+    fn http_status_line_has_any_minor_version() {
         for (line, code) in [
             ("HTTP/1.0 403 Forbidden", Some(403)),
             ("HTTP/1.1 200 OK:  403 Forbidden", Some(200)),
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_protocol_is_seen_at_its_first_different_byte() {
+    fn foreign_protocol_is_seen_at_first_different_byte() {
         assert!(may_begin_icap(b""));
         assert!(may_begin_icap(b"ICAP"));
         assert!(may_begin_icap(b"ICAP/1.0 204"));
@@ -252,6 +251,13 @@ mod tests {
         assert!(may_begin_evidence(b"\r\n"));
         assert!(may_begin_evidence(b"\r\nic"));
         assert!(!may_begin_evidence(b"220 mail"));
-        assert!(!may_begin_evidence(&[b' '; MAX_BLANKS + 1]));
+        for (len, is_evidence) in [
+            (MAX_LEADING_WHITE_SPACE - 1, true),
+            (MAX_LEADING_WHITE_SPACE, true),
+            (MAX_LEADING_WHITE_SPACE + 1, false),
+        ] {
+            let start = format!("{}ICAP/1.1 403", " ".repeat(len));
+            assert_eq!(may_begin_evidence(start.as_bytes()), is_evidence, "{len}");
+        }
     }
 }

@@ -1,19 +1,19 @@
-//! What a peer sent, made safe to show.
+//! Text of a peer, made safe to show.
 //!
-//! Threat names, reason phrases and header values come from a server that may be hostile, and end up
-//! in logs, terminals and web pages. They are decoded leniently, bounded, and every character that
-//! could move a cursor, start a line or reverse a text is escaped.
+//! Threat names, reason phrases and header values come from a server that may be hostile, and go to logs,
+//! terminals and web pages. So their length is limited, and every character is escaped that could move a cursor,
+//! start a line, reverse the text or be invisible.
 
-use super::limits::MAX_DISPLAY;
+use super::limits::{MAX_DISPLAY, MAX_EXCERPT};
 
-/// What stands at the end of a text that was cut.
+/// The last character of a text that was cut.
 pub(crate) const CUT: char = '…';
 
 /// Decodes and escapes at most [`MAX_DISPLAY`] characters of `bytes`.
 ///
 /// Bytes that are not UTF-8 are taken for ISO 8859-1, the historical charset of header fields.
 pub(crate) fn displayable(bytes: &[u8]) -> String {
-    // A character takes at most four bytes, so no more than this can be shown.
+    // A character takes at most four bytes, so no more bytes than this can be shown.
     let most = bytes.len().min(4 * (MAX_DISPLAY + 1));
     let is_inside = |at: &usize| matches!(bytes.get(*at), Some(0x80..=0xbf));
     let mut ends = (most.saturating_sub(3)..=most).rev();
@@ -24,11 +24,11 @@ pub(crate) fn displayable(bytes: &[u8]) -> String {
     }
 }
 
-/// How bytes begin that are no response: enough to tell who is there, too little to disclose much.
-pub(crate) fn glimpse(bytes: &[u8]) -> String {
+/// The beginning of bytes that are no response: enough to recognise the protocol, too little to disclose content.
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n' | b'?');
     let len = bytes.iter().position(is_end).unwrap_or(bytes.len());
-    displayable(&bytes[..len.min(32)])
+    displayable(&bytes[..len.min(MAX_EXCERPT)])
 }
 
 fn escape(chars: impl Iterator<Item = char>) -> String {
@@ -47,20 +47,20 @@ fn escape(chars: impl Iterator<Item = char>) -> String {
     shown
 }
 
-/// Whether a character shows as itself and changes nothing around it: neither a control character,
-/// nor an invisible one, nor a space other than U+0020, nor one that turns the direction of text.
+/// Whether a character is visible and changes nothing around it.
 ///
-/// Everything this crate takes from a peer's text is escaped by this rule; use it for names that come
-/// from elsewhere, for example of files.
+/// False for control characters, invisible characters, characters that change the direction of text, and all
+/// spaces but U+0020. This crate escapes all text of a peer by this rule. Use it for names from elsewhere, for
+/// example of files.
 #[must_use]
 pub fn is_displayable(c: char) -> bool {
     let after = HIDDEN.partition_point(|&(_, last)| last < c);
     HIDDEN.get(after).is_none_or(|&(first, _)| c < first)
 }
 
-/// Ranges of characters that do not show as themselves: of the Unicode Character Database 17.0, those
-/// with the general category Cc, Cf, Zl or Zp, those with Zs except U+0020, and those with the property
-/// `Default_Ignorable_Code_Point`; and U+2800, a Braille pattern without dots that looks like a space.
+/// Ranges of characters that are not displayable, by the Unicode Character Database 17.0: general category Cc, Cf,
+/// Zl or Zp; Zs except U+0020; the property `Default_Ignorable_Code_Point`. In addition U+2800, a Braille pattern
+/// without dots that looks like a space.
 const HIDDEN: &[(char, char)] = &[
     ('\u{0}', '\u{1f}'),
     ('\u{7f}', '\u{a0}'),
@@ -99,14 +99,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_text_is_shown_as_it_is() {
+    fn plain_text_is_shown_unchanged() {
         assert_eq!(displayable(b"Eicar-Test-Signature"), "Eicar-Test-Signature");
         assert_eq!(displayable("Gelöscht".as_bytes()), "Gelöscht");
         assert_eq!(displayable(b"Gel\xf6scht"), "Gelöscht");
     }
 
     #[test]
-    fn what_could_forge_a_line_or_drive_a_terminal_is_escaped() {
+    fn control_characters_are_escaped() {
         assert_eq!(displayable(b"a\r\nb\x1b[2J\0"), "a\\r\\nb\\u{1b}[2J\\u{0}");
         assert_eq!(
             displayable("exe.\u{202e}fdp".as_bytes()),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_not_taken_for_another_charset_because_it_is_cut() {
+    fn cut_text_keeps_its_charset() {
         for c in ['\u{e9}', '\u{20ac}', '\u{1f600}'] {
             for before in 0..4 {
                 let text = "x".repeat(before) + &c.to_string().repeat(5 * MAX_DISPLAY);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glimpse_is_how_a_first_line_begins_and_never_a_query() {
+    fn excerpt_is_the_first_line_without_a_query() {
         for (bytes, shown) in [
             (
                 &b"HTTP/1.1 302 Found\r\nLocation: x"[..],
@@ -137,16 +137,16 @@ mod tests {
             ),
             (b"GET /file?token=secret HTTP/1.1\r\n", "GET /file"),
             (b"\x16\x03\n\x01", "\\u{16}\\u{3}"),
-            (&[b'x'; 31], &"x".repeat(31)),
-            (&[b'x'; 32], &"x".repeat(32)),
-            (&[b'x'; 33], &"x".repeat(32)),
+            (&[b'x'; MAX_EXCERPT - 1], &"x".repeat(MAX_EXCERPT - 1)),
+            (&[b'x'; MAX_EXCERPT], &"x".repeat(MAX_EXCERPT)),
+            (&[b'x'; MAX_EXCERPT + 1], &"x".repeat(MAX_EXCERPT)),
         ] {
-            assert_eq!(glimpse(bytes), shown);
+            assert_eq!(excerpt(bytes), shown);
         }
     }
 
     #[test]
-    fn a_long_text_is_cut_at_the_limit_and_says_so() {
+    fn long_text_is_cut_at_the_limit_with_a_mark() {
         for (len, cut) in [
             (MAX_DISPLAY - 1, false),
             (MAX_DISPLAY, false),

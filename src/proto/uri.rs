@@ -1,4 +1,4 @@
-//! ICAP URIs (RFC 3507 §4.2): `icap://host[:port]/service[?args]`, and `icaps://` for the same over TLS.
+//! ICAP URIs (RFC 3507 §4.2): `icap://host[:port]/service[?args]`, and `icaps://` for TLS.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,20 +7,20 @@ use std::str::FromStr;
 use super::input_error::{InputError, InvalidInput};
 use super::number::decimal;
 
-/// The port of `icap` URIs that name none (RFC 3507 §4.1).
+/// The port of `icap` URIs without a port (RFC 3507 §4.1).
 const DEFAULT_PORT: u16 = 1344;
 
-/// The port of `icaps` URIs that name none, by custom: RFC 3507 knows neither.
+/// The port of `icaps` URIs without a port, by custom. RFC 3507 has neither the scheme nor the port.
 const DEFAULT_TLS_PORT: u16 = 11344;
 
-/// Where a service is: a checked `icap://host[:port]/service[?args]`, or `icaps://` for TLS.
+/// The URI of a service: `icap://host[:port]/service[?args]`, or `icaps://` for TLS (RFC 3507 §4.2).
 ///
 /// IPv6 addresses stand in brackets. User information (`icap://user:secret@host/…`) is an error, although
-/// RFC 3507 §4.2 has it: a URI gets into logs and configuration dumps, and a user and a password belong in
+/// RFC 3507 §4.2 allows it: a URI goes to logs and configuration dumps, and a user and a password belong in
 /// [`credentials`](crate::ScannerBuilder::credentials). The error does not repeat it.
 ///
-/// `Display` shows a URI that can be parsed to the same service again, arguments included. Arguments may hold
-/// what is not for everyone: errors, logs and reports show the [`name`](Self::name), which has none.
+/// `Display` writes a URI that can be parsed to the same service again, with its arguments. Arguments may be
+/// confidential. So errors, logs and reports show the [`name`](Self::name), which has no arguments.
 ///
 /// ```
 /// use icap_client::ServiceUri;
@@ -51,20 +51,20 @@ impl ServiceUri {
         &self.host
     }
 
-    /// The port; where the URI names none, 1344 for `icap` and 11344 for `icaps`.
+    /// The port. Default: 1344 for `icap`, 11344 for `icaps`.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether the scheme is `icaps`: what is sent must be encrypted. A [connector](crate::Connect)
-    /// that cannot do so has to fail.
+    /// Whether the scheme is `icaps`, so that everything must be sent over TLS. A [connector](crate::Connect) without
+    /// TLS must return an error.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.is_tls
     }
 
-    /// The URI without its arguments, as errors, logs and reports name the service.
+    /// The URI without its arguments, as errors, logs and reports show it.
     #[must_use]
     pub fn name(&self) -> String {
         let (scheme, authority) = (self.scheme(), self.shown_authority());
@@ -75,19 +75,19 @@ impl ServiceUri {
         if self.is_tls { "icaps" } else { "icap" }
     }
 
-    /// The URI of a request line.
+    /// The URI in the request line.
     pub(crate) fn request_uri(&self) -> String {
         let (scheme, authority) = (self.scheme(), self.authority());
         format!("{scheme}://{authority}{}{}", self.path, self.query)
     }
 
-    /// Host and port as the `Host` field has them: brackets around IPv6, no zone (RFC 6874 §4), no
-    /// default port.
+    /// Host and port as the `Host` field has them: an IPv6 address in brackets, no zone (RFC 6874 §4), no default
+    /// port.
     pub(crate) fn authority(&self) -> String {
         self.authority_of(self.host.split('%').next().unwrap_or_default())
     }
 
-    /// The same with the zone, without which a link-local address is another service.
+    /// The same with the zone. Without it, a link-local address may belong to another service.
     fn shown_authority(&self) -> String {
         self.authority_of(&self.host)
     }
@@ -105,7 +105,7 @@ impl ServiceUri {
         }
     }
 
-    /// The address, where the host is one and needs no look-up.
+    /// The address, if the host is one and needs no look-up.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
@@ -115,7 +115,7 @@ impl FromStr for ServiceUri {
     type Err = InputError;
 
     fn from_str(uri: &str) -> Result<Self, InputError> {
-        // The URI is not repeated: it may hold a password.
+        // The error does not repeat the URI, which may have a password.
         parse(uri).map_err(|why| InputError::new(InvalidInput::Uri, why))
     }
 }
@@ -150,7 +150,7 @@ fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
     let (path, query) =
         path_and_query.split_at(path_and_query.find('?').unwrap_or(path_and_query.len()));
     let (host, port) = parse_authority(authority).map_err(|why| {
-        // A password may hold a slash or a question mark.
+        // A password may have a slash or a question mark.
         if rest.contains('@') {
             USER_INFORMATION
         } else {
@@ -187,7 +187,7 @@ fn parse_authority(authority: &str) -> Result<(String, Option<u16>), &'static st
     Ok((host.to_owned(), parse_port(port)?))
 }
 
-/// What stands after the host: nothing, or a colon and perhaps digits.
+/// Parses the text after the host: nothing, or a colon, with or without digits.
 fn parse_port(port: &str) -> Result<Option<u16>, &'static str> {
     let bad = "its port is not a number from 1 to 65535";
     match port.strip_prefix(':') {
@@ -202,14 +202,14 @@ fn parse_port(port: &str) -> Result<Option<u16>, &'static str> {
     }
 }
 
-/// An address, and perhaps the zone of a link-local one (`fe80::1%eth0`).
+/// Checks an address, which may have a zone if it is link-local (`fe80::1%eth0`).
 fn check_ipv6(host: &str) -> Result<(), &'static str> {
     let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
     let is_zone = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     if address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.bytes().all(is_zone) {
         Ok(())
     } else {
-        Err("what stands in brackets is not an IPv6 address")
+        Err("the text in brackets is not an IPv6 address")
     }
 }
 
@@ -237,14 +237,14 @@ impl TryFrom<&String> for ServiceUri {
     }
 }
 
-/// A URI that can be parsed to the same service again.
+/// Writes a URI that can be parsed to the same service again.
 impl fmt::Display for ServiceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.name(), self.query)
     }
 }
 
-/// Without the arguments: see [`ServiceUri::name`].
+/// Writes [`ServiceUri::name`], which has no arguments.
 impl fmt::Debug for ServiceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uri_gives_host_port_and_request_line() {
+    fn uri_gives_host_port_and_request_line() {
         for (uri, host, port, authority, request_uri) in [
             ("icap://av/s", "av", 1344, "av", "icap://av/s"),
             ("ICAP://av:1344/s", "av", 1344, "av", "icap://av/s"),
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_sent_as_something_else_is_refused() {
+    fn malformed_uri_is_refused() {
         for uri in [
             "",
             "av/s",
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn uri_with_user_information_names_credentials() {
+    fn uri_with_user_information_is_refused() {
         for uri in [
             "icap://joe:hunter2@av:99/s",
             "icap://joe:hunter2@av:port/s",
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn uri_is_made_from_text_and_from_itself() {
+    fn uri_is_made_from_text_and_itself() {
         fn host(uri: impl TryInto<ServiceUri>) -> Option<String> {
             uri.try_into().ok().map(|uri| uri.host)
         }

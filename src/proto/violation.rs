@@ -1,6 +1,6 @@
-//! What is wrong with a peer's bytes, to match on and to count by.
+//! Faults in a peer's bytes, to match on and to count by.
 
-/// How a peer's response broke the protocol.
+/// How a response breaks the protocol.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Violation {
@@ -10,10 +10,10 @@ pub enum Violation {
     /// A line ended in LF without CR.
     #[error("a line ends in a bare line feed")]
     BareLf,
-    /// Something has more bytes, fields or members than this crate takes.
+    /// The response goes over one of the [`limits`](crate::limits).
     #[error("{0}")]
     LimitExceeded(Limit),
-    /// A line of the ICAP head is no header field (RFC 9110 §5).
+    /// A line of the ICAP head is no header field (RFC 9110 §5), or a field that frames the message is folded.
     #[error("its ICAP head has a malformed field")]
     BadHeader,
     /// The ICAP head has `Transfer-Encoding`, which RFC 3507 §4.3.1 does not allow.
@@ -22,13 +22,13 @@ pub enum Violation {
     /// The response ended before it was complete.
     #[error("it ends before it is complete")]
     Truncated,
-    /// A response that must say what it encapsulates does not.
+    /// There is no `Encapsulated` field, although the status requires one (RFC 3507 §4.4.1).
     #[error("its Encapsulated field is missing")]
     MissingEncapsulated,
     /// There is more than one `Encapsulated` field.
     #[error("it has more than one Encapsulated field")]
     DuplicateEncapsulated,
-    /// The `Encapsulated` list is none of the forms of RFC 3507 §4.4.1 for this response.
+    /// The `Encapsulated` list has none of the forms of RFC 3507 §4.4.1 for this response.
     #[error("its Encapsulated field is malformed")]
     BadEncapsulated,
     /// The first encapsulated part does not begin at 0.
@@ -49,10 +49,10 @@ pub enum Violation {
     /// A line of an encapsulated HTTP head is no header field.
     #[error("its encapsulated HTTP head has a malformed field")]
     BadHttpHeader,
-    /// A 204 came with a body or a head.
+    /// A 204 has a body or an HTTP head.
     #[error("a 204 encapsulates something")]
     BodyOn204,
-    /// An interim (1xx) answer came with a body or a head.
+    /// An interim (1xx) response has a body or an HTTP head.
     #[error("an interim response encapsulates something")]
     BodyOn100,
     /// A chunk does not begin with 1 to 16 hexadecimal digits.
@@ -67,71 +67,74 @@ pub enum Violation {
     /// The data of a chunk is not followed by CRLF.
     #[error("a chunk does not end where its size says")]
     ChunkTerminator,
-    /// A line of the trailer section is no header field.
+    /// A line of the trailer section is no header field (RFC 9112 §7.1.2).
     #[error("its trailer section has a malformed field")]
     BadTrailer,
-    /// `use-original-body` is malformed, or on a response that cannot have it.
-    #[error("its use-original-body extension is malformed or out of place")]
+    /// `use-original-body` is malformed, or on a response that cannot have it
+    /// (draft-icap-ext-partial-content §5.2).
+    #[error("its use-original-body extension is malformed, or belongs to another status")]
     BadUseOriginalBody,
     /// Bytes follow the end of the response.
     #[error("bytes follow its end")]
     TrailingBytes,
-    /// A 204, or a 100, came before what it responds was completely written, and it may respond something
-    /// else: on a connection that was used before, the request before; after a preview, the preview.
+    /// A 204 or a 100 came before its request was completely written, and may be the response to something else: on
+    /// a used connection, to the previous request; after a preview, to the preview.
     #[error(
         "it came on a used connection before all of the content was sent, so it may be the response to the previous request"
     )]
     EarlyResponse,
-    /// Bytes came before anything was asked.
-    #[error("it was sent before anything was asked")]
+    /// Bytes came before the request was sent.
+    #[error("it was sent before the request")]
     Unsolicited,
-    /// A 200 encapsulates nothing, so it says nothing about the content.
-    #[error("it is a 200 that holds no HTTP message")]
+    /// A 200 has no HTTP message, so it says nothing about the content.
+    #[error("it is a 200 without an HTTP message")]
     EmptyResponse,
-    /// A second `100 Continue` came (RFC 3507 §4.5 knows one).
+    /// A second `100 Continue` came (RFC 3507 §4.5 allows one).
     #[error("a second 100 Continue came before it")]
     Unexpected100,
     /// A 204 came although the request did not allow it (RFC 3507 §4.6).
-    #[error("it is a 204, which this request did not allow")]
+    #[error("it is a 204, which the request did not allow")]
     Unexpected204,
     /// A 206 came although the request did not allow it.
-    #[error("it is a 206, which this request did not allow")]
+    #[error("it is a 206, which the request did not allow")]
     Unexpected206,
-    /// A 204 came, and the server closed or reset the connection so that it may not have read all of the
-    /// content: it reset it, or had begun to respond before all of the content was sent.
+    /// A 204 came from a server that may not have read all of the content: it reset the connection, or it closed it
+    /// and had begun to respond before all of the content was sent.
     #[error(
-        "the server may have ended the connection before it had read all of the content, so its 204 is not \
-         believed"
+        "it is a 204, and the server may have ended the connection before it had read all of the content, so it \
+         does not count"
     )]
     IncompleteUpload,
 }
 
-/// A limit of [`limits`](crate::limits) that a peer's response went over.
+/// The one of the [`limits`](crate::limits) that a response went over.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Limit {
-    /// [`MAX_HEAD`](crate::limits::MAX_HEAD)
+    /// Bytes of the ICAP head: [`MAX_HEAD`](crate::limits::MAX_HEAD).
     #[error("its ICAP head is longer than 64 KiB")]
     Head,
-    /// [`MAX_FIELDS`](crate::limits::MAX_FIELDS)
+    /// Fields of a head: [`MAX_FIELDS`](crate::limits::MAX_FIELDS).
     #[error("a head has more than 256 fields")]
     Fields,
-    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD)
+    /// Bytes of an encapsulated HTTP head: [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD).
     #[error("its encapsulated HTTP head is longer than 128 KiB")]
     HttpHead,
-    /// [`MAX_CHUNK_LINE`](crate::limits::MAX_CHUNK_LINE)
+    /// Bytes of the line of a chunk size: [`MAX_CHUNK_LINE`](crate::limits::MAX_CHUNK_LINE).
     #[error("the line of a chunk size is longer than 4 KiB")]
     ChunkLine,
-    /// [`MAX_CHUNK_EXTENSIONS`](crate::limits::MAX_CHUNK_EXTENSIONS)
+    /// Bytes of all chunk extensions: [`MAX_CHUNK_EXTENSIONS`](crate::limits::MAX_CHUNK_EXTENSIONS).
     #[error("its chunk extensions are longer than 16 KiB")]
     ChunkExtensions,
-    /// [`MAX_TRAILERS`](crate::limits::MAX_TRAILERS)
+    /// Bytes of the trailer section: [`MAX_TRAILERS`](crate::limits::MAX_TRAILERS).
     #[error("its trailer section is longer than 16 KiB")]
     Trailers,
-    /// [`MAX_INTERIM_RESPONSES`](crate::limits::MAX_INTERIM_RESPONSES)
+    /// Interim responses: [`MAX_INTERIM_RESPONSES`](crate::limits::MAX_INTERIM_RESPONSES).
     #[error("more than 4 interim responses came before it")]
     InterimResponses,
-    /// What the caller lets a response's body have.
-    #[error("its body is longer than is taken")]
+    /// The limit of the response body: the scanner's `max_size` plus
+    /// [`RESPONSE_BODY_ALLOWANCE`](crate::limits::RESPONSE_BODY_ALLOWANCE), a client's `max_response`, or
+    /// [`MAX_OPTIONS_BODY`](crate::limits::MAX_OPTIONS_BODY).
+    #[error("its body is longer than the limit")]
     ResponseBody,
 }

@@ -13,7 +13,7 @@ use crate::error::{
 use crate::net::deadline::RanOut;
 use crate::net::pool::grace;
 use crate::net::shortage::is_shortage;
-use crate::proto::text::glimpse;
+use crate::proto::text::excerpt;
 
 /// What this machine may send before it knows that a connection is gone. A server that took more used it.
 const MUCH: u64 = 256 * 1024;
@@ -131,7 +131,7 @@ impl Exchange<'_, '_> {
         let seen = match (self.reader.seen(), violation) {
             (Some(line), _) => line.to_owned(),
             (None, Violation::Unsolicited | Violation::TrailingBytes) => {
-                glimpse(self.connection.unread())
+                excerpt(self.connection.unread())
             }
             (None, _) => String::new(),
         };

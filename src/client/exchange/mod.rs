@@ -35,7 +35,7 @@ use crate::net::deadline::{Deadline, Timeouts};
 use crate::net::transport::{Readiness, is_stall};
 use crate::proto::response::Response;
 use crate::proto::response_reader::{Event, Remains, ResponseReader};
-use crate::proto::text::glimpse;
+use crate::proto::text::excerpt;
 use crate::stats::CloseReason;
 use failures::closed;
 
@@ -453,7 +453,7 @@ impl Exchange<'_, '_> {
     fn finish(mut self, trailing: Trailing) -> Result<CompleteResponse, Box<Failure>> {
         let close_reason = self.close_reason(&trailing);
         let shown = match trailing {
-            Trailing::Bytes if !self.may_be_followed() => Some(glimpse(self.connection.unread())),
+            Trailing::Bytes if !self.may_be_followed() => Some(excerpt(self.connection.unread())),
             _ => None,
         };
         let Progress {

@@ -4,22 +4,22 @@ use crate::proto::header::is_token_byte;
 use crate::proto::number::decimal;
 use crate::proto::violation::Violation;
 
-/// What extensions can say on a last chunk, and only there.
+/// The extensions that have a meaning, on a last chunk only.
 #[derive(Debug, Default)]
 pub(super) struct LastChunkExtensions {
     pub(super) use_original_body: Option<u64>,
     pub(super) ieof: bool,
 }
 
-/// Checks what stands after a chunk's size, `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, and finds
-/// what is known in it. `use-original-body` is refused on any but a last chunk.
+/// Parses the part of a chunk's line after the size, `*( BWS ";" BWS name [ BWS "=" BWS value ] )`.
+/// `use-original-body` is refused on all but the last chunk.
 pub(super) fn parse_extensions(
     line: &[u8],
     is_last: bool,
 ) -> Result<LastChunkExtensions, Violation> {
     let mut rest = trim_start(line);
     let mut found = LastChunkExtensions::default();
-    // What stands right after the size and is no extension belongs to the size.
+    // Other bytes right after the size belong to the size.
     let mut foreign = Violation::ChunkSize;
     while let [first, after @ ..] = rest {
         if *first != b';' {
@@ -43,11 +43,11 @@ pub(super) fn parse_extensions(
 
 struct Extension<'l> {
     name: &'l [u8],
-    /// As it stands there, quotation marks included.
+    /// With its quotation marks.
     value: Option<&'l [u8]>,
 }
 
-/// One extension, and what is after it.
+/// Splits off one extension.
 fn take_extension(line: &[u8]) -> Option<(Extension<'_>, &[u8])> {
     let (name, rest) = take_token(line)?;
     let Some(value) = trim_start(rest).strip_prefix(b"=") else {
@@ -73,7 +73,7 @@ fn take_token(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (len > 0).then(|| line.split_at(len))
 }
 
-/// A quoted string (RFC 9110 §5.6.4) with its marks, and what is after it.
+/// Splits off a quoted string (RFC 9110 §5.6.4) with its marks.
 fn take_quoted(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut escaped = false;
     for (at, &byte) in line.iter().enumerate().skip(1) {

@@ -1,9 +1,8 @@
 //! The chunked coding of encapsulated bodies (RFC 3507 §4.4, RFC 9112 §7.1), both ways.
 //!
-//! Where one chunk ends decides where the next response begins, so the decoder takes what the grammar
-//! has and nothing beside it: CRLF only, sizes of up to 16 hexadecimal digits, well-formed
-//! extensions, and all of it bounded. One tolerance: white space after a size, which real servers
-//! send and which `0; ieof` made legal before an extension. It costs nothing of the budget for extensions.
+//! The end of a body decides where the next response begins, so the decoder accepts the grammar and nothing else:
+//! CRLF only, sizes of up to 16 hexadecimal digits, and well-formed extensions, all within limits. It has one
+//! tolerance: white space after a size, which real servers send. That does not count as an extension.
 
 mod extension;
 #[cfg(test)]
@@ -19,7 +18,7 @@ use crate::proto::limits::{
 use crate::proto::number::hex_digit;
 use crate::proto::violation::{Limit, Violation};
 
-/// Appends one chunk with `data`; nothing for no data, because an empty chunk ends a body.
+/// Appends one chunk with `data`. Without data it appends nothing, because an empty chunk ends a body.
 pub(crate) fn encode_chunk(out: &mut Vec<u8>, data: &[u8]) {
     if !data.is_empty() {
         out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
@@ -28,13 +27,13 @@ pub(crate) fn encode_chunk(out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
-/// Appends the chunk that ends a body, or that stops after a part of it, its preview.
+/// Appends the last chunk of a body, or of a preview that is not the whole body.
 pub(crate) fn encode_last_chunk(out: &mut Vec<u8>) {
     encode_end(out, false, &[]);
 }
 
-/// Appends the chunk that ends a body, in a preview or not (RFC 3507 §4.5), and after it a trailer
-/// section of fields that were checked.
+/// Appends the last chunk of a body that ends in its preview or after it (RFC 3507 §4.5), and a trailer section of
+/// checked fields.
 pub(crate) fn encode_end(out: &mut Vec<u8>, is_in_preview: bool, trailers: &[(String, Vec<u8>)]) {
     let line = if is_in_preview { "0; ieof" } else { "0" };
     out.extend_from_slice(line.as_bytes());
@@ -45,25 +44,25 @@ pub(crate) fn encode_end(out: &mut Vec<u8>, is_in_preview: bool, trailers: &[(St
     out.extend_from_slice(b"\r\n");
 }
 
-/// What came out of a call to [`ChunkDecoder::decode`].
+/// The result of a call to [`ChunkDecoder::decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decoded<'i> {
-    /// All of the input is used up; more is needed.
+    /// All of the input was taken, and more is needed.
     NeedsMore,
     Data(&'i [u8]),
-    /// The body ended, trailer section included.
+    /// The body ended, with its trailer section.
     End,
 }
 
-/// Decodes a chunked body from input that arrives in any pieces.
+/// Decodes a chunked body from input in pieces of any size.
 #[derive(Debug)]
 pub(crate) struct ChunkDecoder {
     state: State,
-    /// Bytes of data that may still come before the limit on the body.
+    /// Bytes of data that may still come before the limit of the body.
     allowance: u64,
     extension_bytes: usize,
     extensions: LastChunkExtensions,
-    /// The trailer section and the blank line after it, as they arrive.
+    /// The trailer section and its blank line, as far as they came.
     trailers: Vec<u8>,
     trailers_end: HeadFinder,
 }
@@ -75,7 +74,7 @@ enum State {
         size: u64,
         digits: usize,
     },
-    /// Behind the digits, up to the line end.
+    /// After the digits, up to the line end.
     Line {
         size: u64,
         line: Vec<u8>,
@@ -104,7 +103,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Takes what it can of `input`; returns how much that was, and what it means.
+    /// Takes bytes of `input`. Returns how many, and what they mean.
     pub(crate) fn decode<'i>(
         &mut self,
         input: &'i [u8],
@@ -156,7 +155,7 @@ impl ChunkDecoder {
         self.extensions.ieof
     }
 
-    /// What came of the trailer section so far, up to what is wrong with it.
+    /// The bytes of the trailer section so far, up to a fault in it.
     pub(crate) fn trailers(&self) -> &[u8] {
         self.trailers_end.searched(&self.trailers)
     }
@@ -204,10 +203,10 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// A chunk's line is complete: `line` is what stands after its size.
+    /// The line of a chunk is complete. `line` is its part after the size.
     fn begin_chunk(&mut self, size: u64, line: &[u8]) -> Result<(), Violation> {
         let extensions = parse_extensions(line, size == 0)?;
-        // White space alone is padding, and bounded by the length of the line.
+        // White space alone is padding. The limit of the line bounds it.
         self.extension_bytes += trim(line).len();
         if self.extension_bytes > MAX_CHUNK_EXTENSIONS {
             return Err(Violation::LimitExceeded(Limit::ChunkExtensions));
@@ -247,7 +246,7 @@ impl ChunkDecoder {
     }
 }
 
-/// Collects a line up to its CRLF; true when that is complete.
+/// Collects a line up to its CRLF. Returns true when it is complete.
 fn take_line_byte(line: &mut Vec<u8>, byte: u8) -> Result<bool, Violation> {
     match (line.last(), byte) {
         (Some(b'\r'), b'\n') => {
@@ -258,11 +257,11 @@ fn take_line_byte(line: &mut Vec<u8>, byte: u8) -> Result<bool, Violation> {
         (_, b'\n') => return Err(Violation::BareLf),
         _ => {}
     }
-    // What cannot follow a size is refused at once, not when its line ends: it may have none.
+    // A byte that cannot follow a size is refused at once, because the line may never end.
     if line.is_empty() && !matches!(byte, b'\r' | b' ' | b'\t' | b';') {
         return Err(Violation::ChunkSize);
     }
-    // The byte that is still missing after this one is the LF.
+    // After this byte, the LF is still missing.
     if line.len() + 1 >= MAX_CHUNK_LINE {
         return Err(Violation::LimitExceeded(Limit::ChunkLine));
     }

@@ -37,7 +37,7 @@ fn decode(input: &[u8]) -> Outcome {
 }
 
 #[test]
-fn well_formed_bodies_are_decoded_to_their_end_and_not_beyond() {
+fn well_formed_body_is_decoded_to_its_end() {
     for (input, data, left) in [
         ("0\r\n\r\n", "", 0),
         ("5\r\nhello\r\n0\r\n\r\n", "hello", 0),
@@ -64,7 +64,7 @@ fn well_formed_bodies_are_decoded_to_their_end_and_not_beyond() {
 }
 
 #[test]
-fn a_body_that_stops_early_has_no_end() {
+fn body_that_stops_early_has_no_end() {
     let input = b"2;x=\"y\"\r\nhe\r\n3\r\nllo\r\n0\r\nX: y\r\n\r\n";
     for len in 0..input.len() {
         assert_eq!(decode_with(u64::MAX, &[&input[..len]]).1, Ok(None), "{len}");
@@ -73,7 +73,7 @@ fn a_body_that_stops_early_has_no_end() {
 }
 
 #[test]
-fn malformed_bodies_are_refused_for_what_is_wrong_with_them() {
+fn malformed_body_is_refused_with_its_violation() {
     use Violation::*;
     for (input, violation) in [
         ("00000000000000005\r\nhello\r\n", ChunkSize),
@@ -116,7 +116,7 @@ fn malformed_bodies_are_refused_for_what_is_wrong_with_them() {
 }
 
 #[test]
-fn the_offset_of_the_original_body_is_taken_from_the_last_chunk_only() {
+fn use_original_body_is_read_on_the_last_chunk_only() {
     let offset_of = |input: &[u8]| {
         let mut decoder = ChunkDecoder::new(u64::MAX);
         decoder.decode(input).map(|_| decoder.use_original_body())
@@ -139,7 +139,7 @@ fn the_offset_of_the_original_body_is_taken_from_the_last_chunk_only() {
 }
 
 #[test]
-fn ieof_is_taken_from_the_last_chunk_only() {
+fn ieof_is_read_on_the_last_chunk_only() {
     for (input, expected) in [
         ("0; ieof\r\n\r\n", true),
         ("0;IEOF\r\n\r\n", true),
@@ -169,7 +169,7 @@ fn trailers_are_kept_apart_from_the_head() {
 }
 
 #[test]
-fn a_body_may_be_as_long_as_its_limit() {
+fn body_may_be_as_long_as_its_limit() {
     for (limit, expected) in [
         (4, Err(Violation::LimitExceeded(Limit::ResponseBody))),
         (5, Ok(Some(0))),
@@ -181,7 +181,7 @@ fn a_body_may_be_as_long_as_its_limit() {
 }
 
 #[test]
-fn a_chunk_of_four_gibibytes_is_not_a_last_chunk() {
+fn chunk_of_four_gibibytes_is_no_last_chunk() {
     let (data, end) = decode(b"100000000\r\n\r\nICAP/1.0 204 OK\r\n\r\n");
     assert_eq!((data.len(), end), (21, Ok(None)));
     let max = decode_with(u64::MAX, &[b"ffffffffffffffff\r\nx"]);
@@ -189,7 +189,7 @@ fn a_chunk_of_four_gibibytes_is_not_a_last_chunk() {
 }
 
 #[test]
-fn lines_extensions_and_trailers_may_be_as_long_as_their_limits() {
+fn lines_and_trailers_may_be_as_long_as_their_limits() {
     let over = |limit| Err(Violation::LimitExceeded(limit));
     for excess in [-1isize, 0, 1] {
         let len = |limit: usize, around: usize| (limit - around).wrapping_add_signed(excess);
@@ -237,7 +237,7 @@ fn lines_extensions_and_trailers_may_be_as_long_as_their_limits() {
 }
 
 #[test]
-fn padding_after_sizes_costs_no_extension_budget() {
+fn padding_after_sizes_is_no_extension() {
     for padding in [" ", "\t", &" ".repeat(MAX_CHUNK_LINE - 2)] {
         let count = MAX_CHUNK_EXTENSIONS / padding.len() + 1;
         let body = format!("5{padding}\r\nhello\r\n").repeat(count) + "0\r\n\r\n";
@@ -256,7 +256,7 @@ fn padding_after_sizes_costs_no_extension_budget() {
 }
 
 #[test]
-fn what_is_encoded_is_decoded_the_same_and_has_one_end() {
+fn encoded_body_is_decoded_the_same() {
     for pieces in [
         &[][..],
         &[&b""[..]],

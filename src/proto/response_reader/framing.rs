@@ -9,14 +9,14 @@ use crate::proto::response::StatusHead;
 use crate::proto::status_line;
 use crate::proto::violation::Violation;
 
-/// The HTTP request's head and the HTTP response's, as far as `heads` has them.
+/// Splits the heads of the HTTP request and the HTTP response, as far as they came.
 pub(super) fn split_heads(heads: &[u8], list: Encapsulated) -> (&[u8], &[u8]) {
     heads.split_at(list.request_head.unwrap_or(0).min(heads.len()))
 }
 
-/// What is wrong with the fields that frame a response, other than `Encapsulated`.
+/// A fault in the fields that frame a response, other than in the list of `Encapsulated`.
 pub(super) fn framing_fault(headers: Headers<'_>, code: u16) -> Option<Violation> {
-    // A fold in a field that frames the message is read differently by different readers.
+    // Two readers may read a folded field in different ways.
     let framing = [
         "Encapsulated",
         "Transfer-Encoding",
@@ -33,14 +33,14 @@ pub(super) fn framing_fault(headers: Headers<'_>, code: u16) -> Option<Violation
     if headers.get("Transfer-Encoding").is_some() {
         return Some(Violation::TransferEncoding);
     }
-    // Elsewhere a Content-Length is odd and frames nothing; here it announces bytes after the end.
+    // In other responses a Content-Length frames nothing. In a 204 it announces bytes after the end.
     let announces = |field: Field<'_>| !matches!(&*field.value(), b"" | b"0");
     let is_announced = code == 204 && headers.get_all("Content-Length").any(announces);
     is_announced.then_some(Violation::TrailingBytes)
 }
 
-/// What follows a head with these fields and this status (RFC 3507 §4.4.1 and its errata: this field
-/// alone decides whether there is a body).
+/// The parts that follow a head with these fields and this status. By RFC 3507 §4.4.1 and its errata, `Encapsulated`
+/// alone decides whether there is a body.
 pub(super) fn encapsulated(
     headers: Headers<'_>,
     method: Method,
@@ -50,7 +50,7 @@ pub(super) fn encapsulated(
     match (fields.next(), fields.next()) {
         (Some(_), Some(_)) => Err(Violation::DuplicateEncapsulated),
         (Some(field), None) => Encapsulated::parse(&field.value()),
-        // The response to OPTIONS says what a service can do in its head, and seldom has a body.
+        // A response to OPTIONS seldom has a body, and pyicap omits the field there.
         (None, _) if method != Method::Options && matches!(code, 200 | 201 | 206) => {
             Err(Violation::MissingEncapsulated)
         }
@@ -64,7 +64,7 @@ pub(super) fn fits(list: Encapsulated, method: Method, code: u16) -> Result<(), 
         _ if !list.fits(method) => Err(Violation::BadEncapsulated),
         204 if list != Encapsulated::NOTHING => Err(Violation::BodyOn204),
         100..=199 if list != Encapsulated::NOTHING => Err(Violation::BodyOn100),
-        // It has no chunk that could carry the offset.
+        // Without a body, no chunk can have the offset.
         206 if list.body == BodyKind::Null => Err(Violation::BadEncapsulated),
         _ => Ok(()),
     }
@@ -88,8 +88,8 @@ pub(super) fn check_http_request(bytes: &[u8]) -> Result<Box<[u8]>, Violation> {
     }
 }
 
-/// The first blank line is at the end (RFC 3507 §4.4.2): a head that ends elsewhere than its offset
-/// says would be taken for data, or data for a head.
+/// Checks that the first blank line is at the end (RFC 3507 §4.4.2). Otherwise a part of the head would be taken for
+/// data, or data for a part of the head.
 fn check_extent(bytes: &[u8]) -> Result<(), Violation> {
     match HeadFinder::default().find(bytes)? {
         Some(end) if end == bytes.len() => Ok(()),

@@ -1,8 +1,8 @@
-//! The incremental reader of a whole response (RFC 3507 §4.3.3, §4.4).
+//! The incremental reader of a response (RFC 3507 §4.3.3, §4.4).
 //!
-//! [`ResponseReader`] is fed whatever arrives and says what it means: an interim response, the final
-//! head, a piece of body, the end. It reads to the response's own end and no byte further, because that
-//! is where the next response would begin. An end of the connection is never the end of a response.
+//! [`ResponseReader`] takes bytes as they arrive and returns what they mean: an interim response, the final head, a
+//! piece of body, the end. It reads up to the response's own end and no byte further, because the next response
+//! would begin there. The end of a connection never is the end of a response.
 
 mod framing;
 mod remains;
@@ -23,25 +23,25 @@ use crate::proto::limits::{MAX_HEAD, MAX_INTERIM_RESPONSES};
 use crate::proto::method::Method;
 use crate::proto::response::{Response, StatusHead};
 use crate::proto::status_line;
-use crate::proto::text::{displayable, glimpse};
+use crate::proto::text::{displayable, excerpt};
 use crate::proto::violation::{Limit, Violation};
 
-/// What the bytes fed so far mean.
+/// The meaning of the bytes that were taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'i> {
-    /// All of the input is used up; more is needed.
+    /// All of the input was taken, and more is needed.
     NeedsMore,
-    /// A 1xx answer; the final one is still to come.
+    /// An interim (1xx) response, which has this status. The final one is still to come.
     Interim(u16),
-    /// The final response's heads are complete.
+    /// The heads of the final response are complete.
     Head,
     /// A piece of the decoded body.
     Body(&'i [u8]),
-    /// The response is complete; what was not used does not belong to it.
+    /// The response is complete. Bytes that were not taken do not belong to it.
     End,
 }
 
-/// Reads one final response, and the interim ones before it, from input that arrives in any pieces.
+/// Reads one final response, and the interim ones before it, from input in pieces of any size.
 #[derive(Debug)]
 pub(crate) struct ResponseReader {
     method: Method,
@@ -49,7 +49,7 @@ pub(crate) struct ResponseReader {
     state: State,
     response: Option<Response>,
     interim: Vec<StatusHead>,
-    /// What was wrong, when it was seen in a head.
+    /// The line of a head at fault, for the error.
     seen: Option<String>,
 }
 
@@ -62,13 +62,13 @@ enum State {
     HttpHeads {
         buffer: Vec<u8>,
         list: Encapsulated,
-        /// Why the response is refused after its HTTP heads, which may hold evidence.
+        /// Why the response is refused after its HTTP heads, which may have evidence.
         fault: Option<Violation>,
     },
     Body {
         decoder: ChunkDecoder,
         len: u64,
-        /// Why the response is refused after its trailers, which may hold evidence. The body is discarded.
+        /// Why the response is refused after its trailers, which may have evidence. The body is discarded.
         fault: Option<Violation>,
     },
     Ended,
@@ -84,7 +84,7 @@ impl State {
 }
 
 impl ResponseReader {
-    /// A reader of the response to a request with `method`, whose body may have `body_limit` bytes.
+    /// A reader of the response to a request with `method`. Its body may have `body_limit` bytes.
     pub(crate) fn new(method: Method, body_limit: u64) -> Self {
         Self {
             method,
@@ -96,9 +96,9 @@ impl ResponseReader {
         }
     }
 
-    /// Takes what it can of `input`; returns how much that was, and what it means.
+    /// Takes bytes of `input`. Returns how many, and what they mean.
     ///
-    /// The heads may be complete without any more input, so call it until it needs more.
+    /// An event may need no more input, so call it until it returns [`Event::NeedsMore`].
     pub(crate) fn feed<'i>(&mut self, input: &'i [u8]) -> Result<(usize, Event<'i>), Violation> {
         match &mut self.state {
             State::IcapHead { .. } => self.feed_icap_head(input),
@@ -130,12 +130,12 @@ impl ResponseReader {
         matches!(self.state, State::Ended)
     }
 
-    /// The response, as far as its ICAP head was complete: also of one that broke off.
+    /// The response, once its ICAP head is complete.
     pub(crate) fn response(&self) -> Option<&Response> {
         self.response.as_ref()
     }
 
-    /// What is wrong if nothing comes any more.
+    /// The violation if the connection ends now.
     pub(crate) fn violation_at_end(&self) -> Violation {
         match &self.state {
             State::IcapHead { buffer, .. } if !status_line::may_begin_icap(buffer) => {
@@ -145,7 +145,7 @@ impl ResponseReader {
         }
     }
 
-    /// What came of the response.
+    /// The parts of the response that came.
     pub(crate) fn into_remains(self) -> Remains {
         let mut fragments = Fragments::default();
         for head in &self.interim {
@@ -180,7 +180,7 @@ impl ResponseReader {
         }
     }
 
-    /// The line of a head at fault for the last error, safe to show; `None` if it was in a body.
+    /// The line of a head at fault, safe to show; `None` if the fault was in a body.
     pub(crate) fn seen(&self) -> Option<&str> {
         self.seen.as_deref()
     }
@@ -223,7 +223,7 @@ impl ResponseReader {
         if code < 200 {
             return self.take_interim(head).map(Some);
         }
-        // Kept before anything else is checked: an infection header counts even if the rest is bad.
+        // Kept before the other checks: an infection header counts even if the rest is invalid.
         let response = self.response.insert(Response {
             head,
             http_request: None,
@@ -242,7 +242,7 @@ impl ResponseReader {
         let fault = framing_fault(headers, code).or(unfit);
         let list = match (list, fault) {
             (Ok(list), None) => list,
-            // Where the HTTP heads and the body are is known, and heads and trailers may hold evidence.
+            // The HTTP heads and the body can be read, and heads and trailers may have evidence.
             (Ok(list), Some(_)) if list.heads_len() > 0 => list,
             (Ok(list), Some(Violation::BodyOn204)) if list.body != BodyKind::Null => list,
             (_, Some(violation)) | (Err(violation), None) => return Err(self.saw_list(violation)),
@@ -311,15 +311,15 @@ impl ResponseReader {
         let (http_request, http_response) = match kept {
             (Ok(request), Ok(response)) => (request, response),
             (Err(violation), _) | (_, Err(violation)) => {
-                // Of a request it would be the caller's own that came back.
+                // Not of a request: that would be the caller's own that came back.
                 let line = http_head::start_line(response);
                 self.seen = Some(displayable(line)).filter(|line| !line.is_empty());
                 return Err(violation);
             }
         };
-        if let Some(answer) = &mut self.response {
-            answer.http_request = http_request;
-            answer.http_response = http_response;
+        if let Some(response) = &mut self.response {
+            response.http_request = http_request;
+            response.http_response = http_response;
         }
         self.state = match list.body {
             BodyKind::Null => State::Ended,
@@ -351,7 +351,7 @@ impl ResponseReader {
         Ok((used, event))
     }
 
-    /// Discards a body that should not be there, up to the end of its trailers.
+    /// Discards a body that must not be there, up to the end of its trailers.
     fn feed_faulty_body<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
         let State::Body {
             decoder,
@@ -377,11 +377,11 @@ impl ResponseReader {
         else {
             return Ok(());
         };
-        if let Some(answer) = &mut self.response {
-            answer.body_len = Some(len);
-            answer.use_original_body = decoder.use_original_body();
-            answer.trailers = decoder.into_trailers();
-            if answer.use_original_body.is_some() && answer.status() != 206 {
+        if let Some(response) = &mut self.response {
+            response.body_len = Some(len);
+            response.use_original_body = decoder.use_original_body();
+            response.trailers = decoder.into_trailers();
+            if response.use_original_body.is_some() && response.status() != 206 {
                 return Err(Violation::BadUseOriginalBody);
             }
         }
@@ -401,9 +401,9 @@ impl ResponseReader {
         if let State::IcapHead { buffer, .. } = &self.state {
             let rest = buffer.get(at..).unwrap_or_default();
             let len = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
-            // Where there is no status line, it need not be a response at all.
+            // Without a status line it may be no response at all.
             self.seen = Some(match at {
-                0 => glimpse(rest),
+                0 => excerpt(rest),
                 _ => displayable(&rest[..len]),
             });
         }

@@ -8,16 +8,16 @@ use crate::proto::status_line;
 /// What is left of a response, complete or broken off.
 #[derive(Debug, Default)]
 pub(crate) struct Remains {
-    /// As far as its ICAP head was complete.
+    /// The response, if its ICAP head was complete.
     pub(crate) response: Option<Response>,
     pub(crate) fragments: Fragments,
 }
 
-/// The parts of a response that were not complete or not valid, as far as they came. Nothing in them was
-/// checked, but a line that is legible counts as evidence (rule R2).
+/// The incomplete or invalid parts of a response, as far as they came. They are not checked, but a legible line counts
+/// as evidence (rule R2).
 #[derive(Debug, Default)]
 pub(crate) struct Fragments {
-    /// Heads of interim responses, if the final ICAP head is not complete.
+    /// The heads of interim responses, if the final ICAP head is incomplete.
     pub(crate) interim: Vec<u8>,
     /// The final ICAP head.
     pub(crate) icap_head: Vec<u8>,
@@ -30,7 +30,7 @@ pub(crate) struct Fragments {
 }
 
 impl Remains {
-    /// Whether the state tags in what came say that the server has no engine; `None` without a tag.
+    /// Whether a state tag says that the server has no engine; `None` without a tag.
     pub(crate) fn lacks_engine(&self) -> Option<bool> {
         let Fragments {
             interim, icap_head, ..
@@ -40,7 +40,7 @@ impl Remains {
         whole.or_else(|| istag::lacks_engine(parts))
     }
 
-    /// The status of the final response, once its status line was there.
+    /// The status of the final response; `None` if its status line is not legible.
     pub(crate) fn status(&self) -> Option<u16> {
         let whole = self.response.as_ref().map(Response::status);
         let line = || status_line::legible_icap(&self.fragments.icap_head);
@@ -48,13 +48,13 @@ impl Remains {
     }
 }
 
-/// Whether `buffer` is the beginning of a head that is not valid and may hold evidence. It is refused, but not
-/// before it is whole: what it says counts. Nothing before `searched` ends it.
+/// Whether `buffer` begins an invalid head that may have evidence, and has no end after `searched`. Such a head is
+/// refused when it is complete, because its lines count.
 pub(super) fn may_go_on_oddly(buffer: &[u8], searched: usize) -> bool {
     status_line::may_begin_evidence(buffer) && status_line::odd_head_end(buffer, searched).is_none()
 }
 
-/// What of such a head counts: nothing that follows it, because how much of that came depends on the packaging.
+/// The bytes of such a head. Bytes after it do not count, because their number depends on the packets.
 pub(super) fn odd_head(buffer: &[u8]) -> &[u8] {
     if !status_line::may_begin_evidence(buffer) {
         return &[];

@@ -1,9 +1,10 @@
+mod response;
+
 use super::*;
 use crate::proto::header::legible_fields;
-use crate::proto::limits::MAX_DISPLAY;
 use crate::proto::splits::each_split;
 
-/// A response read to its end: what it says, its body, and how many bytes were left over.
+/// A response that was read to its end: its status, its body, and the number of bytes after it.
 type Outcome = Result<Option<(u16, Vec<u8>, usize)>, Violation>;
 
 fn read_pieces(method: Method, pieces: &[&[u8]]) -> (Outcome, Option<u16>) {
@@ -33,7 +34,7 @@ fn read_pieces(method: Method, pieces: &[&[u8]]) -> (Outcome, Option<u16>) {
     (Ok(None), reader.response().map(Response::status))
 }
 
-/// Reads at every split; all must agree, also on how much was understood.
+/// Reads at every split. All must agree, also on the status.
 fn read(method: Method, input: &[u8]) -> Outcome {
     let whole = read_pieces(method, &[input]);
     each_split(input, |pieces| {
@@ -43,7 +44,7 @@ fn read(method: Method, input: &[u8]) -> Outcome {
 }
 
 #[test]
-fn of_a_refused_answer_what_stood_before_the_fault_is_kept_at_every_split() {
+fn fields_before_a_fault_are_kept_at_every_split() {
     let kept = |pieces: &[&[u8]]| {
         let mut reader = ResponseReader::new(Method::Respmod, 0);
         'refused: for piece in pieces {
@@ -85,7 +86,7 @@ fn of_a_refused_answer_what_stood_before_the_fault_is_kept_at_every_split() {
 const HTTP: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 const BODY: &str = "5\r\nhello\r\n0\r\n\r\n";
 
-fn answer(status: &str, fields: &str, rest: &str) -> Vec<u8> {
+fn response_bytes(status: &str, fields: &str, rest: &str) -> Vec<u8> {
     format!("ICAP/1.0 {status}\r\nISTag: \"T-1\"\r\n{fields}\r\n{rest}").into_bytes()
 }
 
@@ -94,35 +95,38 @@ fn ok(status: u16, body: &str, left: usize) -> Outcome {
 }
 
 #[test]
-fn valid_answers_are_read_to_their_own_end() {
+fn valid_response_is_read_to_its_own_end() {
     let with_http = "Encapsulated: res-hdr=0, res-body=38\r\n";
     let http_body = format!("{HTTP}{BODY}");
     for (input, expected) in [
-        (answer("204 No Content", "", ""), ok(204, "", 0)),
-        (answer("204 No Content", "", "X"), ok(204, "", 1)),
+        (response_bytes("204 No Content", "", ""), ok(204, "", 0)),
+        (response_bytes("204 No Content", "", "X"), ok(204, "", 1)),
         (
-            answer("204", "Encapsulated: null-body=0\r\n", ""),
+            response_bytes("204", "Encapsulated: null-body=0\r\n", ""),
             ok(204, "", 0),
         ),
-        (answer("200 OK", with_http, &http_body), ok(200, "hello", 0)),
         (
-            answer("200 OK", with_http, &format!("{http_body}\r\n")),
-            ok(200, "hello", 2),
-        ),
-        (
-            answer("201 Created", with_http, &http_body),
-            ok(201, "hello", 0),
-        ),
-        (
-            answer("200 OK", "Encapsulated: res-hdr=0, null-body=38\r\n", HTTP),
-            ok(200, "", 0),
-        ),
-        (
-            answer("200 OK", "Encapsulated: res-body=0\r\n", BODY),
+            response_bytes("200 OK", with_http, &http_body),
             ok(200, "hello", 0),
         ),
         (
-            answer("200 OK", "Encapsulated: null-body=0\r\n", ""),
+            response_bytes("200 OK", with_http, &format!("{http_body}\r\n")),
+            ok(200, "hello", 2),
+        ),
+        (
+            response_bytes("201 Created", with_http, &http_body),
+            ok(201, "hello", 0),
+        ),
+        (
+            response_bytes("200 OK", "Encapsulated: res-hdr=0, null-body=38\r\n", HTTP),
+            ok(200, "", 0),
+        ),
+        (
+            response_bytes("200 OK", "Encapsulated: res-body=0\r\n", BODY),
+            ok(200, "hello", 0),
+        ),
+        (
+            response_bytes("200 OK", "Encapsulated: null-body=0\r\n", ""),
             ok(200, "", 0),
         ),
         (
@@ -131,10 +135,14 @@ fn valid_answers_are_read_to_their_own_end() {
         ),
         (b"ICAP/1.0 403 Forbidden\r\n\r\n".to_vec(), ok(403, "", 0)),
         (
-            [b"ICAP/1.0 100 Continue\r\n\r\n", &*answer("204 OK", "", "")].concat(),
+            [
+                b"ICAP/1.0 100 Continue\r\n\r\n",
+                &*response_bytes("204 OK", "", ""),
+            ]
+            .concat(),
             ok(204, "", 0),
         ),
-        (answer("202 Accepted", "", ""), ok(202, "", 0)),
+        (response_bytes("202 Accepted", "", ""), ok(202, "", 0)),
     ] {
         let shown = String::from_utf8_lossy(&input).into_owned();
         assert_eq!(read(Method::Respmod, &input), expected, "{shown}");
@@ -145,9 +153,9 @@ fn valid_answers_are_read_to_their_own_end() {
     }
 }
 
-/// pyicap leaves it out there, and whatever follows is then no part of the response.
+/// pyicap omits it there. Bytes after the head are then no part of the response.
 #[test]
-fn the_answer_to_options_may_lack_encapsulated_and_other_answers_may_not() {
+fn only_response_to_options_may_lack_encapsulated() {
     let input = b"ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\n\r\n0\r\n\r\n";
     let read = |method| read_pieces(method, &[input]).0;
     assert_eq!(read(Method::Options), Ok(Some((200, Vec::new(), 5))));
@@ -156,138 +164,100 @@ fn the_answer_to_options_may_lack_encapsulated_and_other_answers_may_not() {
     assert_eq!(read(Method::Reqmod), missing);
 }
 
+fn assert_refused(cases: &[(&str, &str, &str, Violation)]) {
+    for (status, fields, rest, violation) in cases {
+        let input = response_bytes(status, fields, rest);
+        let shown = String::from_utf8_lossy(&input).into_owned();
+        assert_eq!(read(Method::Respmod, &input), Err(*violation), "{shown}");
+    }
+}
+
+/// As [`assert_refused`], with the value of `Encapsulated` in place of the fields.
+fn assert_list_refused(cases: &[(&str, &str, &str, Violation)]) {
+    for (status, list, rest, violation) in cases {
+        let fields = format!("Encapsulated: {list}\r\n");
+        assert_refused(&[(*status, &*fields, *rest, *violation)]);
+    }
+}
+
+const HTTP_BODY: &str = concat!(
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+    "5\r\nhello\r\n0\r\n\r\n"
+);
+
 #[test]
-#[allow(clippy::too_many_lines, reason = "a table")]
-fn malformed_answers_are_refused_for_what_is_wrong_with_them() {
+fn malformed_icap_head_is_refused_with_its_violation() {
     use Violation::*;
-    let http_body = format!("{HTTP}{BODY}");
-    let two_heads = format!("{HTTP}HTTP/1.1 403 Forbidden\r\n\r\n{BODY}");
-    let list = |list: &str| format!("Encapsulated: {list}\r\n");
-    for (status, fields, rest, violation) in [
-        ("+204 OK", String::new(), "", BadStatusLine),
-        ("204 OK", "NoColonHere\r\n".into(), "", BadHeader),
+    let two_lists = "Encapsulated: null-body=0\r\nEncapsulated: null-body=0\r\n";
+    assert_refused(&[
+        ("+204 OK", "", "", BadStatusLine),
+        ("204 OK", "NoColonHere\r\n", "", BadHeader),
         (
-            "204 OK",
-            "Transfer-Encoding: chunked\r\n".into(),
+            "204",
+            "Transfer-Encoding: chunked\r\n",
             "",
             TransferEncoding,
         ),
-        ("204 OK", list("res-body=0"), BODY, BodyOn204),
-        ("100 Continue", list("res-body=0"), BODY, BodyOn100),
-        (
-            "204 OK",
-            "Content-Length: 5\r\n".into(),
-            "hello",
-            TrailingBytes,
-        ),
-        ("200 OK", String::new(), &*http_body, MissingEncapsulated),
-        (
-            "200 OK",
-            list("null-body=0") + &list("null-body=0"),
-            "",
-            DuplicateEncapsulated,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0,\r\n res-body=38"),
-            &http_body,
-            BadHeader,
-        ),
-        (
-            "200 OK",
-            list("\r\n res-hdr=0, res-body=38"),
-            &http_body,
-            BadHeader,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0, res-body=38\r\n "),
-            &http_body,
-            BadHeader,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0, opt-body=38"),
-            &http_body,
-            BadEncapsulated,
-        ),
-        ("200 OK", list("res-hdr=0, null-body=0"), "", EmptyHttpHead),
-        (
-            "200 OK",
-            list("res-hdr=0, res-body=37"),
-            &http_body,
-            HttpHeadNotTerminated,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0, res-body=39"),
-            &http_body,
-            HttpHeadNotTerminated,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0, res-body=64"),
-            &two_heads,
-            HttpHeadTrailing,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0, res-body=14"),
-            "HTTP/2 200\r\n\r\n",
-            BadHttpStartLine,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0, res-body=13"),
-            "nocolon:\r\n\r\n ",
-            HttpHeadNotTerminated,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0, res-body=22"),
-            "HTTP/1.1 200 OK\nA: b\n\n",
-            BareLf,
-        ),
-        (
-            "200 OK",
-            list("res-hdr=0, res-body=25"),
-            "HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
-            BadHttpHeader,
-        ),
-        (
-            "206 Partial",
-            list("res-hdr=0, null-body=38"),
-            HTTP,
-            BadEncapsulated,
-        ),
-        (
-            "200 OK",
-            list("res-body=0"),
-            "0; use-original-body=0\r\n\r\n",
-            BadUseOriginalBody,
-        ),
-    ] {
-        let input = answer(status, &fields, rest);
-        let shown = String::from_utf8_lossy(&input).into_owned();
-        assert_eq!(read(Method::Respmod, &input), Err(violation), "{shown}");
-    }
+        ("204 OK", "Content-Length: 5\r\n", "hello", TrailingBytes),
+        ("200 OK", "", HTTP_BODY, MissingEncapsulated),
+        ("200 OK", two_lists, "", DuplicateEncapsulated),
+    ]);
     for foreign in [
         "HTTP/1.1 200 OK\r\n\r\n",
         "\r\nICAP/1.0 204 OK\r\n\r\n",
         "\x15\x03\x01",
     ] {
-        assert_eq!(
-            read(Method::Respmod, foreign.as_bytes()),
-            Err(BadStatusLine)
-        );
+        let outcome = read(Method::Respmod, foreign.as_bytes());
+        assert_eq!(outcome, Err(BadStatusLine));
     }
     assert_eq!(read(Method::Respmod, b"ICAP/1.0 204 OK\n\n"), Err(BareLf));
 }
 
 #[test]
-fn an_answer_to_reqmod_may_be_a_request_or_a_response() {
+fn list_that_does_not_fit_is_refused_with_its_violation() {
+    use Violation::*;
+    assert_list_refused(&[
+        ("204 OK", "res-body=0", BODY, BodyOn204),
+        ("100 Continue", "res-body=0", BODY, BodyOn100),
+        ("200", "res-hdr=0,\r\n res-body=38", HTTP_BODY, BadHeader),
+        ("200", "\r\n res-hdr=0, res-body=38", HTTP_BODY, BadHeader),
+        ("200", "res-hdr=0, res-body=38\r\n ", HTTP_BODY, BadHeader),
+        ("200", "res-hdr=0, opt-body=38", HTTP_BODY, BadEncapsulated),
+        ("200", "res-hdr=0, null-body=0", "", EmptyHttpHead),
+        ("206", "res-hdr=0, null-body=38", HTTP, BadEncapsulated),
+    ]);
+    let offset = "0; use-original-body=0\r\n\r\n";
+    assert_list_refused(&[("200", "res-body=0", offset, BadUseOriginalBody)]);
+}
+
+#[test]
+fn malformed_http_head_is_refused_with_its_violation() {
+    use Violation::*;
+    let two_heads = &*format!("{HTTP}HTTP/1.1 403 Forbidden\r\n\r\n{BODY}");
+    let (bare, zero) = (
+        "HTTP/1.1 200 OK\nA: b\n\n",
+        "HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
+    );
+    let no_line = "HTTP/2 200\r\n\r\n";
+    let not_ended = "nocolon:\r\n\r\n ";
+    for (end, heads, violation) in [
+        (37, HTTP_BODY, HttpHeadNotTerminated),
+        (39, HTTP_BODY, HttpHeadNotTerminated),
+        (64, two_heads, HttpHeadTrailing),
+        (14, no_line, BadHttpStartLine),
+        (13, not_ended, HttpHeadNotTerminated),
+        (22, bare, BareLf),
+        (25, zero, BadHttpHeader),
+    ] {
+        let list = format!("res-hdr=0, res-body={end}");
+        assert_list_refused(&[("200 OK", &*list, heads, violation)]);
+    }
+}
+
+#[test]
+fn response_to_reqmod_has_a_request_or_a_response() {
     let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    let request = answer("200 OK", "Encapsulated: req-hdr=0, null-body=27\r\n", get);
+    let request = response_bytes("200 OK", "Encapsulated: req-hdr=0, null-body=27\r\n", get);
     assert_eq!(read(Method::Reqmod, &request), ok(200, "", 0));
     assert_eq!(
         read(Method::Respmod, &request),
@@ -301,7 +271,7 @@ fn an_answer_to_reqmod_may_be_a_request_or_a_response() {
 }
 
 #[test]
-fn a_head_may_be_as_long_as_the_limit() {
+fn head_may_be_as_long_as_the_limit() {
     for (len, accepted) in [
         (MAX_HEAD - 1, true),
         (MAX_HEAD, true),
@@ -324,7 +294,7 @@ fn a_head_may_be_as_long_as_the_limit() {
 }
 
 #[test]
-fn an_answer_begins_with_its_first_byte_and_the_final_one_behind_what_is_interim() {
+fn final_response_begins_after_interim_responses() {
     let mut reader = ResponseReader::new(Method::Respmod, 0);
     let mut after = |piece: &[u8]| {
         let mut used = 0;
@@ -343,7 +313,7 @@ fn an_answer_begins_with_its_first_byte_and_the_final_one_behind_what_is_interim
 }
 
 #[test]
-fn interim_answers_are_limited() {
+fn interim_responses_are_limited() {
     for (count, accepted) in [
         (MAX_INTERIM_RESPONSES - 1, true),
         (MAX_INTERIM_RESPONSES, true),
@@ -355,97 +325,8 @@ fn interim_answers_are_limited() {
     }
 }
 
-fn response(input: &[u8]) -> Response {
-    let mut reader = ResponseReader::new(Method::Respmod, u64::MAX);
-    let mut used = 0;
-    while !reader.has_ended() {
-        used += reader.feed(&input[used..]).unwrap().0;
-    }
-    reader.into_remains().response.unwrap()
-}
-
 #[test]
-fn an_istag_may_be_missing_unquoted_or_long() {
-    for (field, expected) in [
-        ("ISTag: \"T-1\"\r\n", Some("T-1".to_owned())),
-        (
-            "ISTag: 5BDEEEA9-12E4-2\r\n",
-            Some("5BDEEEA9-12E4-2".to_owned()),
-        ),
-        ("istag: \"\"\r\n", Some(String::new())),
-        ("ISTag: \"a\r\n", None),
-        ("ISTag:\r\n", None),
-        ("", None),
-    ] {
-        let input = format!("ICAP/1.0 204 OK\r\n{field}\r\n");
-        assert_eq!(response(input.as_bytes()).istag(), expected, "{field}");
-    }
-    for (len, kept) in [
-        (MAX_DISPLAY - 1, true),
-        (MAX_DISPLAY, true),
-        (MAX_DISPLAY + 1, false),
-    ] {
-        let input = format!("ICAP/1.0 204 OK\r\nISTag: \"{}\"\r\n\r\n", "A".repeat(len));
-        assert_eq!(response(input.as_bytes()).istag().is_some(), kept, "{len}");
-    }
-}
-
-#[test]
-fn what_is_odd_or_wants_to_close_is_known() {
-    let of = |fields: &str| response(&answer("204 OK", fields, ""));
-    assert!(of("connection: Foo ,  CLOSE\r\n").asks_to_close());
-    assert!(!of("Connection: closed, x-close\r\n").asks_to_close());
-    assert!(of("Content-Length: 0\r\n").oddity(0).is_some());
-    assert!(of("").oddity(0).is_none());
-    let interim = [b"ICAP/1.0 100 Continue\r\n\r\n", &*answer("204 OK", "", "")].concat();
-    assert!(response(&interim).oddity(0).is_some());
-}
-
-#[test]
-fn heads_body_and_trailers_are_kept_apart() {
-    let input = answer(
-        "200 O\tK",
-        "Encapsulated: res-hdr=0, res-body=38\r\n",
-        &format!("{HTTP}5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"),
-    );
-    let response = response(&input);
-    assert_eq!(response.reason(), "O\\tK");
-    assert_eq!(response.http_status(), Some(200));
-    assert_eq!(response.http_response(), Some(HTTP.as_bytes()));
-    assert_eq!(response.http_headers().unwrap().iter().count(), 1);
-    assert_eq!(response.trailers().get("x-t").unwrap().text(), "1");
-    assert!(response.headers().get("x-t").is_none());
-    assert_eq!(response.body_len(), Some(5));
-}
-
-#[test]
-fn a_response_shows_what_the_service_said_and_of_the_content_only_names() {
-    let http = "HTTP/1.1 200 OK\r\nSet-Cookie: secret\r\n\r\n";
-    let fields = format!(
-        "X-A: \x1b[2J\r\nEncapsulated: res-hdr=0, null-body={}\r\n",
-        http.len()
-    );
-    let shown = format!("{:?}", response(&answer("200 OK", &fields, http)));
-    for part in [
-        "200 OK",
-        "T-1",
-        "[2J",
-        "Set-Cookie",
-        "http_status: Some(200)",
-    ] {
-        assert!(
-            shown.contains(&part.escape_debug().to_string()) || shown.contains(part),
-            "{shown}"
-        );
-    }
-    assert!(
-        !shown.contains("secret") && !shown.contains('\x1b'),
-        "{shown}"
-    );
-}
-
-#[test]
-fn the_line_at_fault_is_shown() {
+fn line_at_fault_is_shown() {
     let mut reader = ResponseReader::new(Method::Respmod, 0);
     let input = b"ICAP/1.0 204 OK\r\nISTag: x\r\nbroken\x1b line\r\n\r\n";
     assert_eq!(reader.feed(input), Err(Violation::BadHeader));
@@ -464,8 +345,8 @@ fn the_line_at_fault_is_shown() {
     let bad = format!("HTTP 200\r\n{}\r\n", "X: 1\r\n".repeat(4));
     let fields = format!("Encapsulated: res-hdr=0, null-body={}\r\n", bad.len());
     let is = Some("HTTP 200".to_owned());
-    assert_eq!(seen(&answer("200 OK", &fields, &bad)), is);
+    assert_eq!(seen(&response_bytes("200 OK", &fields, &bad)), is);
     let bad = "\r\n\r\n";
     let fields = "Encapsulated: res-hdr=0, null-body=4\r\n";
-    assert_eq!(seen(&answer("200 OK", fields, bad)), None);
+    assert_eq!(seen(&response_bytes("200 OK", fields, bad)), None);
 }
