@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::Conversation;
+use super::gate::Gate;
 use super::healthy::{MAX_RETURNED_BODY, scan};
 use super::offer::{Offer, Refusal, check_http_heads};
 use super::received::Received;
@@ -28,6 +29,9 @@ const MAX_RECORDED: usize = 16 * 1024 * 1024;
 
 /// The most bytes that are kept of a request's body.
 const MAX_KEPT_BODY: usize = 64 * 1024;
+
+/// The time between two looks at a gate.
+const GATE_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Why a script ends before its last step.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,6 +141,7 @@ impl<'s> Connection<'s> {
                 self.send(byte)
             }),
             Step::Wait(pause) => self.pause(*pause),
+            Step::WaitFor(gate) => self.wait_for(gate),
             Step::Hold => Err(self.hold()),
             Step::Close => Err(Over::Closed),
             Step::HalfClose => {
@@ -153,6 +158,13 @@ impl<'s> Connection<'s> {
         } else {
             Err(Over::Closed)
         }
+    }
+
+    fn wait_for(&self, gate: &Gate) -> Result<(), Over> {
+        while !gate.is_open() {
+            self.pause(GATE_INTERVAL)?;
+        }
+        Ok(())
     }
 
     /// Waits for the end of the server, then checks whether the client has closed.

@@ -36,6 +36,7 @@ mod acceptor;
 mod clock;
 mod connection;
 mod conversation;
+mod gate;
 mod healthy;
 mod offer;
 mod received;
@@ -46,6 +47,7 @@ mod shared;
 
 pub use clock::ManualClock;
 pub use conversation::Conversation;
+pub use gate::Gate;
 pub use received::Received;
 pub use responses::{
     CLEAN, CONTINUE, OPTIONS_RESPONSE, echo, eicar, infected, options_with_preview,

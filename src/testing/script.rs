@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::gate::Gate;
 use super::responses::OPTIONS_RESPONSE;
 
 /// The steps of a server on one connection, in order.
@@ -36,6 +37,7 @@ pub(super) enum Step {
     Send(Vec<u8>),
     Dribble(Vec<u8>, Duration),
     Wait(Duration),
+    WaitFor(Gate),
     Hold,
     Close,
     HalfClose,
@@ -93,6 +95,11 @@ impl Script {
     /// Waits for this time.
     pub fn wait(self, pause: Duration) -> Self {
         self.then(Step::Wait(pause))
+    }
+
+    /// Waits until a test opens `gate`, or the server is dropped.
+    pub fn wait_for(self, gate: &Gate) -> Self {
+        self.then(Step::WaitFor(gate.clone()))
     }
 
     /// Neither reads nor sends until the server is dropped or finished. Then it closes.
