@@ -10,6 +10,10 @@ use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server};
 use icap_client::transport::TcpConnector;
 use icap_client::{Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream};
 
+mod support;
+
+use support::tap::Tap;
+
 const PAUSE: Duration = Duration::from_millis(300);
 
 fn hello() -> Content<'static> {
@@ -22,14 +26,18 @@ fn strict(server: &Server) -> ScannerBuilder {
     builder.suspend_after(1)
 }
 
-/// Gives 64 KiB, pauses, and gives 64 KiB more.
-struct Pauses(u32);
+/// Gives 64 KiB, pauses until the server has ended the connection, and gives 128 KiB more.
+struct Pauses(u32, Tap);
 
 impl Read for Pauses {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0 += 1;
         match self.0 {
-            2 => thread::sleep(PAUSE),
+            2 => {
+                // The client knows the pause only by its length.
+                thread::sleep(PAUSE);
+                self.1.await_end(0);
+            }
             4.. => return Ok(0),
             _ => {}
         }
@@ -51,8 +59,9 @@ fn slow_reader_that_the_server_drops_suspends_nothing() {
             .half_close(),
     ] {
         let server = Server::scripted([script]).unwrap();
-        let scanner = strict(&server).build().unwrap();
-        let error = scanner.scan(Content::reader(Pauses(0))).unwrap_err();
+        let tap = Tap::default();
+        let scanner = strict(&server).connector(tap.clone()).build().unwrap();
+        let error = scanner.scan(Content::reader(Pauses(0, tap))).unwrap_err();
         assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
         assert!(error.to_string().contains("had paused for"), "{error}");
         assert!(scanner.stats().suspended.is_empty(), "{error}");
@@ -88,11 +97,14 @@ fn server_closing_idle_connections_is_not_suspended() {
     assert!(scanner.stats().clean > 0);
 }
 
-struct SlowWriter;
+/// Takes each piece late, after the server has ended the connection.
+struct SlowWriter(Tap);
 
 impl Write for SlowWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The client knows the pause only by its length.
         thread::sleep(PAUSE);
+        self.0.await_end(0);
         Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -109,8 +121,10 @@ fn slow_writer_that_the_server_drops_suspends_nothing() {
     );
     let gives_up = Script::new().read_request().send(page).wait(PAUSE / 10);
     let server = Server::scripted([gives_up.close()]).unwrap();
-    let scanner = strict(&server).build().unwrap();
-    let error = scanner.scan_replace(hello(), &mut SlowWriter).unwrap_err();
+    let tap = Tap::default();
+    let scanner = strict(&server).connector(tap.clone()).build().unwrap();
+    let error = scanner.scan_replace(hello(), &mut SlowWriter(tap));
+    let error = error.unwrap_err();
     assert!(error.is_protocol(), "{error:?}");
     assert!(scanner.stats().suspended.is_empty(), "{error}");
     // The same is the server's failure if nobody was slow.

@@ -16,6 +16,10 @@ use icap_client::testing::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod support;
+
+use support::refusing_address;
+
 /// What a run of the program came to.
 #[derive(Debug)]
 struct Run {
@@ -498,10 +502,7 @@ fn hostile_threat_name_is_escaped() {
 #[test]
 fn refused_connection_names_the_address() {
     let icap = Icap::with_files(&["a"]);
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = refusing_address();
     let uri = format!("icap://{address}/avscan");
     let run = icap.run(&scan(&uri, &["a"]));
     assert!(
@@ -889,7 +890,7 @@ fn batch_survives_a_restart_of_the_service() {
     let run = std::thread::scope(|scope| {
         scope.spawn(|| {
             front.serve_while(|| server.requests() < FILES / 3);
-            // The outage: longer than it takes to suspend the service.
+            // The outage lasts longer than the program takes to suspend the service.
             std::thread::sleep(Duration::from_millis(1200));
             front.serve_while(|| !is_over.load(SeqCst));
         });
@@ -905,10 +906,7 @@ fn batch_survives_a_restart_of_the_service() {
 fn service_that_never_served_is_not_waited_for() {
     let icap = Icap::with_files(&["a", "b", "c"]);
     let began = Instant::now();
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = refusing_address();
     let uri = format!("icap://{nobody}/scan");
     assert_eq!(icap.run(&["scan", &uri, "a", "b"]).status, Some(2));
     // It answers the options and one file, and no more.
@@ -1004,7 +1002,7 @@ fn standard_input_survives_a_restart_of_the_service() {
             let mut input = input.recv().unwrap();
             input.write_all(b"infected").unwrap();
             drop(input);
-            // The outage, in which nobody listens.
+            // The outage: connections are refused for this time.
             std::thread::sleep(Duration::from_millis(300));
             front.serve_while(|| !is_over.load(SeqCst));
         });

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use icap_client::error::Violation;
@@ -12,6 +11,11 @@ use icap_client::{
     Body, Client, Connect, Content, Error, NotScanned, Report, Request, Scanner, ScannerBuilder,
     ServiceUri, Stream, Verdict,
 };
+
+mod support;
+
+use support::stream::{Calls, wrapped};
+use support::tap::Tap;
 
 const LARGE: u64 = 50 * 1024 * 1024;
 
@@ -304,36 +308,13 @@ fn interim_responses_do_not_stop_the_upload() {
     assert!(scan(&server).verdict().is_clean());
 }
 
-/// Connects, and keeps a second handle of the connection to wait for what the server sends.
-#[derive(Clone, Default)]
-struct Tap(Arc<Mutex<Option<TcpStream>>>);
-
-impl Tap {
-    /// Returns when bytes of the server have arrived; none are taken.
-    fn await_bytes(&self) {
-        let stream = self.0.lock().unwrap().take().expect("connected");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        stream.peek(&mut [0]).unwrap();
-    }
-}
-
-impl Connect for Tap {
-    fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
-        let stream = TcpStream::connect((service.host(), service.port()))?;
-        *self.0.lock().unwrap() = Some(stream.try_clone()?);
-        Ok(Box::new(stream))
-    }
-}
-
 /// Waits for the server's bytes at its first read, and then does what it was given to do.
 struct After<R>(Option<Tap>, R);
 
 impl<R: Read> Read for After<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if let Some(tap) = self.0.take() {
-            tap.await_bytes();
+            tap.await_bytes(0);
         }
         self.1.read(buf)
     }
@@ -346,7 +327,7 @@ fn bytes_before_the_request_are_never_its_response() {
     impl Connect for Late {
         fn connect(&self, service: &ServiceUri, time: Duration) -> io::Result<Box<dyn Stream>> {
             let stream = self.0.connect(service, time)?;
-            self.0.await_bytes();
+            self.0.await_bytes(0);
             Ok(stream)
         }
     }
@@ -360,43 +341,22 @@ fn bytes_before_the_request_are_never_its_response() {
     assert_eq!(server.finish()[0].received_len(), 0, "nothing was sent");
 }
 
-/// A connection that hands out what it has read only when the reset after it has arrived, so that no
-/// test depends on which is faster.
-struct ResetBehind {
-    stream: TcpStream,
+/// Returns what was read only when the reset after it has come, so that no test depends on which is faster.
+struct ResetAfter {
+    handle: TcpStream,
     reset: Option<io::Error>,
 }
 
-impl Read for ResetBehind {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let len = self.stream.read(buf)?;
-        self.stream
-            .set_read_timeout(Some(Duration::from_secs(10)))?;
-        self.reset = self.stream.peek(&mut [0]).err();
+impl Calls for ResetAfter {
+    fn read(&mut self, stream: &mut dyn Stream, buf: &mut [u8]) -> io::Result<usize> {
+        let len = stream.read(buf)?;
+        stream.set_read_timeout(Duration::from_secs(10))?;
+        self.reset = self.handle.peek(&mut [0]).err();
         Ok(len)
     }
-}
 
-impl io::Write for ResetBehind {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream for ResetBehind {
-    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(timeout))
-    }
-    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(timeout))
-    }
-    fn readiness(&mut self) -> io::Result<Readiness> {
-        self.reset
-            .take()
-            .map_or_else(|| self.stream.readiness(), Err)
+    fn readiness(&mut self, stream: &mut dyn Stream) -> io::Result<Readiness> {
+        self.reset.take().map_or_else(|| stream.readiness(), Err)
     }
 }
 
@@ -406,10 +366,9 @@ fn response_204_followed_by_a_reset_is_not_clean() {
     impl Connect for Connector {
         fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
             let stream = TcpStream::connect((service.host(), service.port()))?;
-            Ok(Box::new(ResetBehind {
-                stream,
-                reset: None,
-            }))
+            let handle = stream.try_clone()?;
+            let reset = None;
+            Ok(wrapped(Box::new(stream), ResetAfter { handle, reset }))
         }
     }
     // A reset says that the server had not read everything.

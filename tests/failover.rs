@@ -1,9 +1,8 @@
 //! Servers that fail are left alone for a while, and others are asked meanwhile.
 
 use std::io::{self, Read};
-use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use icap_client::error::TimeLimit;
@@ -11,18 +10,17 @@ use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server}
 use icap_client::transport::TcpConnector;
 use icap_client::{Connect, Content, Error, Scanner, ScannerBuilder, ServiceUri, Stream};
 
+mod support;
+
+use support::refusing_address;
+
 fn hello() -> Content<'static> {
     Content::bytes(b"hello")
 }
 
-/// A URI that nobody listens at.
+/// A URI that refuses connections.
 fn nobody() -> String {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    format!("icap://127.0.0.1:{port}/scan")
+    format!("icap://{}/scan", refusing_address())
 }
 
 /// A server that responds to scans as the switch says: with an error status, or clean.
@@ -252,16 +250,15 @@ fn black_hole_is_suspended_and_then_fails_fast() {
             "{said}"
         );
     }
-    // One at a time, so that what is measured is the call and not the threads.
-    for _ in 0..64 {
+    // One at a time, so that the calls are measured and not the threads. The median, because a machine with
+    // other work interrupts some of them.
+    let mut took = [(); 64].map(|()| {
         let began = Instant::now();
         assert!(matches!(scanner.scan(hello()), Err(Error::Suspended(_))));
-        assert!(
-            began.elapsed() < Duration::from_millis(10),
-            "{:?}",
-            began.elapsed()
-        );
-    }
+        began.elapsed()
+    });
+    took.sort();
+    assert!(took[32] < Duration::from_millis(10), "{took:?}");
     let stats = scanner.stats();
     assert_eq!(stats.suspended.len(), 1);
     assert_eq!(stats.scans, stats.errors);
@@ -433,12 +430,12 @@ fn deadline_too_short_suspends_no_server() {
 #[test]
 fn black_hole_leaves_time_for_the_next_server() {
     let (_first, second, builder) = with_fallback(Script::new().hold());
-    let scanner = builder.deadline(400 * MS).build().unwrap();
+    let scanner = builder.deadline(2000 * MS).build().unwrap();
     for _ in 0..4 {
         let began = Instant::now();
         let report = scanner.scan(hello()).unwrap();
         assert_eq!(report.service(), second.uri());
-        assert!(began.elapsed() >= 300 * MS);
+        assert!(began.elapsed() >= 1500 * MS);
     }
     // It was not given its read timeout.
     assert!(scanner.stats().suspended.is_empty());
@@ -449,13 +446,13 @@ fn share_of_the_deadline_is_named_if_no_server_scans() {
     let hole = || Server::scripted([Script::new().hold()]).unwrap();
     let (first, second) = (hole(), hole());
     let builder = Scanner::builder(first.uri()).endpoint(second.uri());
-    let scanner = builder.deadline(200 * MS).build().unwrap();
+    let scanner = builder.deadline(2000 * MS).build().unwrap();
     let Err(Error::Timeout(error)) = scanner.scan(hello()) else {
         panic!("no timeout");
     };
     assert_eq!(error.limit(), TimeLimit::DeadlineShare);
     let share = error.after();
-    assert!(share <= 150 * MS && share > 100 * MS, "{error}");
+    assert!(share <= 1500 * MS && share > 1000 * MS, "{error}");
     assert!(scanner.stats().suspended.is_empty());
 }
 
@@ -483,7 +480,7 @@ fn server_that_drips_its_response_is_suspended() {
     let endless = format!("ICAP/1.0 204 No Content\r\nX: {}", "y".repeat(10_000));
     let drips = Script::new().read_request().dribble(endless, 20 * MS);
     let (first, second, builder) = with_fallback(drips);
-    let builder = builder.read_timeout(200 * MS);
+    let builder = builder.read_timeout(500 * MS);
     assert_suspended_and_next_asked((first, second, builder), b"hello");
 }
 
@@ -493,7 +490,7 @@ fn server_that_drips_its_options_is_suspended() {
         .read_request()
         .dribble(OPTIONS_RESPONSE, 20 * MS);
     let (first, second, builder) = with_fallback(drips);
-    let builder = builder.negotiate(true).read_timeout(200 * MS);
+    let builder = builder.negotiate(true).read_timeout(500 * MS);
     assert_suspended_and_next_asked((first, second, builder), b"hello");
 }
 
@@ -502,7 +499,7 @@ fn server_that_drips_a_body_is_suspended() {
     let page = page_of(&"y".repeat(10_000));
     let drips = Script::new().read_request().send(&page[..200]);
     let (first, second, builder) = with_fallback(drips.dribble(&page[200..], 10 * MS));
-    let builder = builder.read_timeout(200 * MS);
+    let builder = builder.read_timeout(500 * MS);
     assert_suspended_and_next_asked((first, second, builder), b"hello");
 }
 
@@ -520,11 +517,11 @@ fn server_reading_the_content_too_slowly_is_suspended() {
     let slowly = |script: Script, _| script.read_bytes(10_000).wait(10 * MS);
     let takes = (0..2_000).fold(Script::new(), slowly);
     let (first, second, builder) = with_fallback(takes);
-    let builder = builder.write_timeout(300 * MS).deadline(2_000 * MS);
+    let builder = builder.write_timeout(300 * MS).deadline(4000 * MS);
     assert_suspended_and_next_asked((first, second, builder), &vec![7; 12_000_000]);
 }
 
-/// Gives a byte now and then.
+/// Content of a slow caller: a byte after each pause.
 struct Trickles(Duration);
 
 impl Read for Trickles {
@@ -538,7 +535,7 @@ impl Read for Trickles {
 #[test]
 fn caller_using_up_its_deadline_suspends_no_server() {
     let server = Server::start().unwrap();
-    let builder = Scanner::builder(server.uri()).deadline(Duration::from_millis(200));
+    let builder = Scanner::builder(server.uri()).deadline(1000 * MS);
     let scanner = builder.suspend_after(1).build().unwrap();
     for _ in 0..2 {
         let slow = Content::reader(Trickles(Duration::from_millis(50)));
@@ -583,9 +580,13 @@ fn failed_options_counts_once_for_all_that_wait() {
         .suspend_after(3)
         .build()
         .unwrap();
+    let barrier = Barrier::new(16);
     std::thread::scope(|scope| {
         for _ in 0..16 {
-            scope.spawn(|| drop(scanner.scan(hello())));
+            scope.spawn(|| {
+                barrier.wait();
+                drop(scanner.scan(hello()));
+            });
         }
     });
     assert!(

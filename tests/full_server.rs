@@ -4,15 +4,20 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use icap_client::error::{Phase, TimeLimit};
 use icap_client::stats::CloseReason;
 use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server};
-use icap_client::transport::{Readiness, TcpConnector};
+use icap_client::transport::TcpConnector;
 use icap_client::{Connect, Content, Error, Scanner, ServiceUri, Stream};
+
+mod support;
+
+use support::content::{Holds, holding};
+use support::stream::{Calls, wrapped};
 
 const FULL: &str = "ICAP/1.0 503 Service overloaded\r\n\r\n";
 
@@ -197,25 +202,32 @@ fn scan_on(scanner: &Scanner, threads: usize) -> (f64, Vec<Error>) {
 }
 
 /// Scans on as many threads as there are slots, and on twice as many after `between`.
+///
+/// A machine with other work can spoil one measurement, and not each of several.
 fn assert_serves_twice_as_many_threads_as_slots(
     uri: &str,
     refused: &AtomicUsize,
-    between: impl FnOnce(),
+    between: impl Fn(),
 ) {
-    let (expected, errors) = scan_on(&Scanner::new(uri).unwrap(), SLOTS);
-    assert!(errors.is_empty(), "{:?}", errors[0]);
-    between();
-    let before = refused.load(SeqCst);
+    let is_as_fast = |_| {
+        let (expected, errors) = scan_on(&Scanner::new(uri).unwrap(), SLOTS);
+        assert!(errors.is_empty(), "{:?}", errors[0]);
+        between();
+        let before = refused.load(SeqCst);
 
-    let scanner = Scanner::new(uri).unwrap();
-    let (rate, errors) = scan_on(&scanner, 2 * SLOTS);
-    let refused = refused.load(SeqCst) - before;
-    println!("4 threads: {expected:.0}/s, 8: {rate:.0}/s, {refused} times 503");
-    assert!(errors.is_empty(), "{}, {:?}", errors.len(), errors[0]);
-    assert!(scanner.stats().suspended.is_empty());
-    assert!(refused > 0);
-    // It is over 95 % on a machine that has nothing else to do.
-    assert!(rate > 0.75 * expected, "{rate} of {expected}");
+        let scanner = Scanner::new(uri).unwrap();
+        let (rate, errors) = scan_on(&scanner, 2 * SLOTS);
+        let refused = refused.load(SeqCst) - before;
+        println!("4 threads: {expected:.0}/s, 8: {rate:.0}/s, {refused} times 503");
+        assert!(errors.is_empty(), "{}, {:?}", errors.len(), errors[0]);
+        assert!(scanner.stats().suspended.is_empty());
+        assert!(refused > 0);
+        drop(scanner);
+        between();
+        // It is over 95 % on a machine without other work.
+        rate > 0.75 * expected
+    };
+    assert!((0..5).any(is_as_fast), "slower in each measurement");
 }
 
 #[test]
@@ -238,16 +250,22 @@ fn full_of_connections_serves_more_threads_than_slots() {
 
 #[test]
 fn overload_among_long_scans_suspends_no_server() {
-    let is_first = AtomicBool::new(true);
+    let scans = AtomicUsize::new(0);
     let server = Server::answering(move |request| {
         if request.method() == "OPTIONS" {
             return Script::new().send(OPTIONS_RESPONSE);
         }
-        if is_first.swap(false, SeqCst) {
-            // When the others have come.
-            return Script::new().wait(TAKES).send(FULL);
+        let number = scans.fetch_add(1, SeqCst);
+        if number == 0 {
+            while scans.load(SeqCst) < 2 * SLOTS {
+                thread::yield_now();
+            }
+            return Script::new().send(FULL);
         }
-        Script::new().wait(2 * TAKES).send(CLEAN)
+        // The first ones are long enough to run when the client reads the 503.
+        let is_beside = number < 2 * SLOTS;
+        let takes = if is_beside { 50 * TAKES } else { 2 * TAKES };
+        Script::new().wait(takes).send(CLEAN)
     });
     let server = server.unwrap();
     let scanner = Scanner::new(server.uri()).unwrap();
@@ -295,19 +313,6 @@ fn overload_of_a_lone_scan_suspends_for_a_moment() {
     assert!(scanner.stats().suspended.is_empty());
 }
 
-/// Content that says when it is asked for, and ends when it is told to.
-struct Holds(Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>);
-
-impl Read for Holds {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        if let Some((begins, end)) = self.0.take() {
-            let _ = begins.send(());
-            let _ = end.recv();
-        }
-        Ok(0)
-    }
-}
-
 /// Content that can be sent on a used connection, and holds after its first 64 KiB.
 struct HoldsLate(Cursor<Vec<u8>>, Holds);
 
@@ -330,17 +335,14 @@ impl Seek for HoldsLate {
 
 /// Calls `then` while another scan has the only connection.
 fn while_full(scanner: &Scanner, then: impl FnOnce()) {
-    let (begins, begun) = mpsc::channel();
-    let (ends, end) = mpsc::channel();
+    let (holds, hold) = holding();
     thread::scope(|scope| {
         // More than the first buffer, which is read before a connection is taken.
-        let holds = std::io::repeat(7)
-            .take(70_000)
-            .chain(Holds(Some((begins, end))));
+        let holds = io::repeat(7).take(70_000).chain(holds);
         scope.spawn(|| scanner.scan(Content::reader(holds)));
-        begun.recv().expect("it has a connection");
+        hold.await_read();
         then();
-        drop(ends);
+        drop(hold);
     });
 }
 
@@ -503,20 +505,19 @@ fn silence_beside_served_connections_suspends_nothing() {
     assert!(scanner.scan(hello()).is_ok());
     thread::scope(|scope| {
         // It keeps the first connection busy, so that it is never put aside.
-        let (begins, begun) = mpsc::channel();
-        let (ends, end) = mpsc::channel::<()>();
+        let (holds, hold) = holding();
         let (scanner, server) = (&scanner, &server);
         scope.spawn(move || {
-            let holds = HoldsLate(Cursor::new(vec![7; 70_000]), Holds(Some((begins, end))));
+            let holds = HoldsLate(Cursor::new(vec![7; 70_000]), holds);
             let report = scanner.scan(Content::seekable(holds)).unwrap();
             assert!(report.verdict().is_clean());
         });
-        begun.recv().unwrap();
+        hold.await_read();
         let late = scope.spawn(|| scanner.scan(hello()));
         while server.connections() < 2 {
             thread::yield_now();
         }
-        drop(ends);
+        drop(hold);
         let Err(Error::Timeout(error)) = late.join().unwrap() else {
             panic!("no timeout");
         };
@@ -545,47 +546,19 @@ impl Connect for Handshakes {
             }
             thread::yield_now();
         }
-        let stream = TcpConnector.connect(service, timeout)?;
-        let open = Arc::clone(&self.open);
-        Ok(Box::new(Open { stream, open }))
+        let open = Open(Arc::clone(&self.open));
+        Ok(wrapped(TcpConnector.connect(service, timeout)?, open))
     }
 }
 
-struct Open {
-    stream: Box<dyn Stream>,
-    open: Arc<AtomicUsize>,
-}
+/// Gives its place back when its connection is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Calls for Open {}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, SeqCst);
-    }
-}
-
-impl Read for Open {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buf)
-    }
-}
-
-impl Write for Open {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-}
-
-impl Stream for Open {
-    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(timeout)
-    }
-    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_write_timeout(timeout)
-    }
-    fn readiness(&mut self) -> io::Result<Readiness> {
-        self.stream.readiness()
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 

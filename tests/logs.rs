@@ -2,12 +2,15 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Mutex;
 
 use icap_client::protocol::is_displayable;
 use icap_client::testing::{Received, Script, Server, echo};
 use icap_client::{Body, Client, Content, Preview, Report, Request, Scanner, Verdict};
+
+mod support;
+
+use support::refusing_address;
 
 /// Clears a terminal, begins a line, turns text round, hides, is no UTF-8, and is long.
 fn hostile() -> Vec<u8> {
@@ -158,11 +161,9 @@ fn converse(response: Vec<u8>) {
     }
 }
 
-/// Has a server suspended that is not there; returns its URI.
+/// Suspends a server that refuses connections; returns its URI.
 fn suspend_nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let uri = format!("icap://{}/s", listener.local_addr().unwrap());
-    drop(listener);
+    let uri = format!("icap://{}/s", refusing_address());
     let scanner = Scanner::builder(&uri).suspend_after(1).build().unwrap();
     show_report(&scanner.scan(Content::bytes(b"CONTENT-OF-A-FILE")));
     uri

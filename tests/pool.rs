@@ -1,22 +1,20 @@
 //! Connections are used again, shared by threads, and never give one request the response of another.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use icap_client::error::{Phase, TimeLimit};
 use icap_client::stats::CloseReason;
 use icap_client::testing::{
-    CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected,
+    CLEAN, Gate, ManualClock, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected,
 };
-use icap_client::transport::Readiness;
-use icap_client::{
-    Body, Client, Connect, Content, Error, NotScanned, Request, Scanner, ServiceUri, Stats, Stream,
-    Verdict,
-};
+use icap_client::{Body, Client, Content, Error, NotScanned, Request, Scanner, Stats, Verdict};
+
+mod support;
+
+use support::content::holding;
+use support::tap::Tap;
 
 fn hello() -> Content<'static> {
     Content::bytes(b"hello")
@@ -39,91 +37,6 @@ fn closed(stats: &Stats, reason: CloseReason) -> u64 {
 fn assert_adds_up(stats: &Stats) {
     let open = stats.connections_opened - stats.connections_closed;
     assert_eq!(open, stats.connections_idle, "{stats:?}");
-}
-
-/// Connects over TCP, counts what is open, and can wait for bytes or lie about readiness.
-#[derive(Clone, Default)]
-struct Tap(Arc<TapState>);
-
-#[derive(Default)]
-struct TapState {
-    open: AtomicUsize,
-    most_open: AtomicUsize,
-    /// Further handles of the connections, in the order they were made.
-    handles: Mutex<Vec<TcpStream>>,
-    /// Of how many calls of `readiness` the response is Idle, whatever is there.
-    blind: AtomicUsize,
-}
-
-impl Tap {
-    /// Returns when there is something to read on the connection, be it its end; takes nothing.
-    fn await_bytes(&self, connection: usize) {
-        let handle = self.0.handles.lock().unwrap()[connection]
-            .try_clone()
-            .unwrap();
-        handle
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        handle.peek(&mut [0]).unwrap();
-    }
-}
-
-impl Connect for Tap {
-    fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
-        let open = self.0.open.fetch_add(1, SeqCst) + 1;
-        self.0.most_open.fetch_max(open, SeqCst);
-        let stream = TcpStream::connect((service.host(), service.port()))?;
-        stream.set_nodelay(true)?;
-        self.0.handles.lock().unwrap().push(stream.try_clone()?);
-        Ok(Box::new(Tapped {
-            stream,
-            tap: self.clone(),
-        }))
-    }
-}
-
-struct Tapped {
-    stream: TcpStream,
-    tap: Tap,
-}
-
-impl Drop for Tapped {
-    fn drop(&mut self) {
-        // The other handle would keep it open.
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
-        self.tap.0.open.fetch_sub(1, SeqCst);
-    }
-}
-
-impl Read for Tapped {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buf)
-    }
-}
-
-impl Write for Tapped {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream for Tapped {
-    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(timeout))
-    }
-    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(timeout))
-    }
-    fn readiness(&mut self) -> io::Result<Readiness> {
-        let see = |blind: usize| blind.checked_sub(1);
-        if self.tap.0.blind.fetch_update(SeqCst, SeqCst, see).is_ok() {
-            return Ok(Readiness::Idle);
-        }
-        self.stream.readiness()
-    }
 }
 
 #[test]
@@ -194,18 +107,17 @@ fn stray_204_after_the_probe_is_discarded() {
     // As many looks as are blind see nothing, as if the bytes had come a moment later: at check-out. The
     // last one is right before the first byte is written.
     for (blind, retries) in [(0, 0), (1, 1)] {
-        let stray = |script: Script| {
-            let script = script.wait(Duration::from_millis(30));
-            script.send(CLEAN).read_to_end()
-        };
+        let gate = Gate::new();
+        let stray = |script: Script| script.wait_for(&gate).send(CLEAN).read_to_end();
         let own = Script::new().read_request().send(infected("own"));
         let server = Server::scripted([after_one_scan(stray), own]).unwrap();
         let tap = Tap::default();
         let builder = Scanner::builder(server.uri()).connector(tap.clone());
         let scanner = builder.build().unwrap();
         scan_clean(&scanner);
+        gate.open();
         tap.await_bytes(0);
-        tap.0.blind.store(blind, SeqCst);
+        tap.blind(blind);
         let report = scanner.scan(hello()).unwrap();
         assert_eq!(report.verdict().to_string(), "infected: own", "{blind}");
         let stats = scanner.stats();
@@ -257,25 +169,27 @@ fn early_204_with_an_infection_is_not_retried() {
 #[test]
 fn connection_closed_while_reading_content_is_replaced() {
     /// Gives its content when the server has closed the connection.
-    struct Late<'t>(&'t Tap, Option<&'static [u8]>);
+    struct Late<'t>(&'t Tap, &'t Gate, Option<&'static [u8]>);
     impl Read for Late<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            let Some(mut content) = self.1.take() else {
+            let Some(mut content) = self.2.take() else {
                 return Ok(0);
             };
+            self.1.open();
             self.0.await_bytes(0);
             content.read(buf)
         }
     }
     let own = Script::new().read_request().send(infected("own"));
-    let closes = |script: Script| script.wait(Duration::from_millis(100)).close();
+    let gate = Gate::new();
+    let closes = |script: Script| script.wait_for(&gate).close();
     let server = Server::scripted([after_one_scan(closes), own]).unwrap();
     let tap = Tap::default();
     let builder = Scanner::builder(server.uri()).connector(tap.clone());
     let scanner = builder.build().unwrap();
     scan_clean(&scanner);
     let report = scanner
-        .scan(Content::reader(Late(&tap, Some(b"hello"))))
+        .scan(Content::reader(Late(&tap, &gate, Some(b"hello"))))
         .unwrap();
     assert_eq!(report.verdict().to_string(), "infected: own");
     assert_adds_up(&scanner.stats());
@@ -347,10 +261,10 @@ fn lowered_service_limit_closes_surplus_connections() {
     scan_with_many_threads(&scanner);
     clock.advance(Duration::from_secs(4000));
     scan_clean(&scanner);
-    assert!(tap.0.open.load(SeqCst) <= 2, "the surplus is closed");
-    tap.0.most_open.store(0, SeqCst);
+    assert!(tap.open() <= 2, "the surplus is closed");
+    tap.forget();
     scan_with_many_threads(&scanner);
-    assert!(tap.0.most_open.load(SeqCst) <= 2);
+    assert!(tap.most_open() <= 2);
     assert_adds_up(&scanner.stats());
 }
 
@@ -394,7 +308,7 @@ fn second_scan_on_a_dead_connection(
         .build()
         .unwrap();
     scan_clean(&scanner);
-    tap.0.blind.store(1, SeqCst);
+    tap.blind(1);
     let result = scanner
         .scan(content)
         .map(|report| report.verdict().to_string());
@@ -448,7 +362,7 @@ fn reader_is_never_lost_with_a_closed_connection() {
             let builder = Scanner::builder(server.uri()).connector(tap.clone());
             let scanner = builder.build().unwrap();
             for _ in 0..10 {
-                tap.0.blind.store(blind, SeqCst);
+                tap.blind(blind);
                 let content = Content::reader(io::repeat(7).take(len));
                 let report = scanner.scan(content).unwrap();
                 assert!(report.verdict().is_clean(), "{len} {blind}");
@@ -471,14 +385,12 @@ fn slow_reader_holds_no_connection_at_first() {
     let server = Server::start().unwrap();
     let builder = Scanner::builder(server.uri()).max_connections(1);
     let scanner = builder.build().unwrap();
-    let (begins, begun) = mpsc::channel();
-    let (ends, end) = mpsc::channel();
+    let (holds, hold) = holding();
     std::thread::scope(|scope| {
-        let holds = Holds(Some((begins, end)));
         let holder = scope.spawn(|| scanner.scan(Content::reader(holds)).map(drop));
-        begun.recv().expect("it is read");
+        hold.await_read();
         scan_clean(&scanner);
-        drop(ends);
+        drop(hold);
         holder.join().unwrap().unwrap();
     });
 }
@@ -669,11 +581,7 @@ fn connections_never_exceed_either_limit() {
         // So that the service's limit is known before many ask.
         scan_clean(&scanner);
         scan_with_many_threads(&scanner);
-        assert_eq!(
-            tap.0.most_open.load(SeqCst),
-            expected,
-            "{announced} {own:?}"
-        );
+        assert_eq!(tap.most_open(), expected, "{announced} {own:?}");
         assert_adds_up(&scanner.stats());
     }
 }
@@ -686,17 +594,16 @@ fn wait_for_a_connection_ends_at_the_deadline() {
         .negotiate(false)
         .max_connections(1);
     let scanner = builder.deadline(deadline).build().unwrap();
-    let (begins, begun) = mpsc::channel();
-    let (ends, end) = mpsc::channel();
+    let (holds, hold) = holding();
     let errors = std::thread::scope(|scope| {
         // It has the connection, and keeps it for longer than the others wait.
         // More than the first buffer, which is read before a connection is taken.
-        let holds = io::repeat(7).take(70_000).chain(Holds(Some((begins, end))));
+        let holds = io::repeat(7).take(70_000).chain(holds);
         let holder = scope.spawn(|| scanner.scan(Content::reader(holds)).map(drop));
-        begun.recv().expect("it has a connection in time");
+        hold.await_read();
         let in_line = [(); 2].map(|()| scope.spawn(|| scanner.scan(hello()).map(drop)));
         let errors = in_line.map(|scan| scan.join());
-        drop(ends);
+        drop(hold);
         assert!(holder.join().unwrap().unwrap_err().is_timeout());
         errors
     });
@@ -711,19 +618,6 @@ fn wait_for_a_connection_ends_at_the_deadline() {
             }
             other => panic!("{other:?}"),
         }
-    }
-}
-
-/// Content that says when it is asked for, and ends when it is told to.
-struct Holds(Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>);
-
-impl Read for Holds {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        if let Some((begins, end)) = self.0.take() {
-            let _ = begins.send(());
-            let _ = end.recv();
-        }
-        Ok(0)
     }
 }
 

@@ -279,6 +279,7 @@ impl Changing {
 impl Read for Changing {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.pass > 0 {
+            // The slow caller.
             std::thread::sleep(self.pause);
         }
         self.rest.read(&mut buf[..1])
@@ -376,7 +377,7 @@ fn slow_writer_is_not_blamed_on_the_server() {
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             // The time is the fault that is injected here.
-            std::thread::sleep(Duration::from_millis(150));
+            std::thread::sleep(Duration::from_millis(1500));
             Ok(bytes.len())
         }
         fn flush(&mut self) -> io::Result<()> {
@@ -386,9 +387,9 @@ fn slow_writer_is_not_blamed_on_the_server() {
     let response = echo(OK, b"other");
     let (start, end) = response.split_at(response.len() - 5);
     let script = Script::new().read_request().send(start);
-    let script = script.wait(Duration::from_millis(50)).send(end).hold();
+    let script = script.wait(Duration::from_millis(500)).send(end).hold();
     let server = Server::scripted([script]).unwrap();
-    let timeout = Duration::from_millis(100);
+    let timeout = Duration::from_millis(1000);
     let scanner = unasked(&server).read_timeout(timeout).suspend_after(1);
     let scanner = scanner.build().unwrap();
     let report = scanner.scan_replace(Content::bytes(b"hello"), &mut Slow);

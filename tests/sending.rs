@@ -135,9 +135,8 @@ fn failed_write_without_a_response_is_a_lost_connection() {
         let played = Played::new([Ok(10), Err(ErrorKind::BrokenPipe)], [], [end]);
         let error = played.scan().unwrap_err();
         assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
-        let source = std::error::Error::source(&error).unwrap();
-        let source = source.downcast_ref::<io::Error>().unwrap();
-        assert_eq!(source.kind(), ErrorKind::BrokenPipe);
+        let kind = error.io_error().map(io::Error::kind);
+        assert_eq!(kind, Some(ErrorKind::BrokenPipe));
     }
 }
 
@@ -360,9 +359,7 @@ fn after_204(
         Ok(report) => Ok(report.verdict().clone()),
         Err(Error::Protocol(error)) => Err(format!("{:?}", error.violation())),
         Err(error @ Error::Disconnected(_)) => {
-            let source = std::error::Error::source(&error).unwrap();
-            let source = source.downcast_ref::<io::Error>().unwrap();
-            Err(format!("{:?}", source.kind()))
+            Err(format!("{:?}", error.io_error().unwrap().kind()))
         }
         Err(error) => panic!("{error:?}"),
     }

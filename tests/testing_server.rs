@@ -875,11 +875,7 @@ mod answering_server {
         let Error::Disconnected(error) = error else {
             panic!("{error:?}")
         };
-        let source = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>());
-        assert_eq!(
-            source.map(io::Error::kind),
-            Some(ErrorKind::ConnectionReset)
-        );
+        assert_eq!(error.io_error().kind(), ErrorKind::ConnectionReset);
         assert_eq!(server.requests(), 1);
     }
 }

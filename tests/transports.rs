@@ -10,9 +10,12 @@ use icap_client::testing::{Server, eicar};
 use icap_client::transport::{Readiness, TcpConnector};
 use icap_client::{Connect, Content, Error, Scanner, ServiceUri, Stream};
 
-/// A connection that moves one byte a call, and of its calls lets every other one fail first.
+mod support;
+
+use support::stream::{Calls, wrapped};
+
+/// Moves one byte a call, and lets every other call fail.
 struct Reluctant {
-    stream: TcpStream,
     calls: usize,
 }
 
@@ -28,35 +31,15 @@ impl Reluctant {
     }
 }
 
-impl Read for Reluctant {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+impl Calls for Reluctant {
+    fn read(&mut self, stream: &mut dyn Stream, buf: &mut [u8]) -> io::Result<usize> {
         self.refuses()?;
-        self.stream.read(&mut buf[..1])
+        stream.read(&mut buf[..1])
     }
-}
 
-impl Write for Reluctant {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, stream: &mut dyn Stream, bytes: &[u8]) -> io::Result<usize> {
         self.refuses()?;
-        self.stream.write(&bytes[..1])
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream for Reluctant {
-    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(timeout))
-    }
-
-    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(timeout))
-    }
-
-    fn readiness(&mut self) -> io::Result<Readiness> {
-        self.stream.readiness()
+        stream.write(&bytes[..1])
     }
 }
 
@@ -66,7 +49,7 @@ impl Connect for ReluctantConnector {
     fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect((service.host(), service.port()))?;
         stream.set_nodelay(true)?;
-        Ok(Box::new(Reluctant { stream, calls: 0 }))
+        Ok(wrapped(Box::new(stream), Reluctant { calls: 0 }))
     }
 }
 
@@ -216,7 +199,7 @@ fn stream_that_overstates_a_write_fails() {
     for stream in more {
         let error = stream.scan();
         assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
-        let said = std::error::Error::source(&error).unwrap().to_string();
+        let said = error.io_error().unwrap().to_string();
         assert!(said.contains("claims to have"), "{said}");
     }
 }
@@ -270,7 +253,7 @@ fn stream_with_odd_results_fails_in_time() {
 }
 
 #[test]
-fn failing_connector_is_the_source_of_the_error() {
+fn error_of_a_connector_is_kept() {
     struct Refuses(io::ErrorKind);
     impl Connect for Refuses {
         fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
@@ -287,7 +270,7 @@ fn failing_connector_is_the_source_of_the_error() {
             .unwrap();
         let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
         assert_eq!(error.is_timeout(), is_timeout, "{error:?}");
-        let source = std::error::Error::source(&error).unwrap();
+        let source = error.io_error().unwrap();
         assert_eq!(source.to_string(), "the tunnel is closed");
     }
 }
@@ -300,7 +283,7 @@ fn icaps_never_goes_over_plain_tcp() {
     let error = builder.build().unwrap().scan(Content::bytes(b"hello"));
     let error = error.unwrap_err();
     assert!(matches!(error, Error::Connect(_)), "{error:?}");
-    let source = std::error::Error::source(&error).unwrap().to_string();
+    let source = error.io_error().unwrap().to_string();
     assert!(source.contains("needs TLS"), "{source}");
     assert_eq!(server.connections(), 0);
 }
@@ -343,7 +326,7 @@ fn custom_connector_sees_that_tls_is_requested() {
     ] {
         let scanner = Scanner::builder(uri).connector(Sees).build().unwrap();
         let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
-        let source = std::error::Error::source(&error).unwrap();
+        let source = error.io_error().unwrap();
         assert_eq!(source.to_string(), seen);
     }
 }

@@ -94,6 +94,7 @@ fn writer_that_is_slow_meets_the_deadline() {
         let deadline = Duration::from_millis(300);
         let scanner = builder.deadline(deadline).build().unwrap();
         let mut slow = Writer(|_: &[u8]| {
+            // The slow caller.
             std::thread::sleep(pause);
             Ok(1)
         });

@@ -75,6 +75,13 @@ impl Front {
     pub(crate) fn session(&self, number: usize) -> Arc<Session> {
         Arc::clone(&self.state.sessions.lock().unwrap()[number])
     }
+
+    /// The session of the last connection, after its handshake.
+    pub(crate) fn last_session(&self) -> Arc<Session> {
+        let session = self.session(self.connections() - 1);
+        session.await_handshake();
+        session
+    }
 }
 
 impl Drop for Front {

@@ -11,4 +11,6 @@ mod program;
 mod renegotiation;
 mod scans;
 mod settings;
+#[path = "../support/mod.rs"]
+mod support;
 mod watched;

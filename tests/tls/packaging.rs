@@ -1,8 +1,8 @@
 //! Bytes decide, and not how TLS packs them: the same outcome at every split of records and of their bytes.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,12 +50,6 @@ impl Stage {
         }
     }
 
-    fn last_session(&self) -> Arc<Session> {
-        let session = self.front.session(self.front.connections() - 1);
-        session.await_handshake();
-        session
-    }
-
     /// Scans, and has the server do its part once it has read a request more.
     fn scan(&self, content: Content<'_>, part: impl FnOnce(&Session) + Send) -> String {
         self.is_over.store(false, SeqCst);
@@ -63,7 +57,7 @@ impl Stage {
         let result = thread::scope(|scope| {
             scope.spawn(|| {
                 if self.await_that(|| self.server.requests() > requests) {
-                    part(&self.last_session());
+                    part(&self.front.last_session());
                 }
             });
             let _over = Over(&self.is_over);
@@ -287,7 +281,7 @@ impl<'s> Upload<'s> {
 impl Read for Upload<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.reads += 1;
-        let session = || self.stage.last_session();
+        let session = || self.stage.front.last_session();
         match self.reads {
             1 => {}
             2 => {

@@ -19,6 +19,7 @@ use icap_client::{
 
 use super::front::{Ending, Front, Session};
 use super::pki::{Authority, TLS12, TLS13};
+use super::support::stream::{Calls, wrapped};
 
 const LARGE: u64 = 20_000_000;
 const SHORT: Duration = Duration::from_millis(200);
@@ -139,10 +140,10 @@ fn after_a_word_on_an_idle_connection(word: impl Fn(&Session)) {
     let server = Server::start().unwrap();
     let config = authority.local().server(TLS13);
     let front = Front::new(config, server.address(), Ending::Notified);
-    let waits = Arc::<AtomicBool>::default();
-    let connector = Watched {
+    let waits = Waits::default();
+    let connector = Waiting {
         connector: authority.connector(),
-        waits: Arc::clone(&waits),
+        waits: waits.clone(),
     };
     let scanner = Scanner::builder(front.uri())
         .negotiate(false)
@@ -151,7 +152,7 @@ fn after_a_word_on_an_idle_connection(word: impl Fn(&Session)) {
         .unwrap();
     assert_clean(scanner.scan(Content::bytes(b"hello")));
     word(&front.session(0));
-    waits.store(true, SeqCst);
+    waits.0.store(true, SeqCst);
     let report = scanner.scan(Content::bytes(&eicar())).unwrap();
     assert!(report.verdict().is_infected(), "{}", report.verdict());
     let stats = scanner.stats();
@@ -172,72 +173,36 @@ fn part_of_a_record_on_an_idle_connection_discards_it() {
     after_a_word_on_an_idle_connection(|session| session.say_raw(&part[..1]));
 }
 
-/// Once it is told to, waits until something is on a connection that is looked at.
-struct Watched {
+/// Connects over TLS. When it is told to, its streams wait in `readiness` until something is there.
+struct Waiting {
     connector: TlsConnector,
-    waits: Arc<AtomicBool>,
+    waits: Waits,
 }
 
-struct WatchedStream {
-    stream: Box<dyn Stream>,
-    waits: Arc<AtomicBool>,
-}
+#[derive(Clone, Default)]
+struct Waits(Arc<AtomicBool>);
 
-impl Connect for Watched {
+impl Connect for Waiting {
     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
-        Ok(Box::new(WatchedStream {
-            stream: self.connector.connect(service, timeout)?,
-            waits: Arc::clone(&self.waits),
-        }))
+        let stream = self.connector.connect(service, timeout)?;
+        Ok(wrapped(stream, self.waits.clone()))
     }
 }
 
-impl Read for WatchedStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buf)
-    }
-}
-
-impl io::Write for WatchedStream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-}
-
-impl Stream for WatchedStream {
-    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(timeout)
-    }
-
-    fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.stream.set_write_timeout(timeout)
-    }
-
-    fn readiness(&mut self) -> io::Result<Readiness> {
+impl Calls for Waits {
+    fn readiness(&mut self, stream: &mut dyn Stream) -> io::Result<Readiness> {
         let began = Instant::now();
         loop {
-            let readiness = self.stream.readiness()?;
-            if !self.waits.load(SeqCst) {
+            let readiness = stream.readiness()?;
+            if !self.0.load(SeqCst) {
                 return Ok(readiness);
             }
             if readiness != Readiness::Idle || began.elapsed() > LONG {
-                self.waits.store(false, SeqCst);
+                self.0.store(false, SeqCst);
                 return Ok(readiness);
             }
             thread::yield_now();
         }
-    }
-
-    fn written_at_arrival(&self) -> Option<u64> {
-        self.stream.written_at_arrival()
-    }
-
-    fn is_reusable(&self) -> bool {
-        self.stream.is_reusable()
     }
 }
 
