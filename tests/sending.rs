@@ -469,6 +469,9 @@ fn unasked_503_counts_the_same_at_every_split() {
                 }
                 let error = played.scan().unwrap_err();
                 assert_eq!(error.status(), Some(503), "{at}: {error:?}");
+                let text = error.to_string();
+                let expected = "refused the connection before anything was asked, with 503";
+                assert!(text.ends_with(expected), "{text}");
             }
         }
     }

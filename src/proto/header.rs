@@ -70,6 +70,7 @@ impl<'b> Headers<'b> {
     }
 
     /// All fields, in the order in which they were sent.
+    #[must_use]
     pub fn iter(&self) -> Fields<'b> {
         Fields { rest: self.block }
     }
