@@ -745,7 +745,7 @@ fn demo_finds_eicar_and_shows_its_limits() {
             "README.md: clean"
         ]
     );
-    assert!(run.out.contains("knows nothing but EICAR"), "{run:?}");
+    assert!(run.out.contains("finds nothing but EICAR"), "{run:?}");
     assert!(
         run.out
             .contains("icap scan icap://HOST:1344/SERVICE FILE..."),

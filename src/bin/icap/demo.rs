@@ -1,4 +1,4 @@
-//! `icap demo`: what a scan looks like, on a server inside this program.
+//! `icap demo`: shows a scan on a server inside this program.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -12,27 +12,27 @@ use crate::patience::Patience;
 use crate::report::{Format, Status};
 use crate::scan::Session;
 
-/// As what EICAR is shown.
+/// The name under which EICAR is shown.
 const EICAR: &str = "EICAR test file";
 
 const MORE: &str = "\
 Exit status:
-  0  EICAR was caught and all else is clean
-  1  something else is infected
-  2  EICAR was not caught, or something could not be scanned
+  0  EICAR is found, and all files are clean
+  1  a file is infected
+  2  EICAR is not found, or a file is not scanned
 
 Example:
   icap demo README.md";
 
 const HOW_TO_SCAN: &str = "\
-This server is built into the program and knows nothing but EICAR: what it calls
-clean may be anything. To scan for real, name a service that has a virus scanner:
+This built-in server finds nothing but EICAR: a file that it calls clean may
+contain any malware. To scan files, use a service that has a virus scanner:
     icap scan icap://HOST:1344/SERVICE FILE...";
 
-/// Show what a scan looks like, on a built-in server that knows only EICAR
+/// Show a scan on a built-in server that finds only EICAR
 ///
-/// Starts an ICAP server inside this program, and has it scan EICAR, the harmless
-/// file that every virus scanner reports, and the files. Nothing leaves this machine.
+/// Starts an ICAP server inside this program and scans EICAR, the harmless file that
+/// every virus scanner reports, and then the files. Nothing leaves this machine.
 #[derive(Debug, Args)]
 #[command(after_help = MORE, verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -53,26 +53,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     );
     let eicar = testing::eicar();
     let printed = session.scan(EICAR, || Ok(Content::bytes(&eicar).name("eicar.com")));
-    let is_caught = session.take_tally().status() == Status::Found;
+    let is_found = session.take_tally().status() == Status::Found;
     let printed = printed
         .and_then(|()| session.scan_all(files))
-        .and_then(|()| session.aside(|| explain(is_caught)));
+        .and_then(|()| session.aside(|| explain(is_found)));
     let status = session.status(printed);
-    Ok(if is_caught {
+    Ok(if is_found {
         status
     } else {
         status.max(Status::Unsure)
     })
 }
 
-fn explain(is_caught: bool) -> io::Result<()> {
-    let caught = if is_caught {
-        "was caught"
+fn explain(is_found: bool) -> io::Result<()> {
+    let result = if is_found {
+        "was found"
     } else {
-        "was NOT caught"
+        "was NOT found"
     };
     writeln!(
         io::stdout(),
-        "\nEICAR, the harmless file that every virus scanner reports, {caught}.\n{HOW_TO_SCAN}"
+        "\nEICAR, the harmless file that every virus scanner reports, {result}.\n{HOW_TO_SCAN}"
     )
 }

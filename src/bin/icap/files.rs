@@ -1,27 +1,26 @@
-//! Which files the arguments stand for.
+//! The files that the arguments name.
 
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// One thing to scan, or why it cannot be.
+/// One thing to scan, or why it cannot be scanned.
 #[derive(Debug)]
 pub(crate) enum Found {
     StandardInput,
-    /// An argument: whatever can be read, also a pipe.
+    /// An argument. It may be a pipe.
     Named(PathBuf),
     /// A regular file in a directory.
     File(PathBuf),
     Unreadable(PathBuf, io::Error),
 }
 
-/// The files the arguments stand for, in the order they were given; directories sorted by name.
+/// The files that the arguments name, in their order. The files in a directory are sorted by name.
 ///
-/// A symbolic link given as an argument is followed, and a pipe is read. Inside of directories links are
-/// passed over, and so is everything else that is neither file nor directory: a pipe would be waited for for
-/// ever.
+/// A symbolic link and a pipe are read if they are arguments. In directories both are left out, as everything that
+/// is neither a file nor a directory: reading a pipe may wait for ever.
 pub(crate) struct Files {
-    /// What is still to come, the next one last.
+    /// The files to come. The next one is the last.
     stack: Vec<Pending>,
     recursive: bool,
 }
@@ -33,7 +32,7 @@ enum Pending {
 }
 
 impl Files {
-    /// The arguments may name standard input once: the second time it would be empty, and clean.
+    /// Refuses standard input as a second argument: it would be empty then, and clean.
     pub(crate) fn of(arguments: &[PathBuf], recursive: bool) -> Result<Self, &'static str> {
         if arguments
             .iter()
@@ -52,7 +51,7 @@ impl Files {
         Ok(Self { stack, recursive })
     }
 
-    /// Puts what is in a directory next.
+    /// Makes the entries of a directory the next ones.
     fn enter(&mut self, directory: &Path) {
         match sorted_entries(directory) {
             Ok(entries) => self.stack.extend(entries.iter().rev().filter_map(pending)),
@@ -78,7 +77,8 @@ impl Iterator for Files {
                 }
                 Pending::Argument(path) if !path.is_dir() => return Some(Found::Named(path)),
                 Pending::Argument(path) if !self.recursive => {
-                    let error = io::Error::other("it is a directory (scan -r takes what is in it)");
+                    let error =
+                        io::Error::other("it is a directory (scan -r scans the files in it)");
                     return Some(Found::Unreadable(path, error));
                 }
                 Pending::Argument(path) | Pending::Directory(path) => self.enter(&path),
@@ -103,7 +103,7 @@ fn pending(entry: &DirEntry) -> Option<Pending> {
         Ok(kind) if kind.is_dir() => Some(Pending::Directory(path)),
         Ok(kind) if kind.is_file() => Some(Pending::Found(Found::File(path))),
         Ok(_) => {
-            log::info!("passed over, neither a file nor a directory: {path:?}");
+            log::info!("left out, because it is neither a file nor a directory: {path:?}");
             None
         }
         Err(error) => Some(Pending::Found(Found::Unreadable(path, error))),

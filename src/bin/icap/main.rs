@@ -1,7 +1,7 @@
-//! `icap`: has files scanned by an ICAP service, and shows what a service offers.
+//! `icap`: scans files with an ICAP service, and shows what a service offers.
 //!
-//! Here the command line is read and a command chosen. [`scan`], [`options`] and [`demo`] are the
-//! commands; [`report`] is what they print about files and how that becomes an exit status.
+//! This file reads the command line and runs a command: [`scan`], [`options`] or [`demo`]. [`report`] prints the
+//! results and makes the exit status of them.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -28,22 +28,22 @@ use report::Status;
 const EXAMPLES: &str = "\
 Examples:
   icap demo README.md
-      shows what a scan looks like; needs no server
+      scan a file with a built-in test server
   icap options icap://av.example:1344/avscan
-      shows what a service offers
+      show what a service offers
   icap scan icap://av.example:1344/avscan invoice.pdf
-      has a file scanned
+      scan a file
 
-'icap COMMAND --help' says more about each command.";
+Run 'icap COMMAND --help' for more about a command.";
 
-/// Has files scanned for malware by an ICAP service (RFC 3507).
+/// Scans files for malware with an ICAP service (RFC 3507).
 #[derive(Debug, Parser)]
 #[command(name = "icap", version, after_help = EXAMPLES)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
 
-    /// Tell on standard error what is going on (RUST_LOG chooses more finely)
+    /// Log to standard error what the program does (RUST_LOG sets other levels)
     #[arg(short, long, global = true, display_order = 100)]
     verbose: bool,
 }
@@ -81,13 +81,13 @@ fn start_log(verbose: bool) {
         .init();
 }
 
-/// Says on standard error what went wrong. Whoever closed the pipe wants to hear nothing more.
+/// Prints an error to standard error. A closed pipe is no error: the reader wants no more.
 fn complain(error: &(dyn Error + 'static)) {
     let is_broken_pipe = error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
     if !is_broken_pipe {
-        // If standard error is closed there is no one left to tell.
+        // If standard error is closed, there is no place to print to.
         let _ = writeln!(io::stderr(), "error: {}", text::safe(&text::chain(error)));
     }
 }

@@ -1,20 +1,20 @@
-//! Standard input and pipes: what can be read only once, though it may take more than one attempt to scan it.
+//! Standard input and pipes can be read only once, but their scan may take more than one attempt.
 
 use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes that are kept for the next attempt: as many as are read before a service is asked.
+/// Bytes that are kept for the next attempt. The library reads as many before it sends any.
 const KEPT: usize = 64 * 1024;
 
-/// A stream, and what was read of it.
+/// A stream, and the bytes that were read of it.
 pub(crate) struct Once<R>(Mutex<State<R>>);
 
 struct State<R> {
     stream: R,
     kept: Vec<u8>,
-    /// More was read than is kept.
+    /// More bytes were read than are kept.
     is_past: bool,
-    /// A pipe may go on after its end, with what another writer has.
+    /// A pipe can have more bytes after its end, from another writer.
     has_ended: bool,
 }
 
@@ -28,7 +28,7 @@ impl<R: Read> Once<R> {
         }))
     }
 
-    /// All of it, for the first attempt, and for another one where there can be one.
+    /// A reader of the stream from its beginning.
     pub(crate) fn attempt(&self) -> Attempt<'_, R> {
         let position = 0;
         Attempt {
@@ -37,7 +37,7 @@ impl<R: Read> Once<R> {
         }
     }
 
-    /// Whether nothing is lost of what was read. What is left would be taken for all of it.
+    /// Whether all bytes that were read are kept. Otherwise the rest would be taken for all of the stream.
     pub(crate) fn can_be_read_again(&self) -> bool {
         !self.state().is_past
     }

@@ -1,4 +1,4 @@
-//! `icap options`: what a service offers.
+//! `icap options`: shows what a service offers.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -12,11 +12,11 @@ use crate::settings::{SERVICE, Settings};
 use crate::text::safe;
 
 const MORE: &str = "\
-Times are written as 500ms, 10s, 5m; a number alone is milliseconds.
+A TIME is for example 500ms, 10s or 5m; without a unit it is in milliseconds.
 
 Exit status:
-  0  the service answered
-  2  it did not, or with an error
+  0  the service responded with 200
+  2  the service responded with another status, or an error occurred
 
 Examples:
   icap options icap://av.example:1344/avscan
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(help = SERVICE)]
     uri: String,
 
-    /// Print the head of the response as it came, also of one that is an error
+    /// Print the head of the response unchanged, also of an error
     #[arg(long)]
     raw: bool,
 
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     Ok(Status::Clean)
 }
 
-/// Byte for byte, except that a server does not get to drive a terminal.
+/// Prints a head byte for byte. For a terminal it is escaped, so that a server cannot control the terminal.
 fn print_raw(head: &[u8]) -> io::Result<()> {
     let mut out = io::stdout();
     if !out.is_terminal() {
@@ -124,12 +124,12 @@ fn methods(methods: &[Method]) -> String {
 }
 
 fn allows_204(options: &ServiceOptions) -> String {
-    let answer = if options.allows_204() {
+    let text = if options.allows_204() {
         "yes"
     } else {
-        "no (what is clean comes back whole)"
+        "no (clean content is sent back)"
     };
-    answer.to_owned()
+    text.to_owned()
 }
 
 fn bytes(count: u64) -> String {

@@ -1,23 +1,23 @@
-//! Waiting for a service that stops serving while files are scanned, for example because it restarts.
+//! Waiting for a service that stops serving during the run, for example because it restarts.
 
 use std::time::{Duration, Instant};
 
 use icap_client::Error;
 
-/// Between attempts, unless the error says when the next one makes sense.
+/// The pause between attempts, unless the error says how long to wait.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long an outage may take, and since when there is one.
+/// How long an outage may take, and when the present one began.
 #[derive(Debug)]
 pub(crate) struct Patience {
     longest: Option<Duration>,
-    /// A service that never served is more likely a wrong address.
+    /// If a service has never served, its address is probably wrong.
     has_served: bool,
     outage_since: Option<Instant>,
 }
 
 impl Patience {
-    /// `None` is no patience at all.
+    /// With `None` it never waits.
     pub(crate) fn new(longest: Option<Duration>) -> Self {
         Self {
             longest,
@@ -26,18 +26,18 @@ impl Patience {
         }
     }
 
-    /// The service gave a verdict.
+    /// Notes that the service gave a verdict.
     pub(crate) fn served(&mut self) {
         self.has_served = true;
         self.outage_since = None;
     }
 
-    /// How long to wait until a file is scanned again that ended in `error`; `None` if that makes no
-    /// sense. If `can_resend`, its content may be sent once more.
+    /// How long to wait before a file is scanned again after `error`; `None` if it is not to be scanned again.
+    /// With `can_resend` its content may be sent again.
     pub(crate) fn pause_after(&mut self, error: &Error, can_resend: bool) -> Option<Duration> {
         let longest = self.longest.filter(|_| self.has_served)?;
         let pause = match error {
-            // Nothing was sent. It may have been read, though: see `Once`.
+            // Nothing was sent. Some content may have been read: see `Once`.
             Error::Suspended(error) => error.retry_in().max(PAUSE / 10),
             Error::Connect(_) => PAUSE,
             Error::Disconnected(_) | Error::Status(_) if can_resend && error.is_retryable() => {

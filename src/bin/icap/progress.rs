@@ -8,30 +8,30 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A run that is over before this shows no bar.
+/// A shorter run shows no progress bar.
 const LONG: Duration = Duration::from_millis(500);
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// A progress bar on standard error; nothing if that is no terminal.
+/// A progress bar on standard error; hidden if that is no terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
     stage: Mutex<Stage>,
-    /// Dropped with the rest, it ends the thread that waits to show the bar.
+    /// When it is dropped, the thread that waits to show the bar ends.
     _shown_later: Option<Sender<()>>,
 }
 
-/// What the service is doing, as far as it is known.
+/// The stage of a scan.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Connecting,
-    /// The content is sent; whether its length is known.
+    /// Content is sent; true if its length is known.
     Sending(bool),
     Waiting,
 }
 
 impl Progress {
-    /// Shows itself only when the run takes long.
+    /// A bar that appears when the run takes long.
     pub(crate) fn new() -> Self {
         let bar = ProgressBar::hidden();
         let shown_later = io::stderr().is_terminal().then(|| show_later(bar.clone()));
@@ -51,14 +51,14 @@ impl Progress {
         }
     }
 
-    /// A file's turn has come.
+    /// Begins a file.
     pub(crate) fn begin(&self, name: &str) {
         self.bar.reset();
         self.bar.set_message(name.to_owned());
         self.enter(Stage::Connecting);
     }
 
-    /// As [`Content::progress`](icap_client::Content::progress) calls it.
+    /// The callback for [`Content::progress`](icap_client::Content::progress).
     pub(crate) fn update(&self, sent: u64, total: Option<u64>) {
         match total {
             Some(total) => self.bar.set_length(total),
@@ -94,7 +94,7 @@ impl Progress {
             .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     }
 
-    /// Takes the bar away while `print` writes to the same terminal.
+    /// Hides the bar while `print` writes to the same terminal.
     pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
     }

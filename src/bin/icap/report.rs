@@ -1,4 +1,4 @@
-//! What is printed about each file, and what all of it comes to.
+//! The output for each file, the summary and the exit status.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,14 +11,14 @@ use serde_json::Value;
 use crate::progress::Progress;
 use crate::text::{chain, safe, safe_json};
 
-/// The exit status: what a script asks first. A later one outweighs an earlier one.
+/// The exit status. A later variant takes precedence over an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
     /// 0: everything is clean.
     Clean,
-    /// 2: something is not known to be clean.
+    /// 2: a file is not known to be clean.
     Unsure,
-    /// 1: something is infected or was blocked.
+    /// 1: a file is infected or blocked.
     Found,
 }
 
@@ -32,7 +32,7 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// What became of a file.
+/// The outcome for one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Clean,
@@ -53,7 +53,7 @@ impl Outcome {
         Self::Error,
     ];
 
-    /// The name in JSON, which stays as it is.
+    /// The name in JSON, which programs rely on.
     fn key(self) -> &'static str {
         match self {
             Self::Clean => "clean",
@@ -66,14 +66,14 @@ impl Outcome {
     }
 }
 
-/// What there is to say about one file.
+/// The output for one file.
 pub(crate) struct Entry {
     name: String,
     outcome: Outcome,
-    /// What stands after the name.
+    /// The text after the name.
     line: String,
     threats: Vec<String>,
-    /// What there is to say beyond the verdict.
+    /// The text beyond the verdict.
     detail: Option<String>,
     status: Option<u16>,
     istag: Option<String>,
@@ -140,7 +140,7 @@ impl Entry {
         self.outcome
     }
 
-    /// One object on one line, with the same keys in the same order for every file.
+    /// One JSON object on one line. Every file has the same keys in the same order.
     fn to_json(&self) -> String {
         let elapsed = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);
         let fields: [(&str, Value); 9] = [
@@ -154,7 +154,7 @@ impl Entry {
             ("elapsed_ms", elapsed.into()),
             ("service", self.service.as_str().into()),
         ];
-        // serde_json's own objects are sorted by key.
+        // An object of serde_json would be sorted by key.
         let fields = fields.map(|(key, value)| format!("\"{key}\":{value}"));
         safe_json(&format!("{{{}}}", fields.join(",")))
     }
@@ -167,7 +167,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// How many files came to what.
+/// The number of files for each outcome.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Tally {
     counts: [usize; Outcome::ALL.len()],
@@ -186,7 +186,7 @@ impl Tally {
         self.counts.iter().sum()
     }
 
-    /// What is found outweighs what is not known.
+    /// A finding takes precedence over an unknown outcome.
     pub(crate) fn status(&self) -> Status {
         if self.count(Outcome::Infected) + self.count(Outcome::Blocked) > 0 {
             Status::Found
@@ -197,7 +197,7 @@ impl Tally {
         }
     }
 
-    /// The status if not all was scanned, or not all could be said.
+    /// The status if not all files were scanned, or not all results were printed.
     pub(crate) fn status_if_cut_short(&self) -> Status {
         self.status().max(Status::Unsure)
     }
@@ -229,12 +229,12 @@ impl fmt::Display for Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Format {
     pub(crate) json: bool,
-    /// Leaves out what is clean.
+    /// Leaves out clean files.
     pub(crate) quiet: bool,
 }
 
 impl Format {
-    /// Prints an entry on standard output, with the progress bar out of the way.
+    /// Prints an entry to standard output while the progress bar is hidden.
     pub(crate) fn print(self, entry: &Entry, progress: &Progress) -> io::Result<()> {
         if self.quiet && entry.outcome == Outcome::Clean {
             return Ok(());
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_counts_what_there_is_and_leaves_out_what_there_is_not() {
+    fn summary_leaves_out_outcomes_without_files() {
         use Outcome::{Blocked, Clean, Error, Infected, Modified, NotScanned};
         for (outcomes, summary) in [
             (&[][..], "0 files"),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn only_clean_is_clean_and_what_was_found_outweighs_what_is_not_known() {
+    fn finding_takes_precedence_over_unknown() {
         use Outcome::{Blocked, Clean, Error, Infected, Modified, NotScanned};
         for (outcomes, status) in [
             (&[][..], Status::Clean),

@@ -1,4 +1,4 @@
-//! `icap scan`: a verdict on each file.
+//! `icap scan`: prints a verdict for each file.
 
 use std::error::Error as StdError;
 use std::ffi::OsStr;
@@ -19,14 +19,14 @@ use crate::report::{Entry, Format, Status, Tally};
 use crate::settings::{Bound, SERVICE, Settings, bound, size, time};
 
 const MORE: &str = "\
-Times are written as 500ms, 10s, 5m; a number alone is milliseconds.
-Sizes are written as 4096, 500KiB, 100MiB, 2GiB.
+A TIME is for example 500ms, 10s or 5m; without a unit it is in milliseconds.
+A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
 
 Exit status:
   0  all files are clean
-  1  something is infected or was blocked
-  2  something could not be scanned or came back modified, or an error
-  (1 wins over 2)
+  1  a file is infected or blocked
+  2  a file is modified or not scanned, or an error occurred
+  If both 1 and 2 apply, it is 1.
 
 Examples:
   icap scan icap://av.example:1344/avscan invoice.pdf scan.zip
@@ -34,50 +34,50 @@ Examples:
   curl -s https://www.example/x.zip | icap scan icap://av.example/avscan -
   icap scan --max-size 2GiB --response-timeout 2m icap://av.example/avscan big.iso";
 
-/// Have files scanned, and print a verdict on each
+/// Scan files and print a verdict for each
 #[derive(Debug, Args)]
 #[command(after_help = MORE)]
 pub(crate) struct Arguments {
     #[arg(help = SERVICE)]
     uri: String,
 
-    /// The files; - is standard input
+    /// Files to scan; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Scan the files in directories; symbolic links there are not followed
+    /// Scan the files in directories; symbolic links in them are not followed
     #[arg(short, long)]
     recursive: bool,
 
-    /// Print only what is not clean, and no summary
+    /// Print only files that are not clean, and no summary
     #[arg(short, long)]
     quiet: bool,
 
-    /// Print a JSON object on a line for each file, and no summary
+    /// Print one JSON object per line for each file, and no summary
     #[arg(long)]
     json: bool,
 
-    /// Scan nothing larger, or 'none'
+    /// Do not scan files larger than this; 'none' is no limit
     #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = bound(size))]
     max_size: Bound<u64>,
 
-    /// As downloads (respmod) or uploads (reqmod) [default: what it takes]
+    /// respmod (as downloads) or reqmod (as uploads) [default: RESPMOD, else REQMOD]
     #[arg(long, value_name = "METHOD", value_parser = method)]
     method: Option<Method>,
 
-    /// Let the service decide on the beginning of a file: 'negotiated', or a size
+    /// Send a preview first: 'negotiated', or its size [default: no preview]
     ///
-    /// What it has seen no more of is not scanned.
+    /// A file of which the service reads only the preview is not scanned.
     #[arg(long, value_name = "SIZE", value_parser = preview)]
     preview: Option<Preview>,
 
-    /// Do not ask the service what it offers before the first file
+    /// Do not send OPTIONS before the first file
     #[arg(long)]
     no_options: bool,
 
-    /// How long to wait for a service that stops serving meanwhile, or 'none'
+    /// How long to wait for a service that stops serving during the run, or 'none'
     ///
-    /// The file is scanned again then. A service that never served is not waited for.
+    /// The file is then scanned again. The program does not wait if the service has never served.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = bound(time))]
     wait: Bound<Duration>,
 
@@ -125,7 +125,7 @@ fn preview(text: &str) -> Result<Preview, String> {
     Ok(Preview::Limit(usize::try_from(limit).unwrap_or(usize::MAX)))
 }
 
-/// A scanner at work, and what came of it so far.
+/// A scanner, and the results so far.
 pub(crate) struct Session {
     scanner: Scanner,
     service: String,
@@ -142,7 +142,7 @@ impl Session {
         format: Format,
         patience: Patience,
     ) -> Self {
-        // Log lines and a bar on one terminal overwrite each other.
+        // Log lines and a progress bar on one terminal overwrite each other.
         let is_shown = format == Format::default() && !log::log_enabled!(log::Level::Info);
         let progress = if is_shown {
             Progress::new()
@@ -159,7 +159,7 @@ impl Session {
         }
     }
 
-    /// Scans all files; ends early only if the results cannot be printed.
+    /// Scans all files. It ends early only if a result cannot be printed.
     pub(crate) fn scan_all(&mut self, files: Files) -> io::Result<()> {
         for found in files {
             match found {
@@ -175,16 +175,16 @@ impl Session {
         Ok(())
     }
 
-    /// Scans what `open` opens, and prints what came of it.
+    /// Scans the content that `open` opens, and prints the result.
     pub(crate) fn scan<'c>(
         &mut self,
         name: &str,
         open: impl Fn() -> io::Result<Content<'c>>,
     ) -> io::Result<()> {
-        self.scan_patiently(name, open, || true)
+        self.scan_with_patience(name, open, || true)
     }
 
-    /// Scans what was named on the command line. A pipe is waited for, because somebody asked for it.
+    /// Scans a file named on the command line. It waits for a pipe, because the user asked for it.
     fn scan_named(&mut self, path: &Path) -> io::Result<()> {
         let name = path.to_string_lossy();
         let opened = match fs::metadata(path) {
@@ -200,7 +200,7 @@ impl Session {
         }
     }
 
-    /// Scans what can be read only once; `file` is its name for the service.
+    /// Scans content that can be read only once. `file` is its name for the service.
     fn scan_once(
         &mut self,
         name: &str,
@@ -215,10 +215,10 @@ impl Session {
                 None => content,
             }
         };
-        self.scan_patiently(name, || Ok(content()), || once.can_be_read_again())
+        self.scan_with_patience(name, || Ok(content()), || once.can_be_read_again())
     }
 
-    fn scan_patiently<'c>(
+    fn scan_with_patience<'c>(
         &mut self,
         name: &str,
         open: impl Fn() -> io::Result<Content<'c>>,
@@ -237,7 +237,7 @@ impl Session {
                 Err(error) => break self.failed(name, &error, began),
             };
             let pause = self.patience.pause_after(&error, can_resend);
-            // The rest of a pipe is not the pipe, and an empty rest would be clean.
+            // The rest of a pipe is not all of it, and an empty rest would be clean.
             let Some(pause) = pause.filter(|_| can_be_read_again()) else {
                 break self.failed(name, &error, began);
             };
@@ -266,7 +266,7 @@ impl Session {
         self.aside(|| writeln!(io::stdout(), "{}", self.tally))
     }
 
-    /// What the files scanned so far come to, and whether that could be printed.
+    /// The exit status of the files scanned so far. An error in `printed` makes it worse.
     pub(crate) fn status(&self, printed: io::Result<()>) -> Status {
         match printed {
             Ok(()) => self.tally.status(),
@@ -277,12 +277,12 @@ impl Session {
         }
     }
 
-    /// Counts anew; returns the count so far.
+    /// Takes the counts so far; counting starts again.
     pub(crate) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }
 
-    /// Prints something else, with the progress bar out of the way.
+    /// Prints something else while the progress bar is hidden.
     pub(crate) fn aside(&self, print: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.progress.aside(print)
     }

@@ -1,4 +1,4 @@
-//! The options that `scan` and `options` share, and how sizes and times are written.
+//! The options that `scan` and `options` share, and the syntax of sizes and times.
 
 use std::error::Error;
 use std::fs;
@@ -9,56 +9,56 @@ use clap::Args;
 use icap_client::tls::TlsConnector;
 use icap_client::{ClientBuilder, ScannerBuilder};
 
-/// What a service is, for `--help`.
+/// The help of the argument URI.
 pub(crate) const SERVICE: &str =
-    "The service: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS], port 1344 (icaps: 11344)";
+    "Service: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]; default port 1344, icaps 11344";
 
-/// How to talk to the service.
+/// The options of the connection.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Settings {
-    /// How long looking up and connecting may take
+    /// Time limit for looking up the host and connecting
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     connect_timeout: Duration,
 
-    /// How long the service may say nothing
+    /// Time limit for each wait for bytes from the service
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     read_timeout: Duration,
 
-    /// How long it may say nothing of a file [default: the read timeout]
+    /// Time limit for the response to a file [default: the read timeout]
     #[arg(long, value_name = "TIME", value_parser = time)]
     response_timeout: Option<Duration>,
 
-    /// How long the service may take no bytes
+    /// Time limit for each wait while a request is sent
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     write_timeout: Duration,
 
-    /// How long each request may take in all, or 'none'
+    /// Time limit for each request as a whole; 'none' is no limit
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = bound(time))]
     deadline: Bound<Duration>,
 
-    /// A header field to send with each request; may be repeated
+    /// Header field to send with each request; can be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
-    /// Who to be if it asks; the password is in ICAP_PASSWORD
+    /// User name, if the service asks for one; the password is in ICAP_PASSWORD
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// For icaps: trust these certificates (PEM), not the system's
+    /// For icaps: trust these certificates (PEM) in place of the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
-    /// For icaps: the client certificate (PEM)
+    /// For icaps: client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_cert: Option<PathBuf>,
 
-    /// For icaps: the key of the client certificate (PEM)
+    /// For icaps: key of the client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
 }
 
-/// Both builders have these, and no trait in common.
+/// Both builders have these setters, but no common trait.
 macro_rules! with_settings {
     ($settings:expr, $builder:expr) => {{
         let (settings, mut builder): (&Settings, _) = ($settings, $builder);
@@ -97,17 +97,17 @@ impl Settings {
         Ok(with_settings!(self, builder))
     }
 
-    /// Not from the command line, which everybody on the machine can read.
+    /// The password is no option: every user of the machine can read command lines.
     fn credentials(&self) -> Result<Option<(&str, String)>, Box<dyn Error>> {
         let Some(user) = &self.user else {
             return Ok(None);
         };
         let password = std::env::var("ICAP_PASSWORD")
-            .map_err(|_| "--user needs the password in the variable ICAP_PASSWORD")?;
+            .map_err(|_| "--user needs the password in the environment variable ICAP_PASSWORD")?;
         Ok(Some((user, password)))
     }
 
-    /// `None` where nothing is asked of it: the library has its own for `icaps`.
+    /// `None` without TLS options: the library has a connector for `icaps`.
     fn connector(&self) -> Result<Option<TlsConnector>, Box<dyn Error>> {
         if self.ca_file.is_none() && self.client_cert.is_none() {
             return Ok(None);
@@ -129,11 +129,11 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// What is bounded, or `none`. A type of its own, because clap reads an `Option` as "may be left out".
+/// A limit, or `none`. A type of its own, because clap takes an `Option` for an argument that may be absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bound<T>(pub(crate) Option<T>);
 
-/// Reads what `read` reads, or `none`.
+/// Parses a limit with `read`, or `none`.
 pub(crate) fn bound<T>(
     read: fn(&str) -> Result<T, String>,
 ) -> impl Fn(&str) -> Result<Bound<T>, String> + Clone {
@@ -143,7 +143,7 @@ pub(crate) fn bound<T>(
     }
 }
 
-/// `100MiB`, `5 GB`, `4096`: bytes, K, M, G and T being powers of 1024 unless a plain `B` follows.
+/// Parses a size in bytes: `100MiB`, `5 GB`, `4096`. K, M, G and T are powers of 1024 unless a plain `B` follows.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     const UNITS: &[(&str, u64)] = &[
         ("", 1),
@@ -164,7 +164,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     quantity(text, UNITS, "a size such as 4096, 500KiB, 100MiB or 2GiB")
 }
 
-/// `500ms`, `10s`, `5m`, `1h`; a number alone is milliseconds.
+/// Parses a time: `500ms`, `10s`, `5m`, `1h`. A number without a unit is in milliseconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     const UNITS: &[(&str, u64)] = &[
         ("", 1),
@@ -180,7 +180,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Digits, perhaps a space, and one of the units, in any case.
+/// Parses digits, an optional space, and a unit without regard to case.
 fn quantity(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -195,7 +195,7 @@ fn quantity(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, St
         .ok_or_else(|| "it is too large".to_owned())
 }
 
-/// The rest is checked where it is sent.
+/// Splits a header field. The builder checks its name and value.
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once(':')
@@ -206,6 +206,24 @@ fn header(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+    use icap_client::limits;
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let connection = Connection::parse_from(["icap"]).settings;
+        assert_eq!(connection.connect_timeout, limits::DEFAULT_TIMEOUT);
+        assert_eq!(connection.read_timeout, limits::DEFAULT_TIMEOUT);
+        assert_eq!(connection.write_timeout, limits::DEFAULT_TIMEOUT);
+        assert_eq!(connection.deadline.0, Some(limits::DEFAULT_DEADLINE));
+        assert_eq!(size("100MiB"), Ok(limits::DEFAULT_MAX_SIZE));
+    }
+
+    #[derive(clap::Parser)]
+    struct Connection {
+        #[command(flatten)]
+        settings: Settings,
+    }
 
     #[test]
     fn sizes_have_binary_and_decimal_units() {
@@ -239,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_milliseconds_unless_they_say_otherwise() {
+    fn time_without_a_unit_is_milliseconds() {
         for (text, milliseconds) in [
             ("500", 500),
             ("500ms", 500),
@@ -259,14 +277,14 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_unbounded_takes_none() {
+    fn bound_may_be_none() {
         assert_eq!(bound(size)("none"), Ok(Bound(None)));
         assert_eq!(bound(size)("1k"), Ok(Bound(Some(1024))));
         assert!(bound(size)("nothing").is_err());
     }
 
     #[test]
-    fn a_header_has_a_colon() {
+    fn header_needs_a_colon() {
         let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
         assert_eq!(header("X-Key: a:b "), pair("X-Key", "a:b"));
         assert_eq!(header("X-Empty:"), pair("X-Empty", ""));

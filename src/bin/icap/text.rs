@@ -1,14 +1,14 @@
-//! Text for a terminal and for JSON, whoever chose it.
+//! Text that is safe for a terminal and for JSON.
 //!
-//! File names are chosen by whoever made the file. None may start a line of its own, move the cursor,
-//! or turn the order of characters around.
+//! A stranger may have chosen the name of a file. It must not begin a new line, move the cursor or reverse the
+//! order of characters.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
 use icap_client::protocol::is_displayable;
 
-/// The text with everything escaped that is not plainly visible.
+/// Escapes every character that is not plainly visible.
 pub(crate) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -21,8 +21,8 @@ pub(crate) fn safe(text: &str) -> String {
     shown
 }
 
-/// JSON with escapes for what a terminal would act upon. It is the same JSON: outside of strings
-/// there is nothing to escape.
+/// Escapes in JSON every character that a terminal would act upon. It stays the same JSON, because only strings
+/// can have such characters.
 pub(crate) fn safe_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
@@ -38,7 +38,7 @@ pub(crate) fn safe_json(json: &str) -> String {
     shown
 }
 
-/// An error and all its causes.
+/// An error with all its causes, on one line.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     causes
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_text_stays_and_the_rest_is_escaped() {
+    fn invisible_characters_are_escaped() {
         assert_eq!(safe("Rechnung für März.pdf"), "Rechnung für März.pdf");
         assert_eq!(
             safe("a\nb: clean\x1b[2K\u{9b}"),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_has_every_cause_once() {
+    fn chain_has_every_cause_once() {
         let cause = std::io::Error::other("no route");
         let error = std::io::Error::other(std::io::Error::other(cause));
         assert_eq!(chain(&error), "no route");
