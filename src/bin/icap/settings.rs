@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     write_timeout: Duration,
 
-    /// Time limit for each request as a whole; 'none' is no limit
+    /// Time limit for each request; 'none' is no limit
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = bound(time))]
     deadline: Bound<Duration>,
 
@@ -41,11 +41,11 @@ pub(crate) struct Settings {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
-    /// User name, if the service asks for one; the password is in ICAP_PASSWORD
+    /// User name, if the service asks; the password is in ICAP_PASSWORD
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// For icaps: trust these certificates (PEM) in place of the system's
+    /// For icaps: trust these certificates (PEM), not the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
