@@ -24,7 +24,7 @@
 //! - [`Client`] is the layer below: it sends RESPMOD and REQMOD requests and judges nothing.
 //! - [`manual`] explains the verdicts, errors and timeouts, and how to set up servers.
 //!
-//! The root has what a first program needs. The details are in modules: [`error`], [`transport`],
+//! The root has what a first program needs. The details are in modules: [`error`], [`stats`], [`transport`],
 //! [`protocol`], [`limits`], and `tls` and `testing` with their features.
 //!
 //! # How a verdict comes about
