@@ -18,11 +18,8 @@ mod options_cache;
 pub(crate) mod outcome;
 pub(crate) mod output;
 mod partial_content;
-mod progress;
 mod reading;
 mod send;
-mod trailing;
-mod waiting;
 
 use std::fmt;
 use std::io::Write;

@@ -1,11 +1,11 @@
-//! What ends an exchange without a response: how long is waited, and who is to blame (rule R10).
+//! How an exchange ends without a response: when a wait is over, and who is to blame (rule R10).
 
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::waiting::Wait;
 use super::{Exchange, REFUSAL, WRITE_SLICE};
 use crate::client::outcome::Failure;
-use crate::client::waiting::Wait;
 use crate::error::{
     Asked, DisconnectedError, Error, Phase, ProtocolError, Silent, StatusError, TimeLimit,
     TimeoutError, Violation,
@@ -15,7 +15,8 @@ use crate::net::pool::grace;
 use crate::net::shortage::is_shortage;
 use crate::proto::text::excerpt;
 
-/// What this machine may send before it knows that a connection is gone. A server that took more used it.
+/// Bytes that this machine may send before it notices that a connection is gone. A server that took more has used
+/// the connection.
 const MUCH: u64 = 256 * 1024;
 
 impl Exchange<'_, '_> {
@@ -51,10 +52,6 @@ impl Exchange<'_, '_> {
         })
     }
 
-    pub(super) fn is_reused(&self) -> bool {
-        self.connection.is_reused()
-    }
-
     /// How long the present wait may still take.
     pub(super) fn left(&mut self, phase: Phase) -> Result<Duration, TimeoutError> {
         let now = self.deadline.now();
@@ -65,16 +62,16 @@ impl Exchange<'_, '_> {
             (None, Ok(left)) if self.is_unanswered() => left.min(self.want_room(now)),
             (None, Ok(left)) => left,
         };
-        // Should the deadline run out just now, a moment is waited for nothing.
+        // If the deadline runs out just now, this waits one moment longer.
         Ok(self.deadline.cap(left).unwrap_or(WRITE_SLICE.0))
     }
 
-    /// Nothing has ever come on this connection: the server may not know of it yet.
+    /// Whether nothing has ever come on this connection, so that the server may not know of it yet.
     pub(super) fn is_unanswered(&self) -> bool {
         self.progress.begun && !self.is_reused() && !self.reader.has_begun()
     }
 
-    /// Has other connections make room if the server is silent for long; returns when to do so next.
+    /// Closes an idle connection to make room if the server is silent for long. Returns when to do so next.
     pub(super) fn want_room(&mut self, now: Instant) -> Duration {
         let grace = grace(self.timeouts.response());
         let quiet = self.waiting.quiet_for(now);
@@ -112,7 +109,7 @@ impl Exchange<'_, '_> {
 
     pub(super) fn disconnected(&self, phase: Phase, source: io::Error) -> Error {
         let paused = self.waiting.long_pause();
-        // A server may close an idle connection at any time, also while a request is on its way.
+        // A server may close an idle connection at any time, also while a request is on its way to it.
         let was_idle = self.lay_idle && !self.reader.has_begun() && self.waiting.bytes() < MUCH;
         DisconnectedError {
             service: self.service.to_owned(),
@@ -125,8 +122,8 @@ impl Exchange<'_, '_> {
         .into()
     }
 
-    /// Shows what a head had wrong, or how bytes begin that are no response at all. What is wrong in a
-    /// body is not shown: it may be the content.
+    /// Shows what is wrong in a head, or the beginning of bytes that are no response. What is wrong in a body is
+    /// not shown: it may be the content.
     pub(super) fn violation(&self, violation: Violation) -> Error {
         let seen = match (self.reader.seen(), violation) {
             (Some(line), _) => line.to_owned(),
@@ -161,7 +158,8 @@ fn is_503_unasked(error: &Error) -> bool {
     }
 }
 
-/// Not what this machine has run out of, nor what a server may ask for and this client does not do.
+/// Whether the server caused it: not a shortage on this machine, and not something that a server may ask for and
+/// this client does not support.
 fn is_the_servers(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::Unsupported && !is_shortage(error)
 }

@@ -1,25 +1,26 @@
-//! How long an exchange waits for the server: one wait, and all of them together.
+//! How long an exchange waits for the server: in one wait, and in all waits together.
 //!
-//! The time in the caller's own code (reader, writer, progress callback) is nobody's waiting. A timeout
-//! that each byte begins anew says nothing of a server that sends a byte now and then, so waiting also
-//! adds up (rule R10), and what moves must move at a minimum rate.
+//! Time in the caller's own code (reader, writer, progress callback) does not count. Every byte begins a timeout
+//! anew, so a server that sends a byte now and then would never reach it. Therefore the waits also add up
+//! (rule R10), and bytes must move at a minimum rate.
 
 use std::time::{Duration, Instant};
 
 use crate::error::TimeLimit;
 use crate::net::deadline::{RanOut, Timeouts};
 
-/// Bytes a second. Whatever moves more slowly while a read timeout passes is too slow.
+/// Bytes a second. An upload or a body that moves more slowly over a read timeout is too slow.
 const MINIMUM_RATE: u32 = 1024;
 
-/// Servers close connections on which nothing comes. How long one waits is its own affair: nobody that
-/// reads from a disk or a network is as slow as this, and a server that is gone is noticed by others.
+/// Servers close connections on which nothing comes, each after a time of its own. A caller that reads from a
+/// disk or a network pauses for less than this. So after a longer pause, a server that closes is not blamed; one
+/// that is really gone is noticed by other scans.
 const LONG_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// That the server takes the request.
+    /// The server takes the request.
     Upload,
     /// The ICAP head of the response.
     Head,
@@ -34,9 +35,9 @@ pub(crate) struct Waiting {
     wait: Wait,
     /// How long each kind of wait took until `resumed`.
     waited: [Duration; 3],
-    /// When the caller's code last returned, or the present wait began.
+    /// When the caller's code last returned, or when the present wait began.
     resumed: Instant,
-    /// When a byte last moved, or the same.
+    /// When a byte last moved, or as above.
     quiet_since: Instant,
     /// How long the present kind of wait had taken when the response became due.
     due_after: Duration,
@@ -46,7 +47,7 @@ pub(crate) struct Waiting {
     pauses: Pauses,
 }
 
-/// What moves is measured from here on.
+/// Since when the rate is measured.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     /// How long the present kind of wait had taken.
@@ -63,7 +64,7 @@ struct Pauses {
 
 impl Waiting {
     /// Begins with the upload.
-    pub(super) fn start(timeouts: Timeouts, now: Instant) -> Self {
+    pub(crate) fn start(timeouts: Timeouts, now: Instant) -> Self {
         Self {
             timeouts,
             wait: Wait::Upload,
@@ -80,7 +81,7 @@ impl Waiting {
         }
     }
 
-    /// Something else is waited for from now on.
+    /// Begins a wait for something else.
     pub(super) fn begin(&mut self, wait: Wait, now: Instant) {
         self.waited[self.wait as usize] = self.added_up(now);
         self.wait = wait;
@@ -118,12 +119,12 @@ impl Waiting {
         self.pauses.longest = self.pauses.longest.max(self.pauses.last);
     }
 
-    /// All that was to be sent is sent: only a pause before the last of it still matters.
+    /// The content is sent: only a pause before the last part of it still matters.
     pub(super) fn content_is_sent(&mut self) {
         self.pauses.longest = self.pauses.last;
     }
 
-    /// A time in the caller's code that a server need not be patient for.
+    /// The longest pause in the caller's code, if a server need not wait for so long.
     pub(super) fn long_pause(&self) -> Option<Duration> {
         Some(self.pauses.longest).filter(|&pause| pause >= LONG_PAUSE)
     }
@@ -133,7 +134,7 @@ impl Waiting {
         now.saturating_duration_since(self.quiet_since)
     }
 
-    /// How long the present wait may still take, or which timeout is over.
+    /// How long the present wait may still take. The error is the timeout that is over.
     pub(super) fn left(&self, now: Instant) -> Result<Duration, RanOut> {
         let timeout = self.timeout();
         let passed = match self.wait {
@@ -191,7 +192,7 @@ impl Waiting {
         self.added_up(now).saturating_sub(self.window.waited)
     }
 
-    /// Whether something moves, and too slowly. If nothing does, that is for the timeout to say.
+    /// Whether bytes move, but too slowly. If none moves, the timeout ends the wait.
     fn is_slow(&self) -> bool {
         let moved = self.bytes - self.window.bytes;
         let enough = self.timeouts.read.saturating_mul(MINIMUM_RATE).as_secs();

@@ -1,10 +1,10 @@
-//! What comes after a complete response: nothing should, as it would be taken for the next response.
+//! Bytes after a complete response. There should be none: they would be taken for the next response.
 //!
-//! The rule, which makes the outcome the same however the bytes are split (rule R7 of the crate): what has
-//! begun to come when the response is complete is read to its end before it is judged. A TLS record that
-//! is there in part may hold a session ticket or a second response, and a CR may begin a line end. What
-//! began and never ends makes the response invalid, as bytes after it do. What begins later is not seen:
-//! the caller has its result then, and the connection is checked before it is used again.
+//! The outcome is the same at every split of the bytes (rule R7 of the crate). Therefore what has begun to come
+//! when the response is complete is read to its end before it is judged: a part of a TLS record may turn out to
+//! be a session ticket or a second response, and a CR may begin a line end. If it has no end, the response is
+//! invalid, as it is with other bytes after it. What begins later is not seen: the caller has the result by
+//! then, and the connection is checked before it is used again.
 
 use std::io;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::net::connection::Connection;
 use crate::net::deadline::Deadline;
 use crate::net::transport::{Readiness, is_stall};
 
-/// How long the end of what has begun is waited for. A lost TCP segment comes again within this time;
-/// the timeout of a response would be too long, as nobody needs these bytes.
+/// How long this client waits for the end of what has begun. A lost TCP segment is sent again within this time.
+/// The timeout of a response would be too long for bytes that are not needed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What came after a response.
@@ -68,12 +68,12 @@ impl Trailing {
         }
     }
 
-    /// Something had begun if `is_pending`, or if the stream says that the end came too early.
+    /// Something had begun if `is_pending`, or if the stream reports that the end came too early.
     fn failed(error: io::Error, is_pending: bool) -> Self {
         match error.kind() {
-            // What came was complete, and wrong.
+            // A complete record came that is invalid.
             io::ErrorKind::InvalidData => Self::Failed(error),
-            // What the transport cannot do says nothing about the response.
+            // A limit of the transport says nothing about the response.
             io::ErrorKind::Unsupported => Self::Closed,
             _ if is_pending || is_end(&error) => Self::Unfinished,
             _ => Self::Failed(error),

@@ -1,11 +1,11 @@
-//! How far an exchange has come: what decides how what arrives is read.
+//! How far an exchange has come. That decides how arriving bytes are read.
 
 /// How far the exchange has come.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// The first byte of the request was written.
     pub(super) begun: bool,
-    /// Every byte of the request was written; where a final response came to the preview, that is all.
+    /// Every byte of the request was written. If a final response came to the preview, the preview is all of it.
     pub(super) request_written: bool,
     pub(super) stage: Stage,
     /// A `100 Continue` came that asks for what is after the preview.
@@ -17,19 +17,19 @@ pub(crate) struct Progress {
     pub(super) due_at: Option<u64>,
     /// A byte of a response came before the request was completely written.
     pub(super) answered_early: bool,
-    /// And it was one of the final response, or may have been.
+    /// That byte was one of the final response, or may have been.
     pub(super) final_early: bool,
     pub(super) content_sent: u64,
 }
 
-/// Which part of the request is under way.
+/// Which part of the request is being sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// All of it: there is no preview.
     Whole,
     /// The preview, which may turn out to be all.
     Preview,
-    /// None: the service is to decide on the preview.
+    /// None: the service decides on the preview.
     Decision,
     /// What is after the preview.
     Rest,
@@ -55,8 +55,8 @@ impl Progress {
         }
     }
 
-    /// Whether what began to arrive when so many bytes had been written to the connection came before a
-    /// final response was due.
+    /// Whether bytes came before a final response was due, if they began to arrive when so many bytes had been
+    /// written to the connection.
     pub(super) fn is_early(&self, arrived: u64) -> bool {
         self.due_at.is_none_or(|due_at| arrived < due_at)
     }
