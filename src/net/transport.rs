@@ -14,64 +14,127 @@ pub enum Readiness {
     Idle,
     /// At least one byte.
     Readable,
-    /// A part of something that may turn out to be bytes to read, or nothing: a TLS record whose rest is
-    /// still to come can hold a part of a response or a session ticket. A read waits for the rest.
+    /// A part of a unit that may hold bytes or nothing, for example the beginning of a TLS record, which can
+    /// be a part of a response or a session ticket. A read waits for the rest.
     Partial,
     /// The peer has ended its side.
     Closed,
 }
 
-/// A connected, blocking byte stream whose waits are bounded.
+/// A connected, blocking byte stream with a timeout for every wait.
 ///
-/// Implement it to scan through another transport. Beyond what [`Read`] and [`Write`] promise:
+/// Implement it to scan through another transport. [`Read`] and [`Write`] promise most of what is needed.
+/// Beyond that:
 ///
-/// - A read or write that makes no progress within its timeout fails with
-///   [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut) and may be
-///   tried again, a write with the same bytes. A write that made *some* progress returns how much; it
-///   must not lose the count. Bytes count as written when they have left for the peer, not while they
-///   wait for a flush.
-/// - A read or write that returns more than it was given fails the exchange. One that fails with
-///   [`Interrupted`](io::ErrorKind::Interrupted) or `WouldBlock` again and again, without waiting, is
-///   slowed down and meets the timeout.
+/// - A read or write without progress within its timeout fails with
+///   [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut). The caller may try it
+///   again, a write with the same bytes.
+/// - A write with *some* progress returns how much, also if the rest timed out. Bytes count as written when
+///   they have left for the peer, not while they wait for a flush.
+/// - A read or write that returns more than the length of its buffer fails the exchange.
+/// - [`Interrupted`](io::ErrorKind::Interrupted) and `WouldBlock` without waiting are allowed. A stream that
+///   does this again and again is slowed down, and meets the timeout.
 /// - Dropping the stream closes it.
 ///
-/// A stream that wraps another one forwards *all* methods, also those with a default.
+/// A stream that wraps another one forwards *all* methods, also those with a default, because the inner stream
+/// knows better.
+///
+/// ```
+/// use std::io::{self, Read, Write};
+/// use std::time::Duration;
+///
+/// use icap_client::transport::{Readiness, TcpConnector};
+/// use icap_client::{Connect, Content, Scanner, ServiceUri, Stream};
+///
+/// /// Shows what is sent.
+/// struct Traced(Box<dyn Stream>);
+///
+/// impl Read for Traced {
+///     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+///         self.0.read(buffer)
+///     }
+/// }
+///
+/// impl Write for Traced {
+///     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+///         let len = self.0.write(bytes)?;
+///         eprintln!("{}", bytes[..len].escape_ascii());
+///         Ok(len)
+///     }
+///     fn flush(&mut self) -> io::Result<()> {
+///         self.0.flush()
+///     }
+/// }
+///
+/// impl Stream for Traced {
+///     fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+///         self.0.set_read_timeout(timeout)
+///     }
+///     fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+///         self.0.set_write_timeout(timeout)
+///     }
+///     fn readiness(&mut self) -> io::Result<Readiness> {
+///         self.0.readiness()
+///     }
+///     fn written_at_arrival(&self) -> Option<u64> {
+///         self.0.written_at_arrival()
+///     }
+///     fn is_reusable(&self) -> bool {
+///         self.0.is_reusable()
+///     }
+/// }
+///
+/// struct Tracing;
+///
+/// impl Connect for Tracing {
+///     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+///         Ok(Box::new(Traced(TcpConnector.connect(service, timeout)?)))
+///     }
+/// }
+///
+/// # let server = icap_client::testing::Server::start()?;
+/// # let uri = server.uri();
+/// let scanner = Scanner::builder(&uri).connector(Tracing).build()?;
+/// assert!(scanner.scan(Content::bytes(b"hello"))?.verdict().is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Stream: Read + Write + Send {
-    /// Bounds each following read; `timeout` is never zero.
+    /// Sets the timeout of each following read. It is never zero.
     ///
     /// # Errors
     ///
-    /// Whatever the transport reports; the exchange then fails.
+    /// Whatever the transport reports. The exchange then fails.
     fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()>;
 
-    /// Bounds each following write; `timeout` is never zero.
+    /// Sets the timeout of each following write. It is never zero.
     ///
     /// # Errors
     ///
-    /// Whatever the transport reports; the exchange then fails.
+    /// Whatever the transport reports. The exchange then fails.
     fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()>;
 
-    /// Says what a read would find, without waiting and without taking a byte of the response.
+    /// Returns what a read would find, without waiting and without taking a byte of the response.
     ///
-    /// It speaks of the decoded stream: bytes that only keep a session going are not a response.
+    /// It is about the decoded stream: bytes that only keep a TLS session going are not a response.
     ///
     /// # Errors
     ///
-    /// Whatever the transport reports, for example a reset; the exchange then fails.
+    /// Whatever the transport reports, for example a reset. The exchange then fails.
     fn readiness(&mut self) -> io::Result<Readiness>;
 
-    /// How many bytes had been written to this stream when the first byte of what the last read returned
-    /// came; `None`, the default, if that is not known apart from the time of the read.
+    /// Returns how many bytes had been written to this stream when the unit began to arrive that the bytes of
+    /// the last read were in. The default is `None`: this is not known.
     ///
-    /// A transport that delivers bytes in units (TLS records) says here when the unit began to arrive
-    /// that those bytes were in: a response that began before the content was written is early, also
-    /// where its first record was complete only later. One read must then not return bytes of two units.
+    /// A transport that delivers bytes in units (TLS records) implements it. A response that began before the
+    /// content was written is early, also if its first record was complete only later. One read must then not
+    /// return bytes of two units.
     fn written_at_arrival(&self) -> Option<u64> {
         None
     }
 
-    /// Whether another request may follow on this stream, as far as the transport itself knows: asked
-    /// once an exchange is over, and before the next one begins. The default is `true`.
+    /// Returns whether the transport allows another exchange. The default is `true`.
+    ///
+    /// It is called after each exchange, and before the next one begins.
     fn is_reusable(&self) -> bool {
         true
     }
@@ -79,16 +142,45 @@ pub trait Stream: Read + Write + Send {
 
 /// Makes connections to a service.
 ///
-/// Implement it to reach a service through a tunnel, a Unix socket or TLS of your own. It is called
-/// from every thread that scans. Where [`ServiceUri::is_tls`] says so, what is sent must be encrypted; a
-/// connector that cannot do that has to fail.
+/// Implement it to reach a service through a tunnel, a Unix socket or a TLS library of your own. Every thread
+/// that scans calls it. If [`ServiceUri::is_tls`], what is sent must be encrypted; a connector that cannot do that
+/// has to fail.
+///
+/// ```
+/// use std::io;
+/// use std::net::{SocketAddr, TcpStream};
+/// use std::time::Duration;
+///
+/// use icap_client::{Connect, Content, Scanner, ServiceUri, Stream};
+///
+/// /// Reaches every service at one address, for example the end of a tunnel.
+/// struct Tunnel(SocketAddr);
+///
+/// impl Connect for Tunnel {
+///     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+///         if service.is_tls() {
+///             return Err(io::Error::new(io::ErrorKind::InvalidInput, "this tunnel has no TLS"));
+///         }
+///         let stream = TcpStream::connect_timeout(&self.0, timeout)?;
+///         stream.set_nodelay(true)?;
+///         Ok(Box::new(stream))
+///     }
+/// }
+///
+/// # let server = icap_client::testing::Server::start()?;
+/// # let tunnel = server.address();
+/// let builder = Scanner::builder("icap://av.example/avscan").connector(Tunnel(tunnel));
+/// let scanner = builder.build()?;
+/// assert!(scanner.scan(Content::bytes(b"hello"))?.verdict().is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Connect: Send + Sync {
     /// Connects within `timeout`, which is never zero.
     ///
     /// # Errors
     ///
-    /// An error whose text names the address; of kind [`TimedOut`](io::ErrorKind::TimedOut) if the
-    /// time ran out.
+    /// An error with the address in its text. If the time ran out, it is of kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut).
     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>>;
 }
 
@@ -114,7 +206,8 @@ impl Stream for TcpStream {
     }
 }
 
-/// Whether a look that does not wait found nothing. A `TimedOut` there is a dead connection.
+/// Whether a peek that does not wait found nothing. `TimedOut` is not among these: there it means that the
+/// connection is dead.
 pub(crate) fn is_nothing_yet(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -122,7 +215,7 @@ pub(crate) fn is_nothing_yet(error: &io::Error) -> bool {
     )
 }
 
-/// Whether an error only says that nothing happened so far. `Interrupted` is among them, so that a
+/// Whether an error only means that nothing has happened so far. `Interrupted` is among these, so that a
 /// stream that is interrupted for ever still meets its timeout.
 pub(crate) fn is_stall(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
@@ -147,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peek_tells_idle_readable_and_closed_apart_and_takes_nothing() {
+    fn peek_distinguishes_idle_readable_and_closed() {
         let (mut client, mut server) = pair();
         assert_eq!(client.readiness().unwrap(), Readiness::Idle);
         server.write_all(b"x").unwrap();
@@ -164,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peek_leaves_the_stream_blocking() {
+    fn peek_leaves_the_stream_blocking() {
         let (mut client, _server) = pair();
         client.readiness().unwrap();
         Stream::set_read_timeout(&mut client, Duration::from_millis(30)).unwrap();
