@@ -1,4 +1,4 @@
-//! One stream with what was read ahead from it.
+//! One stream, its input buffer, and what is known about the timing of its bytes.
 
 use std::fmt;
 use std::io;
@@ -11,37 +11,37 @@ use crate::seam::time::Clock;
 use crate::stats::CloseReason;
 use crate::stats::counters::ServiceCounters;
 
-/// Bytes that are read at once.
+/// Bytes that one read takes at most.
 const INPUT_BUFFER: usize = 64 * 1024;
 
-/// Stalls in a row that may come without waiting. TLS records without data cause some; a stream that
-/// does not wait at all would keep a processor busy until the timeout.
+/// Stalls in a row that may come without waiting. TLS records without data cause some. Without this limit,
+/// a stream that never waits would keep a processor busy until the timeout.
 const PROMPT_STALLS: u32 = 64;
 
-/// How long each stall after those takes at least, and what counts as no wait.
+/// How long each stall after those takes at least. A shorter one counts as no wait.
 const STALL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A connected stream and its input buffer.
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     input: Box<[u8]>,
-    /// Of `input`: what was read and not consumed.
+    /// The part of `input` that was read and not consumed.
     unread: std::ops::Range<usize>,
-    /// As they are set on the stream, to set them only when they change.
+    /// The timeouts that are set on the stream, to set them only when they change.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     /// Bytes written so far, over all exchanges.
     sent: u64,
-    /// How many of them had been written when the bytes of the last read began to arrive.
+    /// `sent` at the time when the bytes of the last read began to arrive.
     arrived: u64,
-    /// How many had been written when it was first seen that something is there to read, and since when
-    /// the stream never was idle.
+    /// `sent` at the time when the stream was first seen to have something to read; `None` since it was last
+    /// seen idle.
     pending: Option<u64>,
-    /// In a row, without waiting.
+    /// Stalls in a row that came without waiting.
     prompt_stalls: u32,
     clock: Arc<dyn Clock>,
     counters: Arc<ServiceCounters>,
-    /// Why it is closed, if it is dropped now.
+    /// The reason that is counted when it is dropped.
     closing: CloseReason,
 }
 
@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// What was read and not consumed yet.
+    /// The bytes that were read and not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.input[self.unread.clone()]
     }
@@ -77,8 +77,8 @@ impl Connection {
         self.unread.start = (self.unread.start + len).min(self.unread.end);
     }
 
-    /// Reads once, after what is unread; 0 is the end of the stream. With a buffer full of that nothing is
-    /// read, which is an error, because a caller consumes before it reads.
+    /// Reads once and appends to the unread bytes; 0 is the end of the stream. A buffer full of unread bytes is
+    /// an error, because a caller consumes before it reads.
     pub(crate) fn read(&mut self, timeout: Duration) -> io::Result<usize> {
         if self.unread.is_empty() || self.unread.end == self.input.len() {
             self.compact();
@@ -97,7 +97,7 @@ impl Connection {
         Ok(len)
     }
 
-    /// Moves what is unread to the front.
+    /// Moves the unread bytes to the beginning of the buffer.
     fn compact(&mut self) {
         let len = self.unread.len();
         self.input.copy_within(self.unread.clone(), 0);
@@ -114,8 +114,8 @@ impl Connection {
         checked_count(len, buffer.len(), "read")
     }
 
-    /// A stream that says exactly when these bytes began to arrive is believed; of another it is known
-    /// since when there was something.
+    /// `sent` at the time when the last bytes began to arrive: exactly if the stream knows it, or else since the
+    /// stream was seen to have something to read.
     fn arrival(&self) -> u64 {
         let exact = self.stream.written_at_arrival();
         exact
@@ -128,15 +128,15 @@ impl Connection {
         self.sent
     }
 
-    /// How much of [`sent`](Self::sent) had been written when the bytes of the last read began to
-    /// arrive: over TLS, the first byte of their record.
+    /// The value of [`sent`](Self::sent) when the bytes of the last read began to arrive. Over TLS, that is when
+    /// the first byte of their record came.
     pub(crate) fn arrived(&self) -> u64 {
         self.arrived
     }
 
-    /// Writes once; returns how much was taken.
+    /// Writes once; returns how many bytes were taken.
     ///
-    /// Not `write_vectored`, which raises SIGPIPE where that signal is at its default.
+    /// `write_vectored` is not used: it raises SIGPIPE where that signal is at its default.
     pub(crate) fn write(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
         let began = self.clock.now_for_waits();
         let result = self.write_once(bytes, timeout);
@@ -158,7 +158,7 @@ impl Connection {
         }
     }
 
-    /// Pauses where the stream stalls again and again without waiting, as the caller tries again.
+    /// Pauses if the stream stalls again and again without waiting, because the caller tries again.
     fn slow_down(&mut self, result: &io::Result<usize>, began: Instant, timeout: Duration) {
         let took = self.clock.now_for_waits().saturating_duration_since(began);
         let is_prompt = took < STALL_PAUSE;
@@ -177,17 +177,17 @@ impl Connection {
         self.closing = reason;
     }
 
-    /// It is put aside to be used again: should it be dropped there, nothing is wrong with it.
+    /// It is put aside for reuse. If it is dropped there, nothing is wrong with it.
     pub(crate) fn rest(&mut self) {
         self.closing = CloseReason::ScannerDropped;
     }
 
-    /// It is used again: should it be dropped now, that went wrong.
+    /// It is used again. If it is dropped now, the exchange failed.
     pub(crate) fn wake(&mut self) {
         self.closing = CloseReason::Failed;
     }
 
-    /// What a read would find, without waiting.
+    /// Returns what a read would find, without waiting.
     pub(crate) fn readiness(&mut self) -> io::Result<Readiness> {
         let readiness = match self.stream.readiness() {
             Err(error) if is_nothing_yet(&error) => Ok(Readiness::Idle),
@@ -206,7 +206,7 @@ impl Connection {
     }
 }
 
-/// A stream of somebody else's may claim what it likes.
+/// Checks a count that a caller's own stream returns: it may be anything.
 fn checked_count(len: usize, most: usize, what: &str) -> io::Result<usize> {
     if len <= most {
         return Ok(len);

@@ -1,8 +1,8 @@
-//! The time one exchange has, and which limit it was when it is over.
+//! How long an exchange may take, and which limit ended it.
 //!
-//! Two kinds of limit work together. A *timeout* bounds one wait and begins anew with every byte of
-//! progress; a peer that sends a byte a second never reaches it. The *deadline* bounds everything
-//! from the first look-up to the last byte, whatever the progress.
+//! Two kinds of limit work together. A *timeout* limits one wait and begins again with every byte of progress,
+//! so a peer that sends a byte a second never reaches it. The *deadline* limits everything from the first
+//! look-up to the last byte.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +16,9 @@ pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     pub(crate) read: Duration,
     pub(crate) write: Duration,
-    /// For a place in the line of a full server; the connect timeout unless it is set.
+    /// For a place in the line of a full server. `None` is the connect timeout.
     pub(crate) wait: Option<Duration>,
-    /// From the last byte sent to the end of the response's ICAP head; the read timeout unless it is
-    /// set.
+    /// From the last byte sent to the end of the response's ICAP head. `None` is the read timeout.
     pub(crate) response: Option<Duration>,
 }
 
@@ -41,8 +40,8 @@ pub(crate) struct RanOut {
 }
 
 impl RanOut {
-    /// The error of a wait for `service` that this limit ended. Unless changed, it blames nobody
-    /// (rule R10).
+    /// The error of a wait for `service` that this limit ended. It does not blame the server (rule R10); the
+    /// caller changes that where it is to blame.
     pub(crate) fn error(self, service: &str, phase: Phase) -> TimeoutError {
         TimeoutError {
             service: service.to_owned(),
@@ -58,18 +57,18 @@ impl RanOut {
     }
 }
 
-/// When something must be over, and the clock that says so.
+/// The time at which something must be over, and the clock that it is compared with.
 #[derive(Debug, Clone)]
 pub(crate) struct Deadline {
     clock: Arc<dyn Clock>,
-    /// What it is, and how long it was in the beginning.
+    /// The limit, and how long it was at the beginning.
     what: RanOut,
-    /// `None` is never, also where it lies beyond what an `Instant` can say.
+    /// `None` is never, and so is a time beyond the range of `Instant`.
     at: Option<Instant>,
 }
 
 impl Deadline {
-    /// Begins now; `None` is never.
+    /// A deadline that begins now; `None` is never.
     pub(crate) fn start(clock: &Arc<dyn Clock>, limit: Option<Duration>) -> Self {
         let what = RanOut {
             limit: TimeLimit::Deadline,
@@ -82,8 +81,7 @@ impl Deadline {
         }
     }
 
-    /// The same by the system's clock, where no scanner's is at hand: a connector is given a timeout and no
-    /// clock.
+    /// The same by the system's clock, for code without a scanner: a connector is given a timeout and no clock.
     pub(crate) fn by_system(limit: impl Into<Option<Duration>>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Self::start(&clock, limit.into())
@@ -99,8 +97,8 @@ impl Deadline {
         self.now().saturating_duration_since(then)
     }
 
-    /// The share of one server if there is another one to ask after it: what is left but for a quarter,
-    /// and but for `longest_rest` at most.
+    /// The share of one server if another one can be asked after it: all of the time left except for a quarter,
+    /// or except for `longest_rest` if that is less.
     pub(crate) fn share(&self, longest_rest: Duration) -> Self {
         let Some(at) = self.at else {
             return self.clone();
@@ -110,7 +108,7 @@ impl Deadline {
         self.within(share, TimeLimit::DeadlineShare)
     }
 
-    /// At most so long from now on.
+    /// This deadline, or `after` from now on if that is earlier.
     pub(crate) fn within(&self, after: Duration, limit: TimeLimit) -> Self {
         let mut deadline = self.clone();
         if let Some(at) = self.now().checked_add(after) {
@@ -122,14 +120,14 @@ impl Deadline {
         deadline
     }
 
-    /// What ran out, if it is over.
+    /// The limit that ran out, if the deadline is over.
     pub(crate) fn ran_out(&self) -> Option<RanOut> {
         let is_over = self.at.is_some_and(|at| self.now() >= at);
         is_over.then_some(self.what)
     }
 
-    /// How long one wait may take: the timeout or what is left, whichever is less. `None` when
-    /// nothing is left, so that no wait is ever given a zero timeout.
+    /// How long one wait may take: the timeout or the time left, whichever is less. `None` if no time is
+    /// left, so that a wait never gets a zero timeout.
     pub(crate) fn cap(&self, timeout: Duration) -> Option<Duration> {
         let left = self.at.map_or(timeout, |at| {
             at.saturating_duration_since(self.now()).min(timeout)
@@ -137,7 +135,7 @@ impl Deadline {
         (!left.is_zero()).then_some(left)
     }
 
-    /// What is left, as far as one wait goes: an hour where there is no bound.
+    /// How long one wait may take: the time left, and an hour at most.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.cap(Duration::from_secs(3600))
     }
@@ -149,7 +147,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
     #[test]
-    fn a_wait_takes_the_shorter_of_timeout_and_what_is_left() {
+    fn wait_takes_the_shorter_of_timeout_and_time_left() {
         assert_eq!(Deadline::by_system(None).cap(HOUR), Some(HOUR));
         assert_eq!(
             Deadline::by_system(HOUR).cap(Duration::from_secs(1)),
@@ -162,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_beyond_the_end_of_time_is_never() {
+    fn deadline_beyond_the_range_of_instant_is_never() {
         assert_eq!(Deadline::by_system(Duration::MAX).cap(HOUR), Some(HOUR));
     }
 
@@ -180,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_out_is_the_limit_that_came_first() {
+    fn limit_that_came_first_is_the_one_that_ran_out() {
         let start = |seconds| Deadline::by_system(Duration::from_secs(seconds));
         let zero = Duration::ZERO;
         let ran_out = |limit| Some(RanOut { limit, after: zero });

@@ -1,6 +1,6 @@
-//! Moving bytes: where a service is, how to get there, and what is left of the time.
+//! Moves bytes: connects, keeps connections in a pool, and measures waits.
 //!
-//! This floor knows sockets and clocks and nothing of ICAP messages.
+//! This layer knows sockets and clocks. It knows nothing of ICAP messages.
 
 pub(crate) mod checkout;
 pub(crate) mod connection;

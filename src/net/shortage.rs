@@ -1,12 +1,12 @@
-//! What this machine has run out of: file descriptors, memory, ports, threads. No server is to blame
-//! for that (rule R10), but such an error looks like a server that cannot be reached.
+//! Errors because this machine has run out of something: file descriptors, memory, ports, threads. No server is to
+//! blame for these (rule R10), but they look like a server that cannot be reached.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The codes of the system: too many open files (of this process, of all), no buffer space, no memory,
-/// no address or port to connect from. `io::ErrorKind` has no names for most of them.
+/// The error codes of the system: too many open files (of this process, of all), no buffer space, no memory, no
+/// address or port to connect from. `io::ErrorKind` has no names for most of them.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const CODES: [i32; 5] = [24, 23, 105, 12, 99];
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
@@ -16,7 +16,7 @@ const CODES: [i32; 5] = [10_024, 4, 10_055, 8, 10_049];
 #[cfg(not(any(unix, windows)))]
 const CODES: [i32; 0] = [];
 
-/// An error that was found to be a shortage, and whose code is lost in its text.
+/// A shortage that is known only from its text, because the code is lost.
 #[derive(Debug)]
 struct Shortage(String);
 
@@ -28,12 +28,12 @@ impl fmt::Display for Shortage {
 
 impl Error for Shortage {}
 
-/// An error with this text that [`is_shortage`] knows again.
+/// An error with this text that [`is_shortage`] recognises.
 pub(super) fn shortage(kind: io::ErrorKind, what: impl fmt::Display) -> io::Error {
     io::Error::new(kind, Shortage(what.to_string()))
 }
 
-/// Whether the error, or what it was caused by, is a shortage on this machine.
+/// Whether the error or one of its causes is a shortage on this machine.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     if error
         .raw_os_error()
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shortage_is_known_by_its_code_however_it_is_wrapped() {
+    fn shortage_is_recognised_by_its_code_when_wrapped() {
         for code in CODES {
             let raw = || io::Error::from_raw_os_error(code);
             assert!(is_shortage(&raw()), "{code}");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn other_errors_are_no_shortage() {
+    fn other_errors_are_not_a_shortage() {
         for kind in [
             io::ErrorKind::ConnectionRefused,
             io::ErrorKind::TimedOut,
@@ -82,7 +82,7 @@ mod tests {
             assert!(!is_shortage(&kind.into()), "{kind}");
             assert!(!is_shortage(&io::Error::new(kind, "text")), "{kind}");
         }
-        // Of a socket it means that nothing is there yet.
+        // EAGAIN: of a socket, this means that nothing is there yet.
         #[cfg(target_os = "linux")]
         assert!(!is_shortage(&io::Error::from_raw_os_error(11)));
     }

@@ -1,4 +1,4 @@
-//! Connecting over TCP: every address of the name is tried, all within one timeout.
+//! Connects over TCP: tries every address of the host, all within one timeout.
 
 use std::fmt;
 use std::io;
@@ -12,18 +12,21 @@ use super::transport::{Connect, Stream};
 use crate::error::words_of;
 use crate::proto::uri::ServiceUri;
 
-/// Connects over plain TCP, with `TCP_NODELAY`: a request leaves in few writes, and waiting for an
-/// acknowledgement between them costs 40 ms a scan.
+/// Connects over plain TCP. This is what `icap://` URIs use.
 ///
-/// The addresses a name resolves to are tried in order; each has an equal share of the time that is
-/// left, so that one that never responds leaves time for the next. The system's resolver takes no
-/// timeout, so it is called in helper threads, of which there are 16 at most in the process; connections to
-/// one host share one look-up.
+/// The addresses of the host are tried in order. Each has an equal share of the time that is left, so that an
+/// address without a response leaves time for the next one.
+///
+/// The system's resolver takes no timeout, so helper threads call it: 16 at most in the whole process, and one
+/// look-up for all connections to one host. They end after 10 s without work.
+///
+/// `TCP_NODELAY` is set. A request leaves in few writes, and waiting for an acknowledgement between them would
+/// cost 40 ms a scan.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpConnector;
 
 impl Connect for TcpConnector {
-    /// Refuses an `icaps://` URI: what is meant to be encrypted is never sent in plain.
+    /// Refuses an `icaps://` URI: nothing for it is sent in plain.
     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
         if service.is_tls() {
             let what = format!("{service:?} needs TLS, and this connector has none");
@@ -33,8 +36,8 @@ impl Connect for TcpConnector {
     }
 }
 
-/// Connects to the first address of the service that lets `connect_one` succeed. Each is given an equal
-/// share of the time that is left.
+/// Connects to the first address of the service with which `connect_one` succeeds. Each has an equal share of
+/// the time that is left.
 pub(super) fn connect_any<S>(
     service: &ServiceUri,
     timeout: Duration,
@@ -60,8 +63,8 @@ pub(super) fn connect_any<S>(
 
 pub(super) fn connect_one(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, timeout)?;
-    // A loopback port nobody listens on can be given to the connecting socket itself, which then
-    // talks to itself.
+    // The system may give a free loopback port to the connecting socket itself, which is then connected to
+    // itself.
     if stream.local_addr()? == stream.peer_addr()? {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -102,8 +105,8 @@ impl fmt::Display for Unreachable {
 impl std::error::Error for Unreachable {}
 
 impl From<Unreachable> for io::Error {
-    /// Of the kind of the first failure that is no timeout: only if all timed out did time run out. A
-    /// shortage only if each is: this machine may lack an address of one family for ever.
+    /// The kind is that of the first failure which is not a timeout: only if all timed out, time ran out. It is
+    /// a shortage only if each failure is one: this machine may have no address of one family at all.
     fn from(unreachable: Unreachable) -> Self {
         let kinds = unreachable.failed.iter().map(|(_, error)| error.kind());
         let kind = kinds
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_address_is_tried_when_the_first_refuses() {
+    fn second_address_is_tried_after_the_first_refuses() {
         // `localhost` may be ::1 and 127.0.0.1, in this order; only the latter listens.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_an_address_is_named() {
+    fn host_without_an_address_is_named() {
         let error = connect("icap://no-such-host.invalid/s").err().unwrap();
         assert!(
             error.to_string().contains("no-such-host.invalid"),
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_if_every_address_timed_out_did_time_run_out() {
+    fn timeout_of_all_addresses_is_a_timeout() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let failed = |kinds: &[io::ErrorKind]| {
             let failed = kinds.iter().map(|&kind| (address, kind.into())).collect();

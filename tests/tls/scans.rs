@@ -366,7 +366,7 @@ fn altered_record_is_an_error() {
     });
     assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("was changed on its way"), "{text}");
+    assert!(text.contains("were changed on the way"), "{text}");
 }
 
 #[test]

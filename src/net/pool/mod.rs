@@ -1,8 +1,10 @@
-//! The connections of one service: idle ones to be used again, and a limit on all of them.
+//! The connections of one service: idle ones for reuse, a limit on all of them, and a line of callers.
 //!
-//! The pool counts and queues; it never touches a socket while its lock is held. Whoever takes a
-//! [`Permit`] connects, probes and closes on their own time, and gives the place back by dropping it,
-//! also when they panic. Waiting callers are served in the order they came.
+//! The pool counts and queues. It never touches a socket while its lock is held: the caller with a [`Permit`]
+//! connects, probes and closes, and gives the place back by dropping it, also in a panic. Waiting callers are
+//! served in the order in which they came.
+
+mod found_limit;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,8 +20,9 @@ use crate::seam::sync::{Mutex, MutexGuard, Thread, current_thread, park_timeout}
 use crate::seam::time::Clock;
 use crate::stats::CloseReason;
 use crate::stats::counters::ServiceCounters;
+use found_limit::FoundLimit;
 
-/// What the connections of a pool lead to, and how they are made, dated and counted.
+/// The service of a pool, and what its connections are made, dated and counted with.
 pub(crate) struct Target {
     pub(crate) uri: ServiceUri,
     pub(crate) connector: Arc<dyn Connect>,
@@ -35,7 +38,7 @@ pub(crate) struct PoolLimits {
     pub(crate) max_idle: usize,
     /// Connections at once, idle ones included.
     pub(crate) max_connections: Option<usize>,
-    /// How long an idle connection is worth trying.
+    /// An idle connection that is older is closed and not tried.
     pub(crate) idle_timeout: Duration,
 }
 
@@ -48,82 +51,32 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct State {
-    /// The one used last is the last.
+    /// In the order of their last use, the newest last.
     idle: Vec<Idle>,
-    /// Connections there are, or will be as soon as a permit's holder has connected.
+    /// All places that are taken: idle connections, those in use, and those that are being made.
     open: usize,
-    /// Callers that wait, the one that came first in front.
+    /// Callers that wait, in the order in which they came.
     line: VecDeque<(Ticket, Thread)>,
     last_ticket: Ticket,
-    /// What the service allows.
+    /// `Max-Connections` of the service.
     service_limit: Option<usize>,
-    /// What the server turned out to have room for.
-    found_limit: Option<FoundLimit>,
+    found_limit: FoundLimit,
     /// How many callers were given a place so far.
     acquired: u64,
-    peaks: Peaks,
     /// How many responses have begun so far.
     responses: u64,
-    /// Callers that have waited for long on a connection that has never answered.
+    /// Callers that have waited for long on a connection without any response.
     starving: usize,
-    /// Connections that are to be closed for them, as soon as they are idle.
+    /// Connections to be closed for these callers as soon as they are idle.
     rooms_wanted: usize,
 }
-
-/// A limit that the server did not announce but showed: it grows again by one for each second of
-/// success.
-#[derive(Debug, Clone, Copy)]
-struct FoundLimit {
-    connections: usize,
-    changed: Instant,
-}
-
-/// How many connections were in use at once, at most, since any caller was given one: what ran while its
-/// exchange did, however late it is told that this was too many.
-#[derive(Debug, Default)]
-struct Peaks {
-    /// A caller, and how many there were when it came. Those that saw no more than a later one are left
-    /// out, so the numbers of callers grow and those of connections fall.
-    seen: VecDeque<(u64, usize)>,
-}
-
-impl Peaks {
-    fn note(&mut self, caller: u64, in_use: usize) {
-        while self
-            .seen
-            .back()
-            .is_some_and(|&(_, before)| before <= in_use)
-        {
-            self.seen.pop_back();
-        }
-        self.seen.push_back((caller, in_use));
-    }
-
-    fn since(&self, caller: u64) -> usize {
-        let peak = self.seen.iter().find(|&&(later, _)| later >= caller);
-        peak.map_or(1, |&(_, in_use)| in_use.max(1))
-    }
-
-    /// The server turned this caller away, so what it had was not in use.
-    fn forget(&mut self, caller: u64) {
-        for (later, in_use) in self.seen.iter_mut().rev() {
-            if *later < caller {
-                return;
-            }
-            *in_use = in_use.saturating_sub(1);
-        }
-    }
-}
-
-/// How long the server must do well until it is trusted with one connection more.
-const GROWTH: Duration = Duration::from_secs(1);
 
 /// The upper bound of [`grace`].
 const LONGEST_GRACE: Duration = Duration::from_secs(1);
 
 type Ticket = u64;
 
-/// A connection nobody uses.
+/// An idle connection.
 #[derive(Debug)]
 pub(crate) struct Idle {
     pub(crate) connection: Connection,
@@ -146,7 +99,7 @@ impl Pool {
         &self.target
     }
 
-    /// What the service says of `Max-Connections`; the smaller limit wins. Idle connections above it are
+    /// Sets `Max-Connections` of the service. The smaller limit counts, and idle connections above it are
     /// closed.
     pub(crate) fn set_service_limit(self: &Arc<Self>, limit: Option<u64>) {
         let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -162,7 +115,7 @@ impl Pool {
         }
     }
 
-    /// Idle connections with their places, which are given back when they are dropped after them.
+    /// Idle connections, each with its place. The place is free when it is dropped.
     fn places(self: &Arc<Self>, idle: impl Iterator<Item = Idle>) -> Vec<(Idle, Permit)> {
         idle.map(|idle| (idle, Permit::new(self))).collect()
     }
@@ -192,7 +145,7 @@ impl Pool {
             if let Some(idle) = taken {
                 state.acquired += 1;
                 let (caller, in_use) = (state.acquired, state.in_use());
-                state.peaks.note(caller, in_use);
+                state.found_limit.note(caller, in_use);
                 let mut permit = Permit::new(self);
                 permit.caller = caller;
                 permit.responses_before = state.responses;
@@ -206,13 +159,12 @@ impl Pool {
             };
             ticket.get_or_insert_with(|| state.line_up());
             drop(state);
-            // It may wake early, and is woken when it is first in line and there is something.
+            // This may wake early. A caller is unparked when it is the first in line and a place may be free.
             park_timeout(left);
             state = self.lock();
         }
     }
 
-    /// How long an idle connection is worth trying.
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.limits.idle_timeout
     }
@@ -223,10 +175,10 @@ impl Pool {
     }
 
     fn limit(&self, state: &State) -> usize {
-        let found = state.found_limit.map(|found| found.connections);
+        let found = state.found_limit.connections();
         let limits = [self.limits.max_connections, state.service_limit, found];
         let least = limits.into_iter().flatten().min();
-        // A limit of none would be a service nobody can use.
+        // With a limit of 0 the service could not be used at all.
         least.unwrap_or(usize::MAX).max(1)
     }
 
@@ -239,7 +191,7 @@ impl State {
     /// An idle connection, or none and a place for one.
     fn take(&mut self, is_fresh: bool, limit: usize) -> Option<Option<Idle>> {
         if self.in_use() < limit && !self.idle.is_empty() {
-            // The oldest makes place: a server may have a thread for each connection, and no more of them.
+            // The new connection replaces the oldest: a server may have one thread for each connection.
             let idle = if is_fresh {
                 Some(self.idle.remove(0))
             } else {
@@ -257,23 +209,13 @@ impl State {
         self.open - self.idle.len()
     }
 
-    /// The server had no room for one of `ran` connections.
-    fn lower_limit(&mut self, ran: usize, now: Instant) {
-        let found = self.found_limit.map(|found| found.connections);
-        let least = ran.saturating_sub(1).max(1);
-        self.found_limit = Some(FoundLimit {
-            connections: found.map_or(least, |found| found.min(least)),
-            changed: now,
-        });
-    }
-
     fn line_up(&mut self) -> Ticket {
         self.last_ticket += 1;
         self.line.push_back((self.last_ticket, current_thread()));
         self.last_ticket
     }
 
-    /// Whoever is served or gives up leaves the line, and the next may have something too.
+    /// Takes a caller that is served or gives up out of the line. There may be a place for the next one too.
     fn leave(&mut self, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
             self.line.retain(|(waiting, _)| *waiting != ticket);
@@ -311,8 +253,8 @@ impl Permit {
         }
     }
 
-    /// Puts a connection aside to be used again; that it is clean is the caller's word. What there is
-    /// no room for, and what was idle for too long, is closed.
+    /// Puts a connection aside for reuse. The caller knows that it is clean. Surplus connections and those
+    /// that were idle for too long are closed.
     pub(crate) fn check_in(mut self, mut connection: Connection, now: Instant) {
         let limits = self.pool.limits;
         connection.rest();
@@ -329,7 +271,7 @@ impl Permit {
         }
         let is_live =
             |idle: &Idle| now.saturating_duration_since(idle.since) <= limits.idle_timeout;
-        // The oldest are the first.
+        // The oldest come first.
         let expired = state.idle.iter().take_while(|idle| !is_live(idle)).count();
         let surplus = (state.idle.len() + 1).saturating_sub(limits.max_idle);
         let closed = self.pool.places(state.idle.drain(..expired.max(surplus)));
@@ -353,15 +295,11 @@ impl Permit {
 }
 
 impl Permit {
-    /// The server works: after a while, one connection more may be tried.
+    /// The server works. After a while, one connection more may be tried.
     pub(crate) fn succeeded(&self, now: Instant) {
         let mut state = self.pool.lock();
-        if let Some(found) = &mut state.found_limit {
-            if now.saturating_duration_since(found.changed) >= GROWTH {
-                found.connections = found.connections.saturating_add(1);
-                found.changed = now;
-                state.wake_first();
-            }
+        if state.found_limit.succeeded(now) {
+            state.wake_first();
         }
     }
 
@@ -369,12 +307,12 @@ impl Permit {
         &self.pool
     }
 
-    /// Which one it is, of all that were given out.
+    /// Its number: places are numbered in the order in which they were given out.
     pub(crate) fn number(&self) -> u64 {
         self.caller
     }
 
-    /// It is for another connection from now on.
+    /// Uses it for another connection from now on.
     pub(crate) fn begin_again(&mut self) {
         let mut state = self.pool.lock();
         self.end_starving(&mut state);
@@ -393,14 +331,14 @@ impl Permit {
         self.end_starving(&mut state);
     }
 
-    /// Whether the server has answered others since this was given out.
+    /// Whether a response has begun on another connection since this place was given out.
     pub(crate) fn others_were_answered(&self) -> bool {
         self.pool.lock().responses != self.responses_before
     }
 
-    /// The caller has waited for long on a connection that has never answered. There are servers that
-    /// give each connection a thread, idle ones too, while the kernel accepts more: so the connection that
-    /// has been idle for longest is closed, or the next one that would be put aside.
+    /// The caller has waited for long on a connection without any response. Some servers give each connection
+    /// a thread, idle ones too, while the kernel accepts more. So the connection that has been idle for
+    /// longest is closed, or the next one that would be put aside.
     pub(crate) fn wants_room(&self) {
         let mut state = self.pool.lock();
         if !self.is_starving.replace(true) {
@@ -424,18 +362,15 @@ impl Permit {
         }
     }
 
-    /// Gives the place back of a connection that the server had no room for, and that is closed. If
-    /// other callers had connections meanwhile, the limit becomes one less than that; idle connections
-    /// make room. Returns whether there can be room for this caller later: not if it was alone.
+    /// Gives back the place of a connection that the server had no room for, and that is closed. If other
+    /// callers had connections at the same time, the limit becomes one less than all of them, and idle
+    /// connections above it are closed. Returns whether there can be room for this caller later: not if it
+    /// was alone.
     pub(crate) fn had_no_room(mut self, now: Instant) -> bool {
         let mut state = self.pool.lock();
         self.is_given_back = true;
         state.open -= 1;
-        let ran = state.peaks.since(self.caller);
-        state.peaks.forget(self.caller);
-        if ran > 1 {
-            state.lower_limit(ran, now);
-        }
+        let ran = state.found_limit.lower(self.caller, now);
         let surplus = match ran {
             1 => state.open,
             _ => state.open.saturating_sub(self.pool.limit(&state)),
@@ -452,8 +387,8 @@ impl Permit {
     }
 }
 
-/// How long a server may be silent on a connection that it has never answered until others make room:
-/// long before the timeout.
+/// How long a caller waits on a connection without any response until others make room for it. This is long
+/// before the timeout.
 pub(crate) fn grace(timeout: Duration) -> Duration {
     (timeout / 4).clamp(Duration::from_millis(1), LONGEST_GRACE)
 }

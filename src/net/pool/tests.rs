@@ -1,5 +1,6 @@
 use std::thread;
 
+use super::found_limit::GROWTH;
 use super::*;
 use crate::net::tcp::TcpConnector;
 use crate::seam::time::SystemClock;

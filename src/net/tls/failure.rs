@@ -1,4 +1,4 @@
-//! What went wrong with TLS, in words that say what to do about it.
+//! Errors of TLS, with what to do about each.
 
 use std::fmt;
 use std::io;
@@ -10,8 +10,8 @@ use crate::proto::text::displayable;
 
 /// Of kind [`InvalidData`](io::ErrorKind::InvalidData).
 ///
-/// One text, because errors that several callers wait for are handed on as their text alone. What a
-/// certificate says of itself is the server's, and may hold anything.
+/// All of it is in one text, because several callers that wait for one `OPTIONS` get a copy of the text alone. Text
+/// that the server chose is escaped.
 pub(super) fn tls_failed(error: &Error, is_plain_icap: bool) -> io::Error {
     let text = match error {
         Error::InvalidCertificate(error) => certificate_failure::explain(error),
@@ -32,8 +32,8 @@ pub(super) fn is_authority_as_server(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(error) if is_of_authority(error))
 }
 
-/// The server asked to renegotiate, and ended the session without it. Of kind
-/// [`Unsupported`](io::ErrorKind::Unsupported), because a server may ask.
+/// The server asked to renegotiate, and ended the session when that was declined. Of kind
+/// [`Unsupported`](io::ErrorKind::Unsupported), because a server may ask and is not to blame.
 pub(super) fn renegotiation_failed(why: &dyn fmt::Display) -> io::Error {
     let what = "the server asked to renegotiate TLS 1.2, which this client does not do";
     io::Error::new(io::ErrorKind::Unsupported, format!("{what} ({why})"))
@@ -48,21 +48,20 @@ pub(super) fn is_about_renegotiation(error: &Error) -> bool {
     )
 }
 
-/// The server closed the connection although the handshake was not over.
+/// The server closed the connection in the handshake.
 pub(super) fn closed_in_handshake() -> io::Error {
     let what = "the server closed the connection in the TLS handshake; perhaps it speaks no TLS on \
                 this port";
     io::Error::new(io::ErrorKind::UnexpectedEof, what)
 }
 
-/// The server closed the connection although it had not ended the TLS session: what came may lack its
-/// end.
+/// The server closed the connection without ending the TLS session: the end of the data may be missing.
 pub(super) fn closed_without_notice() -> io::Error {
     let what = "the server closed the connection without ending the TLS session (no close_notify)";
     io::Error::new(io::ErrorKind::UnexpectedEof, what)
 }
 
-/// The connection ended in the middle of a record: nobody knows what that was.
+/// The connection ended in the middle of a record.
 pub(super) fn closed_in_record(why: &dyn fmt::Display) -> io::Error {
     let what = format!("the connection ended in the middle of a TLS record ({why})");
     io::Error::new(io::ErrorKind::UnexpectedEof, what)
@@ -79,15 +78,15 @@ pub(super) fn handshake_timed_out() -> io::Error {
 fn what_of(error: &Error) -> &'static str {
     match error {
         Error::AlertReceived(alert) => what_of_alert(*alert),
-        Error::InvalidMessage(_) => "the server sent what is no TLS",
+        Error::InvalidMessage(_) => "the server sent bytes that are not TLS",
         Error::PeerIncompatible(_) => "the server knows no TLS version or cipher that is safe",
         Error::NoCertificatesPresented => "the server showed no certificate",
-        Error::DecryptError => "what the server sent was changed on its way",
+        Error::DecryptError => "the server's bytes were changed on the way",
         _ => "the server broke the TLS protocol",
     }
 }
 
-/// Why the server gave up, as far as an alert says so (RFC 8446 §6.2).
+/// The meaning of the alert with which the server ended the session (RFC 8446 §6.2).
 fn what_of_alert(alert: AlertDescription) -> &'static str {
     use AlertDescription as Alert;
     match alert {
@@ -102,7 +101,7 @@ fn what_of_alert(alert: AlertDescription) -> &'static str {
         Alert::ProtocolVersion | Alert::InsufficientSecurity => {
             "the server knows no TLS version or cipher that is safe"
         }
-        // Servers with TLS 1.2 have no other alert to ask for a client certificate.
+        // TLS 1.2 has no alert of its own for a missing client certificate.
         Alert::HandshakeFailure => {
             "the server refused the TLS handshake; perhaps it requires a client certificate"
         }
@@ -111,7 +110,7 @@ fn what_of_alert(alert: AlertDescription) -> &'static str {
     }
 }
 
-/// The session can carry no more data; another connection can. Of kind
+/// The session can carry no more data, and another connection can. Of kind
 /// [`Unsupported`](io::ErrorKind::Unsupported), because no server is to blame.
 pub(super) fn session_over() -> io::Error {
     let why = "the TLS session takes no more data: its keys are used up, or it was ended";

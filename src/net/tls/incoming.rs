@@ -1,32 +1,32 @@
-//! What came from the socket, on its way to rustls one record at a time.
+//! Passes received bytes to rustls one record at a time.
 //!
-//! One at a time, because the exchange must know when the record began to arrive that turns out to hold a
-//! byte of a response: what came before that, a session ticket or a change of keys, says nothing.
+//! The exchange must know when the record began to arrive that holds a byte of a response. Records before it, a
+//! session ticket or a change of keys, do not count.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
 use super::records::Records;
 
-/// As much as one record (RFC 8446 §5.2) and a little more.
+/// A little more than the longest record (RFC 8446 §5.2).
 const BUFFER: usize = 20 * 1024;
 
 /// Bytes of handshake records that are held back at most.
 const MOST_HELD: usize = 4096;
 
-/// Received bytes, and which records they are of.
+/// Received bytes and the ends of their records.
 pub(super) struct Incoming {
     buffer: Box<[u8]>,
-    /// Of the buffer: what is not handed on.
+    /// The part of the buffer that is not passed on.
     ahead: Range<usize>,
     records: Records,
-    /// Handshake records that are held back, which come before those in the buffer.
+    /// Handshake records that are held back. They came before those in the buffer.
     held: Vec<u8>,
     /// A handshake record came.
     saw_handshakes: bool,
-    /// Bytes that had been written to the server when what is in the buffer came.
+    /// Bytes that had been written to the server when the bytes of the buffer came.
     received_at: u64,
-    /// The same of the first byte of the record that was handed on last.
+    /// The same for the first byte of the record that was passed on last.
     record_began_at: u64,
 }
 
@@ -43,8 +43,8 @@ impl Incoming {
         }
     }
 
-    /// Reads once from the socket, which is to be done only when nothing is [ahead](Self::is_empty);
-    /// `written` bytes have been written to the server so far.
+    /// Reads once from the socket. The buffer must be [empty](Self::is_empty). `written` bytes have been written
+    /// to the server so far.
     pub(super) fn receive(&mut self, mut socket: impl Read, written: u64) -> io::Result<usize> {
         let len = socket.read(&mut self.buffer)?;
         self.ahead = 0..len;
@@ -52,8 +52,8 @@ impl Incoming {
         Ok(len)
     }
 
-    /// Takes the next record, or what is there of it. Where handshake records are held back, those that
-    /// nothing follows are not taken.
+    /// Takes the next record, or the part of it that has come. With `holds_handshakes`, handshake records are
+    /// taken only when another record follows.
     pub(super) fn take_record(&mut self, holds_handshakes: bool) -> Option<Vec<u8>> {
         while !self.is_empty() {
             let bytes = &self.buffer[self.ahead.clone()];
@@ -79,30 +79,29 @@ impl Incoming {
         is_wanted.then(|| std::mem::take(&mut self.held))
     }
 
-    /// Nothing is there that was not taken, apart from what is held back.
+    /// Whether everything was taken, except for what is held back.
     pub(super) fn is_empty(&self) -> bool {
         self.ahead.is_empty()
     }
 
-    /// Nothing more is taken.
+    /// Drops everything.
     pub(super) fn clear(&mut self) {
         self.ahead = 0..0;
         self.held.clear();
     }
 
-    /// The last byte that came is not the last of a record.
+    /// Whether a record is incomplete.
     pub(super) fn is_within_record(&self) -> bool {
         self.records.is_within_one()
     }
 
-    /// Bytes that had been written to the server when the first byte came of the record that was taken
-    /// last.
+    /// Bytes that had been written to the server when the record that was taken last began to arrive.
     pub(super) fn record_began_at(&self) -> u64 {
         self.record_began_at
     }
 
-    /// A handshake record came, since the handshake: a TLS 1.2 server asked to renegotiate. TLS 1.3 has none
-    /// that look like one.
+    /// Whether a handshake record came after the handshake: a TLS 1.2 server asked to renegotiate. After its
+    /// handshake, TLS 1.3 has no records of this type.
     pub(super) fn saw_handshakes(&self) -> bool {
         self.saw_handshakes
     }
@@ -112,7 +111,7 @@ impl Incoming {
         self.saw_handshakes = false;
     }
 
-    /// The server speaks ICAP without TLS.
+    /// Whether the server speaks ICAP without TLS.
     pub(super) fn is_plain_icap(&self) -> bool {
         self.records.are_plain_icap()
     }
@@ -126,8 +125,8 @@ mod tests {
     const DATA: &[u8] = &[23, 3, 3, 0, 3, 7, 8, 9];
     const HELLO_REQUEST: &[u8] = &[22, 3, 3, 0, 1, 0];
 
-    /// Takes what comes in these pieces, each when one byte more had been written: the bytes of each
-    /// record with how much had been written when it began.
+    /// Receives these pieces, each after one more byte was written. Returns the bytes of each record, and how many
+    /// bytes had been written when it began.
     fn take(pieces: &[&[u8]], holds: bool) -> Vec<(Vec<u8>, u64)> {
         let mut incoming = Incoming::new();
         let mut taken: Vec<(Vec<u8>, u64)> = Vec::new();
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn handshake_records_are_held_back_until_another_follows() {
+    fn handshake_record_is_held_until_another_follows() {
         let mut incoming = Incoming::new();
         for mut piece in [&HELLO_REQUEST[..2], &HELLO_REQUEST[2..], HELLO_REQUEST] {
             incoming.receive(&mut piece, 0).unwrap();
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn not_many_handshake_records_are_held_back() {
+    fn handshake_records_are_held_up_to_a_limit() {
         let mut incoming = Incoming::new();
         let taken = (0..MOST_HELD).find_map(|_| {
             let mut asks = HELLO_REQUEST;

@@ -1,23 +1,22 @@
 //! ICAP over TLS (`icaps://`, RFC 3507 §7.2), with rustls. Feature `rustls`.
 //!
-//! **What is verified:** that the server's certificate is for the host of the URI, be it a name or an
-//! address, that it is valid now, and that a trusted root has issued it or is it. The system or the caller
-//! names the roots. There is no switch to leave any of this out. A server with a self-signed certificate is
-//! trusted by giving that certificate as the root; see `verifier.rs`.
+//! **Verified:** the server's certificate is for the host of the URI (a name or an address), it is valid now, and a
+//! trusted root has issued it or is it. The system or the caller names the roots. None of this can be switched off. A
+//! server with a self-signed certificate is trusted if that certificate is given as a root; see `verifier.rs`.
 //!
-//! Every connection verifies anew: sessions are not resumed, which would save little, because connections
-//! are kept.
+//! **Not verified:** revocation, unless the caller's own [`ClientConfig`] does it.
 //!
-//! **What is not:** whether a certificate was revoked, unless the caller's own [`ClientConfig`] says so.
+//! Every connection verifies again. Sessions are not resumed: that would save little, because connections are
+//! reused.
 //!
-//! **Why session tickets are no stray bytes.** What arrives on an idle connection shows that it cannot
-//! be used again (rule R3 of the crate). A TLS 1.3 server sends session tickets when it likes, mostly
-//! just after the handshake, so it is not the socket that is looked at but what its bytes decrypt to.
+//! **Session tickets are not stray bytes.** Bytes on an idle connection show that it cannot be used again (rule R3).
+//! A TLS 1.3 server sends session tickets at any time, mostly just after the handshake. So the decrypted bytes
+//! decide, not those of the socket.
 //!
 //! **Renegotiation** (TLS 1.2) is declined, and the scan goes on; `stream/mod.rs` describes how.
 //!
-//! **Which identity a connection has** is settled by its connector, and each [`Client`](crate::Client)
-//! has one connector and connections of its own: none is ever used under another identity.
+//! **Identity:** the connector has the client certificate, and each [`Client`](crate::Client) has one connector and
+//! its own connections. So a connection is never used under another identity.
 
 mod certificate_failure;
 mod failure;
@@ -46,15 +45,16 @@ use crate::seam::sync::OnceLock;
 use stream::TlsStream;
 use verifier::GivenRoots;
 
-/// Connects over TLS 1.2 or 1.3. This is what `icaps://` URIs use; make one to trust other roots than
-/// the system's, or to show a client certificate.
+/// Connects over TLS 1.2 or 1.3. This is what `icaps://` URIs use.
 ///
-/// The [default](Self::default) trusts the system's roots, which are read at the first connection; on
-/// Linux, the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can name others. The certificate
-/// of the server must be for the host of the URI, a name or an address; this cannot be switched off.
+/// Make one to trust other roots than those of the system, or to show a client certificate.
 ///
-/// The handshake is part of connecting, and is bounded with it by `connect_timeout`, however slowly the
-/// server's bytes come. TLS is spoken whatever the scheme of the URI, so also for `icap://`.
+/// The [default](Self::default) trusts the roots of the system and reads them at the first connection. On Linux,
+/// the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can name others. The certificate of the server
+/// must be for the host of the URI (a name or an address) and valid now. This cannot be switched off.
+///
+/// The handshake is a part of connecting, and `connect_timeout` limits both together. A connector that you set
+/// speaks TLS with every URI, also with `icap://`.
 ///
 /// ```no_run
 /// use icap_client::tls::TlsConnector;
@@ -69,7 +69,7 @@ use verifier::GivenRoots;
 /// ```
 #[derive(Clone, Default)]
 pub struct TlsConnector {
-    /// Empty until the system's roots are needed.
+    /// Empty until the roots of the system are needed.
     config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
@@ -83,8 +83,8 @@ impl TlsConnector {
         if let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }
-        // Not while a lock is held; if another thread was faster, its is as good. A failure is not
-        // kept: the certificates may be installed meanwhile.
+        // No lock is held here: if another thread was faster, its configuration is used. A failure is not kept,
+        // because somebody may install the certificates.
         let config = TlsConnectorBuilder::default().config()?;
         Ok(Arc::clone(self.config.get_or_init(|| Arc::new(config))))
     }
@@ -103,7 +103,7 @@ impl Connect for TlsConnector {
     }
 }
 
-/// The configuration is used as it is: it alone says what is verified, and how.
+/// The configuration is used as it is. It alone decides what is verified.
 impl From<Arc<ClientConfig>> for TlsConnector {
     fn from(config: Arc<ClientConfig>) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl From<Arc<ClientConfig>> for TlsConnector {
     }
 }
 
-/// Nothing of certificates and keys.
+/// Shows no certificates and no keys.
 impl fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConnector").finish_non_exhaustive()
@@ -130,8 +130,8 @@ fn handshake(
     TlsStream::handshake(tcp, tls, deadline)
 }
 
-/// What the certificate must be for. The zone of a link-local address (`fe80::1%eth0`) is this
-/// machine's name of a network and no part of the address.
+/// The name or address that the certificate must be for. The zone of a link-local address (`fe80::1%eth0`) is
+/// this machine's name of a network and not a part of the address.
 fn server_name(service: &ServiceUri) -> io::Result<ServerName<'static>> {
     let host = service.host().split('%').next().unwrap_or_default();
     ServerName::try_from(host.to_owned()).map_err(|_| {
@@ -153,8 +153,8 @@ pub struct TlsConnectorBuilder {
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl TlsConnectorBuilder {
-    /// Trusts these certificates, and no longer the system's. `pem` is one PEM certificate or several;
-    /// a second call adds to the first.
+    /// Trusts these certificates instead of those of the system. `pem` has one PEM certificate or more. A second call
+    /// adds to the first.
     ///
     /// A self-signed certificate that the server itself shows can be a root too, also as openssl makes it
     /// (`CA:TRUE`). It must still be valid and for the host of the URI.
@@ -170,9 +170,8 @@ impl TlsConnectorBuilder {
         Ok(self)
     }
 
-    /// Shows this certificate to servers that ask for one. `chain` is PEM, the client's certificate
-    /// first and after it those that issued it; `key` is its private key, PEM as well (PKCS #8,
-    /// PKCS #1 or SEC 1), without a password.
+    /// Shows this certificate to servers that ask for one. `chain` is PEM: the client's certificate, and after it
+    /// those of its issuers. `key` is its private key in PEM (PKCS #8, PKCS #1 or SEC 1), without a password.
     ///
     /// # Errors
     ///
@@ -200,13 +199,13 @@ impl TlsConnectorBuilder {
             [] => system_roots()?,
             given => root_store(given)?,
         };
-        // Named here, because a process can have a default that is another, or none.
+        // Named here, because the default of the process can be another one, or none.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
                 .map_err(|error| unusable("the root certificates", error))?;
-        // "Dangerous" is a verifier that verifies less; this one is rustls's own but for one case.
+        // rustls calls every verifier but its own dangerous. This one is rustls's own except for one case.
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
@@ -218,13 +217,13 @@ impl TlsConnectorBuilder {
                 .with_client_auth_cert(chain, key)
                 .map_err(|error| unusable("the client certificate", error))?,
         };
-        // A resumed session would be trusted for what was verified days ago.
+        // A resumed session would rely on a verification of days ago.
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 }
 
-/// Nothing of certificates and keys.
+/// Shows no certificates and no keys.
 impl fmt::Debug for TlsConnectorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConnectorBuilder")
@@ -254,7 +253,7 @@ fn root_store(given: &[CertificateDer<'static>]) -> io::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// What cannot be read among the system's roots is passed over: it makes nothing trusted.
+/// The roots of the system. Those that cannot be read are left out, which makes nothing trusted.
 fn system_roots() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let is_short = |error: &&rustls_native_certs::Error| match &error.kind {
@@ -262,7 +261,7 @@ fn system_roots() -> io::Result<RootCertStore> {
         _ => false,
     };
     if let Some(error) = found.errors.iter().find(is_short) {
-        // A part of the roots would be kept, and servers refused for it.
+        // Otherwise a part of the roots would be kept, and servers would be refused.
         return Err(shortage(io::ErrorKind::Other, error));
     }
     let mut roots = RootCertStore::empty();
@@ -278,8 +277,8 @@ fn system_roots() -> io::Result<RootCertStore> {
     Err(shortage(io::ErrorKind::NotFound, what))
 }
 
-/// What is wrong with PEM, and nothing of its bytes: the error itself shows the line, which is all of a
-/// key where its line ends were lost.
+/// What is wrong with PEM, without its bytes. The error of the library shows the line, and that is a whole key if
+/// the line ends were lost.
 fn malformed(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::NoItemsFound => "there is none in what was given",
@@ -292,7 +291,6 @@ fn malformed(error: &pem::Error) -> &'static str {
     }
 }
 
-/// Says why.
 fn unusable(what: &str, error: impl fmt::Display) -> io::Error {
     let text = format!("{what} cannot be used: {error}");
     io::Error::new(io::ErrorKind::InvalidInput, text)
@@ -303,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_certificate_must_be_for_the_host_without_its_zone() {
+    fn certificate_name_is_the_host_without_its_zone() {
         for (uri, name) in [
             ("icaps://av.example/s", "av.example"),
             ("icaps://127.0.0.1/s", "127.0.0.1"),

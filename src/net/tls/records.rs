@@ -1,7 +1,7 @@
-//! Where the peer's TLS records end.
+//! Finds the ends of the peer's TLS records.
 //!
-//! rustls does not tell whether it holds a part of a record, and a part may be the beginning of an
-//! answer. Nothing is decided by what is in a record, and nothing is checked: rustls does that.
+//! rustls does not tell whether it holds a part of a record, and a part may be the beginning of a response. The
+//! contents of a record are not looked at here: rustls checks them.
 
 /// Type, version and length (RFC 8446 §5.1).
 const HEADER: usize = 5;
@@ -12,15 +12,15 @@ const HANDSHAKE: u8 = 22;
 /// Follows the bytes of a connection from its first to its last.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Records {
-    /// Of the record that came last.
+    /// The header of the record that came last.
     header: [u8; HEADER],
     header_len: usize,
-    /// Bytes of the record that are to come after its header.
+    /// Bytes of the record that have not come.
     left: usize,
 }
 
 impl Records {
-    /// Takes note of the bytes that came next.
+    /// Follows the next bytes.
     pub(super) fn follow(&mut self, mut bytes: &[u8]) {
         while let [byte, rest @ ..] = bytes {
             if self.left > 0 {
@@ -34,8 +34,8 @@ impl Records {
         }
     }
 
-    /// How many of the bytes that come next are of one record, which is the one under way if there is one.
-    /// Where only a part of a header is there, that is all of it.
+    /// How many of the next bytes belong to one record: the incomplete one if there is one. A part of a header
+    /// counts whole.
     pub(super) fn len_of_one(&self, bytes: &[u8]) -> usize {
         let mut ahead = self.clone();
         let header = (HEADER - self.header_len).min(bytes.len());
@@ -46,7 +46,7 @@ impl Records {
         self.left.min(bytes.len())
     }
 
-    /// Whether the bytes that come next are of a handshake record.
+    /// Whether the next bytes are those of a handshake record.
     pub(super) fn are_handshake(&self, bytes: &[u8]) -> bool {
         match self.is_within_one() {
             true => self.header[0] == HANDSHAKE,
@@ -64,12 +64,12 @@ impl Records {
         }
     }
 
-    /// The last byte that came is not the last of a record.
+    /// Whether a record is incomplete.
     pub(super) fn is_within_one(&self) -> bool {
         self.left > 0 || self.header_len > 0
     }
 
-    /// The peer speaks ICAP without TLS.
+    /// Whether the peer speaks ICAP without TLS.
     pub(super) fn are_plain_icap(&self) -> bool {
         self.header == *b"ICAP/"
     }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_end_where_their_headers_say_at_every_split() {
+    fn record_ends_after_its_length_at_every_split() {
         let mut stream = vec![22, 3, 3, 0, 2, 7, 7];
         stream.extend([23, 3, 3, 0, 0]);
         stream.extend([23, 3, 3, 1, 0]);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_icap_answer_is_recognised() {
+    fn icap_response_is_recognised() {
         let mut records = Records::default();
         records.follow(b"ICAP/1.0 400 Bad request\r\n\r\n");
         assert!(records.are_plain_icap());

@@ -1,26 +1,25 @@
 //! A TLS session on a TCP connection, as a [`Stream`].
 //!
-//! Two counts must be honest here, because the exchange believes a response only to what was written,
-//! and reuses a connection only if nothing was left to read:
+//! The exchange relies on two counts: it believes a response only to what was written, and it reuses a connection
+//! only if nothing is left to read.
 //!
-//! - **Written** is what has left for the socket, not what was encrypted. rustls takes plaintext and cannot
-//!   give it back, so a write that stalls keeps the ciphertext and reports only as many bytes as are surely
-//!   among what the socket took; the rest is reported by the writes that follow, which begin with the same
-//!   bytes. The last byte is reported when no ciphertext is left, so nothing needs to be flushed before
-//!   a response is waited for.
-//! - **Readable** is what decrypts to something. A record that is there in part may turn out to be a part of
-//!   a response, and is told apart from nothing. One that is complete and no response (a session ticket, a
-//!   change of keys) is nothing. Records are decrypted one at a time, so that it is known of each byte of a
-//!   response when its record began to arrive.
+//! - **Written** bytes are those that have left for the socket, not those that were encrypted. rustls cannot give
+//!   plaintext back. So a write that stalls keeps the ciphertext, and reports only as many bytes as the socket
+//!   has certainly taken. The next writes begin with the same bytes and report the rest. The last byte is reported
+//!   when no ciphertext is left, so nothing needs to be flushed before a response is waited for.
+//! - **Readable** are bytes that decrypt to data. A partial record may become a part of a response, so it is
+//!   distinguished from nothing. A complete record without data (a session ticket, a change of keys) counts as
+//!   nothing. Records are decrypted one at a time, so for each byte of a response it is known when its record
+//!   began to arrive.
 //!
-//! What TLS itself has to say in between (the response to a change of keys) may wait until something is
-//! written (RFC 8446 §4.6.3), so reading never writes. With one exception:
+//! What TLS itself has to send in between (the reply to a change of keys) may wait until something is written
+//! (RFC 8446 §4.6.3), so reading does not write. There is one exception:
 //!
-//! **Renegotiation** is what a TLS 1.2 server may ask for at any time (HelloRequest). A client may decline
-//! or ignore that (RFC 5246 §7.4.1.1). rustls declines the first request (`no_renegotiation`) and fails at
-//! the second, and OpenSSL's servers end the session when they are declined. So a request is held back
-//! while the upload runs, is declined only if the response does not come after that, because the server may
-//! wait for it, and the connection is not used again.
+//! **Renegotiation**: a TLS 1.2 server may ask for it at any time (HelloRequest). A client may decline or ignore
+//! the request (RFC 5246 §7.4.1.1). rustls declines the first one (`no_renegotiation`) and fails at the second, and
+//! servers with OpenSSL end the session when they are declined. So a request is held back while the upload runs. It
+//! is declined only if no response comes after that, because the server may wait for it. The connection is not used
+//! again.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
@@ -36,15 +35,15 @@ use super::incoming::Incoming;
 use crate::net::deadline::Deadline;
 use crate::net::transport::{Readiness, Stream, is_nothing_yet, is_stall};
 
-/// Reads that one look at what is there may take. A peer that sends what decrypts to nothing, faster
-/// than it is read, must not hold it for ever.
+/// Reads that [`Stream::readiness`] may take. A peer that sends records without data, faster than they are
+/// read, must not hold it for ever.
 const READS_PER_LOOK: usize = 16;
 
 /// How long a response may take before the server is told that there is no renegotiation.
 const DECLINE_AFTER: Duration = Duration::from_secs(1);
 
-/// Bytes of plaintext that are taken before they have left: more than a chunk of content with its lines,
-/// so that each leaves in one write.
+/// Bytes of plaintext that are taken before they have left. A chunk of content with its lines is smaller, so it
+/// leaves in one write.
 const MOST_UNSENT: usize = 128 * 1024;
 
 /// A TLS session whose handshake is over.
@@ -52,7 +51,7 @@ pub(super) struct TlsStream {
     tcp: TcpStream,
     tls: ClientConnection,
     incoming: Incoming,
-    /// When the record that was decrypted last and holds data began to arrive, in bytes written.
+    /// `written` at the time when the last record with data began to arrive.
     data_began_at: u64,
     /// Ciphertext that the socket has not taken.
     unsent: Vec<u8>,
@@ -61,11 +60,11 @@ pub(super) struct TlsStream {
     /// Bytes of plaintext that were reported as written.
     written: u64,
     read_timeout: Duration,
-    /// The last call was a write, and no read has waited since.
+    /// The last call was a write; no read has waited since then.
     is_writing: bool,
     /// The server was told that there is no renegotiation.
     has_declined: bool,
-    /// rustls has dropped data, and told the server that there is no more.
+    /// The keys are used up: rustls has dropped data and ended the session.
     is_over: bool,
 }
 
@@ -100,7 +99,7 @@ impl TlsStream {
         Ok(stream)
     }
 
-    /// Sends what there is to send. The time is what is left of the whole handshake, at each wait.
+    /// Sends everything. The deadline is that of the whole handshake.
     fn send_all(&mut self, deadline: &Deadline) -> io::Result<()> {
         self.encrypted();
         while !self.unsent.is_empty() {
@@ -126,8 +125,8 @@ impl TlsStream {
         }
     }
 
-    /// Reads once from the socket and decrypts what came, unless what came before holds data or ends the
-    /// session, as the server may keep the socket open after that.
+    /// Reads once from the socket and decrypts, unless earlier bytes hold data or end the session: the server may
+    /// keep the socket open after that.
     fn receive(&mut self) -> io::Result<()> {
         self.decrypt()?;
         if self.look_at_decrypted()?.is_some() {
@@ -147,7 +146,7 @@ impl TlsStream {
         self.decrypt()
     }
 
-    /// Declines to renegotiate if the server says nothing for a while: it may wait for that.
+    /// Declines to renegotiate if the server is silent for a while: it may wait for that.
     fn receive_before_declining(&mut self) -> io::Result<()> {
         let patience = DECLINE_AFTER.min(self.read_timeout);
         self.tcp.set_read_timeout(Some(patience))?;
@@ -160,15 +159,15 @@ impl TlsStream {
         received
     }
 
-    /// Decrypts what was received, up to the first record that holds data.
+    /// Decrypts the received bytes up to the first record with data.
     fn decrypt(&mut self) -> io::Result<()> {
-        // A failure is for ever: there is nothing to wait for after it.
+        // A failure is permanent: nothing is waited for after it.
         self.process()?;
         while !self.has_data() && self.decrypt_record()? {}
         Ok(())
     }
 
-    /// Decrypts one record, or hands on what is there of it; `false` if there is none.
+    /// Decrypts one record, or passes on a part of it; `false` if there is none.
     fn decrypt_record(&mut self) -> io::Result<bool> {
         let Some(record) = self.incoming.take_record(self.is_writing) else {
             return Ok(false);
@@ -208,7 +207,7 @@ impl TlsStream {
         matches!(self.tls.reader().fill_buf(), Ok([_, ..]))
     }
 
-    /// What was received and decrypted, as far as it fits into `buf`; it waits for nothing.
+    /// Copies decrypted data into `buf` without waiting.
     fn read_decrypted(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.tls.reader().read(buf);
         read.map_err(|error| match error.kind() {
@@ -217,7 +216,7 @@ impl TlsStream {
         })
     }
 
-    /// The connection has ended, and the session had not.
+    /// The error of a connection that ended before its TLS session did.
     fn end_without_notice(&self) -> io::Error {
         match self.incoming.is_within_record() {
             true => closed_in_record(&"end of stream"),
@@ -225,8 +224,8 @@ impl TlsStream {
         }
     }
 
-    /// Takes over from rustls what is to be sent: it would send it with `write_vectored`, which raises
-    /// SIGPIPE where that signal is at its default, and does not tell how much is left.
+    /// Takes the ciphertext out of rustls. rustls would send it with `write_vectored`, which raises SIGPIPE where
+    /// that signal is at its default, and would not tell how much is left.
     fn encrypted(&mut self) {
         while self.tls.wants_write() {
             // Writing to memory does not fail.
@@ -250,17 +249,17 @@ impl TlsStream {
         }
     }
 
-    /// Sends what the socket takes without waiting, if it takes any.
+    /// Sends what the socket takes without waiting.
     fn send_at_once(&mut self) {
         self.encrypted();
         if self.tcp.set_nonblocking(true).is_ok() {
-            // Whether it arrives does not matter any more.
+            // Whether it arrives does not matter.
             let _ = self.send();
             let _ = self.tcp.set_nonblocking(false);
         }
     }
 
-    /// Why the socket takes nothing more: the alert that says so may be there already.
+    /// Returns why the socket takes nothing more: the server's alert may have arrived already.
     fn reason_for(&mut self, error: io::Error) -> io::Error {
         match self.readiness() {
             Err(reason) if reason.kind() == io::ErrorKind::InvalidData => reason,
@@ -283,7 +282,7 @@ impl TlsStream {
         Ok(Readiness::Partial)
     }
 
-    /// What was received and decrypted; `None` if that is nothing so far.
+    /// What the decrypted bytes are; `None` if there are none so far.
     fn look_at_decrypted(&mut self) -> io::Result<Option<Readiness>> {
         match self.tls.reader().fill_buf() {
             Ok([]) => Ok(Some(Readiness::Closed)),
@@ -296,11 +295,11 @@ impl TlsStream {
 }
 
 impl Read for TlsStream {
-    /// Waits for one read of the socket. If that is only a part of a record, or no response, this is a
-    /// stall: whoever waits knows for how long, and may have something to send meanwhile.
+    /// Waits for one read of the socket. If that brings only a part of a record, or no data, it is a stall: the
+    /// caller knows how long to wait, and may have something to send.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.read_next(buf) {
-            // The server gave up because it was declined.
+            // The server ended the session because its request was declined.
             Ok(0) if self.has_declined && !buf.is_empty() => {
                 Err(renegotiation_failed(&"the server closed the connection"))
             }
@@ -317,7 +316,7 @@ impl TlsStream {
             done => return done,
         }
         self.is_writing = false;
-        // Requests to renegotiate were held back.
+        // Requests to renegotiate, which were held back.
         self.decrypt()?;
         match self.tls.wants_write() {
             true => self.receive_before_declining()?,
@@ -333,12 +332,12 @@ impl Write for TlsStream {
         self.is_writing = true;
         self.process()?;
         if self.unreported == 0 {
-            // What TLS has to say itself goes first.
+            // TLS's own messages go first.
             self.encrypted();
             let before = self.unsent.len();
             let taken = self.tls.writer().write(bytes)?;
             self.encrypted();
-            // Bytes that rustls has dropped would count as written.
+            // Otherwise bytes that rustls has dropped would count as written.
             self.is_over |= taken > 0 && !is_all_data(&self.unsent[before..], taken);
             if self.is_over {
                 return Err(session_over());
@@ -354,7 +353,7 @@ impl Write for TlsStream {
                 false => self.reason_for(error),
             });
         }
-        // Ciphertext is longer than its plaintext, so what is not sent is at most this much.
+        // Ciphertext is longer than its plaintext, so at most this much plaintext is not sent.
         let written = self.unreported.saturating_sub(self.unsent.len());
         self.unreported -= written;
         self.written += written as u64;
@@ -372,14 +371,13 @@ impl Write for TlsStream {
     }
 }
 
-/// Whether the connection has ended, by itself and not because of what came.
+/// Whether the connection has ended by itself, and not because of the bytes that came.
 fn is_end(error: &io::Error) -> bool {
     !is_stall(error) && error.kind() != io::ErrorKind::InvalidData
 }
 
-/// Whether `records` are those of `len` bytes of data. When the keys of a TLS 1.2 session are used up
-/// (after some 16 million records), rustls says so to the server, drops the data and reports it as
-/// taken.
+/// Whether `records` hold `len` bytes of data. When the keys of a TLS 1.2 session are used up (after some 16
+/// million records), rustls ends the session, drops the data and reports it as taken.
 fn is_all_data(mut records: &[u8], len: usize) -> bool {
     const APPLICATION_DATA: u8 = 23;
     if records.len() <= len {
@@ -416,15 +414,15 @@ impl Stream for TlsStream {
         Some(self.data_began_at)
     }
 
-    /// Not if the server asked to renegotiate: rustls fails at the second request.
+    /// Returns `false` after a request to renegotiate, because rustls fails at the second one.
     fn is_reusable(&self) -> bool {
         !self.is_over && !self.was_asked_to_renegotiate()
     }
 }
 
 impl Drop for TlsStream {
-    /// Ends the session as RFC 8446 §6.1 wants it, unless a request was given up: what is left of that is
-    /// not sent any more.
+    /// Ends the session with `close_notify` (RFC 8446 §6.1), unless a part of an abandoned request is unsent. That
+    /// part is not sent.
     fn drop(&mut self) {
         if self.unsent.is_empty() {
             self.tls.send_close_notify();

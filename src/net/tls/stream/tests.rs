@@ -94,14 +94,14 @@ fn pair_of(provider: rustls::crypto::CryptoProvider) -> (TlsStream, Server) {
     (client, accept.join().unwrap())
 }
 
-/// What is there when something has arrived.
+/// The readiness after something has arrived.
 fn look_at_what_comes(client: &mut TlsStream) -> Readiness {
     client.set_read_timeout(PATIENCE).unwrap();
     client.tcp.peek(&mut [0]).unwrap();
     client.readiness().unwrap()
 }
 
-/// What there is when something has come that is not nothing.
+/// The first readiness that is not idle.
 fn await_news(client: &mut TlsStream) -> Readiness {
     loop {
         match look_at_what_comes(client) {
@@ -112,7 +112,7 @@ fn await_news(client: &mut TlsStream) -> Readiness {
 }
 
 #[test]
-fn tickets_and_new_keys_are_nothing_to_read() {
+fn tickets_and_new_keys_are_not_readable() {
     let (mut client, mut server) = pair();
     // The tickets of the handshake.
     server.send();
@@ -132,7 +132,7 @@ fn tickets_and_new_keys_are_nothing_to_read() {
 }
 
 #[test]
-fn a_read_returns_when_what_came_is_nothing_to_read() {
+fn read_returns_after_a_record_without_data() {
     let (mut client, mut server) = pair();
     server.send();
     client.tcp.peek(&mut [0]).unwrap();
@@ -144,7 +144,7 @@ fn a_read_returns_when_what_came_is_nothing_to_read() {
 }
 
 #[test]
-fn a_part_of_a_record_may_be_of_an_answer() {
+fn part_of_a_record_is_partial() {
     let (mut client, mut server) = pair();
     server.send();
     assert_eq!(look_at_what_comes(&mut client), Readiness::Idle);
@@ -166,7 +166,7 @@ fn a_part_of_a_record_may_be_of_an_answer() {
 }
 
 #[test]
-fn the_end_is_closed_with_and_without_notice_but_reads_tell_them_apart() {
+fn end_without_notice_is_closed_and_a_read_error() {
     let (mut client, mut server) = pair();
     server.tls.send_close_notify();
     server.send();
@@ -182,7 +182,7 @@ fn the_end_is_closed_with_and_without_notice_but_reads_tell_them_apart() {
 }
 
 #[test]
-fn what_cannot_be_decrypted_is_an_error_and_stays_one() {
+fn undecryptable_record_is_a_permanent_error() {
     let (mut client, mut server) = pair();
     server.say(b"before");
     server.tcp.write_all(&[23, 3, 3, 0, 20]).unwrap();
@@ -209,7 +209,7 @@ fn what_cannot_be_decrypted_is_an_error_and_stays_one() {
 }
 
 #[test]
-fn a_write_that_fails_says_what_the_alert_said() {
+fn failed_write_shows_the_alert() {
     let (mut client, mut server) = pair();
     let mut garbage = &[23, 3, 3, 0, 5, 1, 2, 3, 4, 5][..];
     server.tls.read_tls(&mut garbage).unwrap();
@@ -217,7 +217,7 @@ fn a_write_that_fails_says_what_the_alert_said() {
     server.send();
     drop(server);
     let error = loop {
-        // The first may succeed; the reset it causes makes others fail.
+        // The first may succeed. It causes a reset, and others fail.
         if let Err(error) = client.write(b"x") {
             break error;
         }
@@ -226,11 +226,11 @@ fn a_write_that_fails_says_what_the_alert_said() {
 }
 
 #[test]
-fn a_stalled_write_reports_what_left_and_loses_and_repeats_nothing() {
+fn stalled_write_loses_and_repeats_nothing() {
     let (mut client, mut server) = pair();
     let content: Vec<u8> = (0..4_000_000u32).flat_map(u32::to_be_bytes).collect();
     let (mut written, mut stalls) = (0, 0);
-    // Until nobody takes anything any more.
+    // Until the buffers are full.
     while stalls < 3 {
         match client.write(&content[written..]) {
             Ok(len) => written += len,
@@ -253,7 +253,7 @@ fn a_stalled_write_reports_what_left_and_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn a_write_reports_no_byte_whose_ciphertext_has_not_left() {
+fn write_reports_only_bytes_that_have_left() {
     let (mut client, _server) = pair();
     let content = vec![7; 60_000];
     let mut written = 0;
@@ -270,7 +270,7 @@ fn a_write_reports_no_byte_whose_ciphertext_has_not_left() {
         }
     }
     assert!(written > 0);
-    // What was taken before cannot be taken back.
+    // Plaintext that was taken cannot be given back.
     let left = client.unreported;
     let error = client.write(&content[..left - 1]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
@@ -303,7 +303,7 @@ fn pair_with_limit(limit: u64) -> (TlsStream, Server) {
 }
 
 #[test]
-fn what_a_used_up_session_drops_does_not_count_as_written() {
+fn dropped_bytes_of_a_used_up_session_are_unwritten() {
     let (mut client, _server) = pair_with_limit(12);
     client.set_write_timeout(PATIENCE).unwrap();
     let record = vec![b'x'; 100];
@@ -376,7 +376,7 @@ fn read_returns_bytes_of_one_record_only() {
 }
 
 #[test]
-fn end_within_a_record_is_an_error_and_stays_one() {
+fn end_within_a_record_is_a_permanent_error() {
     let (mut client, mut server) = pair();
     server.send();
     server.tcp.write_all(&[23, 3, 3]).unwrap();
