@@ -51,11 +51,15 @@ fn read_module(
             continue;
         }
         module.defined.extend(name(item));
-        if let Item::Mod(inner) = item
-            && let Some((_, items)) = &inner.content
+        if let Item::Mod(syn::ItemMod {
+            ident,
+            attrs,
+            content: Some((_, items)),
+            ..
+        }) = item
         {
-            let path = [module.path.clone(), vec![inner.ident.to_string()]].concat();
-            let is_test = is_test || has_cfg(&inner.attrs, "test");
+            let path = [module.path.clone(), vec![ident.to_string()]].concat();
+            let is_test = is_test || has_cfg(attrs, "test");
             read_module(file, path, is_test, items, found);
         } else {
             module.visit_item(item);
