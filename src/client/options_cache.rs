@@ -240,7 +240,7 @@ impl<'d> Waiter<'d> {
 
 fn shared(failure: &Error) -> AttemptError {
     AttemptError {
-        error: failure.repeat(),
+        error: failure.duplicate(),
         is_shared: true,
         is_of_options: true,
     }
@@ -275,7 +275,7 @@ impl Fetching<'_> {
         });
         self.finish(Some(&mut outcome));
         outcome.map_err(|error| AttemptError {
-            error: error.repeat(),
+            error: error.duplicate(),
             is_shared: false,
             is_of_options: true,
         })

@@ -182,9 +182,8 @@ impl Error {
         self
     }
 
-    /// The same error for another caller that waited for the same thing. An `io::Error` is kept as its kind
-    /// and its text.
-    pub(crate) fn repeat(&self) -> Self {
+    /// The same error for another caller that waited for the same thing. Its `io::Error` keeps only kind and text.
+    pub(crate) fn duplicate(&self) -> Self {
         let again = |error: &io::Error| io::Error::new(error.kind(), words_of(error));
         match self {
             Self::Connect(e) => Self::Connect(ConnectError {

@@ -1,4 +1,4 @@
-//! When something may be done once more after an error: three rules, from the narrowest to the widest.
+//! What may be repeated after an error: three rules, from the narrowest to the widest.
 //!
 //! | rule | what is repeated | who asks |
 //! | --- | --- | --- |
@@ -6,7 +6,7 @@
 //! | [`Error::allows_failover`] | the scan, with another server | one scan |
 //! | [`Error::is_retryable`] | the scan, later | the caller |
 //!
-//! Each rule is about the error only. Whoever asks must also know that the content can be sent again, that
+//! Each rule is about the error only. The caller of a rule must also know that the content can be sent again, that
 //! there is time, and that no evidence against the content would be lost.
 
 use super::{Error, StatusError, Violation};
@@ -48,7 +48,7 @@ impl Error {
         }
     }
 
-    /// Whether the same scan may succeed later without anything being changed.
+    /// Whether the same scan may succeed later without a change to the settings, the server or the content.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -58,7 +58,7 @@ fn error_is_small_enough_to_be_returned() {
 #[test]
 fn error_shows_its_cause_once() {
     let text = "cannot connect to icap://av.example/scan: connection refused";
-    for error in [Error::from(connect()), Error::from(connect()).repeat()] {
+    for error in [Error::from(connect()), Error::from(connect()).duplicate()] {
         assert_eq!(error.to_string(), text);
         assert!(error.source().is_none());
         let kind = error.io_error().map(io::Error::kind);
@@ -80,7 +80,7 @@ fn error_shows_its_cause_once() {
         ),
     ] {
         assert_eq!(error.to_string(), text);
-        assert_eq!(error.repeat().to_string(), text);
+        assert_eq!(error.duplicate().to_string(), text);
         assert!(error.source().is_none());
         assert_eq!(error.io_error().unwrap().to_string(), "disk full");
     }

@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn joined_fields_say_the_same_as_apart() {
-        let said = [
+        let values = [
             "Type=2; Resolution=2;",
             "Type=2; Threat=Locked",
             "Threat=Eicar;",
@@ -239,7 +239,7 @@ mod tests {
             "",
         ];
         let infected = |value: &str| is_infected(&format!("X-Infection-Found: {value}\r\n"));
-        for (first, second) in said.iter().flat_map(|a| said.map(|b| (*a, b))) {
+        for (first, second) in values.iter().flat_map(|a| values.map(|b| (*a, b))) {
             let expected = infected(first) || infected(second);
             for comma in [", ", ",", " ,\t"] {
                 let joined = [first, second].join(comma);

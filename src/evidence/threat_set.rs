@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].name(), Some("VBA/Agent"));
         assert_eq!(found[0].description(), Some("Trojaner"));
-        assert_eq!(threats(&eset.repeat(2)), found, "said twice");
+        assert_eq!(threats(&eset.repeat(2)), found, "repeated");
         let two = threats(&format!("{eset}X-Virus-Name: Other\r\n"));
         assert_eq!(shown(two), "VBA/Agent, Trojaner, Other");
         // A word beside what was only not looked into is a threat.
@@ -258,11 +258,11 @@ mod tests {
             "X-Virus-ID: A\r\nX-Infection-Found: Type=0; Resolution=1; Threat=A;\r\n\
              X-Violations-Found: 1\r\n\tone\r\n\tA\r\n\t-\r\n\t0\r\n\ttwo\r\n\tA\r\n\t-\r\n\t0\r\n",
         );
-        let said = |t: &Threat| (t.file.clone(), t.kind, t.problem.clone());
+        let parts = |t: &Threat| (t.file.clone(), t.kind, t.problem.clone());
         let virus = Some(ThreatKind::Virus);
         assert_eq!(found.len(), 2);
-        assert_eq!(said(&found[0]), (Some("one".to_owned()), virus, None));
-        assert_eq!(said(&found[1]), (Some("two".to_owned()), virus, None));
+        assert_eq!(parts(&found[0]), (Some("one".to_owned()), virus, None));
+        assert_eq!(parts(&found[1]), (Some("two".to_owned()), virus, None));
         assert_eq!(shown(found), "A");
     }
 

@@ -73,14 +73,14 @@ mod tests {
             "X-Violations-Found: 2\r\n\ta\r\n\tA\r\n\t1\r\n\t2\r\n\tThreatDescription = A|NonViralThreat=Adware\r\n\
              \tb\r\n\tB\r\n\t2\r\n\t0\r\n\tthreatdescription=\r\n",
         );
-        let said = |t: &Threat| (t.file.clone(), t.name.clone(), t.description.clone());
+        let parts = |t: &Threat| (t.file.clone(), t.name.clone(), t.description.clone());
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(found.len(), 2);
         assert_eq!(
-            said(&found[0]),
+            parts(&found[0]),
             (some("a"), some("A"), some("A|NonViralThreat=Adware"))
         );
-        assert_eq!(said(&found[1]), (some("b"), some("B"), None));
+        assert_eq!(parts(&found[1]), (some("b"), some("B"), None));
     }
 
     #[test]
@@ -89,12 +89,12 @@ mod tests {
             "X-Violations-Found: 2\r\n\ta\r\n\tA\r\n\t1\r\n\t2\r\n\
              \tThreatDescription=x.exe\r\n\tB\r\n\t2\r\n\t0\r\n",
         );
-        let said = |t: &Threat| (t.file.clone(), t.name.clone(), t.problem.clone());
+        let parts = |t: &Threat| (t.file.clone(), t.name.clone(), t.problem.clone());
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(found.len(), 2);
-        assert_eq!(said(&found[0]), (some("a"), some("A"), some("1")));
+        assert_eq!(parts(&found[0]), (some("a"), some("A"), some("1")));
         assert_eq!(
-            said(&found[1]),
+            parts(&found[1]),
             (some("ThreatDescription=x.exe"), some("B"), some("2"))
         );
         // The first file, and a count that no memory holds.
