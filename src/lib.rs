@@ -206,6 +206,7 @@ pub use stats::Stats;
 /// [`Error::Input`].
 pub mod limits {
     pub use crate::client::defaults::*;
+    pub use crate::net::resolver::MAX_LOOK_UP_THREADS;
     pub use crate::proto::limits::*;
     pub use crate::scan::builder::DEFAULT_MAX_SIZE;
 }

@@ -6,7 +6,7 @@ pub(crate) mod checkout;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod pool;
-mod resolver;
+pub(crate) mod resolver;
 pub(crate) mod shortage;
 pub(crate) mod tcp;
 #[cfg(feature = "rustls")]

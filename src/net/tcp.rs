@@ -17,8 +17,9 @@ use crate::proto::uri::ServiceUri;
 /// The addresses of the host are tried in order. Each has an equal share of the time that is left, so that an
 /// address without a response leaves time for the next one.
 ///
-/// The system's resolver takes no timeout, so helper threads call it: 16 at most in the whole process, and one
-/// look-up for all connections to one host. They end after 10 s without work.
+/// The system's resolver takes no timeout, so helper threads call it:
+/// [`MAX_LOOK_UP_THREADS`](crate::limits::MAX_LOOK_UP_THREADS) at most in the whole process, and one look-up for all
+/// connections to one host. They end after 10 s without work.
 ///
 /// `TCP_NODELAY` is set. A request leaves in few writes, and waiting for an acknowledgement between them would
 /// cost 40 ms a scan.

@@ -14,7 +14,7 @@ use super::pki::{Authority, Identity, TLS12, TLS13, connector};
 fn outcome(config: Arc<ServerConfig>, connector: TlsConnector) -> String {
     let server = Server::start().unwrap();
     let front = Front::new(config, server.address(), Ending::Notified);
-    let builder = Scanner::builder(&front.uri()).connector(connector);
+    let builder = Scanner::builder(front.uri()).connector(connector);
     match builder.build().unwrap().scan(Content::bytes(b"hello")) {
         Ok(report) => report.verdict().to_string(),
         Err(error) => {

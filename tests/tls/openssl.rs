@@ -46,7 +46,7 @@ fn assert_scans(folder: &Path, root: &str) {
     };
     let server = Server::start().unwrap();
     let front = Front::new(identity.server(TLS13), server.address(), Ending::Notified);
-    let builder = Scanner::builder(&front.uri()).connector(connector(&read(root)));
+    let builder = Scanner::builder(front.uri()).connector(connector(&read(root)));
     let report = builder.build().unwrap().scan(Content::bytes(b"hello"));
     assert!(report.unwrap().verdict().is_clean());
 }

@@ -2,7 +2,7 @@
 //!
 //! The system's resolver takes no timeout and cannot be interrupted, so it is called in helper threads. They
 //! are few in the whole process, because a resolver that hangs keeps its thread: at most
-//! [`MAX_THREADS`]. All callers that look for one host share one look-up. Where all threads are busy,
+//! [`MAX_LOOK_UP_THREADS`]. All callers that look for one host share one look-up. Where all threads are busy,
 //! a look-up stands in line.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,8 +17,8 @@ use super::deadline::Deadline;
 use super::shortage::{is_shortage, shortage};
 use crate::seam::sync::{Condvar, Mutex, OnceLock, spawn};
 
-/// Helper threads of the whole process, at most.
-const MAX_THREADS: usize = 16;
+/// Threads that look up names, at most, in the whole process: 16. A look-up that hangs keeps its thread.
+pub const MAX_LOOK_UP_THREADS: usize = 16;
 
 /// How long a helper thread waits for something to do until it ends.
 const IDLE_TIME: Duration = Duration::from_secs(10);
@@ -104,7 +104,7 @@ impl Resolver {
         state.look_ups.insert(host.to_owned(), Arc::clone(&look_up));
         state.line.push_back(host.to_owned());
         self.work.notify_one();
-        if state.line.len() <= state.idle || state.threads == MAX_THREADS {
+        if state.line.len() <= state.idle || state.threads == MAX_LOOK_UP_THREADS {
             return Ok(look_up);
         }
         let resolver = Arc::clone(self);
@@ -141,7 +141,7 @@ impl Resolver {
         {
             state.forget(host);
         }
-        let why = format!("{MAX_THREADS} other look-ups hang in the system's resolver");
+        let why = format!("{MAX_LOOK_UP_THREADS} other look-ups hang in the system's resolver");
         // That is no fault of the server's (rule R10).
         let error = failed(host, io::ErrorKind::TimedOut, why);
         shortage(error.kind(), error)

@@ -67,9 +67,12 @@ fn hanging_resolver_keeps_at_most_16_threads() {
         }
     });
     let errors = errors.into_inner().unwrap();
-    assert_eq!((errors.len(), threads(&resolver)), (1000, MAX_THREADS));
+    assert_eq!(
+        (errors.len(), threads(&resolver)),
+        (1000, MAX_LOOK_UP_THREADS)
+    );
     let (in_line, begun): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_shortage);
-    assert!(begun.len() <= MAX_THREADS, "{begun:?}");
+    assert!(begun.len() <= MAX_LOOK_UP_THREADS, "{begun:?}");
     for error in &in_line {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(
@@ -78,7 +81,7 @@ fn hanging_resolver_keeps_at_most_16_threads() {
         );
     }
     // Nobody waits for the others.
-    assert_eq!(hosts.try_iter().count(), MAX_THREADS);
+    assert_eq!(hosts.try_iter().count(), MAX_LOOK_UP_THREADS);
     assert!(resolver.state.lock().line.is_empty());
     gate.open();
     assert_eq!(resolver.look_up("host-1000", LONG).unwrap(), [address()]);
@@ -131,14 +134,14 @@ fn busy_threads_are_waited_for_in_line() {
         let calls: Vec<_> = (0..40)
             .map(|host| scope.spawn(move || call(host)))
             .collect();
-        while resolver.state.lock().line.len() != 40 - MAX_THREADS {
+        while resolver.state.lock().line.len() != 40 - MAX_LOOK_UP_THREADS {
             thread::yield_now();
         }
         gate.open();
         assert!(calls.into_iter().all(|call| call.join().unwrap().is_ok()));
     });
     let hosts: BTreeSet<_> = hosts.try_iter().collect();
-    assert_eq!((hosts.len(), threads(&resolver)), (40, MAX_THREADS));
+    assert_eq!((hosts.len(), threads(&resolver)), (40, MAX_LOOK_UP_THREADS));
 }
 
 #[test]
