@@ -1,4 +1,5 @@
-//! Only what a server did counts against it: not what the caller does, and not what this machine lacks.
+//! A failure counts against a server only if the server caused it: not for a slow caller, and not for what this
+//! machine lacks.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -26,7 +27,7 @@ fn strict(server: &Server) -> ScannerBuilder {
     builder.suspend_after(1)
 }
 
-/// Gives 64 KiB, pauses until the server has ended the connection, and gives 128 KiB more.
+/// Returns 64 KiB, pauses until the server has ended the connection, and returns 128 KiB more.
 struct Pauses(u32, Tap);
 
 impl Read for Pauses {
@@ -52,7 +53,7 @@ fn slow_reader_that_the_server_drops_suspends_nothing() {
     for script in [
         Script::new().read_bytes(1000).wait(PAUSE / 10).close(),
         Script::new().read_bytes(1000).wait(PAUSE / 10).reset(),
-        // It waits for the end of the content, and does not get it.
+        // It waits for the end of the content, and closes without it.
         Script::new()
             .read_bytes(65_000)
             .wait(PAUSE / 10)
@@ -80,7 +81,7 @@ fn server_breaking_off_without_a_pause_is_suspended() {
 
 #[test]
 fn server_closing_idle_connections_is_not_suspended() {
-    // It answers once, and closes when the next request comes.
+    // It responds once, and resets the connection at the next request.
     let script = Script::new()
         .read_request()
         .send(CLEAN)
@@ -89,7 +90,7 @@ fn server_closing_idle_connections_is_not_suspended() {
     let server = Server::scripted([script]).unwrap();
     let scanner = strict(&server).build().unwrap();
     for _ in 0..4 {
-        // Too long to be kept, so it could not be sent again.
+        // Too long to be kept, so it cannot be sent again.
         let content = Content::reader(io::repeat(7).take(100_000));
         let _ = scanner.scan(content);
         assert!(scanner.stats().suspended.is_empty());
@@ -127,12 +128,12 @@ fn slow_writer_that_the_server_drops_suspends_nothing() {
     let error = error.unwrap_err();
     assert!(error.is_protocol(), "{error:?}");
     assert!(scanner.stats().suspended.is_empty(), "{error}");
-    // The same is the server's failure if nobody was slow.
+    // Without the pause, the same is the server's failure.
     assert!(scanner.scan(hello()).is_err());
     assert_eq!(scanner.stats().suspended.len(), 1);
 }
 
-/// Whatever it connects to fails with this error of the system.
+/// Every connect fails with this error of the system.
 struct Fails(i32);
 
 impl Connect for Fails {
@@ -163,7 +164,7 @@ fn shortage_on_this_machine_suspends_no_server() {
     }
 }
 
-/// Set in the process whose file descriptors are used up.
+/// Set in the process that uses up its file descriptors.
 const CHILD: &str = "ICAP_TEST_WITHOUT_FILES";
 
 #[test]
@@ -203,7 +204,7 @@ fn scan_without_files() {
     }
     drop(files);
     assert!(scanners[0].scan(hello()).unwrap().verdict().is_clean());
-    // This one is not known, with files or without.
+    // This host is unknown, with file descriptors or without.
     assert!(scanners[2].scan(hello()).is_err());
     assert_eq!(scanners[2].stats().suspended.len(), 1);
     println!("scanned without files");
@@ -226,7 +227,7 @@ fn hung_options_is_not_counted_for_later_scans() {
         while server.requests() == 0 {
             thread::yield_now();
         }
-        // They come when half of the wait is over.
+        // The others begin when half of the first one's timeout has passed.
         thread::sleep(TIMEOUT / 2);
         let others = [(); 9].map(|()| scope.spawn(|| scanner.scan(hello())));
         for other in others {
@@ -251,7 +252,7 @@ fn line_after_a_lost_connection_keeps_its_place() {
             return Script::new().send(CLEAN);
         }
         sender.lock().unwrap().send(()).unwrap();
-        // Longer than anyone may wait in line.
+        // Longer than the wait timeout, with the time in line before.
         Script::new().wait(PAUSE).close()
     });
     let server = server.unwrap();
@@ -271,7 +272,7 @@ fn line_after_a_lost_connection_keeps_its_place() {
     assert!(scanner.stats().suspended.is_empty());
 }
 
-/// Takes most of the connect timeout, but for the first connection.
+/// Takes most of the connect timeout, except for the first connection.
 struct Far(AtomicUsize);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);

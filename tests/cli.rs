@@ -20,7 +20,7 @@ mod support;
 
 use support::refusing_address;
 
-/// What a run of the program came to.
+/// The result of a run of the program.
 #[derive(Debug)]
 struct Run {
     status: Option<i32>,
@@ -44,7 +44,7 @@ impl Run {
         self.out.lines().collect()
     }
 
-    /// Each line's JSON.
+    /// The JSON of each line.
     fn objects(&self) -> Vec<Value> {
         self.out
             .lines()
@@ -53,7 +53,7 @@ impl Run {
     }
 }
 
-/// The program in a folder of its own, so that files have short names.
+/// The program in its own folder, so that file names are short.
 struct Icap {
     folder: TempDir,
 }
@@ -65,7 +65,7 @@ impl Icap {
         }
     }
 
-    /// Each file holds its content and is called so.
+    /// Each file has its content as its name.
     fn with_files(names: &[&str]) -> Self {
         let icap = Self::new();
         names.iter().for_each(|name| icap.write(name, name));
@@ -106,7 +106,7 @@ impl Icap {
     }
 }
 
-/// A service that responds to what the content says.
+/// A service that responds as the content says.
 fn obedient() -> Server {
     let response = |method: &str, content: &[u8]| match (method, content) {
         ("OPTIONS", _) => OPTIONS_RESPONSE.as_bytes().to_vec(),
@@ -121,7 +121,7 @@ fn obedient() -> Server {
         .unwrap()
 }
 
-/// A service that responds to everything so.
+/// A service with this response to everything.
 fn answering(response: &[u8]) -> Server {
     let response = response.to_vec();
     Server::answering(move |_| Script::new().send(&response)).unwrap()
@@ -665,7 +665,7 @@ fn closed_output_ends_quietly_and_not_as_clean() {
     for (content, status) in [(&b"clean"[..], 2), (b"infected", 1)] {
         let mut child = icap.spawn(&scan(&server.uri(), &["-", "clean"]));
         drop(child.stdout.take());
-        // Only now can there be something to print.
+        // The program prints only after this.
         child.stdin.take().unwrap().write_all(content).unwrap();
         let run = Run::of(child);
         assert_eq!((run.status, run.err.as_str()), (Some(status), ""));
@@ -836,7 +836,7 @@ fn pipe_is_read_only_if_given_as_an_argument() {
     }
 }
 
-/// A server's address that can go away and come back: what connects is passed on to the server.
+/// An address of a server that can go away and come back. It forwards connections to the server.
 struct Front {
     address: SocketAddr,
     after: SocketAddr,
@@ -909,7 +909,7 @@ fn service_that_never_served_is_not_waited_for() {
     let nobody = refusing_address();
     let uri = format!("icap://{nobody}/scan");
     assert_eq!(icap.run(&["scan", &uri, "a", "b"]).status, Some(2));
-    // It answers the options and one file, and no more.
+    // It responds to OPTIONS and to one file, and to nothing else.
     let once = || {
         Script::new()
             .answer_options()
@@ -933,7 +933,7 @@ fn service_that_never_served_is_not_waited_for() {
 #[test]
 fn standard_input_survives_a_closed_connection() {
     let icap = Icap::new();
-    // It closes after each response and does not say so.
+    // It closes after each response, without `Connection: close`.
     let server = Server::answering(|request| {
         let response = match request.method() {
             "OPTIONS" => OPTIONS_RESPONSE,
@@ -962,7 +962,7 @@ fn standard_input_partly_read_is_not_scanned() {
         ),
         // What was read is kept, so it is scanned again.
         (b"", Script::new().read_bytes(10).close(), "-: clean"),
-        // Some of it is gone.
+        // A part of it is lost.
         (&long, Script::new().read_bytes(100_000).reset(), "-: error"),
     ] {
         let last = || Script::new().read_request().send(CLEAN).close();

@@ -1,4 +1,4 @@
-//! `Client` gives back what the service answered, whatever that means.
+//! `Client` returns the response of the service and does not judge it.
 
 use std::io;
 

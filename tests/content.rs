@@ -1,5 +1,5 @@
-//! The caller's content fails, or is not what was declared: the caller is told, and the service
-//! never takes the part for the whole.
+//! Content that fails, or differs from what was declared, is an error of the caller. The service never takes a
+//! part for the whole.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,8 +11,7 @@ use icap_client::{Content, Error, NotScanned, Preview, Scanner, Verdict};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Scans with a server that only listens; returns why it failed, and what the server saw if anything was
-/// sent.
+/// Scans with a server that only reads. Returns the error, and what the server received, if anything.
 fn failure(content: Content<'_>) -> (ContentError, Option<Conversation>) {
     let server = Server::scripted([Script::new().read_to_end()]).unwrap();
     let scanner = Scanner::builder(server.uri())
@@ -73,7 +72,7 @@ fn reader_longer_than_declared_is_the_callers_error() {
             matches!(error, ContentError::TooLong { declared: d } if d == declared),
             "{error:?}"
         );
-        // Of content that is too long at once, nothing is sent.
+        // If the first read is already too long, nothing is sent.
         assert_eq!(conversation.is_some(), declared > 10);
         if let Some(conversation) = conversation {
             assert_abandoned(&conversation);
@@ -92,7 +91,7 @@ fn reader_shorter_than_declared_is_the_callers_error() {
             matches!(error, ContentError::TooShort { declared, actual } if (declared, actual) == expected),
             "{error:?}"
         );
-        // Content that is known to be too short before anyone is asked is not sent.
+        // Content that is known to be too short before the request is not sent.
         assert_eq!(conversation.is_some(), actual > 9);
         conversation.iter().for_each(assert_abandoned);
     }
@@ -219,7 +218,7 @@ fn panicking_reader_sends_no_last_chunk() {
     assert_abandoned(&server.finish()[0]);
 }
 
-/// Fills the buffer and claims to have read more.
+/// Fills the buffer and returns a larger length.
 struct Claims;
 
 impl Read for Claims {
@@ -297,7 +296,7 @@ fn reader_interrupted_for_ever_meets_the_deadline() {
             Err(Error::Content(_)) => assert!(is_in_time),
             other => panic!("{other:?}"),
         }
-        // A core that is kept busy calls millions of times.
+        // A busy loop would call it millions of times.
         let calls = calls.into_inner();
         assert!(calls <= 2_000 && (calls >= 1_000 || !is_in_time), "{calls}");
     }

@@ -1,4 +1,4 @@
-//! A service that asks who we are gets a response, and nobody else does (RFC 3507 §7.1).
+//! Credentials are sent to a service that requests them, and to no other (RFC 3507 §7.1).
 
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Received, Script, Server};
 use icap_client::{Client, Content, Endpoint, Error, Scanner};
@@ -21,7 +21,7 @@ fn response(request: &Received) -> Script {
     }
 }
 
-/// A service that lets in only joe.
+/// A service that accepts only the user joe.
 fn closed() -> Server {
     Server::answering(|request| match has_credentials(request) {
         true => response(request),
@@ -35,7 +35,7 @@ fn credentials_are_sent_once_asked_and_then_always() {
     let server = closed();
     let scanner = Scanner::builder(server.uri()).credentials("joe", "hunter2");
     let scanner = scanner.build().unwrap();
-    // What can be read only once does not meet the refusal: OPTIONS did.
+    // Content that can be read only once is not sent before the 407: OPTIONS got it.
     for _ in 0..3 {
         let content = Content::reader(&b"hello"[..]);
         assert!(scanner.scan(content).unwrap().verdict().is_clean());
@@ -109,7 +109,7 @@ fn credentials_are_not_sent_to_another_server() {
         .endpoint(second.uri())
         .build()
         .unwrap();
-    // Neither serves; the error is the first one's.
+    // Neither server accepts. The error is the one of the first server.
     let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
     assert_eq!(error.status(), Some(503));
     assert_eq!(second.requests(), 1);

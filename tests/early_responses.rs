@@ -1,4 +1,4 @@
-//! The server responds while the content is still being sent.
+//! Early responses: the server responds during the upload.
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -60,7 +60,7 @@ fn early_404_is_reported_instead_of_a_broken_pipe() {
     }
 }
 
-/// Finds something when it has seen a part.
+/// Finds a threat in a part of the content.
 fn finds_early() -> Server {
     let script = Script::new().read_bytes(64 * 1024);
     Server::scripted([script.send(infected("Eicar")).read_to_end()]).unwrap()
@@ -177,7 +177,7 @@ fn early_response_fails_over_to_the_next_server() {
     let stats = scanner.stats();
     assert_eq!((stats.failovers, stats.suspended.len()), (3, 0));
 
-    // If nobody scans, or if the content is gone, that is the verdict.
+    // If no server scans, or the content cannot be sent again, the early response is the verdict.
     let other = Server::scripted([early()]).unwrap();
     let builder = Scanner::builder(blind.uri()).negotiate(false);
     let scanner = builder.endpoint(other.uri()).build().unwrap();
@@ -203,7 +203,7 @@ fn client_does_not_return_an_early_204() {
     }
 }
 
-/// What a server makes of `size` bytes that responds as soon as it has the head, `delay` later.
+/// Scans `size` bytes with a server that responds `delay` after the first byte.
 fn scan_blind(size: usize, delay: Duration) -> (Verdict, u64) {
     let script = Script::new().read_bytes(1).wait(delay).send(CLEAN);
     let server = Server::scripted([script.read_to_end()]).unwrap();
@@ -214,8 +214,8 @@ fn scan_blind(size: usize, delay: Duration) -> (Verdict, u64) {
     (report.verdict().clone(), report.bytes_sent())
 }
 
-/// The kernel takes megabytes ahead, so of small content all may be written before the response is
-/// there. What was seen early is never clean, and more than the kernel takes is always seen.
+/// The kernel takes megabytes ahead, so all of a small upload may be written before the response. A response
+/// that was seen early is never clean, and with an upload larger than the buffers it is always seen.
 #[test]
 fn early_204_is_seen_once_the_buffers_are_full() {
     for (size, delay) in [4 << 10, 200 << 10, 1 << 20, 20 << 20]
@@ -278,7 +278,7 @@ fn response_before_the_upload_is_read_cannot_deadlock() {
     assert!(body == page, "{} bytes came back", body.len());
 }
 
-/// Connects to this address, so that a request is as long whatever the port is.
+/// Connects to this address, so that the length of a request does not depend on the port.
 struct To(SocketAddr);
 
 impl Connect for To {
@@ -308,7 +308,7 @@ fn interim_responses_do_not_stop_the_upload() {
     assert!(scan(&server).verdict().is_clean());
 }
 
-/// Waits for the server's bytes at its first read, and then does what it was given to do.
+/// Waits at its first read for bytes of the server, then reads from the inner reader.
 struct After<R>(Option<Tap>, R);
 
 impl<R: Read> Read for After<R> {
@@ -322,7 +322,7 @@ impl<R: Read> Read for After<R> {
 
 #[test]
 fn bytes_before_the_request_are_never_its_response() {
-    // The connection is handed out when the server's bytes are there.
+    // Returns the connection when bytes of the server are there.
     struct Late(Tap);
     impl Connect for Late {
         fn connect(&self, service: &ServiceUri, time: Duration) -> io::Result<Box<dyn Stream>> {
@@ -341,7 +341,7 @@ fn bytes_before_the_request_are_never_its_response() {
     assert_eq!(server.finish()[0].received_len(), 0, "nothing was sent");
 }
 
-/// Returns what was read only when the reset after it has come, so that no test depends on which is faster.
+/// Returns from a read only when the reset after it has come, so that the order is always the same.
 struct ResetAfter {
     handle: TcpStream,
     reset: Option<io::Error>,
@@ -371,7 +371,7 @@ fn response_204_followed_by_a_reset_is_not_clean() {
             Ok(wrapped(Box::new(stream), ResetAfter { handle, reset }))
         }
     }
-    // A reset says that the server had not read everything.
+    // A reset means that the server had not read everything.
     let server = Server::scripted([Script::new().read_bytes(100).send(CLEAN).reset()]).unwrap();
     let builder = Scanner::builder(server.uri()).negotiate(false);
     let scanner = builder.connector(Connector).build().unwrap();
@@ -407,7 +407,7 @@ fn evidence_before_the_content_failed_counts() {
     }
 }
 
-/// Takes its time before it is read, longer than the timeouts of the test.
+/// A slow caller: pauses once, for longer than the timeouts of the test.
 struct Slow<R>(Option<Duration>, R);
 
 impl<R: Read> Read for Slow<R> {

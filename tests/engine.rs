@@ -1,11 +1,11 @@
-//! Servers that have no anti-virus engine: c-icap's state tag tells.
+//! c-icap without an anti-virus engine, which its state tag shows.
 
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server, echo, infected};
 use icap_client::{Content, NotScanned, Scanner, ScannerBuilder, Verdict};
 
 const NO_ENGINE: Verdict = Verdict::NotScanned(NotScanned::NoEngine);
 
-/// What c-icap computes from an empty list of engines, as it was seen.
+/// The state tag that c-icap computes from an empty list of engines, as captured.
 const BLIND: &str = "CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA";
 const SEEING: &str = "CI0001-L5CkDhq+qWNs+PZ5DxxXsAAA";
 
@@ -130,7 +130,7 @@ fn server_without_an_engine_fails_over() {
     }
     let stats = scanner.stats();
     assert_eq!((stats.failovers, stats.suspended.len()), (5, 0));
-    // Alone, it is the verdict each time, and never an error.
+    // With a single server, this is the verdict each time, and never an error.
     let alone = builder().build().unwrap();
     for _ in 0..20 {
         let report = alone.scan(Content::bytes(b"hello")).unwrap();

@@ -1,4 +1,4 @@
-//! Servers that fail are left alone for a while, and others are asked meanwhile.
+//! A server that fails is suspended for a while, and scans fail over to the next one.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -95,13 +95,13 @@ fn reader_fails_over_while_its_first_buffer_is_kept() {
             (len, &*second.uri())
         );
     }
-    // The server responds after it has all of it.
+    // The server responds after the last byte.
     let error = scanner.scan(reader(10 * FIRST_BUFFER)).unwrap_err();
     assert_eq!(error.status(), Some(500));
     assert!(scanner.scan(hello()).unwrap().verdict().is_clean());
 }
 
-/// A scanner with a server that gives these responses, and a healthy one after it.
+/// A scanner with a server that sends these responses, and a healthy one as fallback.
 fn misconfigured(to_options: &str, to_scan: &str) -> (Server, Server, Scanner) {
     let (to_options, to_scan) = (to_options.to_owned(), to_scan.to_owned());
     let first = Server::answering(move |request| match request.method() {
@@ -174,7 +174,7 @@ fn refused_options_do_not_block_the_next_server() {
             let report = scanner.scan(hello()).unwrap();
             assert_eq!(report.service(), second.uri());
         }
-        // Whom the server lets in is not its failure.
+        // A 403 to a client is no failure of the server.
         assert!(scanner.stats().suspended.is_empty());
     }
 }
@@ -264,7 +264,7 @@ fn black_hole_is_suspended_and_then_fails_fast() {
     assert_eq!(stats.scans, stats.errors);
 }
 
-/// How long the only suspended server is not asked yet.
+/// The time until the next trial of the only suspended server.
 fn retry_in(scanner: &Scanner) -> Duration {
     scanner.stats().suspended[0].retry_in
 }
@@ -281,7 +281,7 @@ fn failed_trial_doubles_the_suspension() {
         assert!(scanner.scan(hello()).is_err());
     }
     assert_eq!(asked.load(SeqCst), 2);
-    // A fifth more or less, but for the first.
+    // The jitter is a fifth, except for the first interval.
     for (milliseconds, jitter) in [
         (1000, 0),
         (2000, 400),
@@ -313,7 +313,7 @@ fn only_a_scan_of_content_ends_the_suspension() {
     assert!(scanner.scan(hello()).is_err());
     fails.store(false, SeqCst);
     clock.advance(retry_in(&scanner));
-    // Servers answer these without their engine. The trial is given back.
+    // Servers respond to these without their engine. The trial is given back.
     assert!(scanner.options().is_ok());
     for _ in 0..2 {
         assert!(scanner.scan(Content::bytes(b"")).is_ok());
@@ -323,7 +323,7 @@ fn only_a_scan_of_content_ends_the_suspension() {
     assert!(scanner.stats().suspended.is_empty());
 }
 
-/// Connects while the switch says so, and is refused otherwise.
+/// Connects while the switch is on; otherwise it is refused.
 struct Reachable(Arc<AtomicBool>);
 
 impl Connect for Reachable {
@@ -400,7 +400,7 @@ fn slow_reader_does_not_suspend_the_server() {
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A scanner that suspends the first server, which does what `script` says, after three failures.
+/// A scanner that suspends the first server, which plays `script`, after three failures.
 fn with_fallback(script: Script) -> (Server, Server, ScannerBuilder) {
     let first = Server::scripted([script]).unwrap();
     let second = Server::start().unwrap();
@@ -437,7 +437,7 @@ fn black_hole_leaves_time_for_the_next_server() {
         assert_eq!(report.service(), second.uri());
         assert!(began.elapsed() >= 1500 * MS);
     }
-    // It was not given its read timeout.
+    // The first server did not have its full read timeout.
     assert!(scanner.stats().suspended.is_empty());
 }
 
@@ -503,7 +503,7 @@ fn server_that_drips_a_body_is_suspended() {
     assert_suspended_and_next_asked((first, second, builder), b"hello");
 }
 
-/// A response of 200 whose body is `body`.
+/// A 200 response with this body.
 fn page_of(body: &str) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\n\r\n";
     let len = head.len();
@@ -620,7 +620,7 @@ fn waiting_scans_learn_of_the_suspension() {
         .iter()
         .filter(|error| matches!(error, Error::Suspended(_)))
         .count();
-    // Who is next in line may be let in just before the suspension begins.
+    // A few may get their connection just before the suspension begins.
     assert!(told >= 28, "{told}: {errors:?}");
     assert!(
         began.elapsed() < Duration::from_secs(3),
@@ -688,7 +688,7 @@ fn trial_that_hangs_in_options_holds_up_no_other() {
 
 #[test]
 fn server_that_dies_at_each_scan_is_suspended() {
-    // What it offers holds for no time, so each scan uses the connection of an OPTIONS.
+    // Its options expire at once, so each scan uses the connection of an OPTIONS.
     let options = OPTIONS_RESPONSE.replace("Options-TTL: 3600", "Options-TTL: 0");
     let first = Server::answering(move |request| match request.method() {
         "OPTIONS" => Script::new().send(options.clone()),

@@ -1,5 +1,4 @@
-//! A server that has no room for another connection: scans wait for a place or go on to another server,
-//! and it is not suspended for that.
+//! A full server: scans wait for a connection or fail over, and the server is not suspended.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -23,14 +22,14 @@ const FULL: &str = "ICAP/1.0 503 Service overloaded\r\n\r\n";
 
 const SLOTS: usize = 4;
 
-/// How long a scan takes.
+/// The time that the server takes for a scan.
 const TAKES: Duration = Duration::from_millis(10);
 
 fn hello() -> Content<'static> {
     Content::bytes(b"hello")
 }
 
-/// A server that scans so many requests at a time, and responds with 503 to more.
+/// A server that scans `SLOTS` requests at a time, and responds to more with 503.
 fn with_request_slots() -> (Server, Arc<AtomicUsize>) {
     let (running, refused) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&refused);
@@ -42,7 +41,7 @@ fn with_request_slots() -> (Server, Arc<AtomicUsize>) {
         if is_full {
             count.fetch_add(1, SeqCst);
         } else {
-            // This is the scan.
+            // The server scans.
             thread::sleep(TAKES);
         }
         running.fetch_sub(1, SeqCst);
@@ -51,8 +50,8 @@ fn with_request_slots() -> (Server, Arc<AtomicUsize>) {
     (server.unwrap(), refused)
 }
 
-/// A server that has so many connections at a time, idle ones included. It responds with 503 on more, and
-/// closes them.
+/// A server with `SLOTS` connections at a time, idle ones included. On more connections, it responds with 503
+/// and closes them.
 struct ConnectionSlots {
     uri: String,
     open: Arc<AtomicUsize>,
@@ -61,7 +60,7 @@ struct ConnectionSlots {
 }
 
 impl ConnectionSlots {
-    /// If it is `hasty`, it does not wait for a request to respond with 503.
+    /// A `hasty` server sends its 503 before the request.
     fn start(hasty: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
@@ -84,7 +83,7 @@ impl ConnectionSlots {
                     let mut stream = stream.unwrap();
                     if is_full && hasty {
                         let _ = stream.write_all(FULL.as_bytes());
-                        // Closing with bytes unread would be a reset.
+                        // Closing with unread bytes would send a reset.
                         let _ = stream.shutdown(Shutdown::Write);
                         let _ = stream.read_to_end(&mut Vec::new());
                     } else {
@@ -106,8 +105,8 @@ impl Drop for ConnectionSlots {
     }
 }
 
-/// A server that gives each connection a thread for as long as it is open, idle ones too, while the
-/// kernel accepts more.
+/// A server with one thread for each open connection, idle ones included. The kernel accepts more connections
+/// than there are threads.
 struct Threads {
     address: SocketAddr,
     is_over: Arc<AtomicBool>,
@@ -146,7 +145,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.is_over.store(true, SeqCst);
-        // Each thread accepts one more.
+        // Each thread accepts one more connection, and ends.
         let _wakers: Vec<_> = self
             .threads
             .iter()
@@ -158,7 +157,7 @@ impl Drop for Threads {
     }
 }
 
-/// Answers the small requests of these tests, on one connection.
+/// Responds to the small requests of these tests, on one connection.
 fn serve(mut stream: TcpStream, is_full: bool) {
     let mut request = Vec::new();
     let mut byte = [0];
@@ -188,7 +187,7 @@ fn serve(mut stream: TcpStream, is_full: bool) {
     }
 }
 
-/// Scans 800 times on so many threads; returns how many scans a second that was, and the errors.
+/// Scans 800 times on `threads` threads. Returns the scans per second, and the errors.
 fn scan_on(scanner: &Scanner, threads: usize) -> (f64, Vec<Error>) {
     let began = Instant::now();
     let errors = thread::scope(|scope| {
@@ -295,7 +294,7 @@ fn overload_of_a_lone_scan_suspends_for_a_moment() {
     assert!(matches!(scanner.scan(hello()), Err(Error::Suspended(_))));
     is_full.store(false, SeqCst);
     clock.advance(Duration::from_millis(500));
-    // The trials take longer than the interval, and others come meanwhile.
+    // Each trial takes longer than the interval, so that others overlap it.
     let began = Instant::now();
     thread::scope(|scope| {
         let scan = || while scanner.scan(hello()).is_err() {};
@@ -313,7 +312,7 @@ fn overload_of_a_lone_scan_suspends_for_a_moment() {
     assert!(scanner.stats().suspended.is_empty());
 }
 
-/// Content that can be sent on a used connection, and holds after its first 64 KiB.
+/// Content that may go over a used connection, and holds after its first 64 KiB.
 struct HoldsLate(Cursor<Vec<u8>>, Holds);
 
 impl Read for HoldsLate {
@@ -433,7 +432,7 @@ fn scan_refused_for_long_fails_over() {
 fn idle_connections_make_room_for_an_unserved_one() {
     let server = Threads::start(SLOTS);
     let scanner = Scanner::new(server.uri()).unwrap();
-    // One more than there are threads, each of which scans once: all the others are idle then.
+    // One scan more than the server has threads. When all others have ended, their connections are idle.
     let barrier = Barrier::new(SLOTS + 1);
     let began = Instant::now();
     thread::scope(|scope| {
@@ -456,7 +455,7 @@ fn idle_connections_make_room_for_an_unserved_one() {
     assert_eq!(made_room, Some(&1), "{stats:?}");
 }
 
-/// Content that is begun when all callers have a connection.
+/// Content that begins when all callers are ready.
 struct MeetsFirst<'b>(&'b Barrier, &'static [u8]);
 
 impl Read for MeetsFirst<'_> {
@@ -484,11 +483,11 @@ fn more_callers_than_server_threads_are_all_served() {
     });
     let stats = scanner.stats();
     assert!(stats.suspended.is_empty());
-    // A connection is given up once in a while, and not for each scan.
+    // A connection is closed for this now and then, and not for each scan.
     assert!(stats.connections_opened * 20 < stats.scans, "{stats:?}");
 }
 
-/// A server that serves the first connection and never responds on others.
+/// A server that serves its first connection only.
 fn serves_first_connection_only() -> Server {
     let serves = (0..10_000).fold(Script::new(), |script, _| script.read_request().send(CLEAN));
     Server::scripted([serves, Script::new().hold()]).unwrap()
@@ -504,7 +503,7 @@ fn silence_beside_served_connections_suspends_nothing() {
     let scanner = builder.build().unwrap();
     assert!(scanner.scan(hello()).is_ok());
     thread::scope(|scope| {
-        // It keeps the first connection busy, so that it is never put aside.
+        // This scan keeps the first connection in use.
         let (holds, hold) = holding();
         let (scanner, server) = (&scanner, &server);
         scope.spawn(move || {
@@ -527,7 +526,7 @@ fn silence_beside_served_connections_suspends_nothing() {
     assert!(scanner.stats().suspended.is_empty());
 }
 
-/// A server that responds to the handshake of so many connections at a time.
+/// A connector to a server that allows `most` open connections: a further handshake waits.
 #[derive(Clone)]
 struct Handshakes {
     open: Arc<AtomicUsize>,
@@ -584,7 +583,7 @@ fn idle_connections_make_room_for_a_handshake() {
                 thread::yield_now();
             }
         });
-        // The other connection is idle by now, or soon.
+        // The other connection is idle now, or soon.
         let report = late.unwrap().join().unwrap().unwrap();
         assert!(report.verdict().is_clean());
     });

@@ -1,5 +1,5 @@
-//! Numbers of a peer whose limits show only from outside: at the limit, one below, one above. Those of the
-//! parsers are tested beside them.
+//! Limits that show only on the wire: one below, at the limit, one above. The limits of the parsers are tested
+//! beside them.
 
 use icap_client::error::{InvalidInput, Limit, Violation};
 use icap_client::limits::{
@@ -20,7 +20,7 @@ fn scan(response: impl AsRef<[u8]>, max_size: u64) -> Result<Report, Error> {
     scanner.scan(Content::bytes(b"hello"))
 }
 
-/// `Ok`, or the limit that was gone over.
+/// `Ok`, or the limit that was exceeded.
 fn over<T>(result: Result<T, Error>) -> Result<T, Violation> {
     result.map_err(|error| match error {
         Error::Protocol(error) => error.violation(),
@@ -141,7 +141,7 @@ fn http_heads_and_chunk_sizes_are_bounded() {
     }
 }
 
-/// Scans with a server that responds with 204 to whatever it can read; returns the HTTP heads that it got.
+/// Scans with a server that responds with 204 to each valid request. Returns the HTTP heads that it received.
 fn scan_with(content: Content<'_>, method: Method) -> Result<Vec<u8>, InvalidInput> {
     let (sender, heads) = std::sync::mpsc::channel();
     let sender = std::sync::Mutex::new(sender);
@@ -188,7 +188,7 @@ fn http_head_of_a_caller_may_be_as_long_as_the_limit() {
     }
 }
 
-/// Whether the server got all fields of the head.
+/// Whether the server received all fields of the head.
 fn is_taken_as_given(head: &str, method: Method) -> bool {
     let content = Content::bytes(b"hello");
     let content = match method {

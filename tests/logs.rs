@@ -1,4 +1,4 @@
-//! What a hostile server sends is escaped and bounded wherever it is shown, and secrets are nowhere.
+//! Text of a hostile server is escaped and bounded wherever it is shown. Secrets are shown nowhere.
 
 use std::fmt::Debug;
 use std::io;
@@ -12,7 +12,7 @@ mod support;
 
 use support::refusing_address;
 
-/// Clears a terminal, begins a line, turns text round, hides, is no UTF-8, and is long.
+/// Text that clears a terminal, begins a line, reverses its direction, hides, is not UTF-8, and is long.
 fn hostile() -> Vec<u8> {
     let mut text = b"EVIL\x1b[2J\x07\x08\x7f\xc2\x9b1m\r \xe2\x80\xae\xe2\x80\x8b\xff".to_vec();
     text.retain(|&byte| byte != b'\r');
@@ -70,7 +70,7 @@ fn show_report(result: &Result<Report, icap_client::Error>) {
     }
 }
 
-/// Answers with hostile text in every place that takes text.
+/// Responses with hostile text in every place for text.
 fn responses() -> Vec<Vec<u8>> {
     let hostile = hostile();
     let with = |head: &str| {
@@ -178,7 +178,7 @@ fn nothing_hostile_and_nothing_secret_is_ever_shown() {
     let lines = std::mem::take(&mut *LINES.lock().unwrap());
     assert!(lines.iter().any(|line| line.contains("EVIL")));
     assert!(lines.iter().any(|line| line.starts_with("icap_client")));
-    // An operator sees at once what is wrong, and where.
+    // The line of the suspension has the service and the cause.
     let suspended = |line: &&String| line.contains(&nobody) && line.contains("suspended for");
     let line = lines.iter().find(suspended).expect("a line of its own");
     assert!(line.contains("onnection refused"), "{line}");
@@ -189,7 +189,7 @@ fn nothing_hostile_and_nothing_secret_is_ever_shown() {
             "{line}"
         );
         assert!(!line.contains("CONTENT-OF"), "{line}");
-        // Debug of a report or of options holds several texts, each of them bounded.
+        // `Debug` of a report or of options has several texts, each of them bounded.
         assert!(!line.contains(&"A".repeat(201)), "{line}");
         assert!(line.len() < 16 * 1024, "{} bytes: {line}", line.len());
     }

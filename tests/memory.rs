@@ -1,4 +1,4 @@
-//! Memory does not grow with the content. A file of its own, because it measures the whole process.
+//! Memory does not grow with the content. The test has its own file, because it measures the whole process.
 #![cfg(target_os = "linux")]
 
 use std::io::Read;
@@ -9,7 +9,7 @@ use icap_client::{Content, Scanner};
 const GIB: u64 = 1024 * 1024 * 1024;
 const LIMIT: u64 = 4 * 1024 * 1024;
 
-/// The most memory the process has had so far, in bytes.
+/// The peak memory of the process, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -26,7 +26,7 @@ fn peak() -> u64 {
 
 #[test]
 fn scan_of_10_gigabytes_stays_under_4_mebibytes() {
-    // The server, in this process too, is started before: only the scan is measured.
+    // The server is in this process too. It starts before, so that only the scan is measured.
     let server = Server::start().unwrap();
     let scanner = Scanner::builder(server.uri())
         .max_size(None)

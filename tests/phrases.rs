@@ -1,4 +1,4 @@
-//! What servers and people write in the fields that tell of findings, and what is made of it: the list in
+//! Texts of servers and people in fields about findings, each with its verdict: the list in
 //! `tests/data/phrases`.
 
 use icap_client::testing::{Received, Script, Server};
@@ -28,7 +28,7 @@ fn phrases() -> Vec<Phrase> {
     lines.map(phrase).collect()
 }
 
-/// Sends as content what is to stand in the ICAP head of the 204 that comes back.
+/// Scans content that the server returns in the ICAP head of its 204.
 struct Service {
     scanner: Scanner,
     _server: Server,

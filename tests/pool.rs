@@ -1,4 +1,4 @@
-//! Connections are used again, shared by threads, and never give one request the response of another.
+//! Connections are reused and shared by threads, and a response never belongs to another request.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -25,7 +25,7 @@ fn scan_clean(scanner: &Scanner) {
     assert!(report.verdict().is_clean(), "{}", report.verdict());
 }
 
-/// How many connections were closed for that reason.
+/// The number of connections that were closed for this reason.
 fn closed(stats: &Stats, reason: CloseReason) -> u64 {
     stats
         .closed_by_reason
@@ -63,7 +63,7 @@ fn scans_in_a_row_share_connection_and_options() {
     assert_eq!((server.connections(), server.requests()), (1, 2001));
 }
 
-/// A connection that has answered OPTIONS and one scan, and then does what `then` says.
+/// A connection that responds to OPTIONS and one scan, and then plays `then`.
 fn after_one_scan(then: impl FnOnce(Script) -> Script) -> Script {
     then(Script::new().answer_options().read_request().send(CLEAN))
 }
@@ -89,7 +89,7 @@ fn stray_204_on_an_idle_connection_is_discarded() {
                 assert!(report.verdict().is_clean());
                 tap.await_bytes(0);
             }
-            // The stray came together with the response.
+            // The stray bytes came together with the response.
             Err(error) => assert!(error.is_protocol(), "{error}"),
         }
         let report = scanner.scan(hello()).unwrap();
@@ -104,8 +104,8 @@ fn stray_204_on_an_idle_connection_is_discarded() {
 
 #[test]
 fn stray_204_after_the_probe_is_discarded() {
-    // As many looks as are blind see nothing, as if the bytes had come a moment later: at check-out. The
-    // last one is right before the first byte is written.
+    // Each blind look sees nothing, as if the bytes came a moment later. The first look is at check-out, the last
+    // one just before the first byte is written.
     for (blind, retries) in [(0, 0), (1, 1)] {
         let gate = Gate::new();
         let stray = |script: Script| script.wait_for(&gate).send(CLEAN).read_to_end();
@@ -133,7 +133,7 @@ fn stray_204_after_the_probe_is_discarded() {
 #[test]
 fn early_204_on_a_used_connection_is_retried() {
     let large = vec![7; 20_000_000];
-    // A reader's content goes out on a new connection from the start.
+    // The content of a reader goes over a new connection from the start.
     for (content, retries) in [
         (Content::bytes(&large), 1),
         (Content::seekable(io::Cursor::new(&large)), 1),
@@ -168,7 +168,7 @@ fn early_204_with_an_infection_is_not_retried() {
 
 #[test]
 fn connection_closed_while_reading_content_is_replaced() {
-    /// Gives its content when the server has closed the connection.
+    /// Returns its content after the server has closed the connection.
     struct Late<'t>(&'t Tap, &'t Gate, Option<&'static [u8]>);
     impl Read for Late<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -213,7 +213,7 @@ fn echo_is_not_clean_under_outdated_options() {
         let scan = scans.fetch_add(usize::from(!is_options), SeqCst);
         Script::new().send(match (is_options, scan) {
             (true, 0) => no_204("old"),
-            // From now on it offers 204, and what it sends back it has passed over.
+            // From now on it offers 204, so an echo means that it did not scan.
             (true, _) => OPTIONS_RESPONSE.replace("icap-client-testing", "new"),
             (false, 0) => back("old"),
             (false, _) => back("new"),
@@ -294,8 +294,8 @@ fn idle_connection_closed_by_the_server_is_replaced() {
     );
 }
 
-/// Two scans; before the second, the server has closed the connection and the client does not see it
-/// until it has sent its request.
+/// Scans twice. Before the second scan the server closes the connection, and the client notices only after its
+/// request.
 fn second_scan_on_a_dead_connection(
     then: impl FnOnce(Script) -> Script,
     content: Content<'_>,
@@ -323,7 +323,7 @@ fn lost_request_on_a_reused_connection_is_sent_again() {
         hello(),
         Content::file(file.path()).unwrap(),
         Content::seekable(io::Cursor::new(b"hello")),
-        // It fits the first buffer, which is kept.
+        // It fits into the first buffer, which is kept.
         Content::reader(&b"hello"[..]),
     ] {
         let closes = |script: Script| script.read_bytes(10).close();
@@ -332,7 +332,7 @@ fn lost_request_on_a_reused_connection_is_sent_again() {
         assert_eq!((stats.retries, stats.connections_opened), (1, 2));
         assert_adds_up(&stats);
     }
-    // What cannot be sent again does not meet a connection that may be closed.
+    // Content that cannot be sent again does not go over a used connection.
     let large = vec![7; 70_000];
     let closes = |script: Script| script.read_to_end();
     let (result, stats) = second_scan_on_a_dead_connection(closes, Content::reader(&large[..]));
@@ -340,7 +340,7 @@ fn lost_request_on_a_reused_connection_is_sent_again() {
     assert_eq!((stats.retries, stats.connections_opened), (0, 2));
 }
 
-/// A server that closes each connection after one response and does not say so.
+/// A server that closes each connection after one response, without `Connection: close`.
 fn closing() -> Server {
     Server::answering(|request| {
         let response = match request.method() {
@@ -356,7 +356,7 @@ fn closing() -> Server {
 fn reader_is_never_lost_with_a_closed_connection() {
     for len in [0, 3, 65_535, 65_536, 65_537, 200_000] {
         let server = closing();
-        // The client finds out that it is closed at once, when the first bytes were written, or later.
+        // The client notices the close at once, after the first bytes were written, or later.
         for blind in [0, 1, 2] {
             let tap = Tap::default();
             let builder = Scanner::builder(server.uri()).connector(tap.clone());
@@ -472,7 +472,7 @@ fn panic_or_error_of_a_reader_costs_one_connection() {
             stats.connections_opened,
             closed(&stats, CloseReason::Failed)
         ),
-        // Each of the two has a new one, because it cannot be sent again.
+        // Both use a new connection, because their content cannot be sent again.
         (4, 2)
     );
     assert_adds_up(&stats);
@@ -491,7 +491,7 @@ fn pool_is_closed_with_the_last_clone_of_its_scanner() {
     drop(clone);
     assert_eq!(scanner.stats().connections_idle, 1);
     drop(scanner);
-    // It ends by itself only because the client has closed.
+    // The server ends without a cut-off only because the client has closed.
     let began = Instant::now();
     assert!(server.finish()[0].closed_by_client());
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -525,7 +525,7 @@ fn idle_connections_are_limited_in_number_and_age() {
     assert_eq!((stats.connections_opened, stats.connections_idle), (4, 0));
 }
 
-/// Scans on `threads` threads that all hold a connection at the same time.
+/// Scans on `threads` threads, all with a connection at the same time.
 fn scan_at_once(scanner: &Scanner, threads: usize) {
     struct Meets<'b>(Option<&'b std::sync::Barrier>);
     impl Read for Meets<'_> {
@@ -578,7 +578,7 @@ fn connections_never_exceed_either_limit() {
             .connector(tap.clone())
             .max_connections(own);
         let scanner = builder.build().unwrap();
-        // So that the service's limit is known before many ask.
+        // So that the limit of the service is known before the threads begin.
         scan_clean(&scanner);
         scan_with_many_threads(&scanner);
         assert_eq!(tap.most_open(), expected, "{announced} {own:?}");
@@ -596,7 +596,7 @@ fn wait_for_a_connection_ends_at_the_deadline() {
     let scanner = builder.deadline(deadline).build().unwrap();
     let (holds, hold) = holding();
     let errors = std::thread::scope(|scope| {
-        // It has the connection, and keeps it for longer than the others wait.
+        // This scan keeps the connection for longer than the others wait.
         // More than the first buffer, which is read before a connection is taken.
         let holds = io::repeat(7).take(70_000).chain(holds);
         let holder = scope.spawn(|| scanner.scan(Content::reader(holds)).map(drop));
@@ -651,7 +651,7 @@ fn failed_options_are_shared_by_all_that_wait() {
     assert!(scanner.stats().options_sent < 8, "{:?}", scanner.stats());
 }
 
-/// A server whose responses carry the tags that `tag` gives for OPTIONS and for scans.
+/// A server with state tags from `tag`, which is told whether the request is OPTIONS.
 fn tagged(tag: impl Fn(bool) -> String + Send + Sync + 'static) -> Server {
     let retag = |response: &str, tag: &str| response.replace("icap-client-testing", tag);
     Server::answering(move |request| match request.method() {

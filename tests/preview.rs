@@ -16,7 +16,7 @@ fn previewing(server: &Server) -> ScannerBuilder {
         .preview(Preview::Limit(4))
 }
 
-/// A server that offers a preview also to who does not ask.
+/// A server that offers a preview, also to clients that send no OPTIONS.
 fn answering(response: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Server {
     let server = Server::answering(response).unwrap();
     server.offering(options_with_preview(4096)).unwrap()
@@ -286,7 +286,7 @@ fn continue_after_ieof_is_ignored_without_reuse() {
 
 #[test]
 fn early_100_is_held_until_the_preview_is_sent() {
-    // The reader gives its last byte only when the server has sent its 100.
+    // The reader returns its last byte only after the server has sent its 100.
     let server = Server::scripted([Script::new()
         .read_bytes(1)
         .send(CONTINUE)
@@ -384,7 +384,7 @@ fn negotiated_preview_size_is_sent() {
         (Preview::Off, "a.txt", None),
         (Preview::Negotiated, "a.txt", Some(6)),
         (Preview::Negotiated, "a.EXE", None),
-        // Not wanted is not clean: it is sent like everything else.
+        // A `Transfer-Ignore` is no verdict: such a file is sent like every other.
         (Preview::Negotiated, "a.jpg", None),
         (Preview::Limit(4096), "a.txt", Some(6)),
         (Preview::Limit(2), "a.txt", Some(2)),

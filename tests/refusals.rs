@@ -1,5 +1,4 @@
-//! A refusal counts as soon as its status line is legible, whatever follows, and no other server can turn it
-//! into something better.
+//! A refusal counts as soon as its status line is legible, whatever follows. No other server makes it better.
 
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ fn page(icap: &str, fields: &str, http: &str) -> String {
     )
 }
 
-/// Scans with this server, and one to fall back on that calls everything clean.
+/// Scans with this server, and a fallback server that calls everything clean.
 fn scan(server: &Server, method: fn(&Server) -> ScannerBuilder) -> (Result<Report, Error>, usize) {
     let fallback = clean();
     let builder = method(server).endpoint(fallback.uri());
@@ -207,7 +206,7 @@ fn words_of_another_do_not_soften_a_refusal() {
                 assert_blocked(&answering(&response), respmod, 403, &response);
             }
         }
-        // The uploader's own request comes back with the refusal.
+        // The refusal comes with the request of the upload.
         let head = format!("POST / HTTP/1.1\r\n{words}\r\n");
         let response = format!(
             "ICAP/1.0 403 Forbidden\r\nEncapsulated: req-hdr=0, null-body={}\r\n\r\n{head}",
@@ -299,8 +298,7 @@ fn error_page_is_withheld_and_fails_over() {
     }
 }
 
-/// A head that is no valid response is an error, and another server is asked, unless it says that something was
-/// found or refused.
+/// An invalid head is an error and fails over, unless it has evidence or a refusal.
 #[test]
 fn legible_evidence_in_an_odd_head_is_kept() {
     for line in [

@@ -1,5 +1,4 @@
-//! What the service sends back goes to the caller: other content, a page, or the original with a new
-//! beginning.
+//! The response body goes to the caller's writer: other content, a page, or the original with a new beginning.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
@@ -25,7 +24,7 @@ fn answering(response: impl AsRef<[u8]>) -> Server {
     server.offering(options_with_preview(4096)).unwrap()
 }
 
-/// A request with the head that real servers want.
+/// A request with the HTTP head that real servers need.
 fn respmod() -> Request {
     Request::respmod().http_response(OK.as_bytes()).unwrap()
 }
@@ -77,7 +76,7 @@ fn response_body_is_written_whatever_the_verdict() {
 
 #[test]
 fn echoed_content_streams_through_the_scan() {
-    // Nothing holds 50 MB, and the service does not wait for the end: it sends back what it makes of it.
+    // No buffer holds 50 MB, and the service does not wait for the end of the content before it sends.
     const LEN: u64 = 50_000_000;
     let options = OPTIONS_RESPONSE;
     let chunk = [b"10000\r\n".as_slice(), &[b'y'; 0x10000], b"\r\n"].concat();
@@ -133,7 +132,7 @@ fn response_206_is_assembled_without_connection_reuse() {
             );
             assert_eq!(output, expected, "{extension}");
         }
-        // Its server may not have read the request, whose rest it would take for the next one.
+        // The server may not have read the whole request, and would take the rest for the next request.
         let stats = scanner.stats();
         assert_eq!((stats.connections_opened, stats.connections_idle), (2, 0));
         let mut output = Vec::new();
@@ -255,7 +254,7 @@ fn bytes_after_a_206_are_an_error() {
     assert_eq!(violation(result), Violation::TrailingBytes);
 }
 
-/// Gives other bytes when it is read again.
+/// Content with other bytes when it is read again.
 struct Changing {
     passes: [&'static [u8]; 2],
     pass: usize,
@@ -376,7 +375,7 @@ fn slow_writer_is_not_blamed_on_the_server() {
     struct Slow;
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // The time is the fault that is injected here.
+            // The time is the injected fault.
             std::thread::sleep(Duration::from_millis(1500));
             Ok(bytes.len())
         }
@@ -406,7 +405,7 @@ fn late_response_to_another_request_is_not_written() {
     let asked = || Script::new().read_request().send(CLEAN).read_bytes(2000);
     for late in [
         asked().send(&late),
-        // It began early, and that is enough.
+        // It began early, which is enough.
         asked()
             .send(&late[..30])
             .read_bytes(LEN as u64)
@@ -455,7 +454,7 @@ fn early_refusal_page_is_not_written_for_another_file() {
         let scanner = unasked(&server).build().unwrap();
         let first = scanner.scan(Content::bytes(b"first")).unwrap();
         assert!(first.verdict().is_clean());
-        // Nobody can ask again with it, so it is sent on a connection of its own.
+        // It cannot be sent again, so it goes over a new connection.
         let large = std::io::repeat(b'x').take(20_000_000);
         let (result, output) = replace(&scanner, Content::reader(large));
         assert_eq!(result.unwrap().verdict().to_string(), outcome);
@@ -510,7 +509,7 @@ fn response_206_to_a_plain_reader_is_the_callers_error() {
     let long = vec![b'x'; 70_000];
     let result = client.send(&request, Body::reader(&long[..]), &mut io::sink());
     assert!(matches!(result, Err(Error::Content(_))), "{result:?}");
-    // What fits the first buffer is kept.
+    // Content that fits into the first buffer is kept.
     let mut output = Vec::new();
     let result = client.send(&request, Body::reader(&b"hello"[..]), &mut output);
     assert_eq!(
@@ -557,7 +556,7 @@ fn partly_written_output_does_not_fail_over() {
         (Violation::Truncated, "hel")
     );
     assert_eq!(second.connections(), 0);
-    // Without a writer nothing is lost by asking the next one.
+    // Without a writer, nothing was written, so the scan fails over.
     let report = scanner.scan(Content::bytes(b"hello")).unwrap();
     assert!(matches!(report.verdict(), Verdict::Modified(_)));
 }

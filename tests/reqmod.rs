@@ -8,7 +8,7 @@ fn reqmod(server: &Server) -> ScannerBuilder {
     Scanner::builder(server.uri()).method(Method::Reqmod)
 }
 
-/// A response that encapsulates a request with that line and body.
+/// A response that encapsulates a request with this line and body.
 fn request_back(line: &str, fields: &str, body: &str) -> String {
     let head = format!("{line}\r\n{fields}\r\n");
     let list = format!("req-hdr=0, req-body={}", head.len());
@@ -160,7 +160,7 @@ fn infection_field_in_a_returned_request_counts() {
 
 #[test]
 fn response_in_place_of_the_upload_is_a_refusal() {
-    // Even the same bytes: a request that is answered is one that does not go on.
+    // Even the same bytes: an HTTP response means that the request does not go on.
     for status in [
         "403 Forbidden",
         "200 OK",

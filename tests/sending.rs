@@ -1,4 +1,4 @@
-//! What happens on the connection while a request is sent, call by call.
+//! The calls on a connection during the upload, one by one.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,14 +13,14 @@ use icap_client::{
     Stream, Verdict,
 };
 
-/// What the calls come to, each kind in its order; and how long the writes might have taken.
+/// The results of the calls, each kind in its order, and the write timeouts that were set.
 #[derive(Default)]
 struct Calls {
-    /// How many bytes are taken; all that are given after the last.
+    /// The number of bytes that each write takes; after the last result, all.
     writes: VecDeque<Result<usize, ErrorKind>>,
-    /// Nothing is there after the last.
+    /// After the last result, nothing is there.
     looks: VecDeque<Result<Readiness, ErrorKind>>,
-    /// Nothing comes after the last.
+    /// After the last result, nothing comes.
     reads: VecDeque<Result<&'static str, ErrorKind>>,
     write_timeouts: Vec<Duration>,
 }
@@ -42,7 +42,7 @@ impl Played {
         })))
     }
 
-    /// The last look fails.
+    /// The last call of `readiness` fails.
     fn then_look_fails(self, kind: ErrorKind) -> Self {
         self.0.lock().unwrap().looks.push_back(Err(kind));
         self
@@ -195,7 +195,7 @@ fn early_interim_response_makes_nothing_else_early() {
             let played = Played::new([Ok(10)], [Idle, Readable], reads);
             assert_eq!(*played.scan().unwrap().verdict(), Verdict::Clean, "{at}");
         }
-        // What follows it early is early.
+        // An early response after it is early.
         let both = [interim, CLEAN].concat().leak();
         let played = Played::new([Ok(10)], [Idle, Readable], [Ok(&*both)]);
         assert_eq!(*played.scan().unwrap().verdict(), EARLY);
@@ -213,7 +213,7 @@ fn early_part_of_a_record_does_not_stop_the_upload() {
     assert!(played.0.lock().unwrap().writes.is_empty());
 }
 
-/// A scan after another one, on the same connection; and how often it was begun again on a new one.
+/// A second scan on the same connection, and the number of its retries on a new one.
 fn second(
     preview: Preview,
     looks: &[Readiness],
@@ -226,7 +226,7 @@ fn second(
     {
         let mut calls = played.0.lock().unwrap();
         calls.writes.push_back(Ok(10));
-        // Before it is taken, and before it is written to.
+        // At check-out, and before the first write.
         let looks = [&[Idle, Idle][..], looks].concat();
         calls.looks.extend(looks.into_iter().map(Ok));
         calls.reads.extend(reads);
@@ -251,7 +251,7 @@ fn response_begun_before_the_request_is_early() {
         assert_eq!(retries, 0);
         let torn = [&[STALL.map(|_| "")][..], due].concat();
         for reads in [due, &torn] {
-            // What comes early may be the response to the scan before, so all is asked again.
+            // Early bytes may be the response to the scan before, so the request is sent again.
             let early = &reads[..=reads.len() - due.len()];
             let (report, retries) = second(preview, &[Readable], &[early, due].concat());
             // A server that responds early has not scanned the content. A 100 is no response to it.
@@ -344,7 +344,7 @@ fn bytes_after_a_response_are_seen() {
     assert_eq!(played.violation(), Violation::TrailingBytes);
 }
 
-/// What a scan comes to when a 204 is there, and then `reads` as `looks` announce them.
+/// The outcome of a scan with a 204 and then `reads`, which `looks` announce.
 fn after_204(
     looks: &[Readiness],
     reads: &[Result<&'static str, ErrorKind>],
@@ -378,7 +378,7 @@ fn part_of_a_record_after_a_204_is_read_to_its_end() {
             let torn = after_204(&[begun, begun, begun], &[stall, stall, end]);
             assert_eq!(torn, Err(expected.to_owned()));
         }
-        // It was nothing.
+        // The record held nothing.
         let nothing = after_204(&[begun, begun, Idle], &[stall, stall]);
         assert_eq!(nothing, Ok(Verdict::Clean));
         let ended = after_204(&[begun, Closed], &[stall]);
@@ -455,7 +455,7 @@ fn line_end_across_two_buffers_counts_at_every_split() {
 #[test]
 fn unasked_503_counts_the_same_at_every_split() {
     const FULL: &str = "ICAP/1.0 503 Service overloaded\r\n\r\n";
-    // Seen before the request, or by its record's beginning.
+    // Seen before the request, or at the beginning of its record.
     for looks in [&[Readable][..], &[Partial, Partial]] {
         for at in 1..FULL.len() {
             let (begin, end) = FULL.split_at(at);
@@ -532,7 +532,7 @@ fn unawaited_100_is_ignored() {
     let twice = "ICAP/1.0 100 Continue\r\n\r\nICAP/1.0 100 Continue\r\n\r\n";
     let early = Played::new([Ok(10)], [Idle, Readable], [Ok(twice), Ok(CLEAN)]);
     assert!(early.scan().unwrap().verdict().is_clean());
-    // The preview is all there is.
+    // The preview is the whole content.
     let played = Played::new([], [], [Ok(twice), Ok(CLEAN)]);
     let scanner = played
         .scanner()

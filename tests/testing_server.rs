@@ -1,4 +1,4 @@
-//! The in-process server of `icap_client::testing` does what its documentation says.
+//! The server of `icap_client::testing` does what its documentation says.
 #![cfg(feature = "testing")]
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +48,7 @@ fn expect(mut stream: &TcpStream, expected: impl AsRef<[u8]>) {
     );
 }
 
-/// Reads to the end of the stream, which must be an orderly one.
+/// Reads to the end of the stream, which must not be a reset.
 fn rest(mut stream: &TcpStream) -> String {
     let mut read = String::new();
     stream.read_to_string(&mut read).unwrap();
@@ -70,7 +70,7 @@ fn previewing() -> Server {
     Server::with_preview(4096).unwrap()
 }
 
-/// [`OPTIONS_RESPONSE`] with another line in place of one of its own.
+/// [`OPTIONS_RESPONSE`] with `other` in place of `line`.
 fn options_but(line: &str, other: &str) -> String {
     assert!(OPTIONS_RESPONSE.contains(line));
     OPTIONS_RESPONSE.replace(line, other)
@@ -88,7 +88,7 @@ fn request_with(method: &str, fields: &str, chunks: &[&[u8]]) -> Vec<u8> {
     request
 }
 
-/// `extension` is one of the last chunk.
+/// The last chunk has this `extension`.
 fn chunked(chunks: &[&[u8]], extension: &str) -> Vec<u8> {
     let mut body = Vec::new();
     for chunk in chunks {
@@ -412,7 +412,7 @@ mod healthy_service_with_a_preview {
         let server = previewing();
         let stream = connect(&server);
         for method in ["RESPMOD", "REQMOD"] {
-            // A 204 to a preview needs no permission.
+            // A 204 to a preview needs no `Allow: 204`.
             for (announced, content) in [(0, &b""[..]), (5, b""), (5, b"hell"), (5, b"hello")] {
                 send(&stream, preview(method, announced, content, "; ieof"));
                 expect(&stream, CLEAN);
@@ -568,7 +568,7 @@ mod unoffered {
         let request = trailers("hello", "Allow: 204, trailers\r\nTrailer: X-Sum\r\n");
         send(&stream, &request);
         assert_refused(&stream, why, &request);
-        // Those after the rest of a preview, too.
+        // Also trailers after the rest of a preview.
         let server = previewing();
         let stream = connect(&server);
         send(&stream, preview("RESPMOD", 2, b"he", ""));
@@ -1175,7 +1175,7 @@ mod script {
         let (server, stream) = playing(flood);
         expect(&stream, "a");
         send(&stream, "b");
-        // Unread bytes break the connection and do not only end it.
+        // With unread bytes, closing sends a reset.
         expect(&stream, "x");
         drop(stream);
         assert!(only(server.finish()).closed_by_client());
@@ -1185,7 +1185,7 @@ mod script {
 mod server_end {
     use super::*;
 
-    /// Dropping must take no longer than this, however long its scripts are.
+    /// Dropping a server must be fast, however long its scripts are.
     fn assert_prompt(ends: impl FnOnce()) {
         let began = Instant::now();
         ends();
@@ -1214,7 +1214,7 @@ mod server_end {
             let stream = connect(&server);
             expect(&stream, "begun");
             assert_prompt(|| drop(server));
-            // What was sent before can still be there; then it must end.
+            // Bytes that were sent before may still come. Then the stream must end.
             let ended = io::copy(&mut &stream, &mut io::sink());
             let is_timeout = |error: io::Error| error.kind() == ErrorKind::WouldBlock;
             assert!(!ended.is_err_and(is_timeout), "{doing}");
@@ -1231,7 +1231,7 @@ mod server_end {
             assert_prompt(|| drop(server));
             for client in &clients {
                 let mut read = Vec::new();
-                // A reset, where the server had not even read what was sent.
+                // A reset, if the server had unread bytes.
                 let _ = (&*client).read_to_end(&mut read);
                 assert_eq!(read, b"");
             }
@@ -1294,7 +1294,7 @@ mod server_end {
             let stream = connect_to(address).unwrap();
             expect(&stream, "a");
             sender.send(()).unwrap();
-            // Until it is being finished.
+            // Until `finish` is called.
             while connect_to(address).is_ok() {
                 thread::yield_now();
             }

@@ -1,5 +1,4 @@
-//! A server that is not there, says nothing, or says it slowly: an error in time that names the
-//! phase.
+//! A server that is absent, silent or slow ends the scan in time, with an error that names the phase.
 
 use std::error::Error as _;
 use std::time::{Duration, Instant};
@@ -90,7 +89,7 @@ fn dripping_server_meets_the_deadline() {
     let pause = Duration::from_millis(20);
     let endless = format!("ICAP/1.0 204 No Content\r\nX: {}", "y".repeat(10_000));
     let server = Server::scripted([Script::new().read_request().dribble(endless, pause)]).unwrap();
-    // Each byte comes well within the read timeout, so that alone would wait for all of them.
+    // Each byte comes within the read timeout, so only the deadline ends the scan.
     let deadline = Duration::from_millis(300);
     let (error, took) = timeout_of(unasked(&server).deadline(deadline), 5);
     assert_eq!(
@@ -274,7 +273,7 @@ fn body_below_the_minimum_rate_is_a_timeout() {
     let drips = Script::new().read_request().send(page);
     let drips = drips.dribble(format!("ffff\r\n{}", "y".repeat(65_000)), SHORT / 10);
     let server = Server::scripted([drips]).unwrap();
-    // Long beside the pauses, so that no pause is the timeout.
+    // Much longer than the pauses, so that no pause is a read timeout.
     let timeout = Duration::from_secs(1);
     let client = icap_client::Client::builder(server.uri()).read_timeout(timeout);
     let request = icap_client::Request::respmod();

@@ -1,4 +1,4 @@
-//! Any transport that keeps the promises of `Stream` will do, also one that moves a byte at a time.
+//! Every transport that keeps the contract of `Stream` works, also one that moves one byte at a time.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -76,7 +76,7 @@ fn single_bytes_and_interruptions_change_no_verdict() {
     );
 }
 
-/// A stream that does the same at each call.
+/// A stream with the same result at each call.
 #[derive(Clone)]
 struct Always {
     read: fn(&mut [u8]) -> io::Result<usize>,
@@ -85,7 +85,7 @@ struct Always {
     calls: Arc<AtomicUsize>,
 }
 
-/// As a stream should be, if only it would say something.
+/// A valid stream on which nothing ever comes.
 fn always() -> Always {
     Always {
         read: |_| Err(io::ErrorKind::WouldBlock.into()),
@@ -169,7 +169,7 @@ fn nonblocking_stream_meets_its_timeout_in_few_calls() {
         for stream in [writes, reads] {
             let error = stream.scan();
             assert!(matches!(error, Error::Timeout(_)), "{error:?}");
-            // One in each of the 50 milliseconds, and some before.
+            // One in each of the 50 milliseconds of the timeout, and some before.
             let calls = stream.calls.load(Relaxed);
             assert!(calls < 200, "{calls} calls");
         }

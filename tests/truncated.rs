@@ -1,5 +1,5 @@
-//! Only the beginning of the content comes back: c-icap with its shipped percent mode does this with an
-//! infected file, under a 200 with a valid end and without a word.
+//! Responses with only the beginning of the content. c-icap in its default percent mode sends one for an infected
+//! file: a 200 with a valid end and no infection field.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -44,7 +44,7 @@ fn reqmod(length: &str, body: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// The verdict, and what is in the writer.
+/// The verdict, and the bytes in the writer.
 fn replace(
     response: &[u8],
     preview: Option<usize>,
@@ -84,7 +84,7 @@ fn beginning_of_any_content_is_truncated() {
                 let response = respmod(length, &all[..PART]);
                 let (verdict, output) = replace(&response, preview, |b| b, content);
                 assert_eq!(verdict, TRUNCATED, "{length}");
-                // A stream cannot be taken back: it is in the writer, and not to be delivered.
+                // Written bytes cannot be taken back. They are in the writer, and must not be delivered.
                 assert_eq!(output, &all[..PART]);
             }
         }
@@ -122,7 +122,7 @@ fn other_content_is_modified_only_if_certain() {
     let all = content();
     let verdict =
         |back: &[u8], content: Content<'_>| replace(&respmod("", back), None, |b| b, content).0;
-    // In the first block, in the first half, and in the second half, of which no mark is kept.
+    // In the first block, in the first half, and in the second half, for which no digest is kept.
     for (at, is_told_of_a_reader) in [(0, true), (70_000, true), (PART - 1, false)] {
         let mut back = all[..PART].to_vec();
         back[at] ^= 1;
@@ -142,7 +142,7 @@ fn other_content_is_modified_only_if_certain() {
     }
 }
 
-/// Gives other bytes from the second reading on.
+/// Content with other bytes from the second reading on.
 struct Replaced {
     content: Cursor<Vec<u8>>,
     replacement: Option<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! What comes over the wire, and what is made of it. The table itself is tested beside its function.
+//! Responses on the wire and their verdicts. The verdict table is tested beside its function.
 
 use icap_client::error::Violation;
 use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected};
@@ -6,7 +6,7 @@ use icap_client::{Content, Error, NotScanned, Report, Scanner, Verdict};
 
 const PAGE_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 
-/// Scans `hello` with a server that responds so, and is not asked for its options.
+/// Scans `hello` with this response, without OPTIONS.
 fn scan(response: impl AsRef<[u8]>) -> Result<Report, Error> {
     let server = Server::scripted([Script::new().read_request().send(response)]).unwrap();
     let scanner = Scanner::builder(server.uri())
@@ -50,7 +50,7 @@ fn eicar_is_found_and_hello_is_clean() {
             .verdict()
             .is_clean()
     );
-    // OPTIONS once and three scans, all on one connection.
+    // One OPTIONS and three scans, all on one connection.
     assert_eq!((server.requests(), server.connections()), (4, 1));
 }
 
@@ -90,7 +90,7 @@ fn bytes_after_a_204_are_an_error() {
     );
     let hidden_body = "ICAP/1.0 204 No Content\r\nContent-Length: 5\r\n\r\nhello";
     assert_eq!(violation(scan(hidden_body)), Violation::TrailingBytes);
-    // A lone line end says nothing; the connection is not used again.
+    // A single line end after a response means nothing, but the connection is not reused.
     assert!(scan(format!("{CLEAN}\r\n")).unwrap().verdict().is_clean());
 }
 
@@ -118,7 +118,7 @@ fn infection_header_counts_in_a_broken_response() {
 fn infection_header_counts_in_every_head() {
     let found = "X-Infection-Found: Type=0; Resolution=2; Threat=Eicar;\r\n";
     for response in [
-        // Before the final response, in a head that goes wrong, in one that is cut off.
+        // In an interim response, in an invalid head, in a truncated head.
         format!("ICAP/1.0 100 Continue\r\n{found}\r\n{CLEAN}"),
         format!("ICAP/1.0 100 Continue\r\n{found}\r\n"),
         format!("ICAP/1.0 204 OK\r\n{found}no colon\r\n\r\n"),
@@ -127,7 +127,7 @@ fn infection_header_counts_in_every_head() {
         format!(
             "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=99\r\n\r\nHTTP/1.1 200 OK\r\n{found}"
         ),
-        // In trailers, also of a response that is wrong.
+        // In trailers, also of an invalid response.
         format!("ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0\r\n{found}\r\n"),
         format!("ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n0\r\n{found}broken\r\n\r\n"),
         format!(

@@ -1,4 +1,4 @@
-//! Every form of request, byte for byte: see `tests/data/wire`.
+//! Each form of request, byte for byte; see `tests/data/wire`.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use icap_client::{
     Stream,
 };
 
-/// Connects to the test's server, whatever host the URI names.
+/// Connects to the server of the test, whatever host the URI names.
 struct To(SocketAddr);
 
 impl Connect for To {
@@ -22,7 +22,7 @@ impl Connect for To {
     }
 }
 
-/// A server that offers previews to a client that does not ask.
+/// A server that offers previews, also to clients that send no OPTIONS.
 fn healthy() -> Server {
     let server = Server::answering(|request| match request.preview() {
         _ if request.method() == "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
@@ -33,7 +33,7 @@ fn healthy() -> Server {
     server.offering(options_with_preview(4096)).unwrap()
 }
 
-/// Records what `send` makes the server receive on its only connection, and compares.
+/// Compares the bytes that the server receives during `send`, on its only connection, with a file.
 fn golden(name: &str, server: Server, send: impl FnOnce(To)) {
     send(To(server.address()));
     let mut conversations = server.finish();
@@ -61,7 +61,7 @@ fn scan_at(
     assert!(scanner.scan(content).unwrap().verdict().is_clean());
 }
 
-/// Scans without asking first, so that only one request goes out.
+/// Scans without OPTIONS, so that there is only one request.
 fn scans(name: &str, set: impl FnOnce(ScannerBuilder) -> ScannerBuilder, content: Content<'_>) {
     golden(name, healthy(), |to| {
         scan_at("icap://av.example/scan", to, set, content);
@@ -223,7 +223,7 @@ fn file_names_match_their_files() {
 
 #[test]
 fn client_requests_match_their_files() {
-    // A script takes also what no server offers.
+    // A script also reads requests that no server offers.
     let take = |response| Server::scripted([Script::new().read_request().send(response).hold()]);
     let send = |name: &str, request: Request, body: Body<'_>| {
         let response = match request.method() {

@@ -1,4 +1,4 @@
-//! The caller's writer: slow, wrong or full, it harms neither the scan's bounds nor another server's turn.
+//! The caller's writer may be slow, faulty or full: the scan keeps its bounds, and failover still works.
 
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use icap_client::{Content, Error, Report, Scanner, Verdict};
 
 const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
-/// Each call comes to what the function says of the bytes that it is given.
+/// A writer with the result of a function for each call.
 struct Writer<F>(F);
 
 impl<F: FnMut(&[u8]) -> io::Result<usize>> Write for Writer<F> {

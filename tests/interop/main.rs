@@ -1,4 +1,4 @@
-//! Against ICAP servers that other people wrote: Python's pyicap and Rust's icap-rs.
+//! The crate against ICAP servers of other projects: Python's pyicap and Rust's icap-rs.
 //!
 //! `tests/run` gets both and says where they are; without it these tests are ignored, and say so.
 //! What goes over the wire, and how, is theirs; what the services decide is in `pyicap_server.py` and

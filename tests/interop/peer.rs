@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use icap_client::testing::eicar;
 
-/// A server that somebody else wrote.
+/// A server of another project.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    /// The environment variable in which `tests/run` says how it is started.
+    /// The environment variable with which `tests/run` names its command.
     variable: &'static str,
-    /// What it is started with, given that.
+    /// The command that starts it, from the variable's value.
     command: fn(OsString) -> Command,
 }
 
@@ -44,7 +44,7 @@ impl Peer {
         std::env::var_os(self.variable).is_some()
     }
 
-    /// EICAR is handed over, so that it is in no file of the servers.
+    /// EICAR is passed to the server, so that no file of the servers contains it.
     pub(crate) fn start(&self) -> Running {
         let found = std::env::var_os(self.variable).expect("it is there");
         let log = tempfile::tempfile().unwrap();
@@ -75,7 +75,7 @@ impl Peer {
     }
 }
 
-/// A server that runs. It also ends by itself, when the test's process does: its input ends then.
+/// A running server. It ends at the end of its input, so also with the process of the test.
 pub(crate) struct Running {
     child: Child,
     log: File,

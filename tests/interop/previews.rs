@@ -28,7 +28,7 @@ fn builder(server: &Running, service: &str, method: Method) -> ScannerBuilder {
     Scanner::builder(server.uri(service)).method(method)
 }
 
-/// What the service says it was given.
+/// The request as the service saw it.
 fn seen(response: &Response) -> String {
     let field = response.headers().get("X-Seen");
     field.map(|field| field.text()).unwrap_or_default()
@@ -58,7 +58,7 @@ pub(crate) fn preview_of_any_size_is_continued_or_complete(server: &Running) {
     assert_eq!(seen(&whole.unwrap()), "whole 5");
 }
 
-/// A reader does not tell beforehand how much there is.
+/// A reader has no length in advance.
 pub(crate) fn preview_of_a_stream_is_continued_or_complete(server: &Running) {
     let client = Client::new(server.uri("scan")).unwrap();
     for len in [0, 1, 100, 5000] {
@@ -71,7 +71,7 @@ pub(crate) fn preview_of_a_stream_is_continued_or_complete(server: &Running) {
             let (how, seen_len) = seen.split_once(' ').unwrap();
             assert_eq!(seen_len, len.to_string(), "{size} of {len}");
             let expected = if size < len { "continued" } else { "preview" };
-            // Where it ends exactly, asking for the rest is as good.
+            // If the preview ends exactly with the content, requesting the rest is as good.
             assert!(how == expected || size == len, "{size} of {len}: {seen}");
         }
     }
@@ -96,7 +96,7 @@ pub(crate) fn virus_is_found_with_a_preview_of_any_size(server: &Running) {
     }
 }
 
-/// What is found in the preview is answered before the rest is sent, and the connection goes on.
+/// An infection in the preview gets its response before the rest is sent, and the connection is kept.
 pub(crate) fn infected_preview_gets_an_immediate_response(server: &Running) {
     for method in METHODS {
         let preview = builder(server, "scan", method).preview(Preview::Limit(100));
@@ -180,7 +180,7 @@ pub(crate) fn uploads_are_scanned(server: &Running) {
     assert_eq!(scanner.stats().connections_opened, 1);
 }
 
-/// What a service returns can be had, be it the content or a page.
+/// The body that a service returns is written, both content and pages.
 pub(crate) fn returned_body_is_written(server: &Running) {
     let content = noise(100_000);
     for (service, content, back) in [

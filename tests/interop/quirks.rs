@@ -1,4 +1,4 @@
-//! What only one of the servers does.
+//! Behaviour of only one of the servers.
 
 use icap_client::error::Violation;
 use icap_client::{Body, Client, Content, Error, Method, Request, Scanner, Verdict};
@@ -10,8 +10,7 @@ fn respmod() -> Request {
     Request::respmod().http_response(head).unwrap()
 }
 
-/// pyicap makes up an ISTag for each response that is given none. What was known of the service may then
-/// have changed each time.
+/// pyicap invents an ISTag for each response without one. The options of the service may have changed each time.
 pub(crate) fn changing_tags_cost_options_and_no_verdict(server: &Running) {
     let scanner = Scanner::new(server.uri("drifting")).unwrap();
     for turn in 0..20 {
@@ -35,8 +34,8 @@ pub(crate) fn content_is_returned_where_204_is_not_allowed(server: &Running) {
     }
 }
 
-/// What icap-rs answers where 206 is allowed and 204 is not: no byte of the body, and where the original
-/// goes on (draft-icap-ext-partial-content).
+/// The response of icap-rs if 206 is allowed and 204 is not: no byte of the body, and the offset at which the
+/// original goes on (draft-icap-ext-partial-content).
 pub(crate) fn response_206_is_completed_from_the_original(server: &Running) {
     let client = Client::new(server.uri("scan")).unwrap();
     let content = vec![b'x'; 100_000];
@@ -50,7 +49,7 @@ pub(crate) fn response_206_is_completed_from_the_original(server: &Running) {
     }
 }
 
-/// icap-rs reads them, and does not say so in `Allow`.
+/// icap-rs reads trailers, and does not offer them in `Allow`.
 pub(crate) fn trailers_arrive_with_and_without_a_preview(server: &Running) {
     let client = Client::new(server.uri("scan")).unwrap();
     for preview in [None, Some(0), Some(2)] {
@@ -86,7 +85,7 @@ pub(crate) fn returned_upload_without_its_head_is_not_clean(server: &Running) {
         };
         assert_eq!(error.violation(), Violation::MissingEncapsulated);
     }
-    // Whatever was after it is no response to the next one.
+    // Bytes after it are no response to the next request.
     assert_eq!(scanner.stats().connections_opened, 3);
 }
 

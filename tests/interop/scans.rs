@@ -16,7 +16,7 @@ fn scanner(server: &Running, service: &str) -> Scanner {
     Scanner::new(server.uri(service)).unwrap()
 }
 
-/// Bytes without any pattern that a server could lose unnoticed.
+/// Bytes without a pattern, so that a loss is noticed.
 pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {

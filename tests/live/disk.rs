@@ -1,10 +1,10 @@
-//! c-icap's TmpDir is full: it keeps what fits, has that scanned, and responds as always.
+//! The TmpDir of c-icap is full: c-icap keeps what fits, has that scanned, and responds as always.
 
 use icap_client::{Content, NotScanned, Scanner, ScannerBuilder, Verdict};
 
 use super::{ALL_OF_IT, archive_with_eicar_at_its_end, variable};
 
-/// So much fits, see `mount_for` in `servers.sh`.
+/// The bytes that fit, see `mount_for` in `servers.sh`.
 const ROOM: usize = 1028 * 1024;
 /// c-icap cuts the content if its end arrives together with what does not fit; if not, it breaks off.
 /// That is a matter of timing, and it mostly cuts.
@@ -20,7 +20,7 @@ fn archive() -> Vec<u8> {
     archive_with_eicar_at_its_end(ROOM - header)
 }
 
-/// The verdicts of those scans that are not errors.
+/// The verdicts of the scans that are no errors.
 fn verdicts(scanner: &Scanner) -> Vec<Verdict> {
     let archive = archive();
     let mut verdicts = Vec::new();
@@ -38,7 +38,7 @@ pub(crate) fn full() {
     let report = elsewhere.scan(Content::bytes(&archive())).unwrap();
     assert!(report.verdict().is_infected(), "{}", report.verdict());
 
-    // A 204 under the right tag, after all was sent: this is what `allow_204` is for.
+    // A 204 under the right tag, after all content was sent: `allow_204(false)` is for this case.
     let with_204 = verdicts(&builder("ICAP_LIVE_FULL").build().unwrap());
     let clean = with_204.iter().filter(|verdict| verdict.is_clean()).count();
     println!("\nwith 204: {clean} of {SCANS} clean, with EICAR in it");
@@ -53,7 +53,7 @@ pub(crate) fn full() {
         without_204.iter().all(|verdict| *verdict == truncated),
         "{without_204:?}"
     );
-    // What fits is clean either way.
+    // Content that fits is clean in both cases.
     let report = scanner.scan(Content::bytes(&[b' '; 1000])).unwrap();
     assert!(report.verdict().is_clean(), "{}", report.verdict());
 }

@@ -1,5 +1,5 @@
-//! c-icap without its engine, and with the other one: the engine decides, and a c-icap that has none
-//! responds all the same.
+//! c-icap without its engine, and with another one. The engine decides, and a c-icap without an engine still
+//! responds.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use icap_client::{Client, Content, NotScanned, Preview, Scanner, Verdict};
 
 use super::{ALL_OF_IT, archive_with_eicar_at_its_end, eicar, test_files, variable};
 
-/// A small body is in the kernel's buffer before c-icap has responded, a large one is not.
+/// A small body is in the kernel's buffer before the response of c-icap, and a large one is not.
 const SIZES: [usize; 3] = [4096, 200_000, 20_000_000];
 /// HAProxy notices in two checks, a second apart.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -98,8 +98,8 @@ fn haproxy_takes_it_down() {
     assert_eq!(scans_of_blind(), before);
 }
 
-/// The last that HAProxy said of the blind c-icap must have these words. Until then either c-icap is
-/// asked, and no scan is clean.
+/// Waits until the last line of HAProxy about the blind c-icap has these words. Until then HAProxy uses either
+/// c-icap, and no scan is clean.
 fn wait_for_haproxy(words: &str) {
     let path = PathBuf::from(variable("ICAP_LIVE_DIR")).join("haproxy-blind.log");
     let builder = Scanner::builder(service("ICAP_LIVE_HAPROXY_BLIND")).max_idle(0);
@@ -124,7 +124,7 @@ fn scans_of_blind() -> usize {
     log.lines().filter(|line| line.contains("RESPMOD")).count()
 }
 
-/// With its engine back, nothing is early, and nothing is lost.
+/// With the engine back, no response is early, and no threat is lost.
 fn all_204_come_late() {
     let scanner = Scanner::new(service("ICAP_LIVE_BLIND")).unwrap();
     for size in SIZES {

@@ -21,14 +21,14 @@ use super::{archive_with_eicar_at_its_end, variable};
 const THREADS: usize = 16;
 /// Scans in each phase: before the kill, between the kill and the restart, after the restart.
 const SCANS: usize = 1_000;
-/// A c-icap is in use when it has scanned so many.
+/// A c-icap is in use when it has done this number of scans.
 const IN_USE: usize = 50;
-/// No scan ends for so long: they hang. Also the time for a c-icap to be in use again.
+/// If no scan ends for this time, they hang. Also the time for a c-icap to be in use again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A connection that was cut by the kill is noticed within this time.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// There is but one c-icap to be killed.
+/// There is only one c-icap to kill.
 static ALONE: Mutex<()> = Mutex::new(());
 
 pub(crate) fn behind_haproxy() {
@@ -96,7 +96,7 @@ fn c_icap_a(command: &str) {
     assert!(status.success(), "{command}: {status}");
 }
 
-/// What `a` has scanned, by its own account, over all its lives.
+/// The scans of `a` according to its own count, over all restarts.
 fn scans_of_a() -> usize {
     let path = format!("{}/a-access.log", variable("ICAP_LIVE_DIR"));
     let log = std::fs::read_to_string(path).unwrap_or_default();
@@ -105,7 +105,7 @@ fn scans_of_a() -> usize {
 
 // --- the load -----------------------------------------------------------------------------------
 
-/// What a scan is of. All but a reader can be sent again.
+/// The kind of content. All but a reader can be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Bytes,
@@ -116,7 +116,7 @@ enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Bytes, Kind::File, Kind::Seekable, Kind::Reader];
 
-/// What came of one scan.
+/// The outcome of one scan.
 struct Outcome {
     kind: Kind,
     is_infected: bool,
@@ -153,7 +153,7 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// Every second content is infected; the sizes are such that a kill meets heads, uploads and answers.
+/// Every second content is infected. With these sizes, a kill hits heads, uploads and responses.
 fn scan_until(
     stop: &AtomicBool,
     scanner: &Scanner,
@@ -195,11 +195,11 @@ fn scan_until(
 
 // --- what came of it ----------------------------------------------------------------------------
 
-/// What came of all scans.
+/// The outcomes of all scans.
 struct Tally {
     outcomes: Receiver<Outcome>,
     began: Instant,
-    /// When the kill began and when it was done.
+    /// The beginning and the end of the kill.
     killed: Option<(Instant, Instant)>,
     /// Right verdicts: clean, infected.
     verdicts: BTreeMap<Kind, [usize; 2]>,
@@ -291,7 +291,7 @@ impl Tally {
         }
     }
 
-    /// No wrong verdict; and lost are only scans that cannot be sent again and were on their way when
+    /// No verdict is wrong. Only scans that cannot be sent again are lost, and only those that were in progress when
     /// the server died, with an error that says so.
     fn check(&self) {
         assert!(self.wrong.is_empty(), "{:?}", self.wrong);

@@ -1,4 +1,4 @@
-//! Against a real c-icap with a real clamd.
+//! The crate against a real c-icap with a real clamd.
 //!
 //! `tests/run` starts both and says where they are; without it these tests are ignored, and say so.
 
@@ -23,7 +23,7 @@ const TESTFILES: &str = "ICAP_LIVE_TESTFILES";
 /// The service with the arguments that the manual recommends: all types, all sizes, nothing sent back early.
 const ALL_OF_IT: &str = "virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
 
-/// Each with a server, and with mounts of its own, for which it takes root.
+/// Tests that need a server and their own mounts, and so root.
 const TESTS_WITH_ROOT: &[(&str, fn())] = &[
     #[cfg(feature = "cli")]
     (
@@ -37,7 +37,7 @@ const TESTS_WITH_ROOT: &[(&str, fn())] = &[
     ("full_disk_is_noticed_without_204_only", disk::full),
 ];
 
-/// Each with a server.
+/// Tests that need a server.
 const TESTS: &[(&str, fn())] = &[
     (
         "c_icap_without_its_engine_is_never_clean",
@@ -158,7 +158,7 @@ fn scan(service: &str, content: Content<'_>) -> Report {
     report
 }
 
-/// Made at run time, so that no scanner takes this file for malware.
+/// Assembled at run time, so that no scanner reports this file.
 fn eicar() -> Vec<u8> {
     let rotated = "K5B!C%@NC[4\\CMK54(C^)7PP)7}$RVPNE-FGNAQNEQ-NAGVIVEHF-GRFG-SVYR!$U+U*";
     let rotate = |byte: u8| match byte {
@@ -168,7 +168,7 @@ fn eicar() -> Vec<u8> {
     rotated.bytes().map(rotate).collect()
 }
 
-/// A tar archive of about `size` bytes with noise in front and EICAR as its last member.
+/// A tar archive of about `size` bytes, with noise first and EICAR as its last member.
 fn archive_with_eicar_at_its_end(size: usize) -> Vec<u8> {
     let mut noise = vec![0u8; size];
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -188,7 +188,7 @@ fn archive_with_eicar_at_its_end(size: usize) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-/// What c-icap's own client finds in a file.
+/// The result of c-icap's own client for a file.
 fn c_icap_client_finds(path: &Path) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let uri: icap_client::ServiceUri = base().parse().unwrap();
@@ -268,7 +268,7 @@ fn eicar_is_infected() {
     let Verdict::Infected(threats) = report.verdict() else {
         panic!("{}", report.verdict())
     };
-    // clamd marks what comes from a private database.
+    // clamd marks names from a private database.
     assert_eq!(
         threats.names().collect::<Vec<_>>(),
         ["Eicar-Test-Signature.UNOFFICIAL"]

@@ -1,4 +1,4 @@
-//! Every way to ask c-icap's services: both methods, previews of every kind of length, with and without
+//! All forms of requests to c-icap's services: both methods, previews of all kinds of lengths, with and without
 //! 204 and 206.
 
 use std::io::{self, Read, Write};
@@ -9,10 +9,10 @@ use icap_client::{
 
 use super::{ALL_OF_IT, archive_with_eicar_at_its_end, base, eicar};
 
-/// Long enough for every preview below to be one of a part, too.
+/// Long enough that every preview below can be a part of it.
 const LEN: usize = 3000;
 
-/// What is asked for, beside the content.
+/// The form of a request, without its content.
 #[derive(Debug, Clone, Copy)]
 struct Asking {
     method: Method,
@@ -66,8 +66,8 @@ impl Asking {
     }
 }
 
-/// With a connection for each exchange: ex206 answers twice where it does not read all that is sent, and
-/// only on a connection that nobody had before is it certain which response is which.
+/// With a new connection for each exchange: ex206 responds twice if it does not read all of the content, and only
+/// on a new connection is it certain which response is which.
 fn client(service: &str) -> Client {
     let builder = Client::builder(format!("{}/{service}", base()));
     builder.max_idle(0).build().unwrap()
@@ -88,7 +88,7 @@ fn html() -> Vec<u8> {
     page
 }
 
-/// `echo` sends everything back, or says 204 to every other preview.
+/// `echo` returns everything, or responds with 204 to every other preview.
 pub(super) fn echo_returns_what_was_sent() {
     let client = client("echo");
     let content = html();
@@ -113,7 +113,7 @@ pub(super) fn echo_returns_what_was_sent() {
     assert!(unmodified > 0 && returned > 0);
 }
 
-/// `avscan` finds EICAR however it is sent, and sends clean content back where it must not say 204.
+/// `avscan` finds EICAR in every form of request, and returns clean content if 204 is not allowed.
 pub(super) fn avscan_decides_the_same_however_it_is_asked() {
     let client = client("avscan");
     let mut clean = b"nothing to see here. ".repeat(LEN / 20);
@@ -190,7 +190,7 @@ pub(super) fn ex206_is_put_together() {
     }
 }
 
-/// Counts and hashes (FNV-1a) what goes through.
+/// Counts and hashes (FNV-1a) the bytes that pass.
 struct Hashed<T> {
     inner: T,
     hash: u64,

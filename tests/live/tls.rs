@@ -1,4 +1,4 @@
-//! c-icap's own `TlsPort`: verdicts over TLS, and each fault of TLS in its own words.
+//! c-icap's own `TlsPort`: verdicts over TLS, and an error text for each fault of TLS.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use icap_client::{Content, Error, Scanner};
 
 use super::{archive_with_eicar_at_its_end, eicar, variable};
 
-/// What a connector can be given, from the folder of certificates.
+/// A PEM file from the folder of certificates.
 fn pem(name: &str) -> Vec<u8> {
     let folder = PathBuf::from(variable("ICAP_LIVE_TLS_DIR"));
     std::fs::read(folder.join(name)).unwrap()
@@ -83,14 +83,14 @@ pub(crate) fn mixed_up_ports() {
     let error = assert_fails(&builder.build().unwrap(), "speaks no TLS on this port");
     assert!(error.is_timeout(), "{error:?}");
 
-    // One with TLS resets the connection and says nothing.
+    // A c-icap with TLS resets the connection and sends nothing.
     let plain_to_tls = variable("ICAP_LIVE_TLS").replace("icaps://", "icap://");
     let scanner = Scanner::new(format!("{plain_to_tls}/avscan")).unwrap();
     let error = assert_fails(&scanner, "lost the connection");
     assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
 }
 
-/// What it says must have these words somewhere.
+/// The text of the error must have these words.
 fn assert_fails(scanner: &Scanner, words: &str) -> Error {
     let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
     let said = error.to_string();

@@ -1,5 +1,5 @@
-//! What real servers say, and what is made of it: every transcript in `tests/data/servers`, as it is,
-//! cut off, in pieces, and with parts changed.
+//! Responses of real servers and their verdicts: each transcript in `tests/data/servers`, unchanged, truncated,
+//! in pieces, and with parts changed.
 
 mod recorded;
 mod transcript;
@@ -25,7 +25,7 @@ fn scanner(transcript: &Transcript, builder: ScannerBuilder) -> Scanner {
     scanner.build().unwrap()
 }
 
-/// Plays it without a socket, at most `step` bytes at a time.
+/// Replays a transcript without a socket, at most `step` bytes at a time.
 fn replay(transcript: &Transcript, step: usize) -> Result<Report, Error> {
     let responses = transcript.responses();
     let recording = Recording { responses, step };
@@ -51,7 +51,7 @@ fn is_refused(result: &Result<Report, Error>) -> bool {
         .is_ok_and(|report| matches!(report.verdict(), Verdict::Blocked(_)))
 }
 
-/// Where the ICAP head ends.
+/// The position after the ICAP head.
 fn head_end(response: &[u8]) -> usize {
     response
         .windows(4)
@@ -60,7 +60,7 @@ fn head_end(response: &[u8]) -> usize {
         + 4
 }
 
-/// The fields of the ICAP head but `Encapsulated`; no field of that name is folded.
+/// The fields of the ICAP head without `Encapsulated`, which is never folded.
 fn fields(response: &[u8]) -> Vec<u8> {
     let head = &response[..head_end(response) - 2];
     let lines = head.split_inclusive(|&byte| byte == b'\n').skip(1);
@@ -114,7 +114,7 @@ fn truncated_transcript_keeps_evidence_and_is_not_clean() {
                 assert!(!found || is_infected(&result), "{} lost at {len}", cut.name);
                 found = is_infected(&result);
             }
-            // It may turn out to be infected, or that a limit of the service explains it.
+            // It may be infected, or explained by a limit of the service.
             let is_lost = result.is_err() && refused;
             refused = is_refused(&result);
             assert!(!is_lost, "{} lost at {len}", cut.name);
@@ -122,12 +122,12 @@ fn truncated_transcript_keeps_evidence_and_is_not_clean() {
     }
 }
 
-/// The verdict on content, and what is written, by what c-icap's percent mode sent.
+/// The verdict on content, and the bytes in the writer, after the response of c-icap's percent mode.
 fn percent_mode(content: Content<'_>, has_length: bool) -> (Verdict, Vec<u8>) {
     let mut transcripts = all().into_iter();
     let mut percent = transcripts.find(|t| t.name == "c-icap-percent").unwrap();
     if !has_length {
-        // As long, so that the offsets are right.
+        // As long as before, so that the offsets are right.
         let text = String::from_utf8(percent.response).unwrap();
         percent.response = text
             .replace("Content-Length", "Content-Lenght")
@@ -146,7 +146,7 @@ fn percent_mode_leaves_a_part_in_the_writer() {
     let truncated = Verdict::NotScanned(NotScanned::Truncated);
     let (verdict, beginning) = percent_mode(Content::bytes(b"other content"), true);
     assert_eq!((verdict, beginning.len()), (truncated.clone(), 181));
-    // As it was scanned: the virus follows the text.
+    // As it was scanned: the virus comes after the text.
     let infected = [&beginning[..], &[b' '; 1819 - 181 - 68], &eicar()].concat();
     for has_length in [true, false] {
         for content in [Content::bytes(&infected), Content::reader(&infected[..])] {

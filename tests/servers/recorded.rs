@@ -1,5 +1,4 @@
-//! A transport without sockets: what the server says is known beforehand, and becomes readable when the
-//! client has sent what it responds.
+//! A transport without sockets. Its responses are given, and each becomes readable after its request.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -11,7 +10,7 @@ use icap_client::{Connect, ServiceUri, Stream};
 /// Connects to a recording of a server, which closes after its last response.
 pub(crate) struct Recording {
     pub(crate) responses: Vec<Vec<u8>>,
-    /// Bytes that one read gives at most.
+    /// The most bytes of one read.
     pub(crate) step: usize,
 }
 
@@ -35,8 +34,8 @@ struct Playing {
 }
 
 impl Playing {
-    /// Whether the client waits for a response: after a head that has no body, and after a body or a
-    /// preview. No content in the transcripts looks like the end of one.
+    /// Whether the client waits for a response: after a head without a body, and after a body or a preview. No
+    /// content in the transcripts looks like such an end.
     fn is_awaited(&self) -> bool {
         let ends: &[&[u8]] = match self.sent.starts_with(b"OPTIONS ") {
             true => &[b"\r\n\r\n"],

@@ -1,4 +1,4 @@
-//! Reads the files in `tests/data/servers`; tests/data/README.md says how they are written.
+//! Reads the files in `tests/data/servers`, in the format of tests/data/README.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,21 +6,21 @@ use std::path::Path;
 
 use icap_client::{Error, NotScanned, Report, Threat, Verdict};
 
-/// One exchange with a server, and what is to be made of it.
+/// One exchange with a server, and its expected outcome.
 #[derive(Clone)]
 pub(crate) struct Transcript {
     pub(crate) name: String,
     pub(crate) content: Vec<u8>,
-    /// The response to `OPTIONS`, where the scan begins with that.
+    /// The response to `OPTIONS`, if the scan begins with that.
     pub(crate) options: Option<Vec<u8>>,
     pub(crate) response: Vec<u8>,
-    /// What comes after the rest, if the response was to a preview.
+    /// The response after the rest, if the first response was to a preview.
     pub(crate) then: Option<Vec<u8>>,
     pub(crate) outcome: Outcome,
     fields: Vec<(String, String)>,
 }
 
-/// What comes of a scan, in the words of the transcripts.
+/// The outcome of a scan, in the words of the transcripts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) status: Option<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Outcome {
     pub(crate) threats: Vec<String>,
 }
 
-/// All of them, in the order of their names.
+/// All transcripts, in the order of their names.
 pub(crate) fn all() -> Vec<Transcript> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/servers");
     let files = fs::read_dir(folder)
@@ -88,7 +88,7 @@ impl Transcript {
         self.field("sent").contains("Allow: 204, 206")
     }
 
-    /// The responses, each to what the client sends as one piece.
+    /// The responses, one for each piece that the client sends.
     pub(crate) fn responses(&self) -> Vec<Vec<u8>> {
         let responses = [
             self.options.clone(),
@@ -98,7 +98,7 @@ impl Transcript {
         responses.into_iter().flatten().collect()
     }
 
-    /// The last response, which has the verdict.
+    /// The last response, which decides the verdict.
     pub(crate) fn last(&mut self) -> &mut Vec<u8> {
         self.then.as_mut().unwrap_or(&mut self.response)
     }
@@ -128,7 +128,7 @@ fn fields(lines: &str) -> Vec<(String, String)> {
     fields
 }
 
-/// `\r`, `\n`, `\t`, `\\` and `\xHH`; the ends of the file's own lines are no part of the bytes.
+/// `\r`, `\n`, `\t`, `\\` and `\xHH`; the line ends of the file are no part of the bytes.
 fn unescape(lines: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = lines.bytes().filter(|&byte| byte != b'\n');

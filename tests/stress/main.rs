@@ -1,4 +1,4 @@
-//! Many threads share one scanner with two servers while what is between them does its worst.
+//! Many threads share one scanner with two servers and faulty proxies between them.
 //!
 //! Every content has a marker of its own, which the servers repeat in the name of the threat they find.
 //! Between the scanner and each server, a proxy breaks connections at every stage of an exchange, drips
@@ -39,17 +39,17 @@ use tally::{Counts, Tally};
 const SCANS: u64 = 200_000;
 const THREADS: u64 = 32;
 
-/// Fewer than threads, so that they also wait in line, and that not all are kept.
+/// Fewer than threads, so that some wait in line and not all connections are kept.
 const MAX_CONNECTIONS: usize = 28;
 const MAX_IDLE: usize = 20;
 
-/// What a slow drip of a response runs into. Nothing else takes nearly as long.
+/// The read timeout, which a slow drip of a response exceeds. Nothing else takes nearly as long.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The servers record what they receive, so a long run has one pair after the other.
+/// The servers record what they receive, so a long run uses several pairs, one after the other.
 const SCANS_A_ROUND: u64 = 50_000;
 
-/// If no scan ends for so long, one hangs. Longer than the scanner's own deadline.
+/// If no scan ends for this time, one hangs. It is longer than the deadline of the scanner.
 const HANGS: Duration = Duration::from_secs(30);
 
 /// Now and then all threads rest at once. Without that, no connection would be idle for long enough to
@@ -72,14 +72,14 @@ fn no_fault_leads_to_a_wrong_verdict() {
         say(&format!("{count:>9}  {what}"));
     }
     say(&format!("took {:.1} s", began.elapsed().as_secs_f64()));
-    // Above, every verdict was checked. This shows that there was something to check.
+    // Every verdict was checked above. This shows that all kinds occurred.
     if scans >= SCANS {
         counts.assert_every_fault_happened();
     }
     counts.assert_idleness_is_proved();
 }
 
-/// Some scans, from starting the servers to ending them.
+/// A part of the scans, with its own servers.
 fn round(seed: u64, numbers: std::ops::Range<u64>, counts: &mut Counts) {
     let serve = |is_first| Server::answering(move |request| samples::response(request, is_first));
     let servers = [serve(true).unwrap(), serve(false).unwrap()];
@@ -124,7 +124,7 @@ fn scanner(proxies: &[Proxy; 2]) -> Scanner {
         .unwrap()
 }
 
-/// The numbers of the scans that are left.
+/// The numbers of the remaining scans.
 struct Queue {
     next: AtomicU64,
     end: u64,
@@ -141,7 +141,7 @@ impl Queue {
     }
 }
 
-/// Scans them all, on many threads, unless they hang.
+/// Does all scans, on many threads, unless they hang.
 fn run(scanner: &Scanner, wire: &Arc<Wire>, seed: u64, queue: &Arc<Queue>) -> Tally {
     let (progress, watched) = mpsc::channel();
     let work = || {
@@ -163,10 +163,10 @@ fn run(scanner: &Scanner, wire: &Arc<Wire>, seed: u64, queue: &Arc<Queue>) -> Ta
         .fold(Tally::default(), Tally::plus)
 }
 
-/// An ended scan, or why it must not have ended like that.
+/// A scan that has ended, or the reason why its outcome is wrong.
 type Ended = Result<(), String>;
 
-/// Returns when all threads have ended. Those that hang are left to the end of the process.
+/// Returns when all threads have ended. Threads that hang are left to the end of the process.
 fn watch(progress: &Receiver<Ended>, next: &AtomicU64) {
     loop {
         match progress.recv_timeout(HANGS) {
@@ -179,7 +179,7 @@ fn watch(progress: &Receiver<Ended>, next: &AtomicU64) {
     }
 }
 
-/// One of the threads.
+/// The work of one thread.
 struct Worker {
     scanner: Scanner,
     wire: Arc<Wire>,
@@ -231,7 +231,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap()
 }
 
-/// Unlike `println`, also when the test succeeds.
+/// Unlike `println`, this shows text also when the test succeeds.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

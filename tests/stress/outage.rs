@@ -1,4 +1,4 @@
-//! Takes the first server away now and then, and looks at how long it is suspended (rule R10).
+//! Takes the first server away now and then, and measures how long it is suspended (rule R10).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,24 +10,24 @@ use icap_client::Scanner;
 use crate::proxy::Side;
 use crate::{Queue, Random};
 
-/// How often it looks.
+/// The time between two looks.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Healthy time before each outage.
+/// The healthy time before each outage.
 const BEFORE: Duration = Duration::from_millis(1500);
 
-/// What an exchange may take on a machine that is busy with other things.
+/// The time that an exchange may take on a busy machine.
 const EXCHANGE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Monitor {
     thread: JoinHandle<Recoveries>,
 }
 
-/// What it saw.
+/// The observations.
 #[derive(Default)]
 pub(crate) struct Recoveries {
     pub(crate) outages: u64,
-    /// From the end of an outage until the server was not suspended any more.
+    /// The times from the end of an outage to the end of the suspension.
     pub(crate) longest: Duration,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Recoveries {
 enum State {
     Healthy {
         since: Instant,
-        /// When it was seen to be suspended all the same.
+        /// Suspensions outside of an outage.
         suspended: Option<Instant>,
     },
     Out {
@@ -57,7 +57,7 @@ struct Watch {
 }
 
 impl Monitor {
-    /// Looks while there is more to scan: who is not asked cannot recover.
+    /// Looks while there is more to scan, because a server recovers only through scans.
     pub(crate) fn start(
         scanner: &Scanner,
         side: Arc<Side>,
@@ -149,7 +149,7 @@ impl Watch {
         }
     }
 
-    /// Until it is used again, nothing else happens to it.
+    /// Until the server is used again, there is no other outage.
     fn end_outage(&mut self, since: Instant, now: Instant) -> State {
         self.side.is_calm.store(true, Relaxed);
         self.side.is_out.store(false, Relaxed);

@@ -1,5 +1,5 @@
-//! What is between the scanner and a server. Each connection has a thread that takes one request after
-//! the other, so it knows when none is outstanding.
+//! The proxy between the scanner and a server. Each connection has a thread that reads one request after the
+//! other, so it knows when none is outstanding.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind, Read, Write};
@@ -22,32 +22,32 @@ const REFUSED: &str = "ICAP/1.0 403 Forbidden\r\n\r\n";
 
 const BUSY: &str = "ICAP/1.0 503 Service Overloaded\r\nConnection: close\r\n\r\n";
 
-/// Requests that a server takes at once; the others get 503. Fewer than connections.
+/// The requests that a server takes at the same time; others get 503. Fewer than connections.
 const SLOTS: usize = 8;
 
-/// How long content is held back at most.
+/// The longest time for which content is held back.
 const HELD_BACK: Duration = Duration::from_millis(250);
 
-/// Between the bytes of a response. The first is quick enough for every timeout, the other is not.
+/// The pauses between the bytes of a response. The first is short enough for every timeout, the second is not.
 const DRIP: Duration = Duration::from_micros(500);
 const SLOW_DRIP: Duration = Duration::from_millis(100);
 
-/// No request may follow what came together with the response before.
+/// No request may follow bytes that came together with the response before.
 pub(crate) const ASKED_BEHIND: &str =
     "requests after a stray response in one write with the response";
 
-/// Nobody can tell such a stray response from the response to the request. It gets no other.
+/// Such a stray response cannot be distinguished from the response to the request, which gets no other.
 pub(crate) const CROSSED: &str = "requests that crossed a stray response";
 
 /// Between the scanner and one server.
 pub(crate) struct Proxy {
     side: Arc<Side>,
     wire: Arc<Wire>,
-    /// Disconnected when the last thread has ended.
+    /// Disconnected at the end of the last thread.
     ended: Receiver<()>,
 }
 
-/// One of the servers, as the scanner sees it.
+/// The state of a proxy.
 pub(crate) struct Side {
     address: SocketAddr,
     server: SocketAddr,
@@ -55,9 +55,9 @@ pub(crate) struct Side {
     pub(crate) is_out: AtomicBool,
     /// There are no faults.
     pub(crate) is_calm: AtomicBool,
-    /// Requests that have a slot.
+    /// The requests that have a slot.
     busy: AtomicUsize,
-    /// The connection after which none is accepted.
+    /// The last connection that is accepted.
     last: Mutex<Option<SocketAddr>>,
 }
 
@@ -67,11 +67,11 @@ impl Side {
     }
 }
 
-/// What the threads of the proxies share.
+/// The state that the threads of the proxies share.
 pub(crate) struct Wire {
     seed: u64,
     pub(crate) counts: Mutex<Counts>,
-    /// By the marker in the request that crossed them.
+    /// Stray responses, by the marker of the request that crossed them.
     pub(crate) crossed: Mutex<HashMap<String, Stray>>,
     /// The markers of content that the client was told is infected.
     pub(crate) told: Mutex<HashSet<String>>,
@@ -110,7 +110,7 @@ impl Proxy {
     /// Waits until the client has closed all connections.
     pub(crate) fn finish(self) {
         let mut last = self.side.last.lock().unwrap();
-        // The acceptor cannot look at it before it is known.
+        // The acceptor compares the address under this lock.
         let stream = TcpStream::connect(self.side.address).unwrap();
         *last = stream.local_addr().ok();
         drop((stream, last));
@@ -133,7 +133,7 @@ fn accept_all(wire: &Arc<Wire>, side: &Arc<Side>, listener: &TcpListener, alive:
         }
         let (wire, side, alive) = (Arc::clone(wire), Arc::clone(side), alive.clone());
         thread::spawn(move || {
-            // An error is a client that has gone.
+            // An error means that the client has closed.
             let _ = serve(&wire, &side, client, number);
             drop(alive);
         });
@@ -185,12 +185,12 @@ impl Wire {
             .sum()
     }
 
-    /// What was sent before that content was complete, if it was held back.
+    /// The response that was sent before this content was complete, if any.
     pub(crate) fn early_response(&self, marker: &str) -> Option<Early> {
         self.early.lock().unwrap().get(marker).copied()
     }
 
-    /// Holds content back until it is decided what is sent early. Nothing is sent early after this.
+    /// Holds content back until the early response is chosen. Nothing is sent early after this.
     pub(crate) fn await_early_response(&self, marker: &str) {
         let is_open = |early: &mut HashMap<String, Early>| !early.contains_key(marker);
         let early = self.early.lock().unwrap();
@@ -211,10 +211,10 @@ struct Link<'w> {
     random: Random,
 }
 
-/// Whether the connection goes on.
+/// Whether a connection goes on.
 type Flow = io::Result<ControlFlow<()>>;
 
-/// What came of a request.
+/// The outcome of a request.
 enum Came {
     All(Vec<u8>),
     /// There was a response before the end.
@@ -243,7 +243,7 @@ impl Link<'_> {
 
     fn close_idle(&mut self) -> Flow {
         if self.await_byte()? {
-            // Too late: this is the next exchange, or the end.
+            // Too late: this byte is the next exchange, or the end.
             return Ok(Continue(()));
         }
         self.wire.count(Fault::CloseIdle.explain());
@@ -263,13 +263,13 @@ impl Link<'_> {
         }
         if fault == Fault::CloseMidRequest {
             self.client.shutdown(Shutdown::Write)?;
-            // A reset would follow if it were not read.
+            // Unread bytes would cause a reset.
             self.client.read_to_end(&mut Vec::new())?;
         }
         Ok(Break(()))
     }
 
-    /// A whole request came: it gets the server's response, if there is a slot.
+    /// After a complete request: sends the server's response if there is a slot, else 503.
     fn pass_on(&mut self, fault: Fault, request: &[u8]) -> Flow {
         if self.side.is_out.load(Relaxed) {
             self.wire.count(Fault::Outage.explain());
@@ -283,7 +283,7 @@ impl Link<'_> {
         }
         self.server.write_all(request)?;
         let response = self.read_response()?;
-        // Before the client can ask again.
+        // Before the client can send the next request.
         drop(slot);
         self.respond(fault, &response, marker.as_deref())
     }
@@ -312,7 +312,7 @@ impl Link<'_> {
                 self.tell(&response[..part], marker)?;
             }
             Fault::Drip => self.drip(response, DRIP, marker)?,
-            // It is not known how much of it comes in time.
+            // The part that comes in time is unknown.
             Fault::SlowDrip => {
                 self.wire.count(fault.explain());
                 self.drip(response, SLOW_DRIP, None)?;
@@ -342,7 +342,7 @@ impl Link<'_> {
         })
     }
 
-    /// Sends it, and notes whether that tells of a threat.
+    /// Sends a response, and records whether it names a threat.
     fn tell(&mut self, sent: &[u8], marker: Option<&str>) -> io::Result<()> {
         self.client.write_all(sent)?;
         self.note_told(sent, marker);
@@ -365,14 +365,14 @@ impl Link<'_> {
         Ok(())
     }
 
-    /// Sends a response while nothing is asked, as far as anybody can know.
+    /// Sends a stray response while no request is outstanding, as far as the proxy can know.
     fn send_stray(&mut self, fault: Fault, stray: Stray) -> Flow {
         let bytes = stray.bytes();
         if fault == Fault::StrayOnIdle && self.await_byte()? {
             return Ok(Continue(()));
         }
         self.client.set_nonblocking(true)?;
-        // Nothing may be between this look and the write.
+        // Nothing may come between this look and the write.
         let sent = match self.client.peek(&mut [0]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.client.write(&bytes),
             _ => Ok(0),
@@ -385,7 +385,7 @@ impl Link<'_> {
         self.end_after(stray, CROSSED)
     }
 
-    /// After a stray response, nothing may come but the end. A request gets no response.
+    /// After a stray response, only the end may come. A request gets no response.
     fn end_after(&mut self, stray: Stray, otherwise: &str) -> Flow {
         if let Came::All(request) = self.read_request(false, false)? {
             self.wire.count(otherwise);
@@ -396,7 +396,7 @@ impl Link<'_> {
         Ok(Break(()))
     }
 
-    /// Waits some time for a byte of the client; true if one came, or the end.
+    /// Waits for a time for a byte of the client; true if a byte or the end came.
     fn await_byte(&mut self) -> io::Result<bool> {
         let limit = Duration::from_millis(1 + self.random.below(20));
         self.client.set_read_timeout(Some(limit))?;
@@ -409,13 +409,13 @@ impl Link<'_> {
         came
     }
 
-    /// A length that is neither none nor all of it.
+    /// A length that is more than zero and less than all.
     fn part_of(&mut self, bytes: &[u8]) -> usize {
         let rest = bytes.len().saturating_sub(1).max(1);
         1 + usize::try_from(self.random.below(rest as u64)).unwrap()
     }
 
-    /// A whole request, unless it is held back and gets a response before.
+    /// Reads a complete request, unless its content is held back and gets an early response.
     fn read_request(&mut self, leave_last_byte: bool, mut may_be_held: bool) -> io::Result<Came> {
         let mut request = Vec::new();
         let mut room = [0; 16 * 1024];
@@ -434,7 +434,7 @@ impl Link<'_> {
             if may_be_held && is_held(&request) {
                 may_be_held = false;
                 if self.respond_early(&request)? {
-                    // A reset would hide what was sent.
+                    // A reset would discard what was sent.
                     self.client.read_to_end(&mut Vec::new())?;
                     return Ok(Came::Some);
                 }
@@ -442,12 +442,12 @@ impl Link<'_> {
         }
     }
 
-    /// Responds to content that is held back, unless that is over. True if something was sent.
+    /// Responds to content that is held back, unless that has ended. True if something was sent.
     fn respond_early(&mut self, request: &[u8]) -> io::Result<bool> {
         let Some(marker) = marker_in(request) else {
             return Ok(false);
         };
-        // The content goes on when this lock is free.
+        // The content continues when this lock is free.
         let mut decided = self.wire.early.lock().unwrap();
         if decided.contains_key(&marker) {
             return Ok(false);
@@ -492,7 +492,7 @@ impl Link<'_> {
     }
 }
 
-/// A request of those that a server takes at once.
+/// A slot of a server.
 struct Slot<'s>(&'s Side);
 
 impl<'s> Slot<'s> {
@@ -528,14 +528,14 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|word| word == what)
 }
 
-/// Whether the field that names the threat is there, and a byte more, which does not continue it.
+/// Whether the field that names the threat is there, with one more byte that does not continue it.
 fn tells(sent: &[u8], marker: &str) -> bool {
     let field = format!("Threat={marker};\r\n");
     find(sent, field.as_bytes()).is_some_and(|at| at + field.len() < sent.len())
 }
 
-/// Whether a message has come to its end: enough for those of this test, whose bodies end in an empty
-/// chunk and have none before.
+/// Whether a message has ended. This is enough for the messages of this test: each body ends with its only empty
+/// chunk.
 fn is_whole(message: &[u8]) -> bool {
     let has_no_body = || find(message, b"null-body").is_some();
     if message.ends_with(b"\r\n0\r\n\r\n") {

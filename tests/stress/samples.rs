@@ -1,4 +1,4 @@
-//! What is scanned, and what the servers find in it.
+//! The content of the scans, and what the servers find in it.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use icap_client::{Content, Error, Report, Scanner};
 use crate::Random;
 use crate::proxy::Wire;
 
-/// With what the name of each content begins.
+/// The beginning of the name of each content.
 pub(crate) const MARKER: &str = "marker-";
 
-/// With what the padding begins of content that is held back in its middle.
+/// The beginning of the padding of content that is held back in its middle.
 pub(crate) const HELD: &str = " held-";
 
-/// Content that is held back fills the client's buffer before, so that it is sent.
+/// Content that is held back first fills the client's buffer, so that this is sent.
 const SENT_BEFORE: usize = 64 * 1024;
 
-/// Content to be scanned: a word that says what it is, its marker, and some padding.
+/// Content of a scan: a word for its kind, its marker, and padding.
 pub(crate) struct Sample {
     pub(crate) marker: String,
     pub(crate) word: Word,
@@ -34,12 +34,12 @@ pub(crate) enum Word {
     Hidden,
 }
 
-/// How it is handed over.
+/// How content is passed to the scanner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Bytes,
     Seekable,
-    /// It can be read only once, so the scan can be repeated only if the client kept it.
+    /// It can be read only once, so the scan can be retried only if the client kept it.
     Reader,
     /// Seekable, and stops in its middle until a proxy has responded.
     HeldSeekable,
@@ -97,7 +97,7 @@ impl Sample {
     }
 }
 
-/// Gives what is sent first, and the rest when a proxy has responded to that or does not mean to.
+/// Returns the part that is sent first, and the rest after a proxy has responded to that or will not.
 struct Held<'s> {
     content: Cursor<&'s Vec<u8>>,
     marker: &'s str,
@@ -121,7 +121,7 @@ impl Seek for Held<'_> {
     }
 }
 
-/// What a server does: it finds what the content says of itself.
+/// The server: it finds the kind that the content names.
 pub(crate) fn response(request: &Received, is_first: bool) -> Script {
     if request.method() == "OPTIONS" {
         return Script::new().send(OPTIONS_RESPONSE);

@@ -1,4 +1,4 @@
-//! What came of the scans.
+//! The outcomes of the scans.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,7 +11,7 @@ use crate::proxy::{ASKED_BEHIND, CROSSED, Wire};
 use crate::samples::{Sample, Word};
 use crate::{Ended, MAX_IDLE, THREADS};
 
-/// What threads have seen.
+/// The outcomes that a thread has seen.
 #[derive(Default)]
 pub(crate) struct Tally {
     clean: u64,
@@ -20,15 +20,15 @@ pub(crate) struct Tally {
     not_scanned: u64,
     modified: u64,
     pub(crate) errors: BTreeMap<String, u64>,
-    /// What can be judged only by what the proxies did.
+    /// Outcomes that can be judged only with the records of the proxies.
     open: Vec<(Sample, Seen)>,
     pub(crate) longest: Duration,
 }
 
-/// A verdict, or an error's label.
+/// A verdict, or the label of an error.
 type Seen = Result<Verdict, String>;
 
-/// Errors that what the proxies do leads to. Everything else is the client's own.
+/// The errors that the faults of the proxies cause. Every other error is a fault of the client.
 const EXPLAINED: [&str; 9] = [
     // A connection ended or was reset.
     "disconnected",
@@ -101,7 +101,7 @@ impl Tally {
             check_verdict(sample, seen, wire);
         }
         let errors: u64 = self.errors.values().sum();
-        // Options that cannot be had are an error of every scan that waits for them.
+        // Failed OPTIONS are an error of every scan that waits for them.
         let faults = wire.faults() + THREADS * (stats.options_sent - 1);
         assert!(errors <= faults, "{errors} errors of {faults} faults");
 
@@ -118,7 +118,7 @@ impl Tally {
     }
 }
 
-/// What the content says of itself.
+/// The kind that the content names.
 fn is_own(sample: &Sample, seen: &Seen) -> bool {
     match seen {
         Ok(Verdict::Clean) => sample.word == Word::Clean,
@@ -129,7 +129,7 @@ fn is_own(sample: &Sample, seen: &Seen) -> bool {
     }
 }
 
-/// With all that the proxies know.
+/// Judged with the records of the proxies.
 fn check_verdict(sample: &Sample, seen: &Seen, wire: &Wire) {
     let marker = &sample.marker;
     let stray = wire.crossed.lock().unwrap().get(marker).copied();
@@ -142,15 +142,15 @@ fn check_verdict(sample: &Sample, seen: &Seen, wire: &Wire) {
     let early = wire.early_response(marker);
     let is_right = match seen {
         Ok(Verdict::Infected(threats)) => {
-            // A slow drip may have told it before time was up.
+            // A slow drip may have sent it before the timeout.
             let is_possible = told || sample.word != Word::Clean;
             is_possible && threats.names().eq([marker.as_str()])
         }
-        // Evidence that arrived is never lost.
+        // Evidence that was received is never lost.
         _ if told => false,
         Ok(Verdict::Blocked(_)) => early == Some(Early::Refused),
         _ if early == Some(Early::Refused) => false,
-        // After an early response nothing is passed on, so this was another exchange.
+        // After an early response nothing is forwarded, so this was another exchange.
         Ok(Verdict::Clean) => cleared,
         Ok(Verdict::NotScanned(NotScanned::EarlyResponse)) => {
             matches!(early, Some(Early::Clean | Early::Echo))
@@ -166,7 +166,7 @@ fn check_verdict(sample: &Sample, seen: &Seen, wire: &Wire) {
     }
 }
 
-/// What is printed.
+/// The printed report.
 #[derive(Default)]
 pub(crate) struct Counts(pub(crate) BTreeMap<String, u64>);
 
@@ -221,8 +221,8 @@ impl Counts {
         }
     }
 
-    /// A stray response and a request can pass each other on their ways, and nobody can tell then; but
-    /// a client that does not look before it asks would walk into every one.
+    /// A stray response and a request can cross, which no client can detect. But a client that does not probe before a
+    /// request would take every stray response.
     pub(crate) fn assert_idleness_is_proved(&self) {
         assert_eq!(self.get(&format!("proxy: {ASKED_BEHIND}")), 0);
         let strays = self.get(&format!("proxy: {}", Fault::StrayOnIdle.explain()));
@@ -234,7 +234,7 @@ impl Counts {
 }
 
 impl Stray {
-    /// What it is if it is taken for a response.
+    /// The verdict if it is taken for the response.
     fn verdict(self) -> &'static str {
         match self {
             Self::Clean => "clean",

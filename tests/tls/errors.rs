@@ -1,4 +1,4 @@
-//! What is wrong with the TLS is said, each fault in its own words, and none is a verdict.
+//! Each fault of TLS has its own error text, and none is a verdict.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -179,7 +179,7 @@ fn missing_common_tls_version_is_named() {
     assert!(text.contains("knows no TLS version or cipher"), "{text}");
 }
 
-/// What a listener does to the first connection, in a thread of its own.
+/// A listener that runs `serve` with its first connection, in a thread. Returns its URI.
 fn listener(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("icaps://{}/scan", listener.local_addr().unwrap());
@@ -190,11 +190,11 @@ fn listener(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
 #[test]
 fn endless_handshake_meets_the_connect_timeout() {
     let silent = listener(|stream| {
-        // Until the client is gone.
+        // Until the client closes.
         let _ = std::io::copy(&mut &stream, &mut std::io::sink());
     });
     let dripping = listener(|mut stream| {
-        // The beginning of a handshake record of 16 KiB, whose bytes come for ten seconds.
+        // The beginning of a handshake record of 16 KiB. Its bytes come for ten seconds, each after a pause.
         let header = [22, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc];
         for byte in header.into_iter().chain([0; 1000]) {
             if stream.write_all(&[byte]).is_err() {

@@ -1,5 +1,4 @@
-//! A TLS server on 127.0.0.1 that passes what it decrypts on to a plain ICAP server, and that does on
-//! request what no healthy server does.
+//! A TLS server on 127.0.0.1 before a plain ICAP server. A test can make it do what no healthy server does.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,12 +8,12 @@ use std::thread::{self, JoinHandle};
 
 use icap_client::tls::rustls::{ServerConfig, ServerConnection};
 
-/// How a connection ends when the plain server has closed its side.
+/// The end of a connection after the plain server has closed its side.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// With `close_notify`, as TLS wants it.
+    /// With `close_notify`, as TLS requires.
     Notified,
-    /// As if the connection were cut.
+    /// Without `close_notify`, as if the connection broke.
     Silent,
 }
 
@@ -36,7 +35,7 @@ struct State {
 pub(crate) struct Session {
     tcp: TcpStream,
     backend: TcpStream,
-    /// Held while what it encrypted is written, so that the records stay in order.
+    /// Locked during each write of encrypted bytes, so that the records stay in order.
     tls: Mutex<ServerConnection>,
 }
 
@@ -127,54 +126,54 @@ impl State {
 }
 
 impl Session {
-    /// Encrypts and sends, as if the server had said this.
+    /// Encrypts and sends bytes, as if the server had sent them.
     pub(crate) fn say(&self, bytes: &[u8]) {
         let mut tls = self.tls.lock().unwrap();
         tls.writer().write_all(bytes).unwrap();
         self.send(&mut tls).unwrap();
     }
 
-    /// The client may say that the handshake is over before the server knows.
+    /// The client may end the handshake before the server knows it.
     pub(crate) fn await_handshake(&self) {
         while self.tls.lock().unwrap().is_handshaking() {
             thread::yield_now();
         }
     }
 
-    /// The records of these bytes, which are to be sent before the session says anything else.
+    /// The records of these bytes. They must be sent before anything else of the session.
     pub(crate) fn encrypt(&self, bytes: &[u8]) -> Vec<u8> {
         let mut tls = self.tls.lock().unwrap();
         tls.writer().write_all(bytes).unwrap();
         take_records(&mut tls).unwrap()
     }
 
-    /// The record of a change of keys, as [`encrypt`](Self::encrypt) has it.
+    /// The record of a key update, to be sent like those of [`encrypt`](Self::encrypt).
     pub(crate) fn encrypt_new_keys(&self) -> Vec<u8> {
         let mut tls = self.tls.lock().unwrap();
         tls.refresh_traffic_keys().unwrap();
         take_records(&mut tls).unwrap()
     }
 
-    /// The record that ends the session, as [`encrypt`](Self::encrypt) has it.
+    /// The record that ends the session, to be sent like those of [`encrypt`](Self::encrypt).
     pub(crate) fn encrypt_end(&self) -> Vec<u8> {
         let mut tls = self.tls.lock().unwrap();
         tls.send_close_notify();
         take_records(&mut tls).unwrap()
     }
 
-    /// Ends the server's side of the connection, without a word.
+    /// Ends the server's side of the connection, without `close_notify`.
     pub(crate) fn half_close(&self) {
         let _ = self.tcp.shutdown(Shutdown::Write);
     }
 
-    /// Changes the server's keys, and asks the client to change its own.
+    /// Updates the server's keys, and requests the same of the client.
     pub(crate) fn change_keys(&self) {
         let mut tls = self.tls.lock().unwrap();
         tls.refresh_traffic_keys().unwrap();
         self.send(&mut tls).unwrap();
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unencrypted.
     pub(crate) fn say_raw(&self, bytes: &[u8]) {
         let _lock = self.tls.lock().unwrap();
         (&self.tcp).write_all(bytes).unwrap();
@@ -187,7 +186,7 @@ impl Session {
                 return self.cut();
             };
             if (&self.backend).write_all(&plain).is_err() {
-                // What it answered is still on its way.
+                // Its response is still in transit.
                 return;
             }
         }
@@ -199,7 +198,7 @@ impl Session {
         let mut plain = Vec::new();
         while !bytes.is_empty() && tls.read_tls(&mut bytes)? > 0 {
             let state = tls.process_new_packets();
-            // Also the alert that says what was wrong.
+            // Also the alert about a fault.
             self.send(&mut tls)?;
             let len = state.map_err(io::Error::other)?.plaintext_bytes_to_read();
             let before = plain.len();

@@ -1,4 +1,4 @@
-//! Bytes decide, and not how TLS packs them: the same outcome at every split of records and of their bytes.
+//! The bytes decide, and not their records: the outcome is the same at every split of records and of their bytes.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Mutex;
@@ -14,12 +14,12 @@ use super::front::{Ending, Front, Session};
 use super::pki::{Authority, TLS12, TLS13};
 use super::watched::{Partials, Watched};
 
-/// A server that only listens, after TLS: the test says what it sends.
+/// A server with TLS that only reads. The test sends its bytes.
 struct Stage {
     scanner: Scanner,
     partials: Partials,
     is_over: AtomicBool,
-    // Dropped in this order: the front waits for its connections.
+    // Dropped in this order, because the front waits for its connections.
     front: Front,
     server: Server,
 }
@@ -50,7 +50,7 @@ impl Stage {
         }
     }
 
-    /// Scans, and has the server do its part once it has read a request more.
+    /// Scans, and runs `part` after the server has read one more request.
     fn scan(&self, content: Content<'_>, part: impl FnOnce(&Session) + Send) -> String {
         self.is_over.store(false, SeqCst);
         let requests = self.server.requests();
@@ -66,7 +66,7 @@ impl Stage {
         outcome(&result)
     }
 
-    /// `false` if the scan was over before that.
+    /// `false` if the scan ended before that.
     fn await_that(&self, is_so: impl Fn() -> bool) -> bool {
         while !is_so() {
             if self.is_over.load(SeqCst) {
@@ -77,7 +77,7 @@ impl Stage {
         true
     }
 
-    /// Sends one piece, and the other when the client has read that.
+    /// Sends the first piece, and the second one after the client has read the first.
     fn say_split(&self, session: &Session, bytes: &[u8], at: usize) {
         let (begin, end) = bytes.split_at(at);
         let seen = self.partials.count();
@@ -87,7 +87,7 @@ impl Stage {
     }
 }
 
-/// Says that the scan is over, also when it panics.
+/// Marks the scan as over, also when it panics.
 struct Over<'s>(&'s AtomicBool);
 
 impl Drop for Over<'_> {
@@ -96,7 +96,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// The verdict, or what is wrong.
+/// The verdict or the error, as text.
 fn outcome(result: &Result<Report, Error>) -> String {
     match result {
         Ok(report) => report.verdict().to_string(),
@@ -113,7 +113,7 @@ fn hello() -> Content<'static> {
 /// A record that cannot be decrypted.
 const BAD: &[u8] = b"\x17\x03\x03\x00\x14twenty bytes of it..";
 
-/// What comes after a 204, and how the scan ends.
+/// Bytes after a 204, and the outcome of the scan.
 type After = (fn(&Session) -> Vec<u8>, &'static str);
 
 const AFTER: &[After] = &[
@@ -136,7 +136,7 @@ fn bytes_after_a_204_count_at_every_split() {
                     let clean = session.encrypt(CLEAN.as_bytes());
                     let all = [&clean[..], &after(session)].concat();
                     *len.lock().unwrap() = all.len();
-                    // Where the response ends, nothing else has begun to come.
+                    // At the end of the response, nothing else has begun to come.
                     let at = if at == clean.len() { at + 1 } else { at };
                     stage.say_split(session, &all, at);
                 });
@@ -150,7 +150,7 @@ fn bytes_after_a_204_count_at_every_split() {
     }
 }
 
-/// How a response is cut into records.
+/// How a response is split into records.
 type Packaging = fn(&[u8], usize) -> Vec<&[u8]>;
 
 const PACKAGINGS: &[Packaging] = &[
@@ -196,7 +196,7 @@ fn response_counts_the_same_in_all_records() {
                         false => session.encrypt(record),
                     });
                     let all = records.collect::<Vec<_>>().concat();
-                    // In two pieces, of which the first ends within a record.
+                    // In two pieces. The first ends within a record.
                     stage.say_split(session, &all, 3);
                 });
                 assert!(outcome.starts_with(expected), "{at}: {outcome}");
@@ -219,7 +219,7 @@ fn new_keys_after_a_204_are_nothing_at_every_split() {
             });
             assert_eq!(outcome, "clean", "split at {at}");
         }
-        // Where the response ends, nothing else has begun to come, and the pool sees a part of it.
+        // At the end of the response, nothing else has begun to come. The pool sees a part of it later.
         assert!(at == 0 || stage.front.connections() == 1, "{at}");
         if at + 1 >= *len.lock().unwrap() {
             break;
@@ -259,7 +259,7 @@ fn infection_counts_whatever_follows_it() {
     }
 }
 
-/// Content in whose midst a part of a record comes, and that goes on until the client has met that.
+/// Content with a part of a record in its middle. It goes on until the client has read that part.
 struct Upload<'s> {
     stage: &'s Stage,
     part: &'s (dyn Fn(&Session) + Sync),
@@ -297,7 +297,7 @@ impl Read for Upload<'_> {
     }
 }
 
-/// It is never begun again, and has no end to seek.
+/// It is never sent again, and cannot seek to its end.
 impl Seek for Upload<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match to {
@@ -308,8 +308,7 @@ impl Seek for Upload<'_> {
 }
 
 impl Stage {
-    /// Scans, while `at` bytes of `bytes` come in the midst of the upload, and the others and `after` after
-    /// it.
+    /// Scans. `at` bytes of `bytes` come during the upload; the other bytes, and `after`, come after it.
     fn scan_split(
         &self,
         bytes: impl Fn(&Session) -> Vec<u8> + Sync,
@@ -322,7 +321,7 @@ impl Stage {
             *rest.lock().unwrap() = bytes[at..].to_vec();
             session.say_raw(&bytes[..at]);
         };
-        // What can be read only once would not go out on a used connection.
+        // Content that can be read only once would not go over a used connection.
         let content = Content::seekable(Upload::new(self, &begin));
         self.scan(content, |session| {
             let rest = rest.lock().unwrap();

@@ -1,4 +1,4 @@
-//! Certificates, made anew for each test.
+//! Certificates, created for each test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -29,14 +29,14 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// From and to January of these years.
+/// Valid from and to January of these years.
 pub(crate) type Years = (i32, i32);
 
 impl Authority {
     pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
-        // Of its own, so that one is not taken for another.
+        // Each has its own name, so that no authority is taken for another.
         let number = AUTHORITIES.fetch_add(1, SeqCst);
         let name = format!("authority {number}");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -70,17 +70,17 @@ impl Authority {
         }
     }
 
-    /// For 127.0.0.1, valid now.
+    /// A certificate for 127.0.0.1 that is valid now.
     pub(crate) fn local(&self) -> Identity {
         self.issue("127.0.0.1", (2000, 4000))
     }
 
-    /// A connector that trusts this authority only.
+    /// A connector that trusts only this authority.
     pub(crate) fn connector(&self) -> TlsConnector {
         connector(&self.pem)
     }
 
-    /// One that shows a client certificate as well.
+    /// The same with a client certificate.
     pub(crate) fn connector_as(&self, client: &Identity) -> TlsConnector {
         TlsConnector::builder()
             .roots_pem(self.pem.as_bytes())
@@ -135,12 +135,12 @@ impl Identity {
         Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(shown))))
     }
 
-    /// A server that asks for no client certificate.
+    /// A server without client certificates.
     pub(crate) fn server(&self, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
         self.config(version, None)
     }
 
-    /// A server that lets in only clients with a certificate of `authority`.
+    /// A server that accepts only clients with a certificate of `authority`.
     pub(crate) fn server_for_clients_of(
         &self,
         authority: &Authority,
@@ -149,7 +149,7 @@ impl Identity {
         self.config(version, Some(authority))
     }
 
-    /// A server that asks for no client certificate and has a crypto provider of its own.
+    /// A server without client certificates and with its own crypto provider.
     pub(crate) fn server_of(
         &self,
         provider: Arc<CryptoProvider>,

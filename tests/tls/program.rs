@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::front::{Ending, Front};
 use super::pki::{Authority, TLS13};
 
-/// Writes `text` to a file of that name.
+/// Writes `text` to the file `name`.
 fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     let path = folder.path().join(name);
     fs::write(&path, text).unwrap();
@@ -44,7 +44,7 @@ fn system_roots_are_trusted_unless_others_are_given() {
     let hello = file(&folder, "hello.txt", "hello");
     let scan = |command: &mut Command| run(command.arg("scan").arg(front.uri()).arg(&hello));
 
-    // What OpenSSL's variable names are the system's.
+    // OpenSSL's variable names the roots of the system.
     let (status, printed) = scan(icap().env("SSL_CERT_FILE", &ca));
     assert_eq!(status, Some(0), "{printed}");
     let (status, printed) = scan(icap().env("SSL_CERT_FILE", &other_ca));
@@ -71,7 +71,7 @@ fn system_roots_are_trusted_unless_others_are_given() {
     assert!(printed.contains("no PEM certificate"), "{printed}");
     assert!(printed.contains("hello.txt"), "{printed}");
 
-    // A system that trusts nobody.
+    // A system without roots.
     let empty = file(&folder, "empty.pem", "");
     let (status, printed) = scan(icap().env("SSL_CERT_FILE", &empty));
     assert_eq!(status, Some(2), "{printed}");

@@ -22,19 +22,19 @@ use icap_client::{Content, Error, Report, Scanner, ScannerBuilder};
 use super::front::{Ending, Front};
 use super::pki::{Authority, TLS12, provider};
 
-/// Said by the server, this becomes a HelloRequest.
+/// Sent by the server, this becomes a HelloRequest.
 const HELLO_REQUEST: &[u8] = b"\0HelloRequest\0";
 
-/// What a server does that asks to renegotiate.
+/// What a server does after the client has declined.
 #[derive(Clone, Copy, PartialEq)]
 enum Declined {
-    /// Goes on.
+    /// It goes on.
     GoesOn,
-    /// Ends the session, as OpenSSL's servers do.
+    /// It ends the session, as OpenSSL's servers do.
     Ends,
 }
 
-/// A crypto provider for TLS 1.2 whose servers can ask to renegotiate, and how often they were declined.
+/// A crypto provider for TLS 1.2 servers that ask to renegotiate, and the number of times they were declined.
 fn asking(declined: Declined) -> (Arc<CryptoProvider>, Arc<AtomicUsize>) {
     let mut provider = (*provider()).clone();
     let times = Arc::<AtomicUsize>::default();
@@ -52,7 +52,7 @@ fn asking_suite(
     declined: Declined,
     times: &Arc<AtomicUsize>,
 ) -> SupportedCipherSuite {
-    // Suites and algorithms are borrowed for ever; these are small.
+    // rustls borrows suites and algorithms for ever. These are small.
     let aead_alg = Box::leak(Box::new(Asking {
         aead_alg: suite.aead_alg,
         declined,
@@ -152,12 +152,12 @@ impl MessageDecrypter for CountingDecrypter {
     }
 }
 
-/// A server after TLS that can ask to renegotiate.
+/// A server with TLS that can ask to renegotiate.
 struct Stage {
     scanner: Scanner,
     authority: Authority,
     times: Arc<AtomicUsize>,
-    // Dropped in this order: the front waits for its connections.
+    // Dropped in this order, because the front waits for its connections.
     front: Front,
     server: Server,
 }
@@ -188,7 +188,7 @@ impl Stage {
         self.scanner.scan(Content::bytes(b"hello"))
     }
 
-    /// Scans content in whose midst the server asks to renegotiate so many times.
+    /// Scans. The server asks to renegotiate `times` times during the upload.
     fn scan_asked(&self, times: usize) -> Result<Report, Error> {
         self.scanner.scan(self.content_asked(times))
     }
@@ -209,7 +209,7 @@ impl Stage {
     }
 }
 
-/// No content; the server asks when it is read.
+/// No bytes; the server asks when this is read.
 struct Asks<'s> {
     stage: &'s Stage,
     times: usize,
@@ -306,7 +306,7 @@ fn insisted_renegotiation_does_not_blame_the_server() {
 fn session_end_after_a_decline_does_not_blame_the_server() {
     let listens = Script::new().read_request().read_to_end();
     let stage = Stage::new(Server::scripted([listens]).unwrap(), Declined::Ends);
-    // The default is to suspend a server after 10 failures in a row; this takes a second each.
+    // By default a server is suspended after 10 failures in a row. Each takes a second here.
     let strict = stage.builder().suspend_after(1).build().unwrap();
     for _ in 0..2 {
         let error = strict.scan(stage.content_asked(1)).unwrap_err();

@@ -1,4 +1,4 @@
-//! What an exchange promises holds over TLS as well.
+//! Exchanges over TLS keep the same promises as over TCP.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -25,9 +25,9 @@ const LARGE: u64 = 20_000_000;
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(60);
 
-/// A server after TLS, and a scanner of it that asks no OPTIONS.
+/// A server with TLS, and a scanner for it that sends no OPTIONS.
 struct Setting {
-    // Dropped in this order: the front waits for its connections.
+    // Dropped in this order, because the front waits for its connections.
     scanner: Scanner,
     front: Front,
     server: Server,
@@ -134,7 +134,7 @@ fn session_tickets_and_new_keys_are_no_stray_bytes() {
     }
 }
 
-/// Scans, lets the server say something on the idle connection, and scans again.
+/// Scans, lets the server send bytes on the idle connection, and scans again.
 fn after_a_word_on_an_idle_connection(word: impl Fn(&Session)) {
     let authority = Authority::new();
     let server = Server::start().unwrap();
@@ -281,7 +281,7 @@ fn server_sending_while_it_reads_does_not_deadlock() {
 
 #[test]
 fn upload_to_a_slow_server_arrives_whole_and_once() {
-    // It takes a little at a time, so that writes stall again and again in the middle of records.
+    // It reads a little at a time, so that writes stall within records.
     let pause = Duration::from_millis(1);
     let step = |script: Script, _| script.read_bytes(30_000).wait(pause);
     let script = (0..200).fold(Script::new(), step);
@@ -290,7 +290,7 @@ fn upload_to_a_slow_server_arrives_whole_and_once() {
         builder.read_timeout(SHORT)
     });
     let content: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_be_bytes).collect();
-    // Nothing is answered; what counts is what arrives.
+    // The server never responds. The test compares what arrives.
     let error = it.scanner.scan(Content::bytes(&content)).unwrap_err();
     assert!(
         matches!(&error, Error::Timeout(e) if e.phase() == Phase::Read),
@@ -302,11 +302,11 @@ fn upload_to_a_slow_server_arrives_whole_and_once() {
     assert!(body == content, "{} of {} bytes", body.len(), content.len());
 }
 
-/// The body after the heads, as far as whole chunks were recorded.
+/// The body after the heads, as far as complete chunks were recorded.
 fn unchunked(message: &[u8]) -> Vec<u8> {
     let heads = message.windows(4).enumerate();
     let mut ends = heads.filter(|(_, window)| *window == b"\r\n\r\n");
-    // The ICAP head, and those of an HTTP request and respond.
+    // The ICAP head, and the heads of an HTTP request and response.
     let (end, _) = ends.nth(2).unwrap();
     let mut rest = &message[end + 4..];
     let mut body = Vec::new();
@@ -416,7 +416,7 @@ fn timeouts_and_the_deadline_hold() {
         let it = with(server, TLS13, Ending::Notified, set);
         let began = Instant::now();
         let result = match phase {
-            // No buffers on the way hold as much.
+            // More than all buffers on the way can hold.
             Phase::Write => it.scan_repeated(1 << 40),
             _ => it.scan_hello(),
         };
@@ -430,7 +430,7 @@ fn timeouts_and_the_deadline_hold() {
 
 #[test]
 fn response_in_torn_records_counts() {
-    // A byte of plaintext a record, as slow as can be borne.
+    // One byte of plaintext in each record.
     let dribbled = Script::new()
         .read_request()
         .dribble(CLEAN, Duration::from_millis(1));

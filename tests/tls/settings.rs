@@ -1,4 +1,4 @@
-//! What a TLS connector is made of, and that none of it is shown.
+//! The settings of a TLS connector, and that `Debug` shows none of them.
 
 use std::io::ErrorKind;
 
@@ -25,7 +25,7 @@ fn invalid_pem_is_refused_and_not_shown() {
         builder()
             .client_certificate_pem(client.key.as_bytes(), client.key.as_bytes())
             .map(drop),
-        // Of another key.
+        // The certificate of another key.
         builder()
             .roots_pem(authority.pem.as_bytes())
             .unwrap()

@@ -36,7 +36,7 @@ impl Connect for Watched {
 impl Calls for Partials {
     fn read(&mut self, stream: &mut dyn Stream, buf: &mut [u8]) -> io::Result<usize> {
         let read = stream.read(buf);
-        // A stall, which a part of a record is, too.
+        // A stall; a part of a record is one too.
         if read.is_err() {
             self.0.fetch_add(1, SeqCst);
         }

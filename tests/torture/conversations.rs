@@ -1,31 +1,31 @@
-//! Conversations with services as they are, recorded or put together from what their makers document.
+//! Conversations with real services, captured or written from their documents.
 
 use icap_client::testing::{CLEAN, CONTINUE, OPTIONS_RESPONSE, echo, infected};
 use icap_client::{Method, Preview, ScannerBuilder};
 
 use crate::memory::Step;
 
-/// A scan, and what the server says in it.
+/// A scan, and the server's steps.
 #[derive(Clone)]
 pub(crate) struct Conversation {
     pub(crate) name: &'static str,
-    /// It is the second one on its connection, with content that can be read only once.
+    /// The scan is the second one on its connection, with content that can be read only once.
     pub(crate) is_second: bool,
     pub(crate) content: &'static [u8],
     pub(crate) settings: fn(ScannerBuilder) -> ScannerBuilder,
-    /// What is to be answered to `OPTIONS`, where that is asked first.
+    /// The response to `OPTIONS`, if the scan begins with that.
     pub(crate) options: Option<String>,
     /// What the server does after the request.
     pub(crate) response: Vec<Step>,
-    /// What comes of it if nothing disturbs it, and whether the connection is kept.
+    /// The outcome without a fault, and whether the connection is kept.
     pub(crate) outcome: &'static str,
     pub(crate) is_kept: bool,
-    /// It answers when it has seen the first bytes.
+    /// The server responds after the first bytes.
     pub(crate) is_early: bool,
 }
 
 impl Conversation {
-    /// What the server does on any connection, for so many requests.
+    /// The steps of the server on any connection, for `times` requests.
     pub(crate) fn script(&self, times: usize) -> Vec<Step> {
         let exchange = || {
             let mut steps = vec![Step::Request];
@@ -51,7 +51,7 @@ impl Conversation {
             .collect()
     }
 
-    /// The same after another one, if that leaves the connection as it found it.
+    /// The same conversation after another one, if that keeps the connection.
     fn as_second(&self) -> Option<Self> {
         let is_alone = self.is_kept && self.options.is_none() && self.name != "credentials";
         is_alone.then(|| Self {
@@ -60,7 +60,7 @@ impl Conversation {
         })
     }
 
-    /// What the server sends in all.
+    /// All bytes that the server sends.
     pub(crate) fn sent(&self) -> Vec<u8> {
         let options = self.options.iter().map(|options| options.as_bytes());
         let responses = self.response.iter().filter_map(|step| match step {
@@ -91,7 +91,7 @@ impl Conversation {
         }
     }
 
-    /// Long content, of which little is needed.
+    /// Long content, of which the server needs little.
     fn early(self) -> Self {
         let content = &[b'x'; 150_000];
         Self {
@@ -117,7 +117,7 @@ impl Conversation {
         }
     }
 
-    /// The content after its first four bytes is asked for.
+    /// The server requests the content after its first four bytes.
     fn continued(mut self) -> Self {
         self.response.splice(0..0, [send(CONTINUE), Step::Rest]);
         self.previewed()
@@ -145,7 +145,7 @@ fn response(status: &str, fields: &str, http_head: &str, body: &str) -> String {
     )
 }
 
-/// A response with a page that says why.
+/// A response with a page that gives a reason.
 fn page(status: &str, fields: &str, http_status: &str) -> String {
     let http_head = format!("HTTP/1.1 {http_status}\r\nContent-Type: text/html\r\n\r\n");
     response(status, fields, &http_head, "6\r\n<html>\r\n0\r\n\r\n")
@@ -187,7 +187,7 @@ fn clean() -> Vec<Conversation> {
     ]
 }
 
-/// Responses without a message in them that are not clean.
+/// Responses without an HTTP message that are not clean.
 fn bare() -> Vec<Conversation> {
     let sslproxy = "ICAP/1.0 204 OK\r\nX-Response-Info: blocked\r\n\r\n";
     let trend = "ICAP/1.0 403 Forbidden\r\n\r\n";
@@ -283,7 +283,7 @@ fn pages() -> Vec<Conversation> {
     ]
 }
 
-/// Content that comes back.
+/// Responses that return content.
 fn returned() -> Vec<Conversation> {
     let same = echo(HEAD, b"hello");
     let percent_mode = response("200 OK", "", HEAD, "2\r\nhe\r\n0\r\n\r\n");
@@ -396,7 +396,7 @@ fn uploads() -> Vec<Conversation> {
     ]
 }
 
-/// Long content, and answers that do not wait for it.
+/// Long content, and responses that come before its end.
 fn long() -> Vec<Conversation> {
     let close = "ICAP/1.0 404 Not Found\r\nConnection: close\r\n\r\n";
     let echoed = echo(HEAD, b"hello");

@@ -1,4 +1,4 @@
-//! Every conversation breaks at every byte, in both directions and in every way.
+//! Each conversation breaks at every byte, in both directions and in every way.
 //!
 //! In each run a connection closes, is reset, stalls or brings bytes that do not belong there, after
 //! one certain byte. Whatever happens:
@@ -8,7 +8,7 @@
 //! - the scan ends in time, and nothing panics;
 //! - the connection is not used again.
 //!
-//! And a transport that only gives and takes little at a time changes nothing.
+//! A transport that moves little at a time changes no outcome.
 
 mod conversations;
 #[allow(dead_code, reason = "tests/vectors has more uses")]
@@ -42,8 +42,7 @@ const FAULTS: [Fault; 7] = [
     Fault::Insert(b"\0"),
 ];
 
-/// How long a byte is waited for where a stall is what happens, where none is, and where the machine
-/// was too busy before.
+/// The read timeouts: for runs with a stall, for runs without one, and after a run that a busy machine spoilt.
 const TIMEOUTS: [Duration; 3] = [
     Duration::from_millis(5),
     Duration::from_millis(200),
@@ -53,12 +52,12 @@ const TIMEOUTS: [Duration; 3] = [
 /// The deadline, in timeouts.
 const DEADLINE: u32 = 10;
 
-/// What a busy machine may take on top of that.
+/// The time that a busy machine may take in addition.
 const SLACK: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They mostly wait.
+    // The tests mostly wait.
     arguments.test_threads.get_or_insert(16);
     let runs = Arc::new(AtomicUsize::new(0));
     let conversations = conversations::all();
@@ -99,13 +98,13 @@ fn torture(conversation: &Conversation) -> usize {
     runs
 }
 
-/// Every byte the client sends; of long content some, and all around its ends and its chunks'.
+/// Every byte that the client sends. Of long content only some, and all near its ends and the ends of its chunks.
 fn is_tried(at: u64, all: u64) -> bool {
     let from_chunk = (at % (64 * 1024)).min(64 * 1024 - at % (64 * 1024));
     all < 2000 || at < 500 || all - at < 100 || at % 997 == 0 || from_chunk < 20
 }
 
-/// Bytes that have gone over the first connection.
+/// The bytes that were moved on the first connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Moved {
     /// From the server.
@@ -123,9 +122,9 @@ impl Moved {
     }
 }
 
-/// A conversation that nothing happens to.
+/// A conversation without a fault.
 struct Undisturbed {
-    /// What went before it, which ends one byte earlier.
+    /// The bytes before it, which end one byte earlier.
     begin: Moved,
     end: Moved,
     /// After this many bytes from the server, a field has decided.
@@ -166,7 +165,7 @@ fn sent_before(conversation: &Conversation) -> usize {
     }
 }
 
-/// Fields that decide alone, with all of the value that does.
+/// Fields that decide alone, each up to the part of its value that decides.
 const DECISIVE: &[&str] = &[
     "\r\nX-Infection-Found: ",
     "\r\nX-Virus-ID: ",
@@ -175,7 +174,7 @@ const DECISIVE: &[&str] = &[
     "\r\nX-Response-Info: ",
 ];
 
-/// Status lines that decide alone; the last one where a response comes in place of an upload.
+/// Status lines that decide alone; the last one only for a response in place of an upload.
 const DECISIVE_LINES: &[&str] = &[
     "ICAP/1.0 403",
     "HTTP/1.1 403",
@@ -183,7 +182,7 @@ const DECISIVE_LINES: &[&str] = &[
     "HTTP/1.1 200",
 ];
 
-/// Where in what the server sends it has said why nothing of this is clean.
+/// The position in the server's bytes at which the evidence is legible.
 fn decided(conversation: &Conversation) -> Option<usize> {
     let sent = conversation.sent();
     let fields = DECISIVE.iter().map(|field| (*field, "\r\n".len()));
@@ -212,7 +211,7 @@ fn kind(outcome: &str) -> &str {
     &outcome[..end.unwrap_or(outcome.len())]
 }
 
-/// Where it breaks.
+/// The place of the fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     Down(usize),
@@ -261,18 +260,18 @@ impl<'c> Stage<'c> {
     }
 
     fn scan(&self) -> String {
-        // A 503 is followed by a pause.
+        // After a 503 the server is suspended for a moment.
         self.clock.advance(Duration::from_secs(1));
         let content = self.conversation.content;
         describe(&self.scanner.scan(match self.conversation.is_second {
-            // What can be read only once is not sent on a used connection, unless it is short.
+            // Content that can be read only once is not sent on a used connection, unless it is short.
             true => Content::seekable(std::io::Cursor::new(content)),
             false => Content::bytes(content),
         }))
     }
 }
 
-/// What the server does on the first connection, and on every other.
+/// The steps of the server on the first connection, and on all others.
 fn scripts(conversation: &Conversation) -> Vec<Vec<Step>> {
     let mut first = conversation.script(2);
     if conversation.is_second {
@@ -281,7 +280,7 @@ fn scripts(conversation: &Conversation) -> Vec<Vec<Step>> {
     vec![first, conversation.script(2)]
 }
 
-/// Little at a time, and interruptions.
+/// Few bytes at a time, with interruptions.
 fn patient(conversation: &Conversation, undisturbed: &Undisturbed) -> usize {
     let mut runs = 0;
     for pieces in [Pieces::Whole, Pieces::Single] {
@@ -295,7 +294,7 @@ fn patient(conversation: &Conversation, undisturbed: &Undisturbed) -> usize {
                 };
                 let stage = Stage::new(conversation, conditions, TIMEOUTS[2]).unwrap();
                 assert_eq!(stage.scan(), conversation.outcome, "{conditions:?}");
-                // What is cut short can be cut short earlier.
+                // A truncated response stays truncated if it breaks earlier.
                 let moved = Moved::over(&stage.network);
                 assert!(
                     moved == undisturbed.end || !conversation.is_kept,
@@ -340,7 +339,7 @@ fn broken(conversation: &Conversation, undisturbed: &Undisturbed, place: Place, 
         }
         let may_be_clean = may_be_clean(&stage, undisturbed, place, fault);
         assert!(outcome != "clean" || may_be_clean, "{what}");
-        // What is to be found, or to be whole, is waited for in vain only by a machine that is busy.
+        // Expected bytes miss their timeout only on a busy machine.
         let is_due = is_decided || (is_whole && fault == Fault::Stall);
         if is_due && outcome == "error: timeout" && *timeout != TIMEOUTS[2] {
             continue;
@@ -350,7 +349,7 @@ fn broken(conversation: &Conversation, undisturbed: &Undisturbed, place: Place, 
             "{what}"
         );
         if is_whole && fault == Fault::Stall {
-            // It cannot be seen, so the connection is kept.
+            // The fault cannot be seen, so the connection is kept.
             assert_eq!(outcome, conversation.outcome, "{what}");
         } else {
             assert_not_used_again(&stage, may_be_clean, &what);
@@ -359,25 +358,25 @@ fn broken(conversation: &Conversation, undisturbed: &Undisturbed, place: Place, 
     }
 }
 
-/// Whether all of the conversation took place, or what by its bytes is no other than such a one.
+/// Whether all of the conversation took place, judged by its bytes.
 fn may_be_clean(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, fault: Fault) -> bool {
     let conversation = stage.conversation;
     let is_foreign = matches!(fault, Fault::Garbage(_) | Fault::Insert(_));
     let is_whole = match place {
         Place::Down(at) => at == undisturbed.end.down && !conversation.is_early,
-        // The response was there before the last byte of the request was.
+        // The response came before the last byte of the request.
         Place::Up(at) => at == undisturbed.end.up && conversation.is_early && fault == Fault::Stall,
     };
     let took_place = is_repeated(stage) || (is_whole && !is_foreign);
     (took_place && conversation.outcome == "clean") || seems_whole(stage, undisturbed, place, fault)
 }
 
-/// The request went out on another connection, where nothing happens to it.
+/// The request was sent again on another connection, which has no fault.
 fn is_repeated(stage: &Stage<'_>) -> bool {
     stage.network.connections() > 1
 }
 
-/// Whether what came in place of a response, or of its end, is a whole 204 to a whole request.
+/// Whether the bytes in place of a response, or of its end, are a complete 204 to a complete request.
 fn seems_whole(stage: &Stage<'_>, undisturbed: &Undisturbed, place: Place, fault: Fault) -> bool {
     let ends_head = match place {
         Place::Down(at) if at < undisturbed.end.down => {

@@ -1,4 +1,4 @@
-//! The cases that are more than one response to one request: each has a test of its own here.
+//! The cases with more than one response to one request. Each has its own test here.
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,7 +41,7 @@ pub(crate) fn unasked(network: &Network) -> ScannerBuilder {
     builder.negotiate(false).connector(network.clone())
 }
 
-/// A server that responds so many requests with 204.
+/// The steps of a server that responds to `times` requests with 204.
 pub(crate) fn clean(times: usize) -> Vec<Step> {
     let exchange = || [Step::Request, send(CLEAN)];
     (0..times).flat_map(|_| exchange()).collect()
@@ -92,7 +92,7 @@ fn rest_does_not_race_the_decision() {
         received.iter().filter(|&&b| b == b'x').count() - 1024,
         names_with_x(&received)
     );
-    // A decision that comes again, after the 100: it may have crossed the rest.
+    // A second decision, after the 100: it may have crossed the rest.
     let both = format!("ICAP/1.0 100 Continue\r\n\r\n{CLEAN}");
     let network = self::network(vec![vec![Step::Request, send(both)], clean(1)]);
     let scanner = unasked(&network)
@@ -105,7 +105,7 @@ fn rest_does_not_race_the_decision() {
     );
 }
 
-/// How many times the letter is in the heads.
+/// The number of times that the letter is in the heads.
 fn names_with_x(received: &[u8]) -> usize {
     let chunk = b"\r\n400\r\n";
     let heads = received
@@ -115,7 +115,7 @@ fn names_with_x(received: &[u8]) -> usize {
     received[..heads].iter().filter(|&&b| b == b'x').count()
 }
 
-/// A connection that responds to one request, and then ends before it responds to the next.
+/// A connection that responds to one request, and ends before its response to the next.
 fn stale(end: Step) -> Vec<Vec<Step>> {
     let ends = [clean(1), vec![Step::Request, end]].concat();
     vec![ends, clean(2)]
@@ -135,7 +135,7 @@ fn lost_request_on_a_reused_connection_is_sent_again() {
         assert_eq!(scanned(&scanner, content), expected);
         assert_eq!(scanner.stats().retries, 1);
     }
-    // What cannot be sent again is not sent on a connection that may end.
+    // Content that cannot be sent again is not sent on a connection that may end.
     let network = network(stale(Step::Close));
     let scanner = unasked(&network).build().unwrap();
     assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean");
@@ -187,19 +187,19 @@ fn content_that_fails_gets_no_last_chunk() {
             scanned(&scanner, Content::reader(content))
         }));
         assert!(failed.is_err() || failed.unwrap() == "error: content");
-        // It cannot be sent again, so it has a connection of its own.
+        // It cannot be sent again, so it goes over a new connection.
         let upload = network.received(1);
         assert!(upload.len() > 100_000, "{}", upload.len());
         assert!(!upload.windows(5).any(|window| window == b"0\r\n\r\n"));
         assert_eq!(scanned(&scanner, Content::bytes(HELLO)), "clean");
-        // The new one took the place of the first, and was closed.
+        // The new one replaced the first, and was closed.
         assert_eq!(network.connections(), 3);
     }
 }
 
 fn interruptions_go_unnoticed() {
     for each in 1..5 {
-        // Each call is interrupted where `each` is 1, and then nothing ever comes of it.
+        // If `each` is 1, every call is interrupted, and none ever succeeds.
         let conditions = Conditions {
             reluctance: Some(each),
             ..Conditions::default()
@@ -237,7 +237,7 @@ fn writes_of_any_size_form_one_request() {
             assert!(sent_whole(conditions) == whole);
         }
     }
-    // A write that takes nothing, again and again, is an error at once and no loop.
+    // A write that always takes nothing is an error at once, and no endless loop.
     let conditions = Conditions {
         write_limit: 0,
         ..Conditions::default()
@@ -254,7 +254,7 @@ fn writes_of_any_size_form_one_request() {
 }
 
 fn write_to_a_closed_peer_is_an_error_without_signal() {
-    // What raises SIGPIPE is `write_vectored`; the network panics if it is called.
+    // `write_vectored` raises SIGPIPE, so the network panics if it is called.
     let content = vec![b'x'; 1_000_000];
     for fault in [Fault::Close, Fault::Reset] {
         let conditions = Conditions {
@@ -281,7 +281,7 @@ fn write_to_a_closed_peer_is_an_error_without_signal() {
 }
 
 fn second_address_is_tried() {
-    // `localhost` may be ::1 and 127.0.0.1, in this order; the server listens on the latter.
+    // `localhost` may be ::1 and 127.0.0.1, in this order. The server listens on the second.
     let server = Server::start().unwrap();
     let uri = format!("icap://localhost:{}/scan", server.address().port());
     let scanner = Scanner::builder(&uri)

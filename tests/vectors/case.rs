@@ -1,10 +1,10 @@
-//! A case as the data files have it, see `tests/data/vectors/README.md`.
+//! A case in the format of `tests/data/vectors/README.md`.
 
 use serde_json::Value;
 
 use crate::memory::Step;
 
-/// What the client does before the server's bytes, and how; the names are those of the data.
+/// What the client does before the server's bytes. The names are those of the data.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Context {
     C0,
@@ -24,17 +24,17 @@ pub(crate) enum Context {
 pub(crate) struct Case {
     pub(crate) id: String,
     pub(crate) context: Context,
-    /// What the server does; `None` where a test of its own does it.
+    /// What the server does; `None` if the case has its own test.
     pub(crate) play: Option<Vec<Step>>,
-    /// Any of these is right.
+    /// Each of these is right.
     pub(crate) expect: Vec<String>,
     pub(crate) is_reused: bool,
     pub(crate) content: Vec<u8>,
     pub(crate) max_size: Option<u64>,
-    /// Why this case cannot be replayed through a socket, or not byte by byte.
+    /// Whether the case is not replayed over a socket, or not there in single bytes.
     pub(crate) wire_only: bool,
     pub(crate) whole_only: bool,
-    /// `file::function` of the test that shows the case, where this program does not.
+    /// `file::function` of a test that shows the case instead of this program.
     pub(crate) covered_by: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Case {
         }
     }
 
-    /// What the server sends on the connection of the case, all together.
+    /// All bytes of the server on the connection of the case.
     pub(crate) fn response_len(&self) -> usize {
         let len = |step: &Step| match step {
             Step::Send(bytes) => bytes.len(),
@@ -75,7 +75,7 @@ impl Case {
         self.play.iter().flatten().map(len).sum()
     }
 
-    /// Whether the response comes while the content is still sent.
+    /// Whether the response comes during the upload.
     pub(crate) fn is_early(&self) -> bool {
         matches!(self.context, Context::CU | Context::C6u)
     }
@@ -115,7 +115,7 @@ fn expectations(expect: &Value) -> Vec<String> {
     }
 }
 
-/// `None` if a step says in words what happens and not in steps that can be played.
+/// `None` if a step is described in words and cannot be played.
 fn play(server: &Value) -> Option<Vec<Step>> {
     let mut steps = Vec::new();
     for step in server.as_array().unwrap() {
@@ -162,7 +162,7 @@ fn content(content: &Value) -> Vec<u8> {
     }
 }
 
-/// Each character is a byte.
+/// The bytes of `text`; each character is one.
 fn latin_1(text: &str) -> Vec<u8> {
     text.chars()
         .map(|c| u8::try_from(u32::from(c)).unwrap())

@@ -27,7 +27,7 @@ use requests::REQUESTS;
 const GIVEN: &str = include_str!("../data/vectors/vectors.json");
 const MORE: &str = include_str!("../data/vectors/more.json");
 
-/// What was done, over all tests.
+/// The runs of all tests.
 #[derive(Default)]
 struct Totals {
     replayed: usize,
@@ -84,7 +84,7 @@ fn run(case: &Case, totals: &Mutex<Totals>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Whether the test that shows a case, `file::function`, is still where the data say.
+/// Whether the test that shows a case, `file::function`, still exists.
 fn is_there(test: &str) -> Result<(), Failed> {
     let (file, function) = test.split_once("::").ok_or("no `file::function`")?;
     let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;

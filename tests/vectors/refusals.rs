@@ -1,4 +1,4 @@
-//! The side of the request: what is refused, or made harmless.
+//! Requests that are refused or made harmless.
 
 use icap_client::{Content, Request, Scanner};
 

@@ -1,4 +1,4 @@
-//! Replays a case in every packaging, and says what came of it.
+//! Replays a case in every packaging, and compares its outcomes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::case::{Case, Context};
 use crate::memory::{Conditions, Network, Pieces, Step};
 use crate::words::{describe, describe_options, describe_response};
 
-/// How often what was done.
+/// The number of runs of each kind.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) splits: usize,
@@ -17,16 +17,15 @@ pub(crate) struct Counts {
     pub(crate) sockets: usize,
 }
 
-/// What came of a case: the outcome in the words of the data, and whether the connection was used
-/// again.
+/// The outcome of a case in the words of the data, and whether the connection was reused.
 type Outcome = (String, bool);
 
-/// Bytes of content and answers that one case may move, over all its splits.
+/// The most bytes of content and responses that one case moves over all its splits.
 const SPLIT_BUDGET: usize = 16 << 20;
 
 pub(crate) fn replay(case: &Case, steps: &[Step]) -> Result<Counts, String> {
     let mut counts = Counts::default();
-    // Where a case leaves a choice, it is made once and for all.
+    // If a case leaves a choice, every run must make the same.
     let whole = in_memory(case, steps, Pieces::Whole);
     let check = |outcome: Outcome, how: &str| {
         let is_expected = case.expect.contains(&outcome.0) && case.is_reused == outcome.1;
@@ -57,7 +56,7 @@ pub(crate) fn replay(case: &Case, steps: &[Step]) -> Result<Counts, String> {
     }
     check(through_sockets(case, steps, false), "socket, whole")?;
     counts.sockets += 1;
-    // A server that closes on an upload resets the connection, and loses what is not sent yet.
+    // A server that closes during an upload resets the connection, and loses bytes that are not sent yet.
     let loses = case.is_early()
         && steps
             .iter()
@@ -69,7 +68,7 @@ pub(crate) fn replay(case: &Case, steps: &[Step]) -> Result<Counts, String> {
     Ok(counts)
 }
 
-/// Every place, or where there is too much to send it so often, those around heads, ends and limits.
+/// Every split, or for long cases those near heads, ends and limits.
 fn splits(case: &Case) -> Vec<usize> {
     let len = case.response_len();
     let affordable = (SPLIT_BUDGET / (case.content.len() + len + 1024)).max(32);
@@ -165,16 +164,16 @@ fn played(script: Script, step: &Step, is_dribbled: bool, received: &mut u64) ->
     }
 }
 
-/// How a request begins, for a server that knows no better than to send it back.
+/// The beginning of a request, for a server that sends it back.
 const ECHOED: &str = "RESPMOD icap://127.0.0.1:1344/scan ICAP/1.0\r\nHost: 127.0.0.1:1344\r\n\r\n";
 
-/// Bytes of a long upload that a server takes before it does anything.
+/// The bytes of a long upload that a server reads before its first step.
 const EARLY: u64 = 64 * 1024;
 
-/// Bytes of the previews.
+/// The size of the previews, in bytes.
 const PREVIEW: usize = 1024;
 
-/// What the server responds to whatever is asked after the case.
+/// The response to the request after the case.
 fn second_response(case: &Case) -> &'static str {
     match case.context {
         Context::CO => OPTIONS_RESPONSE,
@@ -182,14 +181,14 @@ fn second_response(case: &Case) -> &'static str {
     }
 }
 
-/// Where a case is replayed.
+/// The transport of a replay.
 struct Stage {
     uri: String,
     connector: Option<Network>,
     timeout: Duration,
 }
 
-/// Asks, and asks once more to see on which connection that goes.
+/// Sends the request of the case and one more, which shows whether the connection is reused.
 fn act(case: &Case, stage: &Stage, connections: &dyn Fn() -> usize, later: &dyn Fn()) -> Outcome {
     let clock = ManualClock::new();
     let asker = Asker::new(case, stage, clock.clone());
@@ -199,7 +198,7 @@ fn act(case: &Case, stage: &Stage, connections: &dyn Fn() -> usize, later: &dyn 
     let outcome = asker.ask(&case.content);
     later();
     let before = connections();
-    // A 503 is followed by a pause.
+    // After a 503 the server is suspended for a moment.
     clock.advance(Duration::from_secs(1));
     let second = asker.allowing_204().ask(b"hello");
     let expected = match case.context {

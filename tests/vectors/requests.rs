@@ -1,4 +1,4 @@
-//! The side of the request: how what is accepted goes out.
+//! Requests as they are sent.
 
 use std::io::{self, Read};
 
@@ -24,7 +24,7 @@ pub(crate) const REQUESTS: &[(&str, fn())] = &[
     ("K18", hop_by_hop_fields_are_not_encapsulated),
 ];
 
-/// What a server receives that responds to everything with 204, and what came of the scan.
+/// The bytes that a server receives that responds to everything with 204, and the outcome of the scan.
 fn sent(content: Content<'_>, preview: Preview) -> (String, String) {
     sent_to(content, preview, clean(1))
 }
@@ -40,7 +40,7 @@ fn sent_to(content: Content<'_>, preview: Preview, steps: Vec<Step>) -> (String,
     (String::from_utf8(received).unwrap(), outcome)
 }
 
-/// The steps of a server that asks for what follows the preview.
+/// The steps of a server that requests the rest after a preview.
 fn continues() -> Vec<Step> {
     vec![Step::Request, send(CONTINUE), Step::Rest, send(CLEAN)]
 }
@@ -53,7 +53,7 @@ fn body(received: &str) -> &str {
     received.splitn(4, "\r\n\r\n").nth(3).unwrap_or_default()
 }
 
-/// Gives these pieces, one a read; an empty one is an empty read.
+/// Content in these pieces, one a read. An empty piece is an empty read.
 struct Pieces(Vec<&'static [u8]>);
 
 impl Read for Pieces {
@@ -81,7 +81,7 @@ fn empty_read_sends_no_last_chunk() {
     ] {
         let content = Content::reader(Pieces(vec![b"hel", b"", b"lo"]));
         let (received, outcome) = sent_to(content, preview, continues());
-        // Without a preview, and with a longer one, nothing was sent at all.
+        // Without a preview, and with a longer one, nothing was sent.
         assert_eq!(outcome, "error: content", "{preview:?}: {received}");
         let after_preview = body(&received).split_once("0\r\n\r\n");
         let after_preview = after_preview.unwrap_or_default().1;

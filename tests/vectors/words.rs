@@ -1,4 +1,4 @@
-//! Outcomes in the words of the data.
+//! Outcomes in the words of the data files.
 
 use icap_client::{Error, Report, Response, ServiceOptions, Verdict};
 

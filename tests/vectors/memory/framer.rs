@@ -1,14 +1,14 @@
-//! Where the requests end that a server is sent. It judges nothing: what is no request never ends.
+//! Finds the ends of requests. It checks nothing else: bytes that are no request never end.
 
 /// Finds the ends of requests in bytes that come in any pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Framer {
     state: State,
-    /// Requests that ended, or previews, and were not asked for.
+    /// Requests and previews that have ended and were not taken.
     requests: usize,
-    /// The same of what follows previews.
+    /// The same for the rests after previews.
     rests: usize,
-    /// A chunked body belongs to what follows a preview.
+    /// The current chunked body is the rest after a preview.
     is_rest: bool,
     /// The last head is one of `OPTIONS`.
     is_options: bool,
@@ -17,12 +17,12 @@ pub(crate) struct Framer {
 #[derive(Debug)]
 enum State {
     Head(Vec<u8>),
-    /// Bytes of encapsulated heads to come, and whether a body follows.
+    /// The bytes of encapsulated heads that follow, and whether a body comes after them.
     HttpHeads(usize, bool),
     ChunkSize(Vec<u8>),
-    /// Bytes of a chunk to come, its line end included.
+    /// The bytes of a chunk that follow, with its line end.
     Chunk(u64),
-    /// Trailers or the blank line.
+    /// In the trailers or at the blank line.
     Trailer(Vec<u8>),
 }
 
@@ -33,14 +33,14 @@ impl Default for State {
 }
 
 impl Framer {
-    /// Whether a request has ended; each counts once.
+    /// Takes a request that has ended, if any.
     pub(crate) fn take_request(&mut self) -> bool {
         let is_there = self.requests > 0;
         self.requests -= usize::from(is_there);
         is_there
     }
 
-    /// Whether what follows a preview has ended. It begins with the next byte.
+    /// Takes the rest after a preview, if it has ended. The rest begins with the next byte.
     pub(crate) fn take_rest(&mut self) -> bool {
         let is_there = self.rests > 0;
         self.rests -= usize::from(is_there);
@@ -51,12 +51,12 @@ impl Framer {
         is_there
     }
 
-    /// Whether a request or the rest of one has ended that was not taken yet.
+    /// Whether a request, or a rest, has ended and was not taken.
     pub(crate) fn has_more(&self) -> bool {
         self.requests + self.rests > 0
     }
 
-    /// Whether nothing of a next request has come.
+    /// Whether nothing of another request was received.
     pub(crate) fn is_between(&self) -> bool {
         matches!(&self.state, State::Head(head) if head.is_empty())
     }

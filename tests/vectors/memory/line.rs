@@ -1,4 +1,4 @@
-//! One connection of the network in memory, seen from the server.
+//! The server's side of one connection in memory.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
@@ -8,33 +8,33 @@ use icap_client::transport::Readiness;
 use super::framer::Framer;
 use super::{Conditions, Fault, Pieces, Step};
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
-    /// The server sends no more, and reads on.
+    /// The server sends nothing more, and still reads.
     Half,
     Closed,
-    /// The next call that finds nothing else to say says so; after that it is closed.
+    /// The next call without other results reports it. After that, the connection is closed.
     Reset,
-    /// Nothing moves, for ever.
+    /// Nothing moves any more.
     Stalled,
 }
 
-/// One connection, seen from the server.
+/// The server's side of one connection.
 pub(super) struct Line {
     steps: VecDeque<Step>,
     conditions: Conditions,
     framer: Framer,
     pub(super) received: Vec<u8>,
     pub(super) received_len: u64,
-    /// What has arrived at the client.
+    /// The bytes that have arrived at the client and were not read.
     inbox: VecDeque<u8>,
-    /// How much ever arrived, and how much of it was read.
+    /// The number of bytes that arrived in total, and the number that was read.
     arrived: usize,
     pub(super) delivered: usize,
-    /// Whether a byte was sent since the last request.
+    /// Whether the server has sent a byte since the last request.
     is_responding: bool,
-    /// The fault came in place of a response.
+    /// The fault came in place of a response, after a complete request.
     pub(super) struck_for_response: bool,
     end: Option<End>,
     calls: u32,
@@ -58,7 +58,7 @@ impl Line {
         }
     }
 
-    /// Does all that can be done now.
+    /// Plays all steps that are possible now.
     pub(super) fn play(&mut self) {
         if let Some((_, fault)) = self
             .conditions
@@ -134,13 +134,13 @@ impl Line {
         self.play();
     }
 
-    /// Whether the last call was made to come to nothing.
+    /// Whether the last call was made to find nothing.
     pub(super) fn balked(&self) -> bool {
         let reluctance = self.conditions.reluctance;
         reluctance.is_some_and(|each| self.calls % each == 0)
     }
 
-    /// Every so-many-th call comes to nothing.
+    /// Counts a call, and makes each n-th find nothing.
     fn balks(&mut self) -> Option<ErrorKind> {
         let each = self.conditions.reluctance?;
         self.calls += 1;
@@ -199,7 +199,7 @@ impl Line {
         Ok(len)
     }
 
-    /// No write goes beyond the byte that makes the server do something.
+    /// No write goes beyond the byte that triggers the server's next step.
     fn until_something_happens(&self) -> usize {
         let fault = self.conditions.up.map(|(at, _)| at);
         let step = match self.steps.front() {

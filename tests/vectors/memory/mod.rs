@@ -1,7 +1,7 @@
-//! A connection without a socket: a server that is a list of steps, and a transport that does what it
-//! is told. What it does depends on nothing but the bytes, so every run of it is the same.
+//! A connection without a socket. The server is a list of steps, and the transport follows its conditions. Both
+//! depend only on the bytes, so every run is the same.
 //!
-//! It is no model of TCP's timing. A wait that would never end takes the client's timeout and no more.
+//! It does not model TCP's timing. A wait that would never end takes the client's timeout.
 
 mod framer;
 mod line;
@@ -15,64 +15,64 @@ use icap_client::transport::Readiness;
 use icap_client::{Connect, ServiceUri, Stream};
 use line::Line;
 
-/// What the server does next.
+/// A step of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
-    /// Waits until one more request was received, or a preview to its end.
+    /// Waits for the end of one more request, or of its preview.
     Request,
-    /// Waits until what follows a preview was received.
+    /// Waits for the end of the rest after a preview.
     Rest,
-    /// Waits until that many bytes were received in all.
+    /// Waits until this number of bytes was received in total.
     Received(u64),
     Send(Vec<u8>),
-    /// Sends the first if the last request was `OPTIONS`, and the second otherwise.
+    /// Sends the first response if the last request was `OPTIONS`, and otherwise the second.
     Respond(Vec<u8>, Vec<u8>),
     /// Sends back what was received.
     Echo,
-    /// Waits until the test says so.
+    /// Waits until the test continues it.
     Later,
-    /// Takes no more bytes.
+    /// Reads no more bytes.
     Block,
     Close,
     HalfClose,
     Reset,
 }
 
-/// How the bytes are packed that the client reads.
+/// How the client's reads split the bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Pieces {
-    /// As they come.
+    /// As they were sent.
     Whole,
-    /// Each by itself.
+    /// In single bytes.
     Single,
-    /// In two: so many on the first connection, and then the rest.
+    /// In two reads on the first connection: this number of bytes, and the rest.
     SplitAt(usize),
 }
 
-/// What befalls a connection.
+/// A fault of a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Fault {
     Close,
     Reset,
     /// Nothing moves any more.
     Stall,
-    /// These bytes come, and then the end.
+    /// These bytes come, and then the end of the stream.
     Garbage(&'static [u8]),
-    /// These bytes come in the midst of the others.
+    /// These bytes come among the others.
     Insert(&'static [u8]),
 }
 
-/// What the transport does to the connections.
+/// The conditions of the transport.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Conditions {
     pub(crate) pieces: Pieces,
-    /// Bytes that one write takes.
+    /// The most bytes of one write.
     pub(crate) write_limit: usize,
-    /// Each so-many-th read or write is interrupted or finds nothing.
+    /// Each n-th read or write is interrupted or finds nothing.
     pub(crate) reluctance: Option<u32>,
-    /// On the first connection, after so many bytes from the server.
+    /// On the first connection, after this number of bytes from the server.
     pub(crate) down: Option<(usize, Fault)>,
-    /// On the first connection, after so many bytes from the client.
+    /// On the first connection, after this number of bytes from the client.
     pub(crate) up: Option<(u64, Fault)>,
 }
 
@@ -117,17 +117,17 @@ impl Network {
         self.on(connection, |line| line.received.clone())
     }
 
-    /// How much the server received on a connection.
+    /// The number of bytes that the server received on a connection.
     pub(crate) fn received_len(&self, connection: usize) -> u64 {
         self.on(connection, |line| line.received_len)
     }
 
-    /// Whether the fault came where a whole request had, and nothing of its response.
+    /// Whether the fault came after a complete request, and before its response.
     pub(crate) fn struck_for_response(&self) -> bool {
         self.on(0, |line| line.struck_for_response)
     }
 
-    /// Bytes the client has read on a connection.
+    /// The number of bytes that the client has read on a connection.
     pub(crate) fn delivered(&self, connection: usize) -> usize {
         self.on(connection, |line| line.delivered)
     }
@@ -139,7 +139,7 @@ impl Network {
         }
     }
 
-    /// Nothing, of a connection that was never made.
+    /// Nothing, for a connection that was never made.
     fn on<T: Default>(&self, connection: usize, get: impl FnOnce(&Line) -> T) -> T {
         let line = self.lock().lines.get(connection).map(Arc::clone);
         line.map_or_else(T::default, |line| get(&line.lock().unwrap()))
@@ -183,7 +183,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// A call that found nothing took its timeout, unless it was told to find nothing.
+    /// A call that finds nothing takes its timeout, unless the conditions made it find nothing.
     fn wait(&self, error: &io::Error, timeout: Duration) {
         let is_pretence = self.line.lock().unwrap().balked();
         if error.kind() == ErrorKind::WouldBlock && !is_pretence {
