@@ -57,7 +57,7 @@ fn show_report(result: &Result<Report, icap_client::Error>) {
         format!("{:?} {}", report.istag(), report.service()),
     );
     if let Verdict::Infected(threats) = report.verdict() {
-        for threat in threats.iter() {
+        for threat in threats {
             let parts = [threat.name(), threat.file(), threat.problem_id()];
             show("threat", format!("{parts:?} {threat:?}"));
             for part in parts.into_iter().flatten() {
@@ -155,7 +155,7 @@ fn converse(response: Vec<u8>) {
     if let Ok(response) = response {
         show("reason", response.reason());
         show("http reason", response.http_reason());
-        for field in response.headers().iter() {
+        for field in &response.headers() {
             show("field", format!("{field:?} {}", field.text()));
         }
     }

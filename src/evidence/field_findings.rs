@@ -1,5 +1,5 @@
-//! What the fields of one speaker say: the service itself in its own ICAP head, or anybody in the other heads and
-//! trailers.
+//! What the fields of one origin say. The service itself wrote its ICAP head; anybody may have written the other heads
+//! and the trailers.
 
 use super::ServiceFailure;
 use super::error_code::ErrorCode;
@@ -13,18 +13,19 @@ use super::vendors::{Meaning, meaning};
 use super::violations_found::violations;
 use crate::proto::header::Field;
 
-/// What fields say.
+/// What the fields of one origin say.
 #[derive(Default)]
 pub(super) struct FieldFindings<'o> {
     threats: ThreatSet,
-    /// Threats of fields that only have a word for what others name in full.
+    /// Threats of fields that may only have a word for what other fields name in full.
     summaries: ThreatSet,
     pub(super) hindered: Option<(Hindrance, String)>,
     /// The same in a sentence for people.
     pub(super) description: Option<(Hindrance, String)>,
     pub(super) failure: Option<ServiceFailure>,
     pub(super) refusal: Refusal,
-    /// Findings by which the service itself says that it did not scan, if these fields may have another origin.
+    /// The findings by which the service itself says that it did not scan. `None` for the fields of the service
+    /// itself.
     own_hindered: Option<&'o [Threat]>,
 }
 
@@ -118,8 +119,8 @@ impl<'o> FieldFindings<'o> {
         }
     }
 
-    /// Takes out the threats, and the findings that only hindered the scan. One field of a speaker may give the
-    /// kind of the finding that another one names.
+    /// Takes out the threats, and the findings that only hindered the scan. One field may give the kind of a finding
+    /// that another field of the same origin names.
     pub(super) fn take_threats(&mut self) -> (Vec<Threat>, Vec<Threat>) {
         let summaries = std::mem::take(&mut self.summaries);
         let all = std::mem::take(&mut self.threats).with_summaries(summaries);

@@ -61,8 +61,8 @@ impl Refusal {
         self.is_refused.then(|| words.unwrap_or_default())
     }
 
-    /// The same, unless the content may have been refused only because it could not be scanned. That is not so if
-    /// the words name a threat, because then the service has scanned, and not if a code names a policy.
+    /// The same, but only if the content was refused for another reason than that it could not be scanned: the words
+    /// name a threat, so the service has scanned, or a code names a policy.
     pub(super) fn unexplained_words(self) -> Option<String> {
         if self.names_threat || self.code.is_some() {
             self.words()

@@ -4,7 +4,7 @@ use crate::proto::method::Method;
 use crate::proto::response_reader::ResponseReader;
 use std::time::{Duration, Instant};
 
-/// What fields of a service's own ICAP head say.
+/// The findings of fields in a service's own ICAP head.
 pub(super) fn findings(fields: &str) -> Findings {
     let head = format!("ICAP/1.0 500 Error\r\n{fields}");
     let fragments = Fragments {
@@ -98,8 +98,8 @@ fn refused(status: u16, words: &str) -> Evidence {
     }
 }
 
-/// What a response says with these fields in its ICAP head and those in its HTTP head, and what one
-/// that breaks off in its HTTP head says.
+/// The findings of a response with fields in its ICAP head and in its HTTP head, and of one that breaks off in its
+/// HTTP head.
 fn in_heads(icap: &str, http: &str) -> [Findings; 2] {
     in_page(icap, "200 OK", http)
 }
@@ -203,7 +203,7 @@ fn limit_in_encapsulated_head_takes_nothing_from_others() {
             );
         }
     }
-    // What the service itself says of a name is so wherever that stands.
+    // What the service itself says about a name holds for other heads as well.
     for findings in in_page(locked, "403 Forbidden", virus) {
         assert!(
             matches!(findings.evidence, Some(Evidence::Hindered(..))),
@@ -212,7 +212,7 @@ fn limit_in_encapsulated_head_takes_nothing_from_others() {
     }
 }
 
-/// The status by which a response refuses, as far as it can be read.
+/// The status that refuses, of a response that may be invalid.
 fn refusing_status(method: Method, response: &str) -> Option<u16> {
     let mut reader = ResponseReader::new(method, 0);
     let mut rest = response.as_bytes();
@@ -275,7 +275,7 @@ fn refusing_status_counts_as_soon_as_its_line_ends() {
     assert_eq!(reqmod(&page(200, "HTTP/1.1 500 Error\r\n")), None);
     let bare = "ICAP/1.0 200 OK\r\nEncapsulated: res-body=0\r\n\r\n";
     assert_eq!((reqmod(bare), respmod(bare)), (Some(200), None));
-    // It asks for credentials, and its page says so once more.
+    // It asks for credentials, and its page repeats that.
     assert_eq!(respmod(&page(407, "HTTP/1.1 407 Who\r\n")), None);
     assert_eq!(respmod(&page(407, "HTTP/1.1 403 No\r\n")), Some(403));
 }
@@ -307,8 +307,8 @@ fn reading_takes_linear_time() {
     ];
     for (case, fields) in hostile.iter().enumerate() {
         let [short, long] = [8, 128].map(|kib| format!("{}\r\n", fields(kib << 10)));
-        // Sixteen times as long, and sixteen times the work if each part is compared with all
-        // others. Both take as long, so a busy machine delays both.
+        // Sixteen times the length would be 256 times the work if each part were compared with all others. Both
+        // measurements take about as long, so a busy machine delays both.
         let is_linear = |_| time_to_read(&long, 1) < 5 * time_to_read(&short, 16);
         assert!((0..10).any(is_linear), "{case}");
     }

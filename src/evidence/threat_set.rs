@@ -19,8 +19,8 @@ impl ThreatSet {
         }
     }
 
-    /// Adds a threat, or its properties to the one that it is compatible with. An unnamed threat is never merged
-    /// with a finding that only hindered the scan.
+    /// Adds a threat. If it is compatible with a known one, that one takes over its properties. An unnamed threat is
+    /// never merged with a finding that only hindered the scan.
     fn add(&mut self, threat: Threat) {
         let is_real = threat.hindrance().is_none();
         let are_unnamed = |known: &Threat| known.name.is_none() && threat.name.is_none();
@@ -47,7 +47,7 @@ impl ThreatSet {
         self.threats.iter().any(|known| known.is_named_as(threat))
     }
 
-    /// All of them, together with those of fields that only have a word for what these name in full.
+    /// All threats, and the `summaries`: threats of fields that may only have a word for what other fields name in full.
     pub(super) fn with_summaries(mut self, summaries: Self) -> Vec<Threat> {
         // A finding that only hindered the scan must be known as such before a word may describe it.
         share_kinds(&mut self.threats);
@@ -78,7 +78,7 @@ fn share_kinds(threats: &mut [Threat]) {
     }
 }
 
-/// The threats of all speakers, each once.
+/// The threats of all origins, each once.
 pub(super) fn merged(threats: Vec<Threat>) -> Vec<Threat> {
     let mut set = ThreatSet::default();
     set.extend(threats);
@@ -230,7 +230,7 @@ mod tests {
         let names: Vec<_> = found.iter().map(Threat::name).collect();
         assert_eq!(names, [Some("A"), Some("B")]);
         assert!(found.iter().all(|t| t.kind() == Some(ThreatKind::Virus)));
-        // What only hinders must not hide what is after it.
+        // A finding that only hindered the scan must not hide the threat after it.
         let hidden = threats("X-Virus-ID: Heuristics.Limits.Exceeded.MaxFileSize, Eicar\r\n");
         assert_eq!(shown(hidden), "Eicar");
         let quoted = threats("X-FSecure-Infection-Name: \"A\", \"B\"\r\n");
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(threats(&eset.repeat(2)), found, "repeated");
         let two = threats(&format!("{eset}X-Virus-Name: Other\r\n"));
         assert_eq!(shown(two), "VBA/Agent, Trojaner, Other");
-        // A word beside what was only not looked into is a threat.
+        // A word beside a file that was not scanned is a threat.
         let found = threats("X-Infection-Found: Type=2; Threat=Locked;\r\nX-Virus-ID: Eicar\r\n");
         assert_eq!(shown(found), "Eicar");
     }

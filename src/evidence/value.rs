@@ -5,8 +5,8 @@ use super::threat::{Resolution, Threat, ThreatKind};
 use crate::proto::number::decimal;
 use crate::proto::text::displayable;
 
-/// Whether a list says that nothing was found in each of its members. An empty value says that something is
-/// there.
+/// Whether each member of a list says that nothing was found. An empty value does not: a field without a value says
+/// that something is there.
 pub(super) fn lists_nothing_found(value: &[u8]) -> bool {
     value
         .split(|&b| b == b',')

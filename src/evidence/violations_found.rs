@@ -36,7 +36,7 @@ pub(super) fn violations(field: &Field<'_>) -> Vec<Threat> {
     found
 }
 
-/// Sets one line of a violation. Line 0, the file, began it.
+/// Sets a line of a violation after line 0, its file.
 fn set_line(violation: &mut Threat, place: usize, line: &[u8]) {
     match place {
         1 => violation.name = display_text(line),
@@ -97,7 +97,7 @@ mod tests {
             parts(&found[1]),
             (some("ThreatDescription=x.exe"), some("B"), some("2"))
         );
-        // The first file, and a count that no memory holds.
+        // Also as the first file, and with a count beyond any memory.
         let found =
             threats("X-Violations-Found: 1\r\n\tThreatDescription=\r\n\tB\r\n\t2\r\n\t0\r\n");
         assert_eq!((found.len(), found[0].name()), (1, Some("B")));

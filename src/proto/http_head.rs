@@ -126,8 +126,8 @@ pub(crate) fn forwarded(head: &[u8]) -> Vec<u8> {
 /// A checked head without its hop-by-hop fields and without the fields for which `is_left_out` is true, with a
 /// `Content-Length` if `length` is given.
 ///
-/// It is never longer than [`MAX_HTTP_HEAD`] and never has more than [`MAX_FIELDS`]. To stay below these, it has no
-/// space after a colon and no `Content-Length`, which is not needed with a chunked body.
+/// It is never longer than [`MAX_HTTP_HEAD`] and never has more than [`MAX_FIELDS`]. If it would exceed them, the space
+/// after the colons and the `Content-Length` are left out. A chunked body does not need that field.
 pub(crate) fn forwarded_with(
     head: &[u8],
     length: Option<u64>,

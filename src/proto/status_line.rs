@@ -80,8 +80,7 @@ pub(crate) fn may_begin_icap(start: &[u8]) -> bool {
 
 const ICAP: &[u8] = b"ICAP/";
 
-/// Beginnings of invalid responses that may hold evidence: a status line of another version or protocol, or a
-/// field.
+/// Beginnings of invalid responses that may have evidence: a status line of another version or protocol, or a field.
 const ODD_BEGINNINGS: [&[u8]; 3] = [ICAP, b"HTTP/", b"X-"];
 
 /// Whether `start`, which does not begin an ICAP status line, can still become a head with evidence. Other bytes are
@@ -108,7 +107,7 @@ pub(crate) fn odd_head_end(head: &[u8], searched: usize) -> Option<usize> {
     })
 }
 
-/// Without the white space and the line ends it begins with.
+/// Removes white space and line ends from the beginning.
 fn without_blanks(mut head: &[u8]) -> &[u8] {
     while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = head {
         head = rest;
@@ -123,7 +122,7 @@ fn trim_start(mut line: &[u8]) -> &[u8] {
     line
 }
 
-/// `204 No Content`, `204 ` or `204`: some servers leave the phrase out, or even its space.
+/// Parses `204 No Content`, `204 ` or `204`: some servers omit the phrase, or its space as well.
 fn parse_after_version(rest: &[u8]) -> Option<StatusLine<'_>> {
     let (digits, rest) = rest.split_at_checked(3)?;
     let code = digits.iter().try_fold(0u16, |code, byte| {

@@ -10,7 +10,7 @@ pub enum Violation {
     /// A line ended in LF without CR.
     #[error("a line ends in a bare line feed")]
     BareLf,
-    /// The response goes over one of the [`limits`](crate::limits).
+    /// The response exceeds a limit of [`limits`](crate::limits).
     #[error("{0}")]
     LimitExceeded(Limit),
     /// A line of the ICAP head is no header field (RFC 9110 §5), or a field that frames the message is folded.
@@ -107,7 +107,7 @@ pub enum Violation {
     IncompleteUpload,
 }
 
-/// The one of the [`limits`](crate::limits) that a response went over.
+/// A limit of [`limits`](crate::limits) that a response exceeds.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Limit {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::splits::each_split;
 
-/// Data, and either what is left after the end or why decoding stopped; no end is `None`.
+/// The data, and the number of bytes after the end or the violation; `None` without an end.
 type Outcome = (Vec<u8>, Result<Option<usize>, Violation>);
 
 fn decode_with(limit: u64, pieces: &[&[u8]]) -> Outcome {
@@ -244,7 +244,7 @@ fn padding_after_sizes_is_no_extension() {
         let (data, end) = decode_with(u64::MAX, &[body.as_bytes()]);
         assert_eq!((data.len(), end), (5 * count, Ok(Some(0))));
     }
-    // Also around extensions, which do cost.
+    // Also around extensions, which do count.
     for (extensions, expected) in [
         (16, Ok(Some(0))),
         (17, Err(Violation::LimitExceeded(Limit::ChunkExtensions))),
