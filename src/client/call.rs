@@ -1,6 +1,5 @@
 //! What belongs to all requests of one caller to one server: `OPTIONS`, the scan, and each repetition.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::Client;
@@ -18,27 +17,20 @@ pub(crate) struct Call<'c> {
     pub(crate) deadline: Deadline,
     /// `None` where the circuit breaker is not asked.
     admission: Option<Admission<'c>>,
-    line: Cell<Line>,
-    /// The place it had last among the server's connections.
-    last_place: Cell<Option<u64>>,
-}
-
-/// A connection for one exchange.
-pub(super) struct CheckedOut {
-    pub(super) connection: PooledConnection,
-    /// It was used before, and then by no caller until this one came.
-    pub(super) lay_idle: bool,
+    line: Line,
+    /// The number of the place that it had last among the server's connections.
+    last_place: Option<u64>,
 }
 
 /// How long a caller has waited for a place among the server's connections.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Line {
-    /// Before the present wait. A server that turns it away for want of a place sends it back to the line,
-    /// and then the time in which it had one was waiting too.
+    /// In earlier waits. If the server turns the caller away for want of a place, the time with a place counts
+    /// as a wait too.
     waited: Duration,
-    /// While it stands in line.
+    /// When the present wait began.
     since: Option<Instant>,
-    /// When it was last given a place.
+    /// When the caller was last given a place.
     placed: Option<Instant>,
 }
 
@@ -52,62 +44,51 @@ impl<'c> Call<'c> {
             client,
             deadline,
             admission: admission.into(),
-            line: Cell::default(),
-            last_place: Cell::default(),
+            line: Line::default(),
+            last_place: None,
         }
     }
 
-    /// Stands in line from now on, unless it does already; returns until when it may.
-    fn wait_in_line(&self, timeout: Duration) -> Deadline {
-        let mut line = self.line.get();
-        let since = *line.since.get_or_insert_with(|| self.deadline.now());
-        self.line.set(line);
-        let waited = line.waited + self.deadline.since(since);
-        let left = timeout.saturating_sub(waited);
-        self.deadline.within(left, TimeLimit::WaitTimeout)
-    }
-
-    /// Takes a connection from the pool that proves to be idle, or makes a new one.
-    pub(super) fn check_out(&self, is_fresh: bool) -> Result<CheckedOut, Error> {
-        let wait = self.wait_in_line(self.client.shared.timeouts.wait());
-        let Some(place) = self.client.shared.pool.acquire(is_fresh, &wait) else {
-            return Err(self.client.timed_out(Phase::Checkout, &self.deadline));
+    /// Takes an idle connection from the pool that proves to be open and silent, or makes a new one.
+    pub(super) fn check_out(&mut self, is_fresh: bool) -> Result<PooledConnection, Error> {
+        let client = self.client;
+        let wait = self.wait_in_line();
+        let Some(place) = client.shared.pool.acquire(is_fresh, &wait) else {
+            return Err(client.timed_out(Phase::Checkout, &self.deadline));
         };
-        let is_own = |user| self.last_place.get() == Some(user);
-        let lay_idle = place.last_user().is_some_and(|user| !is_own(user));
-        self.has_place(place.number());
+        let last_place = self.last_place.replace(place.number());
+        self.leave_line();
         // While this call waited in line, others may have found out that the server is gone.
         if let Some(rejection) = self.overtaken() {
             place.give_back();
-            return Err(self.client.suspended(rejection));
+            return Err(client.suspended(rejection));
         }
-        let connection = place.connect(&self.deadline)?;
-        Ok(CheckedOut {
-            lay_idle: lay_idle && connection.is_reused(),
-            connection,
-        })
+        place.connect(&self.deadline, last_place)
     }
 
     /// Makes a new connection in the place of one that turned out to be gone.
-    pub(super) fn connect_again(&self, mut place: Place) -> Result<CheckedOut, Error> {
+    pub(super) fn connect_again(&mut self, mut place: Place) -> Result<PooledConnection, Error> {
         self.is_served();
         place.begin_again();
-        if let Some(rejection) = self.overtaken() {
-            return Err(self.client.suspended(rejection));
+        match self.overtaken() {
+            Some(rejection) => Err(self.client.suspended(rejection)),
+            None => place.connect(&self.deadline, None),
         }
-        Ok(CheckedOut {
-            connection: place.connect(&self.deadline)?,
-            lay_idle: false,
-        })
     }
 
-    /// It has a place, whose number this is; the time from now on is not spent in line.
-    fn has_place(&self, place: u64) {
-        let mut line = self.line.get();
-        line.waited += self.since(line.since.take());
-        line.placed = Some(self.deadline.now());
-        self.line.set(line);
-        self.last_place.set(Some(place));
+    /// Stands in line from now on, unless it does already. Returns until when it may.
+    fn wait_in_line(&mut self) -> Deadline {
+        let since = self.line.since.get_or_insert_with(|| self.deadline.now());
+        let waited = self.line.waited + self.deadline.since(*since);
+        let left = self.client.shared.timeouts.wait().saturating_sub(waited);
+        self.deadline.within(left, TimeLimit::WaitTimeout)
+    }
+
+    /// It has a place. Time from now on is not spent in line.
+    fn leave_line(&mut self) {
+        let since = self.line.since.take();
+        self.line.waited += self.since(since);
+        self.line.placed = Some(self.deadline.now());
     }
 
     fn since(&self, then: Option<Instant>) -> Duration {
@@ -115,36 +96,34 @@ impl<'c> Call<'c> {
     }
 
     /// The server had no room for it after all.
-    fn is_turned_away(&self) {
-        let mut line = self.line.get();
-        line.waited += self.since(line.placed.take());
-        self.line.set(line);
+    fn is_turned_away(&mut self) {
+        let placed = self.line.placed.take();
+        self.line.waited += self.since(placed);
     }
 
-    /// The server had room for it: if it lines up again, that is another wait.
-    pub(super) fn is_served(&self) {
-        self.line.set(Line::default());
+    /// The server had room for it. If it lines up again, that is another wait.
+    pub(super) fn is_served(&mut self) {
+        self.line = Line::default();
     }
 
-    /// Whether the server is suspended, and this finds out if it works again.
+    /// Whether the circuit of the server is open, and this call is a trial.
     pub(super) fn is_trial(&self) -> bool {
         self.admission.as_ref().is_some_and(Admission::is_trial)
     }
 
-    /// Why the server is not asked any more: its circuit has opened meanwhile.
+    /// Why the server is not asked any more, if its circuit has opened since this call was admitted.
     fn overtaken(&self) -> Option<Rejection> {
         self.admission.as_ref().and_then(Admission::overtaken)
     }
 
-    /// Whether the server turned this call away because it has too many connections, and it may wait for one
-    /// any longer.
-    pub(crate) fn lines_up_again(&self, error: &Error) -> bool {
+    /// Whether the server turned this call away because it has too many connections, and this call may wait
+    /// longer for one.
+    pub(crate) fn lines_up_again(&mut self, error: &Error) -> bool {
         let has_room_later = matches!(error, Error::Status(error) if error.has_room_later);
         if has_room_later {
             self.is_turned_away();
         }
-        let timeout = self.client.shared.timeouts.wait();
-        has_room_later && self.wait_in_line(timeout).left().is_some()
+        has_room_later && self.wait_in_line().left().is_some()
     }
 
     /// Tells the circuit breaker that the server scanned.
@@ -158,7 +137,7 @@ impl<'c> Call<'c> {
 
     /// Tells the circuit breaker that the server failed, if it did.
     pub(crate) fn failed(self, failed: &AttemptError) {
-        // Those who waited for another's timeout have waited too: each is a thread that was parked.
+        // A timeout that was waited for together counts once for each caller: each is a thread that was parked.
         let is_counted = !failed.is_shared || failed.error.is_timeout();
         let failure = failure_of(&failed.error).filter(|_| is_counted);
         if let (Some(failure), Some(admission)) = (failure, self.admission) {
@@ -176,9 +155,9 @@ impl<'c> Call<'c> {
     }
 }
 
-/// How the server failed: it is not there, does not respond in time, breaks off, reports a failure of
-/// its own, or does not serve. What the caller, its deadline, this machine or other callers took is no
-/// failure of the server (rule R10).
+/// How the server failed: it is not there, does not respond in time, breaks off, reports a failure of its own,
+/// or does not serve. A failure of the caller, its deadline, this machine or other callers is none of the
+/// server (rule R10).
 fn failure_of(error: &Error) -> Option<Failure> {
     let (is_the_servers, failure) = match error {
         Error::Status(error) if error.code() == 503 => (!error.has_room_later, Failure::Overload),
@@ -202,32 +181,30 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_millis(50);
 
     fn client() -> Client {
-        Client::new("icap://127.0.0.1:1344/scan").unwrap()
+        let builder = Client::builder("icap://127.0.0.1:1344/scan").wait_timeout(TIMEOUT);
+        builder.build().unwrap()
     }
 
     fn call_with_a_place(client: &Client) -> Call<'_> {
-        let call = Call::new(client, Deadline::by_system(None), None);
-        assert!(call.wait_in_line(TIMEOUT).left().is_some());
-        call.has_place(1);
+        let mut call = Call::new(client, Deadline::by_system(None), None);
+        assert!(call.wait_in_line().left().is_some());
+        call.leave_line();
         std::thread::sleep(TIMEOUT);
         call
     }
 
     #[test]
     fn time_with_a_place_is_not_time_in_line() {
-        assert!(
-            call_with_a_place(&client())
-                .wait_in_line(TIMEOUT)
-                .left()
-                .is_some()
-        );
+        let client = client();
+        let mut call = call_with_a_place(&client);
+        assert!(call.wait_in_line().left().is_some());
     }
 
     #[test]
     fn time_with_a_place_in_vain_is_time_in_line() {
         let client = client();
-        let call = call_with_a_place(&client);
+        let mut call = call_with_a_place(&client);
         call.is_turned_away();
-        assert!(call.wait_in_line(TIMEOUT).left().is_none());
+        assert!(call.wait_in_line().left().is_none());
     }
 }

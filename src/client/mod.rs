@@ -137,7 +137,7 @@ impl Client {
     ) -> Result<Response, Error> {
         let mut body = body.into();
         let mut output = Output::of_send(&mut output, self.shared.response_limit);
-        let call = Call::new(self, self.start(None), None);
+        let mut call = Call::new(self, self.start(None), None);
         let exchanged = call.exchange(request, &mut body, &mut output);
         let mut complete = exchanged.map_err(|failure| failure.error)?;
         if let Some(violation) = unexpected(&complete, request) {

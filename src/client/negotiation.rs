@@ -15,7 +15,7 @@ use crate::proto::response::Response;
 
 impl Call<'_> {
     /// What the service offers, from the cache while that holds.
-    pub(crate) fn negotiated(&self) -> Result<Known, AttemptError> {
+    pub(crate) fn negotiated(&mut self) -> Result<Known, AttemptError> {
         let client = self.client;
         let now = client.now();
         let options = &client.shared.options;
@@ -40,7 +40,7 @@ impl Call<'_> {
     }
 
     /// Asks the service.
-    pub(super) fn fetch_options(&self) -> Result<ServiceOptions, Error> {
+    pub(super) fn fetch_options(&mut self) -> Result<ServiceOptions, Error> {
         let client = self.client;
         let mut output = Output::none(MAX_OPTIONS_BODY);
         let exchanged = self.exchange(&Request::options(), &mut Body::none(), &mut output);

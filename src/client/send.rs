@@ -12,7 +12,7 @@
 
 use super::body::Body;
 use super::body_encoder::BodyEncoder;
-use super::call::{Call, CheckedOut};
+use super::call::Call;
 use super::credentials::Credentials;
 use super::exchange::{Exchange, Progress, Waiting};
 use super::outcome::{CompleteResponse, Failure};
@@ -20,7 +20,7 @@ use super::output::Output;
 use super::{Client, Shared};
 use crate::error::{Error, TimeLimit};
 use crate::evidence::Findings;
-use crate::net::checkout::Place;
+use crate::net::checkout::{Place, PooledConnection};
 use crate::proto::method::Method;
 use crate::proto::request::Request;
 use crate::proto::response::Response;
@@ -33,7 +33,7 @@ impl Call<'_> {
     /// From the first 407 on the credentials are sent with every request, so that content which can be read
     /// only once does not meet another refusal (RFC 3507 §7.1).
     pub(crate) fn exchange(
-        &self,
+        &mut self,
         request: &Request,
         body: &mut Body<'_>,
         output: &mut Output<'_>,
@@ -70,7 +70,7 @@ impl Call<'_> {
 
     /// Sends the request once: on a new connection in `place`, or on one from the pool.
     fn attempt(
-        &self,
+        &mut self,
         request: &Request,
         body: &mut Body<'_>,
         output: &mut Output<'_>,
@@ -87,11 +87,11 @@ impl Call<'_> {
         let first = encoder.encode_next(&mut out)?;
         // Content that would be lost with a connection that turns out to be closed goes out on a new one.
         let is_fresh = !is_kept;
-        let checked_out = match place {
+        let connection = match place {
             Some(place) => self.connect_again(place)?,
             None => self.check_out(is_fresh)?,
         };
-        let exchange = self.begin(request, checked_out, preview.is_some(), output);
+        let exchange = self.begin(request, connection, preview.is_some(), output);
         let result = exchange.run(out, first, encoder);
         self.client.note_engine(match &result {
             Ok(complete) => complete.response.lacks_engine(),
@@ -100,14 +100,11 @@ impl Call<'_> {
         result
     }
 
-    /// Nothing is written yet.
+    /// The exchange before its first byte.
     fn begin<'x, 'o>(
         &'x self,
         request: &Request,
-        CheckedOut {
-            connection,
-            lay_idle,
-        }: CheckedOut,
+        connection: PooledConnection,
         has_preview: bool,
         output: &'x mut Output<'o>,
     ) -> Exchange<'x, 'o> {
@@ -125,7 +122,6 @@ impl Call<'_> {
             timeouts,
             deadline,
             service: client.name(),
-            lay_idle,
             progress: Progress::start(has_preview, connection.sent()),
             connection,
             waiting: Waiting::start(timeouts, self.deadline.now()),

@@ -54,11 +54,6 @@ impl Place {
         self.permit.number()
     }
 
-    /// The number of the place that had the idle connection last; `None` if there is no idle one.
-    pub(crate) fn last_user(&self) -> Option<u64> {
-        self.idle.as_ref().map(|idle| idle.last_place)
-    }
-
     /// Gives the place back unused. The idle connection stays idle, and no younger for it.
     pub(crate) fn give_back(self) {
         if let Some(idle) = self.idle {
@@ -71,12 +66,17 @@ impl Place {
         self.permit.begin_again();
     }
 
-    /// The idle connection if it proves to be open and silent, or else a new one.
+    /// The idle connection if it proves to be open and silent, or else a new one. `last_place` is the place
+    /// that this caller had last.
     ///
     /// # Errors
     ///
     /// [`Error::Connect`], or [`Error::Timeout`] after the connect timeout or at the deadline.
-    pub(crate) fn connect(mut self, deadline: &Deadline) -> Result<PooledConnection, Error> {
+    pub(crate) fn connect(
+        mut self,
+        deadline: &Deadline,
+        last_place: Option<u64>,
+    ) -> Result<PooledConnection, Error> {
         let pool = Arc::clone(self.permit.pool());
         if let Some(mut idle) = self.idle.take() {
             match reuse_obstacle(&pool, &mut idle, self.is_fresh) {
@@ -87,6 +87,7 @@ impl Place {
                         connection: idle.connection,
                         permit: self.permit,
                         is_reused: true,
+                        lay_idle: last_place != Some(idle.last_place),
                     });
                 }
                 Some(reason) => idle.connection.close(reason),
@@ -97,6 +98,7 @@ impl Place {
                 connection,
                 permit: self.permit,
                 is_reused: false,
+                lay_idle: false,
             }),
             Err(error) => {
                 if matches!(&error, Error::Timeout(error) if error.is_crowded) {
@@ -115,12 +117,20 @@ pub(crate) struct PooledConnection {
     connection: Connection,
     permit: Permit,
     is_reused: bool,
+    /// It was used before, and then by no caller until this one came.
+    lay_idle: bool,
 }
 
 impl PooledConnection {
     /// Whether another exchange had it before.
     pub(crate) fn is_reused(&self) -> bool {
         self.is_reused
+    }
+
+    /// Whether it was used before, and then by no caller until this one came. The server may have closed it
+    /// meanwhile.
+    pub(crate) fn lay_idle(&self) -> bool {
+        self.lay_idle
     }
 
     /// Its place among the server's connections.

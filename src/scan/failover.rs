@@ -52,19 +52,11 @@ impl Endpoints {
     }
 }
 
-/// What a scan does next.
-pub(super) enum Next<'e> {
-    /// It asks a server.
-    Ask(Call<'e>),
-    /// It ends.
-    End(Result<Report, Error>),
-}
-
-/// Which servers one scan has asked, and the first result of each kind.
+/// Which servers one scan asks, and what they came to.
 ///
-/// A scan goes on to the next server until one is not to blame for its result, or until the scan cannot
-/// be repeated. The report of a server that did not scan is the result only if no other server scans.
-/// Suspended servers are passed over; if all are suspended, that is the error.
+/// A scan goes on to the next server until one is not to blame for its result, or until the scan cannot be
+/// repeated. The report of a server that did not scan is the result only if no other server scans. Suspended
+/// servers are passed over; if all are suspended, that is the error.
 pub(super) struct Failover<'e> {
     endpoints: &'e Endpoints,
     /// Of the whole scan.
@@ -73,8 +65,15 @@ pub(super) struct Failover<'e> {
     is_repeatable: bool,
     /// How many servers were asked or passed over.
     passed: usize,
-    unscanned: Option<Report>,
+    /// The server that is asked once more because it was full.
+    full: Option<Call<'e>>,
+    /// No other server is asked.
+    is_over: bool,
+    /// The result, unless it is an error.
+    report: Option<Report>,
+    /// The error that is the result if there is no report.
     failed: Option<Error>,
+    /// The first suspension, if there is nothing else.
     suspended: Option<Error>,
 }
 
@@ -85,23 +84,28 @@ impl<'e> Failover<'e> {
             deadline,
             is_repeatable,
             passed: 0,
-            unscanned: None,
+            full: None,
+            is_over: false,
+            report: None,
             failed: None,
             suspended: None,
         }
     }
 
-    /// The next server that its circuit breaker lets be asked.
-    pub(super) fn next_server(&mut self) -> Next<'e> {
+    /// The server to be asked next, if its circuit breaker admits that; `None` at the end.
+    pub(super) fn next_server(&mut self) -> Option<Call<'e>> {
+        if self.is_over || self.full.is_some() {
+            return self.full.take();
+        }
         let endpoints = self.endpoints;
         while let Some(client) = endpoints.iter().nth(self.passed) {
             self.passed += 1;
             match client.breaker().admit(client.now()) {
                 Ok(admission) => {
-                    if self.unscanned.is_some() || self.failed.is_some() {
+                    if self.report.is_some() || self.failed.is_some() {
                         client.is_asked_after_another();
                     }
-                    return Next::Ask(Call::new(client, self.share(), admission));
+                    return Some(Call::new(client, self.share(), admission));
                 }
                 Err(rejection) => {
                     let suspended = || client.suspended(rejection);
@@ -109,38 +113,52 @@ impl<'e> Failover<'e> {
                 }
             }
         }
-        Next::End(self.end())
+        None
     }
 
-    /// What follows after the `outcome` of `call`: another server, the same one once more if it was only
-    /// full, or the end. The scan `can_repeat` while there is time and the content can be sent again.
-    pub(super) fn after(
+    /// Takes the `outcome` of `call`. The scan `can_repeat` while there is time and the content can be sent
+    /// again.
+    pub(super) fn take(
         &mut self,
-        call: Call<'e>,
+        mut call: Call<'e>,
         outcome: Result<Report, AttemptError>,
         can_repeat: bool,
-    ) -> Next<'e> {
+    ) {
         match outcome {
             Ok(report) if can_repeat && report.verdict().asks_next_server() => {
-                self.unscanned.get_or_insert(report);
-                drop(call);
+                self.report.get_or_insert(report);
             }
-            Ok(report) => return Next::End(Ok(report)),
+            Ok(report) => {
+                self.report = Some(report);
+                self.is_over = true;
+            }
             Err(failed) if can_repeat && call.lines_up_again(&failed.error) => {
                 let name = call.client.name();
                 log::debug!("{name}: stands in line again: {}", failed.error);
-                return Next::Ask(call);
+                self.full = Some(call);
             }
             Err(failed) => {
-                let goes_on = can_repeat && failed.error.allows_failover(failed.is_of_options);
+                self.is_over = !can_repeat || !failed.error.allows_failover(failed.is_of_options);
                 call.failed(&failed);
-                if !goes_on {
-                    return Next::End(self.end_with(failed.error));
-                }
-                self.failed.get_or_insert(failed.error);
+                self.take_error(failed.error);
             }
         }
-        self.next_server()
+    }
+
+    /// Keeps the first error, or the one that ends the scan.
+    fn take_error(&mut self, error: Error) {
+        let is_late = matches!(&error, Error::Timeout(e) if e.limit() == TimeLimit::Deadline);
+        // That time is over says less than why it was not enough.
+        if self.failed.is_none() || (self.is_over && !is_late) {
+            self.failed = Some(error);
+        }
+    }
+
+    pub(super) fn result(self) -> Result<Report, Error> {
+        // One of the errors is there if there is no report: there is a server, and it was asked or suspended.
+        let no_server = || InputError::new(InvalidInput::Uri, "no server").into();
+        let error = self.failed.or(self.suspended);
+        self.report.ok_or_else(|| error.unwrap_or_else(no_server))
     }
 
     /// When the server just taken must be done, so that the next one has time as well if there is one.
@@ -150,22 +168,5 @@ impl<'e> Failover<'e> {
             Some(next) if self.is_repeatable => self.deadline.share(next.read_timeout()),
             _ => self.deadline.clone(),
         }
-    }
-
-    /// No server is asked after this error.
-    fn end_with(&mut self, error: Error) -> Result<Report, Error> {
-        let is_late = matches!(&error, Error::Timeout(e) if e.limit() == TimeLimit::Deadline);
-        // That time is over says less than why it was not enough.
-        let earlier = self.failed.take().filter(|_| is_late);
-        self.unscanned.take().ok_or(earlier.unwrap_or(error))
-    }
-
-    /// There is no other server to ask.
-    fn end(&mut self) -> Result<Report, Error> {
-        // One of the errors is there if there is no report: there is a server, and it was asked or suspended.
-        let no_server = || InputError::new(InvalidInput::Uri, "no server").into();
-        let error = self.failed.take().or(self.suspended.take());
-        let unscanned = self.unscanned.take();
-        unscanned.ok_or_else(|| error.unwrap_or_else(no_server))
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
-use super::failover::{Failover, Next};
+use super::failover::Failover;
 use super::metadata::About;
 use super::report::Report;
 use super::verdict::{NotScanned, Verdict};
@@ -46,19 +46,12 @@ pub(super) fn scan<'c>(
     }
     let mut scan = Scan::new(shared, content, length, output, deadline.clone())?;
     let mut failover = Failover::new(&shared.endpoints, deadline, scan.is_repeatable());
-    let mut next = failover.next_server();
-    loop {
-        match next {
-            Next::Ask(mut call) => {
-                let outcome = scan.with_server(&mut call);
-                next = failover.after(call, outcome, scan.can_repeat());
-            }
-            Next::End(result) => {
-                let elapsed = scan.deadline.since(began);
-                return result.map(|report| report.finish(name, elapsed));
-            }
-        }
+    while let Some(mut call) = failover.next_server() {
+        let outcome = scan.with_server(&mut call);
+        failover.take(call, outcome, scan.can_repeat());
     }
+    let elapsed = scan.deadline.since(began);
+    Ok(failover.result()?.finish(name, elapsed))
 }
 
 /// Content, what is known about it, and what came back of it.

@@ -110,7 +110,8 @@ impl Exchange<'_, '_> {
     pub(super) fn disconnected(&self, phase: Phase, source: io::Error) -> Error {
         let paused = self.waiting.long_pause();
         // A server may close an idle connection at any time, also while a request is on its way to it.
-        let was_idle = self.lay_idle && !self.reader.has_begun() && self.waiting.bytes() < MUCH;
+        let was_idle =
+            self.connection.lay_idle() && !self.reader.has_begun() && self.waiting.bytes() < MUCH;
         DisconnectedError {
             service: self.service.to_owned(),
             phase,

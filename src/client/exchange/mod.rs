@@ -54,8 +54,6 @@ const REFUSAL: &str = "ICAP/1.0 503";
 /// One request and its response on one connection.
 pub(super) struct Exchange<'x, 'o> {
     pub(super) connection: PooledConnection,
-    /// The connection was used before, and then by no caller until this one came.
-    pub(super) lay_idle: bool,
     pub(super) reader: ResponseReader,
     /// Where the response's body goes.
     pub(super) output: &'x mut Output<'o>,
