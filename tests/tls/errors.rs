@@ -82,18 +82,28 @@ fn service_name_is_compared_with_the_certificate() {
 
 #[test]
 fn plain_server_on_a_tls_port_is_recognised() {
-    let refuses = Script::new()
-        .read_bytes(1)
-        .send("ICAP/1.0 400 Bad request\r\n\r\n");
-    let server = Server::scripted([refuses.read_to_end()]).unwrap();
-    let uri = format!("icaps://{}/scan", server.address());
-    let error = scan_error(&uri, Authority::new().connector());
-    assert!(matches!(error, Error::Connect(_)), "{error:?}");
-    let text = error.to_string();
-    assert!(
-        text.contains("speaks ICAP without TLS on this port"),
-        "{text}"
-    );
+    for (response, expected) in [
+        (
+            "ICAP/1.0 400 Bad request\r\n\r\n",
+            "speaks ICAP without TLS on this port",
+        ),
+        (
+            "HTTP/1.1 400 Bad Request\r\n\r\n",
+            "speaks HTTP on this port, and no TLS: check the port",
+        ),
+        (
+            "SSH-2.0-OpenSSH_9.2p1\r\n",
+            "speaks SSH on this port, and no TLS: check the port",
+        ),
+    ] {
+        let refuses = Script::new().read_bytes(1).send(response);
+        let server = Server::scripted([refuses.read_to_end()]).unwrap();
+        let uri = format!("icaps://{}/scan", server.address());
+        let error = scan_error(&uri, Authority::new().connector());
+        assert!(matches!(error, Error::Connect(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(expected), "{text}");
+    }
 
     let closes = Script::new().read_bytes(1).close();
     let server = Server::scripted([closes]).unwrap();

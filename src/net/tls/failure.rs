@@ -12,14 +12,17 @@ use crate::proto::text::displayable;
 ///
 /// All of it is in one text, because several callers that wait for one `OPTIONS` get a copy of the text alone. Text
 /// that the server chose is escaped.
-pub(super) fn tls_failed(error: &Error, is_plain_icap: bool) -> io::Error {
-    let text = match error {
-        Error::InvalidCertificate(error) => certificate_failure::explain(error),
-        Error::InvalidMessage(_) if is_plain_icap => {
+pub(super) fn tls_failed(error: &Error, plain_protocol: Option<&str>) -> io::Error {
+    let text = match (error, plain_protocol) {
+        (Error::InvalidCertificate(error), _) => certificate_failure::explain(error),
+        (Error::InvalidMessage(_), Some("ICAP")) => {
             "the server speaks ICAP without TLS on this port, which is icap:// and not icaps://"
                 .to_owned()
         }
-        error => {
+        (Error::InvalidMessage(_), Some(protocol)) => {
+            format!("the server speaks {protocol} on this port, and no TLS: check the port")
+        }
+        (error, _) => {
             let details = error.to_string();
             format!("{} ({})", what_of(error), displayable(details.as_bytes()))
         }

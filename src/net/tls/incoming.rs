@@ -111,9 +111,9 @@ impl Incoming {
         self.saw_handshakes = false;
     }
 
-    /// Whether the server speaks ICAP without TLS.
-    pub(super) fn is_plain_icap(&self) -> bool {
-        self.records.are_plain_icap()
+    /// The protocol that the server speaks without TLS, if it is a known one.
+    pub(super) fn plain_protocol(&self) -> Option<&'static str> {
+        self.records.plain_protocol()
     }
 }
 

@@ -69,9 +69,14 @@ impl Records {
         self.left > 0 || self.header_len > 0
     }
 
-    /// Whether the peer speaks ICAP without TLS.
-    pub(super) fn are_plain_icap(&self) -> bool {
-        self.header == *b"ICAP/"
+    /// The protocol that the peer speaks without TLS, if it is a known one.
+    pub(super) fn plain_protocol(&self) -> Option<&'static str> {
+        match &self.header {
+            b"ICAP/" => Some("ICAP"),
+            b"HTTP/" => Some("HTTP"),
+            b"SSH-2" => Some("SSH"),
+            _ => None,
+        }
     }
 }
 
@@ -99,6 +104,6 @@ mod tests {
     fn icap_response_is_recognised() {
         let mut records = Records::default();
         records.follow(b"ICAP/1.0 400 Bad request\r\n\r\n");
-        assert!(records.are_plain_icap());
+        assert_eq!(records.plain_protocol(), Some("ICAP"));
     }
 }

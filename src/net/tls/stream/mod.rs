@@ -195,7 +195,7 @@ impl TlsStream {
         self.send_at_once();
         Err(match self.was_asked_to_renegotiate() {
             true if is_about_renegotiation(&error) => renegotiation_failed(&error),
-            _ => tls_failed(&error, self.incoming.is_plain_icap()),
+            _ => tls_failed(&error, self.incoming.plain_protocol()),
         })
     }
 
