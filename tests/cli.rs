@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -101,7 +101,11 @@ impl Icap {
 
     fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Run {
         let mut child = self.spawn(arguments);
-        child.stdin.take().unwrap().write_all(input).unwrap();
+        // The program may end before it has read everything.
+        match child.stdin.take().unwrap().write_all(input) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            result => result.unwrap(),
+        }
         Run::of(child)
     }
 }
