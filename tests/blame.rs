@@ -164,6 +164,34 @@ fn shortage_on_this_machine_suspends_no_server() {
     }
 }
 
+/// Every connect times out, because this machine lacks something or because the server is silent.
+struct TimesOut {
+    is_shortage: bool,
+}
+
+impl Connect for TimesOut {
+    fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        const EMFILE: i32 = 24;
+        let kind = io::ErrorKind::TimedOut;
+        Err(match self.is_shortage {
+            true => io::Error::new(kind, io::Error::from_raw_os_error(EMFILE)),
+            false => kind.into(),
+        })
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn connect_timeout_for_a_shortage_suspends_no_server() {
+    for (is_shortage, suspended) in [(true, 0), (false, 1)] {
+        let builder = Scanner::builder("icap://av.invalid/s").suspend_after(1);
+        let connector = TimesOut { is_shortage };
+        let scanner = builder.connector(connector).build().unwrap();
+        assert!(scanner.scan(hello()).unwrap_err().is_timeout());
+        assert_eq!(scanner.stats().suspended.len(), suspended);
+    }
+}
+
 /// Set in the process that uses up its file descriptors.
 const CHILD: &str = "ICAP_TEST_WITHOUT_FILES";
 

@@ -275,7 +275,7 @@ fn timed_out(pool: &Pool, place: &Permit, deadline: &Deadline, source: Option<io
     let deadline = deadline.ran_out();
     // A deadline that was too short or a lack of helper threads is not the server's fault (rule R10).
     let is_excused = deadline.is_some() || source.as_ref().is_some_and(is_shortage);
-    let is_crowded = !is_excused && place.others_were_answered();
+    let is_crowded = !is_excused && place.others_have_responses();
     let ran_out = deadline.unwrap_or(limit);
     let error = TimeoutError {
         is_the_servers: !is_excused && !is_crowded,

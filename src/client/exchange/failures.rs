@@ -95,7 +95,7 @@ impl Exchange<'_, '_> {
         let is_silent = self.waiting.wait() == Wait::Head && sent > 0;
         let is_long = !is_deadline || self.waiting.is_the_servers(now);
         let is_crowded =
-            is_long && self.is_unanswered() && self.connection.permit().others_were_answered();
+            is_long && self.is_unanswered() && self.connection.permit().others_have_responses();
         TimeoutError {
             is_the_servers: is_long && !is_crowded,
             is_crowded,

@@ -20,7 +20,7 @@ impl Exchange<'_, '_> {
             Ok(0) => Err(self.disconnected(phase, closed())),
             Ok(len) => {
                 if !self.reader.has_begun() {
-                    self.connection.permit().is_answered();
+                    self.connection.permit().response_began();
                 }
                 self.waiting.moved(len, self.deadline.now());
                 if self.connection.arrived() <= self.progress.start {

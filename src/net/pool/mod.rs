@@ -325,14 +325,14 @@ impl Permit {
     }
 
     /// A response has begun on this connection.
-    pub(crate) fn is_answered(&self) {
+    pub(crate) fn response_began(&self) {
         let mut state = self.pool.lock();
         state.responses += 1;
         self.end_starving(&mut state);
     }
 
     /// Whether a response has begun on another connection since this place was given out.
-    pub(crate) fn others_were_answered(&self) -> bool {
+    pub(crate) fn others_have_responses(&self) -> bool {
         self.pool.lock().responses != self.responses_before
     }
 

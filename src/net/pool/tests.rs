@@ -199,15 +199,15 @@ fn starving_connection_is_given_one_place_at_a_time() {
 }
 
 #[test]
-fn connection_that_is_answered_wants_no_room() {
+fn connection_with_a_response_wants_no_room() {
     let pool = unlimited();
     let mut permits = take(&pool, 4);
-    let (answered, lost) = (permits.pop().unwrap(), permits.pop().unwrap());
-    answered.wants_room();
+    let (responding, lost) = (permits.pop().unwrap(), permits.pop().unwrap());
+    responding.wants_room();
     lost.wants_room();
-    assert!(!lost.others_were_answered());
-    answered.is_answered();
-    assert!(lost.others_were_answered());
+    assert!(!lost.others_have_responses());
+    responding.response_began();
+    assert!(lost.others_have_responses());
     drop(lost);
     for permit in permits {
         check_in(permit);
