@@ -109,6 +109,30 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
+fn functions_in_architecture_exist() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let code: String = files
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let text = read("ARCHITECTURE.md");
+    for name in text.split('`').skip(1).step_by(2) {
+        let Some((_, function)) = name.split_once("::") else {
+            continue;
+        };
+        // Methods of std's traits are declared in std.
+        let is_of_std = function == "write";
+        let is_function = function.starts_with(|c: char| c.is_ascii_lowercase());
+        let is_found = code.contains(&format!("fn {function}"));
+        assert!(
+            !is_function || is_of_std || is_found,
+            "no function {name} is in src/"
+        );
+    }
+}
+
+#[test]
 fn code_map_names_every_source_file() {
     let named = mapped();
     for name in &named {
