@@ -1,5 +1,6 @@
 //! A refusal counts as soon as its status line is legible, whatever follows. No other server makes it better.
 
+use std::thread;
 use std::time::Duration;
 
 use icap_client::testing::{CLEAN, Script, Server, echo};
@@ -35,7 +36,7 @@ fn page(icap: &str, fields: &str, http: &str) -> String {
 fn scan(server: &Server, method: fn(&Server) -> ScannerBuilder) -> (Result<Report, Error>, usize) {
     let fallback = clean();
     let builder = method(server).endpoint(fallback.uri());
-    let builder = builder.read_timeout(Duration::from_millis(100));
+    let builder = builder.read_timeout(Duration::from_secs(2));
     let result = builder.build().unwrap().scan(Content::bytes(b"hello"));
     (result, fallback.requests())
 }
@@ -85,21 +86,23 @@ fn refusal_that_breaks_off_anywhere_is_blocked() {
             reqmod,
         ),
     ];
-    for (response, line, status, method) in cases {
-        let legible = response.find(line).unwrap() + line.len();
-        for cut in legible..response.len() {
-            let part = &response[..cut];
-            let what = format!("cut at {cut} of {response}");
-            let script = Script::new().read_request().send(part);
-            let stalls = [legible, legible + 3, response.len() - 1].contains(&cut);
-            let server = Server::scripted([script.clone().close()]).unwrap();
-            assert_blocked(&server, method, status, &what);
-            if stalls {
-                let server = Server::scripted([script.hold()]).unwrap();
-                assert_blocked(&server, method, status, &format!("stalls, {what}"));
+    // Those that stall take their read timeout, all at the same time.
+    thread::scope(|scope| {
+        for (response, line, status, method) in &cases {
+            let legible = response.find(line).unwrap() + line.len();
+            for cut in legible..response.len() {
+                let what = format!("cut at {cut} of {response}");
+                let script = Script::new().read_request().send(&response[..cut]);
+                if [legible, legible + 3, response.len() - 1].contains(&cut) {
+                    let server = Server::scripted([script.clone().hold()]).unwrap();
+                    let what = format!("stalls, {what}");
+                    scope.spawn(move || assert_blocked(&server, *method, *status, &what));
+                }
+                let server = Server::scripted([script.close()]).unwrap();
+                assert_blocked(&server, *method, *status, &what);
             }
         }
-    }
+    });
 }
 
 #[test]

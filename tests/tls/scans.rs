@@ -22,7 +22,7 @@ use super::pki::{Authority, TLS12, TLS13};
 use super::support::stream::{Calls, wrapped};
 
 const LARGE: u64 = 20_000_000;
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(60);
 
 /// A server with TLS, and a scanner for it that sends no OPTIONS.

@@ -205,9 +205,9 @@ fn interruptions_go_unnoticed() {
             ..Conditions::default()
         };
         let network = Network::new(vec![clean(2)], conditions);
-        let builder = unasked(&network).read_timeout(Duration::from_millis(50));
+        let builder = unasked(&network).read_timeout(Duration::from_millis(500));
         let scanner = builder
-            .write_timeout(Duration::from_millis(50))
+            .write_timeout(Duration::from_millis(500))
             .build()
             .unwrap();
         for _ in 0..2 {
@@ -244,7 +244,7 @@ fn writes_of_any_size_form_one_request() {
     };
     let network = Network::new(vec![clean(1)], conditions);
     let scanner = unasked(&network)
-        .read_timeout(Duration::from_millis(20))
+        .read_timeout(Duration::from_secs(2))
         .build()
         .unwrap();
     assert_eq!(

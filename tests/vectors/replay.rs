@@ -139,7 +139,7 @@ fn through_sockets(case: &Case, steps: &[Step], is_dribbled: bool) -> Outcome {
     let stage = Stage {
         uri: server.uri(),
         connector: None,
-        timeout: Duration::from_millis(if case.stalls() { 300 } else { 10_000 }),
+        timeout: Duration::from_millis(if case.stalls() { 600 } else { 10_000 }),
     };
     act(case, &stage, &|| server.connections(), &|| {})
 }
