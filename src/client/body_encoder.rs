@@ -45,7 +45,7 @@ pub(crate) struct Next {
 pub(crate) enum Then {
     /// More of the body.
     Continues,
-    /// The preview has ended and the body has not: the service decides.
+    /// The preview has ended and the body has not. The service decides.
     Decides,
     /// The body has ended.
     Done,
@@ -65,8 +65,8 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         }
     }
 
-    /// Appends the next chunk to `out`, with the last-chunk if the body, or its preview, ends with it.
-    /// The chunk may be empty, and then nothing is appended: the reader gave nothing for a while.
+    /// Appends the next chunk to `out`, with the last-chunk if the body or its preview ends with it. If the reader
+    /// gave nothing for a while, nothing is appended.
     pub(crate) fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<Next, ContentError> {
         if !self.body.is_some() {
             let then = Then::Done;
@@ -102,10 +102,10 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         }
     }
 
-    /// Fills the chunk across short reads and `Interrupted`; true at the reader's end. A slow reader
-    /// does not get to fill it, so that what it gave is sent and the response and the deadline are seen.
+    /// Fills the chunk across short reads and `Interrupted`. Returns whether the reader has ended. With a slow
+    /// reader it stops before the chunk is full, so that the response and the deadline are looked at.
     ///
-    /// Of a preview, one byte more is read than it has: only so can it be known whether it is all.
+    /// One byte more than the preview is read, because only then is it known whether the preview is all.
     fn gather(&mut self) -> Result<bool, ContentError> {
         let limit = self
             .preview
@@ -114,8 +114,8 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         while self.chunk.filled < limit && self.deadline.since(began) < GATHERING {
             match self.body.read(self.chunk.room(limit)) {
                 Ok(0) if self.end_seen => return Ok(true),
-                // An empty read is the end, unless more comes after it: then the reader is broken, and
-                // what would be taken for all of the content is only a part.
+                // An empty read is the end, unless more comes after it. Then the reader is broken, and what
+                // would be taken for all of the content is only a part.
                 Ok(0) => self.end_seen = true,
                 Ok(_) if self.end_seen => {
                     return Err(self.failed(goes_on()));
@@ -184,7 +184,8 @@ impl Chunk {
         if self.buffer.is_empty() {
             self.buffer = vec![0; CHUNK].into_boxed_slice();
         }
-        // Never empty, which would make every read look like the end: a full chunk is not read into.
+        // Never empty, because a full chunk is not read into: an empty buffer would make every read look like
+        // the end.
         &mut self.buffer[self.filled..limit]
     }
 
@@ -201,7 +202,7 @@ mod tests {
     use std::io::Read;
     use std::time::{Duration, Instant};
 
-    /// Encodes all of it; what was encoded before an error is returned with it.
+    /// Encodes all of the body. Returns what was encoded, also before an error.
     fn encode(mut body: Body<'_>) -> (Vec<u8>, Result<u64, ContentError>) {
         let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
         let mut out = Vec::new();
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_body_is_one_chunk_with_its_end() {
+    fn small_body_is_one_chunk_with_its_end() {
         assert_eq!(
             encode(Body::from(&b"hello"[..])).0,
             b"5\r\nhello\r\n0\r\n\r\n"
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_says_ieof_exactly_when_it_is_all() {
+    fn preview_has_ieof_only_if_it_is_all() {
         let rest = |rest: &str| Some(rest.to_owned());
         for (len, size, preview, after) in [
             (0, 0, "0; ieof\r\n\r\n", None),
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_may_be_longer_than_a_chunk() {
+    fn preview_may_be_longer_than_a_chunk() {
         for (len, size) in [
             (CHUNK - 1, CHUNK - 1),
             (CHUNK, CHUNK),
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_follow_the_last_chunk_and_cannot_add_a_line() {
+    fn trailer_follows_the_last_chunk_and_adds_no_line() {
         let body = Body::from(&b"x"[..]).trailer("X-Sum", "1").unwrap();
         assert_eq!(encode(body).0, b"1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n");
         for (name, value) in [("X\r\nA", "1"), ("X", "1\r\n"), ("Host", "h")] {
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_as_long_as_a_chunk_ends_with_the_next() {
+    fn body_as_long_as_a_chunk_ends_once() {
         for len in [CHUNK - 1, CHUNK, CHUNK + 1] {
             let content = vec![b'x'; len];
             let (out, sent) = encode(Body::from(&content[..]));
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn content_of_another_length_than_declared_gets_no_last_chunk() {
+    fn body_of_another_length_gets_no_last_chunk() {
         for (declared, actual) in [(10u64, 9usize), (10, 11), (0, 1), (1, 0)] {
             let content = vec![b'x'; actual];
             let (out, error) = encode(Body::reader(&content[..]).len(declared));
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_on_behind_its_end_gets_no_last_chunk() {
+    fn reader_that_goes_on_after_its_end_gets_no_last_chunk() {
         let mut pieces = [&b"hel"[..], b"", b"lo"].into_iter();
         let reader = FromFn(|buf: &mut [u8]| {
             let piece = pieces.next().unwrap_or_default();
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_claims_more_than_fits_is_refused() {
+    fn reader_that_claims_more_than_fits_is_refused() {
         let (out, error) = encode(Body::reader(FromFn(|buf: &mut [u8]| Ok(buf.len() + 1))));
         assert!(error.is_err());
         assert_eq!(out, b"");
@@ -389,10 +390,10 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_is_sent_in_parts() {
+    fn slow_reader_is_sent_in_parts() {
         let mut left = 3;
         let reader = FromFn(|buf: &mut [u8]| {
-            // The time is the fault that is injected here.
+            // The delay is the injected fault.
             std::thread::sleep(2 * GATHERING);
             left -= 1;
             buf[0] = b'x';
@@ -411,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_fails_gets_no_last_chunk() {
+    fn reader_that_fails_gets_no_last_chunk() {
         let content = vec![b'x'; CHUNK];
         let fails = content.chain(Failing);
         let mut body = Body::reader(fails);

@@ -1,35 +1,35 @@
-//! Whether what came back is what was sent.
+//! Telling whether what came back is what was sent, or a part of it, without keeping either.
 
 use std::hash::{BuildHasher, Hasher};
 
 use crate::seam::random;
 
-/// Length and keyed hash of a byte sequence, to tell whether what came back is what was sent.
+/// Length and keyed hash of a byte sequence.
 ///
-/// The hash is std's SipHash under a random key that never leaves this process, so no peer can aim at
-/// a collision. A `Hasher` need not give the same for the same bytes in other pieces, so it is fed
-/// blocks of one size.
+/// The hash is std's SipHash under a random key that never leaves this process, so no peer can aim at a
+/// collision. A `Hasher` may give another hash for the same bytes in other pieces, so it always gets blocks of one
+/// size.
 ///
-/// It also keeps the first block, and the hash after 1, 2, 4, 8, … blocks: so one sequence can be told from
-/// the beginning of another without keeping either.
+/// The digest also keeps the first block, and the hash after 1, 2, 4, 8, … blocks. So two digests show in most
+/// cases whether one sequence is the beginning of the other.
 #[derive(Clone)]
 pub(crate) struct Digest {
     pub(crate) len: u64,
-    /// With the key, and nothing hashed.
+    /// A hasher with the key that has hashed nothing.
     empty: std::hash::DefaultHasher,
     hasher: std::hash::DefaultHasher,
     block: [u8; Digest::BLOCK],
     filled: usize,
     first: [u8; Digest::BLOCK],
-    /// After each power of two of blocks.
+    /// The hash after each number of blocks that is a power of two.
     marks: Vec<u64>,
 }
 
-/// Whether one sequence is the beginning of another, as far as two digests tell.
+/// Whether one sequence is the beginning of another, as far as two digests can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beginning {
     No,
-    /// Nothing is known against it.
+    /// The digests cannot decide.
     Perhaps,
     Yes,
 }
@@ -74,7 +74,7 @@ impl Digest {
         }
     }
 
-    /// The block is full; it is the last one of the first `len` bytes.
+    /// Hashes the full block, which is the last one of the first `len` bytes.
     fn take_block(&mut self, len: u64) {
         self.hasher.write(&self.block);
         self.filled = 0;
@@ -96,7 +96,7 @@ impl Digest {
         }
     }
 
-    /// Whether these bytes are the first of `whole`, or all of it.
+    /// Whether these bytes are the beginning of `whole`, or all of it.
     fn begins(&self, whole: &Self) -> Beginning {
         let agree = self.marks.iter().zip(&whole.marks).all(|(a, b)| a == b);
         let len = usize::try_from(self.len).unwrap_or(usize::MAX);
@@ -147,7 +147,7 @@ mod tests {
     use crate::proto::splits::each_split;
 
     #[test]
-    fn a_digest_is_of_the_bytes_and_not_of_their_pieces() {
+    fn digest_is_the_same_at_every_split() {
         let content: Vec<u8> = (0..=250).cycle().take(2 * Digest::BLOCK + 100).collect();
         for sample in [&content[..], &content[..Digest::BLOCK], b"hello", b""] {
             each_split(sample, |pieces| {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn digest_of_a_beginning_is_told_from_all_others() {
+    fn digest_of_a_beginning_is_recognised() {
         let content: Vec<u8> = (0..=250).cycle().take(9 * Digest::BLOCK + 7).collect();
         let of = |digest: &Digest, bytes: &[u8]| {
             let mut digest = digest.clone();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn one_other_byte_or_one_more_is_another_digest() {
+    fn digest_differs_for_one_other_byte_or_length() {
         for other in [&b"hellO"[..], b"hello\0", b"hell", b"", b"olleh"] {
             let (mut left, mut right) = Digest::pair();
             left.update(b"hello");

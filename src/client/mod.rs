@@ -1,4 +1,4 @@
-//! Exchanges with one service: a request goes out, a response comes back, and nothing is judged here.
+//! Exchanges with one service. A request is sent and a response is read; nothing is judged here.
 
 pub(crate) mod body;
 pub(crate) mod body_encoder;
@@ -49,8 +49,8 @@ use crate::stats::counters::{Counters, count};
 
 /// A client of one ICAP service, for the protocol as RFC 3507 has it.
 ///
-/// It gives back what the service answered, whatever that means; a [`Scanner`](crate::Scanner) makes
-/// a verdict of it. It is cheap to clone, and clones share their connections.
+/// It returns the response and does not judge it; a [`Scanner`](crate::Scanner) makes a verdict of a response.
+/// A client is cheap to clone, and clones share their connections.
 ///
 /// ```no_run
 /// use icap_client::{Body, Client, Request};
@@ -79,7 +79,7 @@ struct Shared {
     pool: Arc<Pool>,
     options: OptionsCache,
     breaker: CircuitBreaker,
-    /// The last state tag that was seen says that the server has no engine.
+    /// The last state tag that was seen is that of a server without an engine.
     lacks_engine: AtomicBool,
 }
 
@@ -103,7 +103,7 @@ impl Client {
         Self::builder(endpoint).build()
     }
 
-    /// A client to be configured.
+    /// Settings for a client.
     ///
     /// `endpoint` is anything that becomes an [`Endpoint`]: `&str`, `String`, `&String`, a [`ServiceUri`] or
     /// an `Endpoint`. [`build`](ClientBuilder::build) returns the error if it is not an ICAP URI.
@@ -111,24 +111,27 @@ impl Client {
         ClientBuilder::new(endpoint)
     }
 
-    /// Asks what the service offers (RFC 3507 §4.10).
+    /// Asks the service what it offers (RFC 3507 §4.10).
     ///
     /// # Errors
     ///
-    /// [`Error::Status`] if the response is not 200, and everything an exchange can fail with.
+    /// [`Error::Status`] if the status of the response is not 200. Otherwise as [`send`](Self::send).
     pub fn options(&self) -> Result<ServiceOptions, Error> {
         Call::new(self, self.start(None), None).fetch_options()
     }
 
-    /// Sends a request and reads the response, whose body goes to `output` while it arrives, even while
-    /// the request is still being sent. If a 206 says that the original goes on after it, that part of
-    /// `body` is put there too, so that `output` holds the whole. The page of a 407 is not.
+    /// Sends a request and reads the response.
+    ///
+    /// The body of the response is written to `output` while it arrives, also while the request is still being
+    /// sent. If a 206 refers to the rest of the original, that part of `body` is written after it, so that `output`
+    /// has the whole. The page of a 407 is not written.
     ///
     /// # Errors
     ///
-    /// Any [`Error`] but [`Status`](Error::Status): every complete and valid response is returned,
-    /// whatever its status; only a 503 that came before anything was asked is one. [`Error::Content`] also if a 206 refers to a `body` that cannot be read
-    /// again. What was written to `output` before an error is a part of something, and worth nothing.
+    /// Every [`Error`] except [`Suspended`](Error::Suspended). A complete and valid response is returned whatever
+    /// its status, so [`Error::Status`] is only a 503 that came before the request was written.
+    /// [`Error::Content`] also if a 206 refers to a `body` that can be read only once. What was written to `output`
+    /// before an error is incomplete: do not use it.
     pub fn send<'b>(
         &self,
         request: &Request,
@@ -169,7 +172,7 @@ impl Client {
         self.shared.clock.now()
     }
 
-    /// Counts that a scan goes on to this server after another.
+    /// Counts that a scan goes on to this server after another one.
     pub(crate) fn is_asked_after_another(&self) {
         count(&self.counters().failovers);
     }
@@ -192,8 +195,8 @@ impl Client {
         &self.shared.breaker
     }
 
-    /// Whether the server has no engine, going by the state tag of `response`; where it has none, by the
-    /// tag of the options and by the one seen last.
+    /// Whether the server has no engine, by the state tag of `response`. If that has no tag, the tag of the options
+    /// and the tag seen last decide.
     pub(crate) fn lacks_engine(
         &self,
         response: &Response,
@@ -205,7 +208,7 @@ impl Client {
         })
     }
 
-    /// Remembers what state tags say about the engine, if there are any.
+    /// Remembers what the state tag of a response says about the engine; `None` without a tag.
     fn note_engine(&self, lacks_engine: Option<bool>) {
         if let Some(lacks_engine) = lacks_engine {
             self.shared
@@ -214,7 +217,7 @@ impl Client {
         }
     }
 
-    /// Time ran out, and it was not the server that took it.
+    /// Time ran out, and the server did not take it.
     fn timed_out(&self, phase: Phase, deadline: &Deadline) -> Error {
         let timeouts = &self.shared.timeouts;
         let (limit, after) = match phase {
@@ -237,7 +240,7 @@ impl Client {
     }
 }
 
-/// Why a complete response is none to this request.
+/// Why a complete response cannot be the one to this request.
 fn unexpected(complete: &CompleteResponse, request: &Request) -> Option<Violation> {
     let allowed_204 = request.allows_204() || complete.responds_to_preview;
     match complete.response.status() {
@@ -249,7 +252,7 @@ fn unexpected(complete: &CompleteResponse, request: &Request) -> Option<Violatio
     }
 }
 
-/// `failure` is the service's code for a failure of its own, if it gave one.
+/// The error for a status that is no verdict. `failure` is the service's code for a failure of its own.
 pub(crate) fn status_error(service: &str, response: &Response, failure: Option<String>) -> Error {
     let (service, code, reason) = (service.to_owned(), response.status(), response.reason());
     StatusError {

@@ -1,25 +1,25 @@
-//! A reader that can be read only once, and what it gave first.
+//! A reader that can be read only once, and its first buffer.
 
 use std::io::{self, Read};
 
 use super::reading::{CHUNK, GATHERING, Interruptions, read_once};
 use crate::net::deadline::Deadline;
 
-/// Bytes that are kept. No byte more is asked for before these are sent: it may be long in coming.
+/// Bytes that are kept. No more is read before these are sent, because the next byte may take long.
 const KEPT: usize = CHUNK;
 
 /// A caller's reader with its first buffer. As long as it gave no more than that, all of it can be read
 /// from the beginning again.
 pub(crate) struct OnceReader<'a> {
     reader: Box<dyn Read + Send + 'a>,
-    /// What it gave first; empty until it is read.
+    /// The first bytes; empty until the first read.
     kept: Box<[u8]>,
     filled: usize,
     /// Where in the first buffer the next read begins.
     position: usize,
-    /// It gave more than is kept, and that was passed on.
+    /// It gave more than is kept, and those bytes were passed on.
     is_past_buffer: bool,
-    /// Reads in a row that gave nothing. One may be a mistake, see the encoder of a body.
+    /// Reads in a row that gave nothing. The end is believed after two.
     empty_reads: u8,
     interruptions: Interruptions,
 }
@@ -37,8 +37,8 @@ impl<'a> OnceReader<'a> {
         }
     }
 
-    /// Reads the first buffer: to its end or the reader's, to `limit` bytes, or until it has taken a while,
-    /// by the clock of `deadline`.
+    /// Fills the first buffer, up to its end, the reader's end, or `limit` bytes. It stops earlier if that takes
+    /// long, by the clock of `deadline`.
     pub(crate) fn fill(&mut self, limit: Option<u64>, deadline: &Deadline) -> io::Result<()> {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let limit = limit.unwrap_or(KEPT).min(KEPT);
@@ -63,8 +63,8 @@ impl<'a> OnceReader<'a> {
         Ok(())
     }
 
-    /// Whether all that the reader gives is in the first buffer. That is known once it has ended, or if it
-    /// has given all of the `declared` length.
+    /// Whether everything that the reader gives is in the first buffer. That is known after its end, or when the
+    /// buffer has the `declared` length.
     pub(crate) fn fits(&self, declared: Option<u64>) -> bool {
         let is_all = self.has_ended() || declared == Some(self.filled as u64);
         is_all && !self.is_past_buffer
@@ -89,13 +89,13 @@ impl<'a> OnceReader<'a> {
         Ok(())
     }
 
-    /// It gave nothing twice.
+    /// Whether two reads in a row gave nothing.
     fn has_ended(&self) -> bool {
         self.empty_reads > 1
     }
 
-    /// What came is an error if there was an empty read before it: that was no end, and what would have been
-    /// taken for all of the content is only a part.
+    /// An error if bytes come after an empty read. That read was no end, and what would have been taken for all of
+    /// the content is only a part.
     fn refuse_after_end(&self) -> io::Result<()> {
         match self.empty_reads {
             0 => Ok(()),
@@ -109,7 +109,7 @@ impl<'a> OnceReader<'a> {
         }
     }
 
-    /// Reads what is not in the first buffer, and keeps it there if all of it fits.
+    /// Reads from the reader, and keeps the bytes in the first buffer if all of them fit.
     fn read_on(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = read_once(&mut self.reader, buf)?;
         if len == 0 {
@@ -145,7 +145,7 @@ impl Read for OnceReader<'_> {
     }
 }
 
-/// A reader gave nothing and then something.
+/// The error of a reader that gave nothing and then something.
 pub(crate) fn goes_on() -> io::Error {
     io::Error::other("the reader goes on after its end")
 }
@@ -176,7 +176,7 @@ mod tests {
             (0, true, true),
             (3, true, true),
             (KEPT - 1, true, true),
-            // That there is nothing more is known only where the length is.
+            // That the reader has ended is known only if the length is declared.
             (KEPT, false, true),
             (KEPT + 1, false, false),
         ] {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn buffer_is_not_filled_behind_what_was_passed_on() {
+    fn buffer_is_not_filled_after_what_was_passed_on() {
         let content: Vec<u8> = (0..=250).cycle().take(3 * KEPT).collect();
         let mut reader = OnceReader::new(&content[..]);
         // More than fits at once, so that the buffer stays empty.

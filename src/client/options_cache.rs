@@ -1,4 +1,4 @@
-//! What a service offers, asked once for all threads and kept for as long as it holds.
+//! The options of a service, which are fetched once for all threads and kept until they expire.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::net::deadline::Deadline;
 use crate::proto::options::ServiceOptions;
 use crate::seam::sync::{Condvar, Mutex, MutexGuard};
 
-/// Tags that are remembered: a few servers after one address have one each.
+/// State tags that are remembered. Several servers after one address have a tag each.
 const REMEMBERED_TAGS: usize = 8;
 
-/// How long the options are kept, at least, after a new tag made them be fetched again. A service whose
-/// every response has another tag must not cost an `OPTIONS` a scan.
+/// The shortest time between two fetches that a new state tag causes. There are services whose every response has
+/// another tag, and they must not cost an `OPTIONS` request a scan.
 const TAG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The last response to `OPTIONS`.
@@ -27,17 +27,17 @@ pub(crate) struct OptionsCache {
 #[derive(Debug, Default)]
 struct State {
     cached: Option<Known>,
-    /// The tags last seen, in responses to `OPTIONS` and in others, the newest last.
+    /// The tags that were seen last in responses of any kind. The newest is the last.
     istags: VecDeque<String>,
-    /// When a new tag last made the options be fetched again, or will.
+    /// When a new tag last made the options expire, or will.
     tag_changed: Option<Instant>,
     /// How many fetches have begun.
     begun: u64,
-    /// The one to wait for: the last that has begun, while it is under way.
+    /// The number of the fetch that others wait for: the last that has begun, until it ends.
     under_way: Option<u64>,
-    /// How many fetches have ended that others could wait for.
+    /// How many fetches have ended, without those that failed and were not waited for.
     fetches: u64,
-    /// What came of the last one, if it failed: those who waited for it are told the same.
+    /// The error of the last fetch, if it failed. Those who waited for it get the same error.
     failure: Option<Arc<Error>>,
 }
 
@@ -45,28 +45,28 @@ struct State {
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) options: Arc<ServiceOptions>,
-    /// When they hold no longer; `None` is never.
+    /// When they expire; `None` is never.
     expires: Option<Instant>,
     /// The number of the fetch that they came from, among those that have ended.
     fetch: u64,
 }
 
-/// What the cache knows.
+/// The result of a look-up in the cache.
 pub(crate) enum Lookup<'c> {
     Found(Known),
-    /// The fetch of another caller, who was waited for, failed.
+    /// This caller waited for the fetch of another caller, and it failed.
     Failed(AttemptError),
-    /// The fetch of another caller took too long.
+    /// This caller waited for the fetch of another caller until its own deadline.
     TimedOut,
-    /// Nothing: this caller is to fetch the options.
+    /// There are no options. This caller is to fetch them.
     Missing(Fetching<'c>),
 }
 
 impl OptionsCache {
-    /// The options while they hold. Otherwise one caller fetches them, and the others wait until `deadline` for
-    /// the result and share it. A timeout is shared only with those who waited for as long.
+    /// The options, unless they have expired. Then one caller fetches them; the others wait until `deadline` for
+    /// the result and share it. A timeout is shared only with those who have waited for as long.
     ///
-    /// A trial of a server that failed fetches at once: the fetch of a trial before it may hang.
+    /// A trial of a server whose circuit is open does not wait, because the fetch of an earlier trial may hang.
     pub(crate) fn look_up(&self, now: Instant, is_trial: bool, deadline: &Deadline) -> Lookup<'_> {
         let mut state = self.lock();
         let mut waiter = Waiter::new(state.fetches, deadline);
@@ -93,18 +93,17 @@ impl OptionsCache {
         }
     }
 
-    /// Forgets the options: the server may be another by now.
+    /// Forgets the options, because the server may have been replaced.
     pub(crate) fn clear(&self) {
         self.lock().cached = None;
     }
 
-    /// A response had this tag (RFC 3507 §4.7). If it is a new one, the service may offer something
-    /// else by now, so what came of the fetch that `known` came from holds no longer; or, if a new tag had
-    /// that effect less than a minute ago, only until that minute is over.
+    /// A response had this tag (RFC 3507 §4.7). Under a new tag the service may offer something else, so the
+    /// options `known` expire now. If a new tag had that effect less than a minute ago, they expire at the end of
+    /// that minute.
     ///
-    /// Some tags that were seen before are remembered: there are services whose `OPTIONS` always show
-    /// another tag than their scans, and several servers after one address show their own in turn.
-    /// Neither must cost an `OPTIONS` a scan.
+    /// A few tags are remembered, because some services always have another tag in `OPTIONS` than in scans, and
+    /// several servers after one address have their own tags in turn. Neither must cost an `OPTIONS` request a scan.
     pub(crate) fn saw_istag(&self, istag: &str, known: &Known, now: Instant) {
         let mut state = self.lock();
         let is_current = state.fetches == known.fetch;
@@ -121,7 +120,7 @@ impl OptionsCache {
 }
 
 impl State {
-    /// The options hold until `at` at most, because a new tag was seen.
+    /// Makes the options expire at `at`, or earlier if they did so anyway.
     fn expire(&mut self, at: Instant, now: Instant) {
         let holds_longer = |cached: &&mut Known| cached.expires.is_none_or(|end| at < end);
         if at <= now {
@@ -148,7 +147,7 @@ impl State {
         self.begun
     }
 
-    /// Keeps what came of a fetch and gives it its number; `None` after a panic.
+    /// Keeps the outcome of a fetch, and gives it its number. The outcome is `None` after a panic.
     fn end_fetch(&mut self, number: u64, outcome: Option<&mut Result<Known, Arc<Error>>>) {
         let is_awaited = self.under_way == Some(number);
         if is_awaited {
@@ -172,7 +171,7 @@ impl State {
         }
     }
 
-    /// Remembers a tag; says whether it was not known.
+    /// Remembers a tag. Returns whether it is new.
     fn is_new(&mut self, istag: &str) -> bool {
         let is_new = !self.istags.iter().any(|known| known == istag);
         if is_new {
@@ -190,7 +189,7 @@ struct Waiter<'d> {
     since: Instant,
     /// How many fetches had ended when it last looked.
     fetches: u64,
-    /// The timeout that ended the fetch it waited for first, and that it has not waited for yet.
+    /// The timeout that ended a fetch, and that this caller has not waited for yet.
     timeout: Option<(Duration, Arc<Error>)>,
 }
 
@@ -216,8 +215,8 @@ impl<'d> Waiter<'d> {
         }
     }
 
-    /// What came of the fetch, for those who waited for it: also options that hold no longer, because
-    /// they were fetched after this caller came. `None` if it says nothing to this one.
+    /// The outcome of the fetch for a caller that waited for it. Options count also if they have expired, because
+    /// they were fetched after this caller came. `None` if the outcome is not for this caller.
     fn outcome(&mut self, state: &State) -> Option<Result<Known, AttemptError>> {
         if state.fetches != self.fetches {
             self.fetches = state.fetches;
@@ -232,7 +231,7 @@ impl<'d> Waiter<'d> {
                 },
             }
         }
-        // It was another's wait. It is this one's as soon as it has taken as long.
+        // A timeout of another caller is one of this caller as soon as it has waited for as long.
         let (after, failure) = self.timeout.as_ref()?;
         (self.waited() >= *after).then(|| Err(shared(failure)))
     }
@@ -246,14 +245,14 @@ fn shared(failure: &Error) -> AttemptError {
     }
 }
 
-/// Whether a failure is one for all who waited. That one caller's own time was over is not: then the
-/// next one fetches.
+/// Whether a failure is one for all who waited. If one caller's own deadline was over, it is not, and the next
+/// caller fetches.
 fn is_shareable(failure: &Error) -> bool {
     let is_own = |limit| matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare);
     !matches!(failure, Error::Timeout(error) if is_own(error.limit()))
 }
 
-/// A fetch under way. However it ends, also by a panic, the others do not wait for ever.
+/// A fetch. However it ends, also by a panic, the others are woken.
 pub(crate) struct Fetching<'c> {
     cache: &'c OptionsCache,
     number: u64,
@@ -261,14 +260,14 @@ pub(crate) struct Fetching<'c> {
 }
 
 impl Fetching<'_> {
-    /// Hands the result to all who wait for it.
+    /// Gives the result to all who wait for it.
     pub(crate) fn end(
         mut self,
         fetched: Result<ServiceOptions, Error>,
         now: Instant,
     ) -> Result<Known, AttemptError> {
         let mut outcome = fetched.map_err(Arc::new).map(|options| Known {
-            // Beyond what an `Instant` can say is for ever.
+            // A time that an `Instant` cannot hold is never.
             expires: options.options_ttl().and_then(|ttl| now.checked_add(ttl)),
             options: Arc::new(options),
             fetch: 0,

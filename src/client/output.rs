@@ -1,5 +1,5 @@
-//! Where the body of a response goes: to a digest, and to the caller's writer, which may be slow, full or
-//! wrong.
+//! Where the body of a response goes: to a digest, and to the caller's writer. The writer may be slow, full or
+//! broken.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -8,8 +8,7 @@ use crate::error::{Error, Phase};
 use crate::net::deadline::Deadline;
 use crate::proto::response::Response;
 
-/// How often in a row a writer may say `Interrupted`: a signal interrupts a call now and then, not
-/// always.
+/// How often in a row a writer may return `Interrupted`. A signal interrupts a call now and then, not always.
 const MAX_INTERRUPTED: u32 = 1_000;
 
 /// Where the body of a response goes.
@@ -18,7 +17,7 @@ pub(crate) struct Output<'o> {
     /// page of an error is withheld, so that another server can still be asked.
     is_of_scan: bool,
     writer: Option<&'o mut (dyn Write + 'o)>,
-    /// Of what came back, to compare it with what was sent.
+    /// Of the body, to compare it with what was sent.
     digest: Option<Digest>,
     /// Something was written to the writer, which cannot be taken back.
     is_passed_on: bool,
@@ -73,7 +72,7 @@ impl<'o> Output<'o> {
         self.writer.is_some()
     }
 
-    /// Whether the caller has got a part of a body.
+    /// Whether the caller's writer has got a part of a body.
     pub(crate) fn is_passed_on(&self) -> bool {
         self.is_passed_on
     }
@@ -83,7 +82,7 @@ impl<'o> Output<'o> {
         self.digest.as_ref()
     }
 
-    /// Another response may follow.
+    /// Forgets what came back so far, because another response follows.
     pub(super) fn restart(&mut self) {
         if let Some(digest) = &mut self.digest {
             digest.restart();
@@ -92,7 +91,7 @@ impl<'o> Output<'o> {
 
     /// Whether the body of this response is written here.
     pub(super) fn takes(&self, response: &Response) -> bool {
-        // The page that asks for credentials is nobody's: another response may follow.
+        // The page of a 407 is never passed on, because another response may follow.
         response.status() != 407
             && (!self.is_of_scan || !self.is_wanted() || can_come_with_verdict(response))
     }
@@ -118,7 +117,7 @@ impl Write for Output<'_> {
             None => bytes.len(),
         };
         if let Some(digest) = &mut self.digest {
-            // A writer that claims more than it was given is caught where that counts.
+            // `write_all` refuses a writer that claims more than it was given.
             digest.update(bytes.get(..len).unwrap_or(bytes));
         }
         Ok(len)
@@ -150,10 +149,10 @@ pub(super) fn check_time(deadline: &Deadline, service: &str) -> Result<(), Error
     }
 }
 
-/// Writes all of `data`, and asks `is_in_time` before each call.
+/// Writes all of `data`, and checks `is_in_time` before each call.
 ///
-/// Unlike [`Write::write_all`] it ends in time for a writer that takes a byte a call or is always
-/// interrupted, and it does not panic where a writer claims more than it was given.
+/// Unlike [`Write::write_all`] it ends in time if a writer takes a byte a call or is always interrupted, and it
+/// does not panic if a writer claims more than it was given.
 fn write_all(
     writer: &mut impl Write,
     mut data: &[u8],
@@ -193,7 +192,7 @@ mod tests {
     use crate::error::{InputError, InvalidInput};
     use std::cell::Cell;
 
-    /// Each call comes to what `reply` says of the bytes that it is given.
+    /// Each call returns what the function makes of the bytes.
     struct Writer<F>(F);
 
     impl<F: FnMut(&[u8]) -> io::Result<usize>> Write for Writer<F> {

@@ -1,5 +1,5 @@
-//! Calls of a caller's reader, which may be broken in any way: it may claim more than it was asked for, and
-//! be interrupted for ever.
+//! Calls of a caller's reader. It may be broken in any way: it may claim more bytes than it was asked for, or be
+//! interrupted for ever.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -9,20 +9,19 @@ use crate::seam::sync::sleep;
 /// Bytes of content in one chunk, and so in memory at once.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// How long a chunk is filled before what there is of it is sent.
+/// How long a chunk is filled by a slow reader before it is sent as it is.
 pub(super) const GATHERING: Duration = Duration::from_millis(100);
 
-/// Interruptions in a row before a reader is given up.
+/// Interruptions in a row after which a reader has failed.
 const MAX_INTERRUPTIONS: u32 = 1_000;
 
-/// Interruptions in a row that are answered at once. A signal or two is nothing unusual.
+/// Interruptions in a row after which the read is repeated at once. A signal or two is nothing unusual.
 const PROMPT_RETRIES: u32 = 10;
 
 /// The pause before each further retry, so that a reader that is always interrupted occupies no core.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Reads once. A count that does not fit `buf`, which is the buffer that the reader was really given, is an
-/// error. Every call of a caller's reader goes through here.
+/// Reads once. A count that is larger than `buf` is an error. Every call of a caller's reader goes through here.
 pub(crate) fn read_once(reader: &mut (impl Read + ?Sized), buf: &mut [u8]) -> io::Result<usize> {
     let len = reader.read(buf)?;
     if len > buf.len() {
@@ -40,8 +39,8 @@ pub(crate) struct Interruptions {
 }
 
 impl Interruptions {
-    /// Whether to try again after `error`, perhaps after a pause. Anything but an interruption is returned,
-    /// and so is one too many.
+    /// Returns, perhaps after a pause, if the read may be repeated after `error`. Otherwise it is no interruption,
+    /// or one too many, and is returned.
     pub(crate) fn retry(&mut self, error: io::Error) -> io::Result<()> {
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
@@ -57,7 +56,7 @@ impl Interruptions {
         Ok(())
     }
 
-    /// The reader was read.
+    /// A read succeeded.
     pub(crate) fn end(&mut self) {
         self.in_a_row = 0;
     }
@@ -91,7 +90,7 @@ mod tests {
         let interrupted = || io::Error::from(io::ErrorKind::Interrupted);
         let mut interruptions = Interruptions::default();
         for _ in 0..2 {
-            // As many again once the reader was read.
+            // As many are allowed again after a read that succeeded.
             interruptions.end();
             for _ in 1..MAX_INTERRUPTIONS / 20 {
                 interruptions.retry(interrupted()).unwrap();

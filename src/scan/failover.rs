@@ -92,7 +92,7 @@ impl<'e> Failover<'e> {
         }
     }
 
-    /// The server to be asked next, if its circuit breaker admits that; `None` at the end.
+    /// The next server whose circuit breaker admits the scan; `None` at the end.
     pub(super) fn next_server(&mut self) -> Option<Call<'e>> {
         if self.is_over || self.full.is_some() {
             return self.full.take();
@@ -148,7 +148,7 @@ impl<'e> Failover<'e> {
     /// Keeps the first error, or the one that ends the scan.
     fn take_error(&mut self, error: Error) {
         let is_late = matches!(&error, Error::Timeout(e) if e.limit() == TimeLimit::Deadline);
-        // That time is over says less than why it was not enough.
+        // That time is over says less than the failure that took the time.
         if self.failed.is_none() || (self.is_over && !is_late) {
             self.failed = Some(error);
         }

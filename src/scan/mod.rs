@@ -1,8 +1,9 @@
-//! Deciding: content goes in, a verdict comes out.
+//! Decisions: content goes in, a verdict comes out.
 
 pub(crate) mod builder;
 pub(crate) mod content;
 pub(crate) mod decide;
+mod echo;
 pub(crate) mod failover;
 pub(crate) mod metadata;
 pub(crate) mod preview;
@@ -34,8 +35,8 @@ use crate::{Client, NotScanned, ServiceUri};
 
 /// Has content scanned by an ICAP service.
 ///
-/// It is cheap to clone and made to be shared: call [`scan`](Scanner::scan) from as many threads as
-/// there are.
+/// A scanner is cheap to clone, and clones share their connections. Call [`scan`](Scanner::scan) from as many
+/// threads as you like.
 ///
 /// ```no_run
 /// use icap_client::{Content, Scanner, Verdict};
@@ -60,10 +61,10 @@ struct Shared {
     counters: Arc<Counters>,
 }
 
-/// How services are asked.
+/// How a request is made and judged.
 #[derive(Debug, Clone, Copy)]
 struct Rules {
-    /// `None` is what the service offers.
+    /// `None` is RESPMOD, or REQMOD if the service offers nothing else.
     method: Option<Method>,
     preview: Preview,
     trust_preview: bool,

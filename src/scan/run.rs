@@ -1,9 +1,10 @@
-//! One scan: the servers are asked one after the other until one of them comes to a report.
+//! One scan. It asks one server after the other until one of them gives a report.
 
 use std::io::Write;
 
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
+use super::echo::is_same_message;
 use super::failover::Failover;
 use super::metadata::About;
 use super::report::Report;
@@ -18,14 +19,11 @@ use crate::client::{Client, status_error};
 use crate::error::Error;
 use crate::evidence::Findings;
 use crate::net::deadline::Deadline;
-use crate::proto::http_head;
-use crate::proto::http_head::start_line;
 use crate::proto::limits::RESPONSE_BODY_ALLOWANCE;
 use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::Request;
 use crate::proto::response::Response;
-use crate::proto::status_line;
 use crate::stats::CloseReason;
 
 /// Has `content` scanned, and writes what comes back to `output`.
@@ -67,7 +65,7 @@ struct Scan<'c> {
 }
 
 impl<'c> Scan<'c> {
-    /// Refuses what cannot be sent before a server is asked.
+    /// Makes the request, so that content which cannot be sent is an error before a server is asked.
     fn new(
         shared: &Shared,
         content: Content<'c>,
@@ -144,7 +142,7 @@ impl<'c> Scan<'c> {
             return Ok(());
         }
         if report.status() == Some(204) && verdict.is_contradicted() {
-            // Nothing was found in what the service calls unmodified, or one of the two is not true.
+            // A 204 says that nothing was found, so it contradicts this verdict.
             complete.discard(CloseReason::Contradiction);
             return Ok(());
         }
@@ -156,7 +154,7 @@ impl<'c> Scan<'c> {
         client.append_original(complete, &self.deadline, &mut self.body, &mut self.output)
     }
 
-    /// The request to a service with those options, if it was asked for them.
+    /// The request to a service with these options; `None` if it was not asked for them.
     fn request_for(&mut self, options: Option<&ServiceOptions>) -> Result<Request, Error> {
         let method = self.rules.method.unwrap_or(match options {
             Some(options) if options.methods() == [Method::Reqmod] => Method::Reqmod,
@@ -170,7 +168,7 @@ impl<'c> Scan<'c> {
         let offers_206 = options.is_none_or(ServiceOptions::allows_206);
         let asked_for = options.map(|options| self.about.asked_for(options));
         let request = self.request.clone().allow_204(self.rules.allow_204);
-        // c-icap sends an empty preview back; and a 204 to a preview is allowed whatever `Allow` says.
+        // c-icap sends an empty preview back. A 204 to a preview is allowed also without `Allow: 204`.
         let has_preview = self.rules.allow_204 && self.length != Some(0);
         let preview = self.rules.preview.size(name, options);
         Ok(request
@@ -239,8 +237,8 @@ impl<'c> Scan<'c> {
         self.body.begins_with(back, &self.deadline)
     }
 
-    /// What a broken-off exchange still says: that something was found, from the part of a response that
-    /// came, or that the content is too large. It can only say the worse.
+    /// The report of an exchange that broke off, if there is evidence in the part of the response that came, or if
+    /// the content is too large. Such a report is never better than the error.
     fn salvage(&self, failure: Failure, service: &str) -> Result<Report, Error> {
         let Failure {
             error,
@@ -260,54 +258,17 @@ impl<'c> Scan<'c> {
     }
 }
 
-/// Why content that came back is not clean although the options have no 204.
+/// The advice if content that came back is not clean although the options have no 204.
 const ANOTHER_TAG: &str = "the service's OPTIONS response does not offer 204, but it has another state tag \
     (ISTag) than this response, so it may offer 204 by now; if the service sends back what it found clean, \
     do not allow 204 (`allow_204(false)`)";
 
-/// Whether the service can respond with 204, so that content it sends back is content it passed over.
+/// Whether the service can respond with 204. If it can, content that it sends back is content that it did not
+/// scan.
 ///
-/// Only options that are whole and have the tag of the response can say no: under another tag the
-/// service, or another server after the same address, may offer something else by now. Of services
-/// that send no tag, or none that can be read, nothing else is known.
+/// Only complete options with the tag of the response can say no. Under another tag the service, or another
+/// server after the same address, may offer something else by now. A service without a legible tag has its
+/// options only.
 fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
     !options.excludes_204() || options.istag() != response.istag().as_deref()
-}
-
-/// Whether the response is the kind of message that was sent: a response like it to a RESPMOD, to a REQMOD
-/// the request that was made and no other, and no response in its place, which is how one is refused.
-fn is_same_message(request: &Request, response: &Response) -> bool {
-    let status = |head: &[u8]| status_line::parse_http(start_line(head)).map(|line| line.code);
-    match (request.method(), request.http_request_head()) {
-        (Method::Reqmod, Some(sent)) => response
-            .http_request()
-            .is_some_and(|back| start_line(back) == start_line(sent) && is_same_host(sent, back)),
-        (Method::Reqmod, None) => false,
-        _ => response.http_status().is_some_and(|back| {
-            (200..300).contains(&back)
-                || request.http_response_head().and_then(status) == Some(back)
-        }),
-    }
-}
-
-/// A target such as `/upload` leaves it to `Host` where the request goes.
-fn is_same_host(sent: &[u8], back: &[u8]) -> bool {
-    let hosts = |head| -> Vec<Vec<u8>> {
-        let headers = http_head::fields(head);
-        let hosts = headers.get_all("Host");
-        hosts.map(|field| field.value().into_owned()).collect()
-    };
-    let (sent_to, back_to) = (hosts(sent), hosts(back));
-    sent_to == back_to || (has_absolute_target(sent) && back_to.is_empty())
-}
-
-/// Whether the target begins with a scheme and so names the host itself.
-fn has_absolute_target(head: &[u8]) -> bool {
-    let target = start_line(head).split(|&b| b == b' ').nth(1);
-    let target = target.unwrap_or_default();
-    let scheme = target
-        .iter()
-        .take_while(|b| b.is_ascii_alphabetic())
-        .count();
-    scheme > 0 && target[scheme..].starts_with(b"://")
 }

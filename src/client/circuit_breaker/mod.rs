@@ -1,5 +1,5 @@
-//! The circuit breaker of one server: after failures in a row the server is not asked for a while, so
-//! that a thread pool is not parked for a timeout per file.
+//! The circuit breaker of one server. After failures in a row the server is not asked for a while, so that the
+//! threads of a pool do not each wait for a timeout per file.
 //!
 //! ```text
 //!            failures in a row             the interval is over
@@ -9,8 +9,8 @@
 //!     └──────────────── an exchange that began after the opening succeeded ┘
 //! ```
 //!
-//! A trial may take long, so the next one begins when the interval has passed since the last one
-//! *began*: trials can overlap, and the success of any of them closes the circuit.
+//! A trial may take long, so the next one may begin when the interval has passed since the last one *began*.
+//! Trials can overlap, and the success of any of them closes the circuit.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ use crate::error::ErrorKind;
 use crate::seam::random;
 use crate::seam::sync::{Mutex, MutexGuard};
 
-/// When the circuit opens, and for how long.
+/// When a circuit opens, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BreakerRules {
-    /// It opens after so many failures in a row.
+    /// The number of failures in a row that opens it.
     pub(crate) after: u32,
     /// The first interval between trials.
     pub(crate) first: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct CircuitBreaker {
 #[derive(Debug)]
 struct Circuit {
     state: State,
-    /// How often it has opened. An exchange that began before says nothing about the time since.
+    /// How often it has opened. An exchange that began before the last opening says nothing about the time since.
     openings: u64,
     /// How many exchanges have succeeded.
     successes: u64,
@@ -75,8 +75,7 @@ struct Open {
     began_before: Instant,
     /// How many trials have begun.
     trials: u64,
-    /// How many of them had begun when the interval was last doubled. What they come to later is no
-    /// reason to double it again.
+    /// How many of them had begun when the interval was last doubled. Their outcomes do not double it again.
     doubled_by: u64,
 }
 
@@ -102,11 +101,11 @@ pub(crate) struct Cause {
 pub(crate) enum Failure {
     /// A 503 while nothing else ran: the circuit opens at once, for a moment.
     Overload,
-    /// The server answered, but does not serve.
+    /// The server responded, but does not serve.
     Refusal,
-    /// There was no connection, it broke, or time ran out. It does not count if the server answered
-    /// others meanwhile: if connections break all at once, as when one of several servers after an
-    /// address dies, these are no failures in a row.
+    /// There was no connection, it broke, or time ran out. It does not count if another exchange succeeded
+    /// meanwhile. If one of several servers after an address dies, many connections break at once, and these are
+    /// no failures in a row.
     Loss,
 }
 
@@ -124,7 +123,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// The same without chance, for tests.
+    /// A circuit breaker without jitter, for tests.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn without_jitter(rules: BreakerRules) -> Self {
         Self {
@@ -133,7 +132,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Lets an exchange begin, as a trial where one is due, or says why not.
+    /// Admits an exchange, as a trial if the circuit is open and a trial is due.
     pub(crate) fn admit(&self, now: Instant) -> Result<Admission<'_>, Rejection> {
         let mut circuit = self.lock();
         let trial = match &mut circuit.state {
@@ -154,7 +153,7 @@ impl CircuitBreaker {
         self.rejection().is_none_or(|open| now >= open.next_trial)
     }
 
-    /// Why the server is not asked, or only by a trial; `None` if the circuit is closed.
+    /// Why the server is not asked except by trials; `None` if the circuit is closed.
     pub(crate) fn rejection(&self) -> Option<Rejection> {
         match &self.lock().state {
             State::Closed { .. } => None,
@@ -167,27 +166,27 @@ impl CircuitBreaker {
     }
 }
 
-/// The leave to ask the server. If it is dropped without an outcome, also by a panic, a trial is given
-/// back: the next one need not wait for it.
+/// The admission of one exchange. If it is dropped without an outcome, also by a panic, a trial is given back, so
+/// that the next trial need not wait for it.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Admission<'b> {
     breaker: &'b CircuitBreaker,
-    /// How often the circuit had opened when this began.
+    /// How often the circuit had opened when the exchange was admitted.
     openings: u64,
     /// How many exchanges had succeeded then.
     successes: u64,
-    /// Which trial it is, if it is one whose outcome is not known yet.
+    /// The number of the trial, if it is one and its outcome is not known yet.
     trial: Option<u64>,
 }
 
 impl Admission<'_> {
-    /// Whether the server is suspended, and this finds out if it works again.
+    /// Whether this exchange is a trial.
     pub(crate) fn is_trial(&self) -> bool {
         self.trial.is_some()
     }
 
-    /// Why the server is not asked any more: the circuit has opened since this was admitted.
+    /// Why the server is not asked any more, if the circuit has opened since this exchange was admitted.
     pub(crate) fn overtaken(&self) -> Option<Rejection> {
         let circuit = self.breaker.lock();
         match &circuit.state {
@@ -196,7 +195,7 @@ impl Admission<'_> {
         }
     }
 
-    /// The server scanned. Returns when the circuit had opened, if that closed it.
+    /// The server scanned. If that closed the circuit, returns when it had opened.
     pub(crate) fn succeeded(mut self) -> Option<Instant> {
         self.trial = None;
         let mut circuit = self.breaker.lock();
@@ -217,7 +216,7 @@ impl Admission<'_> {
         }
     }
 
-    /// The server failed. Returns how long it is not asked now, if that changed.
+    /// The server failed. If that changed the interval, returns the new one.
     pub(crate) fn failed(mut self, how: Failure, why: &Cause, now: Instant) -> Option<Duration> {
         let trial = self.trial.take();
         let CircuitBreaker { rules, jitter, .. } = *self.breaker;
@@ -255,7 +254,7 @@ impl Drop for Admission<'_> {
         let mut circuit = self.breaker.lock();
         let is_same_opening = circuit.openings == self.openings;
         if let (State::Open(open), true) = (&mut circuit.state, is_same_opening) {
-            // As if it had not begun. An earlier one delays nobody any more.
+            // As if it had not begun. An earlier trial delays no other any more.
             if trial == open.trials {
                 open.last_began = open.began_before;
             }
@@ -327,7 +326,7 @@ fn jittered(interval: Duration) -> Duration {
     (interval - fifth).saturating_add(spread)
 }
 
-/// A time beyond what an `Instant` can say is a year from now, which is as good as never.
+/// Adds `by` to `now`. If an `Instant` cannot hold that time, it is a year from now, which is as good as never.
 fn later(now: Instant, by: Duration) -> Instant {
     let year = Duration::from_secs(365 * 24 * 3600);
     now.checked_add(by)

@@ -194,7 +194,7 @@ fn overload_opens_at_once_for_a_moment_that_grows() {
 }
 
 #[test]
-fn interval_beyond_the_end_of_time_is_a_long_one() {
+fn interval_too_long_for_an_instant_is_a_year() {
     let rules = BreakerRules {
         after: 1,
         first: Duration::MAX,

@@ -57,7 +57,7 @@ fn response_timeout_is_the_read_timeout_unless_it_is_set() {
 }
 
 #[test]
-fn bytes_of_the_head_do_not_begin_its_timeout_anew() {
+fn bytes_of_the_head_do_not_restart_its_timeout() {
     let (mut waiting, now) = start(Wait::Head);
     for second in 1..30 {
         waiting.moved(1, now + second * SECOND);
@@ -67,7 +67,7 @@ fn bytes_of_the_head_do_not_begin_its_timeout_anew() {
 }
 
 #[test]
-fn head_is_waited_for_anew_after_a_preview() {
+fn wait_for_the_head_restarts_after_a_preview() {
     let (mut waiting, mut now) = start(Wait::Head);
     now += 29 * SECOND;
     waiting.begin(Wait::Upload, now);
@@ -77,7 +77,7 @@ fn head_is_waited_for_anew_after_a_preview() {
 }
 
 #[test]
-fn what_trickles_is_too_slow() {
+fn trickle_of_bytes_is_too_slow() {
     for wait in [Wait::Upload, Wait::Body] {
         let (mut waiting, now) = start(wait);
         for second in 1..10 {
@@ -90,7 +90,7 @@ fn what_trickles_is_too_slow() {
 }
 
 #[test]
-fn what_moves_fast_enough_goes_on_and_adds_up() {
+fn bytes_at_the_minimum_rate_continue_and_add_up() {
     let (mut waiting, mut now) = start(Wait::Body);
     for second in 1..100 {
         now += SECOND;
@@ -107,7 +107,7 @@ fn what_moves_fast_enough_goes_on_and_adds_up() {
 }
 
 #[test]
-fn pause_of_the_caller_is_not_waited_for() {
+fn pause_of_the_caller_is_no_wait_for_the_server() {
     for wait in [Wait::Upload, Wait::Head, Wait::Body] {
         let (mut waiting, mut now) = start(wait);
         for _ in 0..5 {
@@ -123,7 +123,7 @@ fn pause_of_the_caller_is_not_waited_for() {
 }
 
 #[test]
-fn a_stall_after_much_was_moved_is_not_slow() {
+fn stall_after_many_bytes_is_not_slow() {
     let (mut waiting, now) = start(Wait::Upload);
     waiting.moved(1 << 20, now);
     assert_eq!(waiting.left(now + 19 * SECOND), Ok(SECOND));
@@ -132,7 +132,7 @@ fn a_stall_after_much_was_moved_is_not_slow() {
 }
 
 #[test]
-fn only_the_pause_before_the_last_content_matters_after_it() {
+fn pause_before_the_last_content_alone_counts_after_it() {
     let (mut waiting, mut now) = start(Wait::Upload);
     let mut pause = |waiting: &mut Waiting, time: Duration| {
         waiting.paused(now, now + time);
