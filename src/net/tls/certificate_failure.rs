@@ -66,17 +66,28 @@ pub(super) fn is_of_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(cause) if cause.to_string() == "CaUsedAsEndEntity")
 }
 
-/// For a fault without a sentence of its own: the name that rustls or webpki gives it, as words.
+/// For a fault without a sentence of its own. rustls and webpki give it a name, which is shown as words. A verifier
+/// of the caller's own may give it a text.
 fn refused(fault: &str) -> String {
-    let mut text = String::from("the server's certificate cannot be accepted (");
-    for (at, letter) in fault.chars().enumerate() {
+    let is_name = fault.chars().all(|letter| letter.is_ascii_alphanumeric());
+    let why = if is_name {
+        words(fault)
+    } else {
+        displayable(fault.as_bytes())
+    };
+    format!("the server's certificate cannot be accepted ({why})")
+}
+
+/// `UnhandledCriticalExtension` as `unhandled critical extension`.
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for (at, letter) in name.chars().enumerate() {
         if letter.is_uppercase() && at > 0 {
-            text.push(' ');
+            words.push(' ');
         }
-        text.extend(letter.to_lowercase());
+        words.extend(letter.to_lowercase());
     }
-    text.push(')');
-    text
+    words
 }
 
 /// The names of a certificate. rustls hands them on as webpki's `Debug` shows them: `DnsName("av.example")`,
@@ -134,7 +145,11 @@ fn days_in(year: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
     use std::time::Duration;
+
+    use rustls::OtherError;
 
     use super::*;
 
@@ -160,6 +175,12 @@ mod tests {
         assert_eq!(
             text,
             "the server's certificate cannot be accepted (unhandled critical extension)"
+        );
+        let own = io::Error::other("not in Our List\n");
+        let text = explain(&CertificateError::Other(OtherError(Arc::new(own))));
+        assert_eq!(
+            text,
+            "the server's certificate cannot be accepted (not in Our List\\n)"
         );
     }
 
