@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lines of code in one file; comments and blank lines do not count.
-const MAX_FILE: usize = 910;
+const MAX_FILE: usize = 400;
 
 /// Lines of code in the body of one function.
-const MAX_FUNCTION: usize = 125;
+const MAX_FUNCTION: usize = 60;
 
 /// Characters in the name of one test.
 const MAX_TEST_NAME: usize = 60;
@@ -27,7 +27,7 @@ const FORBIDDEN: [&str; 5] = [
 ];
 
 /// The folders in which names and words are checked.
-const CHECKED: [&str; 3] = ["src/testing", "src/fuzz_checks", "tests"];
+const CHECKED: [&str; 2] = ["src", "tests"];
 
 #[test]
 fn file_has_at_most_max_file_lines_of_code() {

@@ -136,7 +136,7 @@ impl<'a> Monitor<'a> {
     }
 }
 
-/// This error is replaced: whoever handles it asks for the exceeded limit.
+/// This error is replaced: its handler asks for the exceeded limit.
 fn too_large() -> io::Error {
     io::Error::other("the content is larger than the size limit")
 }

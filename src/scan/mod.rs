@@ -97,8 +97,8 @@ impl Scanner {
     ///
     /// # Errors
     ///
-    /// Any [`Error`]: whenever there is no verdict, whoever is to blame. Content that is too large is
-    /// no error but [`NotScanned::TooLarge`].
+    /// Any [`Error`]: whenever there is no verdict, for any cause. Content that is too large is no error: its
+    /// verdict is [`NotScanned::TooLarge`].
     pub fn scan<'c>(&self, content: impl Into<Content<'c>>) -> Result<Report, Error> {
         self.counted(run::scan(&self.shared, content.into(), None))
     }
