@@ -20,6 +20,7 @@ use crate::net::tcp::TcpConnector;
 use crate::net::tls::TlsConnector;
 use crate::net::transport::Connect;
 use crate::proto::request::check_header;
+use crate::proto::uri::ServiceUri;
 use crate::seam::sync::AtomicBool;
 use crate::seam::time::{Clock, SystemClock};
 use crate::stats::counters::{Counters, ServiceCounters};
@@ -253,14 +254,8 @@ impl Settings {
             .try_for_each(|(name, value)| check_header(name, value))
     }
 
-    /// Makes a client of the service at `endpoint` that counts with `counters`.
-    pub(crate) fn client(
-        &self,
-        endpoint: Endpoint,
-        counters: Arc<Counters>,
-    ) -> Result<Client, Error> {
-        let Endpoint { uri, credentials } = endpoint;
-        let credentials = Credentials::of(credentials.as_ref())?;
+    /// What connections to the service at `uri` need.
+    fn target(&self, uri: ServiceUri, counters: Arc<Counters>) -> Result<Target, Error> {
         let connector = match &self.connector {
             Some(connector) => Arc::clone(connector),
             None if uri.is_tls() => tls_connector()?,
@@ -270,13 +265,24 @@ impl Settings {
             service: uri.name(),
             scanner: counters,
         };
-        let target = Target {
+        Ok(Target {
             uri,
             connector,
             connect_timeout: self.timeouts.connect,
             clock: Arc::clone(&self.clock),
             counters: Arc::new(counters),
-        };
+        })
+    }
+
+    /// Makes a client of the service at `endpoint` that counts with `counters`.
+    pub(crate) fn client(
+        &self,
+        endpoint: Endpoint,
+        counters: Arc<Counters>,
+    ) -> Result<Client, Error> {
+        let Endpoint { uri, credentials } = endpoint;
+        let credentials = Credentials::of(credentials.as_ref())?;
+        let target = self.target(uri, counters)?;
         let shared = Shared {
             timeouts: self.timeouts,
             deadline: self.deadline,

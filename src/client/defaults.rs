@@ -22,3 +22,23 @@ pub const DEFAULT_FIRST_SUSPENSION: Duration = Duration::from_secs(1);
 
 /// The default of the longest interval of `suspension`: 8 s.
 pub const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They are documented by value at their settings.
+    #[test]
+    fn defaults_have_their_documented_values() {
+        let seconds = [
+            DEFAULT_TIMEOUT,
+            DEFAULT_DEADLINE,
+            DEFAULT_IDLE_TIMEOUT,
+            DEFAULT_FIRST_SUSPENSION,
+            DEFAULT_LONGEST_SUSPENSION,
+        ]
+        .map(|time| time.as_secs());
+        assert_eq!(seconds, [10, 300, 60, 1, 8]);
+        assert_eq!((DEFAULT_MAX_IDLE, DEFAULT_SUSPEND_AFTER), (32, 10));
+    }
+}

@@ -17,7 +17,7 @@ const DEFAULT_TLS_PORT: u16 = 11344;
 ///
 /// IPv6 addresses stand in brackets. User information (`icap://user:secret@host/…`) is an error, although
 /// RFC 3507 §4.2 allows it: a URI goes to logs and configuration dumps, and a user and a password belong in
-/// [`credentials`](crate::ScannerBuilder::credentials). The error does not repeat it.
+/// [`Endpoint::credentials`](crate::Endpoint::credentials). The error does not repeat it.
 ///
 /// `Display` writes a URI that can be parsed to the same service again, with its arguments. Arguments may be
 /// confidential. So errors, logs and reports show the [`name`](Self::name), which has no arguments.

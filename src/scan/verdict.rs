@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn blocked_shows_status_or_reason() {
-        for (status, reason, is_by_status, said) in [
+        for (status, reason, is_by_status, shown) in [
             (403, "no", false, "blocked: no"),
             (204, "", false, "blocked: the service gave no reason"),
             (403, "", true, "blocked: the service responded with 403"),
@@ -335,13 +335,13 @@ mod tests {
                 is_by_status,
             };
             assert_eq!((blocked.status(), blocked.reason()), (status, reason));
-            assert_eq!(Verdict::Blocked(blocked).to_string(), said);
+            assert_eq!(Verdict::Blocked(blocked).to_string(), shown);
         }
     }
 
     #[test]
     fn service_error_shows_no_2xx_status() {
-        for (status, detail, said) in [
+        for (status, detail, shown) in [
             (
                 200,
                 "antivirus_license_expired",
@@ -354,14 +354,14 @@ mod tests {
             let detail = detail.to_owned();
             assert_eq!(
                 NotScanned::ServiceError { status, detail }.to_string(),
-                said
+                shown
             );
         }
     }
 
     #[test]
     fn bare_error_code_is_quoted() {
-        for (detail, said) in [
+        for (detail, shown) in [
             ("500", "the service gave the error code \"500\""),
             ("success", "the service gave the error code \"success\""),
             (
@@ -370,7 +370,7 @@ mod tests {
             ),
         ] {
             let detail = detail.to_owned();
-            assert_eq!(NotScanned::Unscannable { detail }.to_string(), said);
+            assert_eq!(NotScanned::Unscannable { detail }.to_string(), shown);
         }
     }
 }

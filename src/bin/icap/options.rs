@@ -70,15 +70,10 @@ fn print_raw(head: &[u8]) -> io::Result<()> {
 type Row = (&'static str, String);
 
 fn rows(service: &str, options: &ServiceOptions) -> Vec<Row> {
-    let text = |text: Option<&str>| text.unwrap_or("not given").to_owned();
-    let list = |list: &[String]| {
-        if list.is_empty() {
-            "none".to_owned()
-        } else {
-            list.join(", ")
-        }
-    };
-    let mut rows = vec![
+    let text = |text: Option<&str>| or_else(text, "not given");
+    let connections = or_else(options.max_connections(), "not given");
+    let ttl = options.options_ttl().map(|ttl| seconds(ttl.as_secs()));
+    let rows = [
         ("URI", service.to_owned()),
         ("Service", text(options.service())),
         ("Service-ID", text(options.service_id())),
@@ -90,26 +85,21 @@ fn rows(service: &str, options: &ServiceOptions) -> Vec<Row> {
         ("Transfer-Preview", list(options.transfer_preview())),
         ("Transfer-Ignore", list(options.transfer_ignore())),
         ("Transfer-Complete", list(options.transfer_complete())),
-        (
-            "Max-Connections",
-            or_else(options.max_connections(), "not given"),
-        ),
-        (
-            "Options-TTL",
-            or_else(
-                options.options_ttl().map(|ttl| ttl.as_secs()).map(seconds),
-                "for ever",
-            ),
-        ),
+        ("Max-Connections", connections),
+        ("Options-TTL", or_else(ttl, "for ever")),
         ("X-Include", list(options.x_include())),
     ];
-    rows.extend(
-        options
-            .warnings()
-            .iter()
-            .map(|warning| ("Warning", warning.clone())),
-    );
-    rows
+    let warnings = options.warnings().iter();
+    let warnings = warnings.map(|warning| ("Warning", warning.clone()));
+    rows.into_iter().chain(warnings).collect()
+}
+
+fn list(words: &[String]) -> String {
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join(", ")
+    }
 }
 
 fn methods(methods: &[Method]) -> String {

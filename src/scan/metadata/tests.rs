@@ -61,7 +61,7 @@ fn head_at_the_limits_is_sent_within_them() {
         ("GET /a HTTP/1.1", Method::Reqmod),
         ("HTTP/1.1 200 OK", Method::Respmod),
     ] {
-        for (head, says_length) in [
+        for (head, has_length) in [
             (longest(&format!("{line}\r\nX:\r\n\r\n")), false),
             (
                 longest(&format!("{line}\r\nX:\r\nContent-Length: 10000\r\n\r\n")),
@@ -89,9 +89,9 @@ fn head_at_the_limits_is_sent_within_them() {
             assert!(own.len() <= MAX_HTTP_HEAD, "{}", own.len());
             let fields = own.trim_end().split("\r\n").count() - 1;
             assert!(fields <= MAX_FIELDS, "{fields}");
-            let is_said =
+            let is_sent =
                 own.contains("Content-Length:70000") || own.contains("Content-Length: 70000");
-            assert_eq!(is_said, says_length, "{}", &head[head.len() - 30..]);
+            assert_eq!(is_sent, has_length, "{}", &head[head.len() - 30..]);
             assert!(!own.contains("Content-Length: 1") && !own.contains("Content-Length:0"));
         }
     }
