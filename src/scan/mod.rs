@@ -83,7 +83,7 @@ impl Scanner {
         Self::builder(endpoint).build()
     }
 
-    /// A scanner to be configured.
+    /// Settings for a scanner.
     ///
     /// `endpoint` is anything that becomes an [`Endpoint`]: `&str`, `String`, `&String`, a [`ServiceUri`] or
     /// an `Endpoint`. [`build`](ScannerBuilder::build) returns the error if it is not an ICAP URI.
@@ -93,34 +93,37 @@ impl Scanner {
 
     /// Has `content` scanned.
     ///
-    /// A [`Verdict`] is what the service says of the content; `Ok` alone does not mean clean.
+    /// `Ok` does not mean clean: the report has the [`Verdict`].
     ///
     /// # Errors
     ///
-    /// Any [`Error`]: whenever there is no verdict, for any cause. Content that is too large is no error: its
-    /// verdict is [`NotScanned::TooLarge`].
+    /// Any [`Error`] if there is no verdict. Content that is larger than the
+    /// [size limit](ScannerBuilder::max_size) is no error, but the verdict [`NotScanned::TooLarge`].
     pub fn scan<'c>(&self, content: impl Into<Content<'c>>) -> Result<Report, Error> {
         self.counted(run::scan(&self.shared, content.into(), None))
     }
 
-    /// Has `content` scanned, and writes what the service sends back to `output` while it arrives: the
-    /// cleaned or rebuilt file, the page that says why it was refused, or the content itself.
+    /// Has `content` scanned, and writes what the service sends back to `output` while it arrives.
     ///
-    /// The verdict says which, and whether it may be handed on. On [`Clean`](Verdict::Clean) after a
-    /// 204 nothing came back and nothing is written: the content is its own replacement. On
-    /// [`Modified`](Verdict::Modified) `output` has what the service makes of it; whether to trust that
-    /// is for the caller to know. On [`Truncated`](NotScanned::Truncated) it has a part of the original, perhaps
-    /// the first part of an infected file: never deliver that. Nothing but `Modified` says that what was written
-    /// may be handed on, so write to a place from which nobody reads until the verdict is there. If the service
-    /// [refers to the original](ScannerBuilder::allow_206),
-    /// that part is put after what came.
+    /// That may be a cleaned or rebuilt file, a page that says why the content was refused, or the content itself.
+    /// The verdict says what it is:
     ///
-    /// Content that comes back before all was sent is not passed on where the connection was used before,
-    /// because it may be the response to the previous request. The scan is then repeated on a new one.
+    /// - [`Modified`](Verdict::Modified): `output` has what the service made of the content. Deliver it only if you
+    ///   trust the service to disarm content.
+    /// - [`Clean`](Verdict::Clean): deliver the content. After a 204 nothing came back, so nothing was written.
+    /// - [`Truncated`](NotScanned::Truncated): `output` has a part of the content, perhaps the first part of an
+    ///   infected file. Never deliver it.
+    /// - For every other verdict, do not deliver what was written.
     ///
-    /// At most 16 MiB more than the [size limit](ScannerBuilder::max_size) is taken. What was written
-    /// cannot be taken back: no other server is asked after that, and before an error it is a part of
-    /// something, and worth nothing.
+    /// So write to a place from which nobody reads before the verdict is there.
+    ///
+    /// If the service [refers to the original](ScannerBuilder::allow_206), that part of the content is written after
+    /// what came. A response body that is more than 16 MiB larger than the [size limit](ScannerBuilder::max_size) is
+    /// an [`Error::Protocol`]. What was written cannot be taken back, so no other server is asked after that. After an
+    /// error it is incomplete: do not use it.
+    ///
+    /// Content that comes back before all of it was sent may be the late response to the previous request on the
+    /// connection. Then it is not written, and the scan is repeated on a new connection.
     ///
     /// # Errors
     ///
@@ -162,7 +165,7 @@ impl Scanner {
         result
     }
 
-    /// What the service offers. This asks the first server, also when its response is cached.
+    /// Asks the first server what its service offers, also if its last response is still cached.
     ///
     /// # Errors
     ///
