@@ -38,7 +38,7 @@ pip_install() {
         --disable-pip-version-check --require-hashes --no-deps "$@"
 }
 
-# icap-rs asks for a newer Rust than the crate under test.
+# icap-rs needs a newer Rust than the crate under test.
 prepare_icap_rs() {
     local target=$1 manifest=$INTEROP/icap-rs/Cargo.toml needed present
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$manifest")

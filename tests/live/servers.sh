@@ -9,8 +9,8 @@
 #                            TmpDir) need root
 #   start_c_icap_tls         sets TLS_PORT, OTHER_NAME_PORT, EXPIRED_PORT, CLIENTS_PORT, and
 #                            ICAP_LIVE_TLS_DIR with the certificates
-#   start_haproxy NAME A B   sets HAPROXY_PORT, in front of these two ports
-#   stop_all                 on every way out
+#   start_haproxy NAME A B   sets HAPROXY_PORT, before these two ports
+#   stop_all                 at every exit
 # and by tests/live/c-icap, with which a test kills a c-icap and starts it again:
 #   kill_c_icap NAME       with SIGKILL, children included
 #   restart_c_icap NAME    on the same port, with clamd
@@ -108,8 +108,8 @@ tls_port() {
     echo "TlsPort 127.0.0.1:$port cert=$ICAP_LIVE_TLS_DIR/$name.pem key=$ICAP_LIVE_TLS_DIR/$name.key $more"
 }
 
-# What another process needs to end it is in files: its process group, and the files outside
-# $LIVE_DIR that it leaves after when it is killed.
+# Files hold what another process needs to end it: its process group, and the files outside
+# $LIVE_DIR that remain when it is killed.
 launch_c_icap() {
     local name=$1 port=$2 ready=$3 mount namespace=()
     rm -f "$LIVE_DIR/$name".{log,pid,ctl}
@@ -125,8 +125,8 @@ launch_c_icap() {
     forget "$SPAWNED" # the file knows better whether it is still there
 }
 
-# Killing the first process would leave its children, who go on serving. The port tells when all
-# of them are gone: a process can be a zombie before the last of its threads is.
+# Killing only the first process would leave its children, which go on serving. The port shows when all
+# have ended: a process can be a zombie before the last of its threads has ended.
 kill_c_icap() {
     local name=$1 group
     group=$(<"$LIVE_DIR/$name.group")
@@ -153,7 +153,7 @@ relaunch_c_icap() {
         give_up c-icap "$LIVE_DIR/$name.log" "$LIVE_DIR/$name.out"
 }
 
-# The very file that the manual shows: HAProxy puts the variables in.
+# The same file that the manual shows. HAProxy inserts the variables.
 start_haproxy() {
     local name=$1 attempt log=$LIVE_DIR/$1.log
     export ICAP_BIND ICAP_SERVER_A=127.0.0.1:$2 ICAP_SERVER_B=127.0.0.1:$3
@@ -189,7 +189,7 @@ stop_all() {
     LIVE_DIR=
 }
 
-# The last words of each server, for when a test failed.
+# The last lines of each server's log, for a failed test.
 show_server_logs() {
     local log
     for log in "$LIVE_DIR"/*.log; do
@@ -203,8 +203,8 @@ show_server_logs() {
 
 # ClamAV's own database is a large download; two harmless test programs are enough here:
 # EICAR, and the clam.exe that Debian's clamav-testfiles wraps in some forty formats.
-# An .hdb line knows a file by its MD5 and size, an .ndb line finds its bytes: EICAR's at the beginning
-# of a file or of what is packed into one, as ClamAV's own signature does, the other's anywhere.
+# An .hdb line identifies a file by its MD5 and size. An .ndb line finds its bytes: EICAR's at the beginning
+# of a file or of an archive's member, as ClamAV's own signature does, the other's anywhere.
 # Everything is computed here, because scanners quarantine a checkout that contains EICAR.
 write_signatures() {
     local folder=$1
@@ -269,7 +269,7 @@ END
             -startdate "$from" -enddate "$to" -in "$name.csr" -out "$name.pem"
 }
 
-# --- are they ready? ----------------------------------------------------------------------
+# --- readiness ----------------------------------------------------------------------
 
 clamd_answers() {
     [[ -S $ICAP_LIVE_CLAMD_SOCKET ]] || return 1
@@ -282,13 +282,13 @@ clamd_answers() {
 }
 
 # A c-icap that responds to OPTIONS may still let everything pass (it does when clamd is away),
-# so EICAR decides. Its own log proves that it was this c-icap that answered on the port.
+# so EICAR decides. Its own log proves that this c-icap responded on the port.
 c_icap_finds_eicar() {
     local name=$1 port=$2
     answer_finds_eicar "$name" "$port" && grep -qs 'VIRUS DETECTED' "$LIVE_DIR/$name.log"
 }
 
-# What c-icap makes its state tag of is then an empty list of engines.
+# c-icap then computes its state tag from an empty list of engines.
 c_icap_has_no_engine() {
     timeout 10 c-icap-client -i 127.0.0.1 -p "$2" -s avscan -v 2>&1 | grep -aq 1B2M2Y8AsgTpgAmY7PhCfg
 }
