@@ -106,7 +106,9 @@ impl OptionsCache {
     /// several servers after one address have their own tags in turn. Neither must cost an `OPTIONS` request a scan.
     pub(crate) fn saw_istag(&self, istag: &str, known: &Known, now: Instant) {
         let mut state = self.lock();
-        let is_current = state.fetches == known.fetch;
+        // A fetch that failed after that one took nothing from it.
+        let is_kept = |cached: &Known| cached.fetch == known.fetch;
+        let is_current = state.fetches == known.fetch || state.cached.as_ref().is_some_and(is_kept);
         if is_current && state.is_new(istag) {
             let last = state.tag_changed;
             let due = last.and_then(|last| last.checked_add(TAG_INTERVAL));
@@ -292,5 +294,48 @@ impl Drop for Fetching<'_> {
         if !self.is_over {
             self.finish(None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{InputError, InvalidInput};
+    use crate::proto::method::Method;
+    use crate::proto::response_reader::ResponseReader;
+
+    fn options(istag: &str) -> ServiceOptions {
+        let input = format!(
+            "ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nISTag: \"{istag}\"\r\n\
+             Encapsulated: null-body=0\r\n\r\n"
+        );
+        let mut reader = ResponseReader::new(Method::Options, 0);
+        let mut used = 0;
+        while !reader.has_ended() {
+            used += reader.feed(&input.as_bytes()[used..]).unwrap().0;
+        }
+        ServiceOptions::from_response(&reader.into_remains().response.unwrap())
+    }
+
+    #[test]
+    fn new_tag_counts_also_after_a_later_fetch_failed() {
+        let (cache, now) = (OptionsCache::default(), Instant::now());
+        let deadline = Deadline::by_system(None);
+        // Two trials fetch at the same time.
+        let fetching = || match cache.look_up(now, true, &deadline) {
+            Lookup::Missing(fetching) => fetching,
+            _ => panic!("there are no options yet"),
+        };
+        let (first, second) = (fetching(), fetching());
+        assert!(first.end(Ok(options("old")), now).is_ok());
+        let failure = InputError::new(InvalidInput::Uri, "text").into();
+        assert!(second.end(Err(failure), now).is_err());
+
+        let Lookup::Found(known) = cache.look_up(now, false, &deadline) else {
+            panic!("the options of the first fetch hold");
+        };
+        cache.saw_istag("new", &known, now);
+        let after = cache.look_up(now, false, &deadline);
+        assert!(matches!(after, Lookup::Missing(_)));
     }
 }
