@@ -129,13 +129,18 @@ impl Pool {
         is_fresh: bool,
         wait: &Deadline,
     ) -> Option<(Permit, Option<Idle>)> {
-        let mut ticket = None;
-        let mut state = self.lock();
+        let mut turn = Turn {
+            pool: self,
+            ticket: None,
+        };
         loop {
+            // The clock is the caller's, so it is not asked under the lock.
+            let left = wait.left();
+            let mut state = self.lock();
             let is_next = state
                 .line
                 .front()
-                .is_none_or(|(first, _)| Some(*first) == ticket);
+                .is_none_or(|(first, _)| Some(*first) == turn.ticket);
             let limit = self.limit(&state);
             let taken = if is_next {
                 state.take(is_fresh, limit)
@@ -149,19 +154,18 @@ impl Pool {
                 let mut permit = Permit::new(self);
                 permit.caller = caller;
                 permit.responses_before = state.responses;
-                state.leave(ticket);
+                state.leave(turn.ticket.take());
                 drop(state);
                 return Some((permit, idle));
             }
-            let Some(left) = wait.left() else {
-                state.leave(ticket);
+            let Some(left) = left else {
+                state.leave(turn.ticket.take());
                 return None;
             };
-            ticket.get_or_insert_with(|| state.line_up());
+            turn.ticket.get_or_insert_with(|| state.line_up());
             drop(state);
             // This may wake early. A caller is unparked when it is the first in line and a place may be free.
             park_timeout(left);
-            state = self.lock();
         }
     }
 
@@ -226,6 +230,20 @@ impl State {
     fn wake_first(&self) {
         if let Some((_, first)) = self.line.front() {
             first.unpark();
+        }
+    }
+}
+
+/// A caller's turn in the line. Dropping it takes the caller out, also in a panic of its clock.
+struct Turn<'p> {
+    pool: &'p Pool,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.pool.lock().leave(self.ticket);
         }
     }
 }

@@ -3,6 +3,7 @@ use std::thread;
 use super::found_limit::GROWTH;
 use super::*;
 use crate::net::tcp::TcpConnector;
+use crate::seam::sync::{AtomicU64, Ordering};
 use crate::seam::time::SystemClock;
 use crate::stats::counters::Counters;
 
@@ -48,6 +49,44 @@ fn waiting_callers_are_served_in_the_order_they_came() {
     });
     assert_eq!(*served.lock(), Vec::from_iter(0..WAITING));
     assert_eq!(pool.lock().open, 0);
+}
+
+/// Panics when it is asked for the third time.
+#[derive(Default)]
+struct Panics(AtomicU64);
+
+impl Clock for Panics {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn now_for_waits(&self) -> Instant {
+        let asked = self.0.fetch_add(1, Ordering::Relaxed);
+        assert!(asked < 2, "the clock is broken");
+        Instant::now()
+    }
+}
+
+#[test]
+fn caller_whose_clock_panics_leaves_the_line() {
+    let pool = pool(PoolLimits {
+        max_idle: 0,
+        max_connections: Some(1),
+        idle_timeout: Duration::ZERO,
+    });
+    let soon = Deadline::by_system(Duration::from_secs(60));
+    let place = pool.take(false, &soon);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let clock: Arc<dyn Clock> = Arc::new(Panics::default());
+            let wait = Deadline::start(&clock, Some(Duration::from_millis(1)));
+            pool.take(false, &wait).is_some()
+        });
+        assert!(waiting.join().is_err());
+    });
+    assert!(pool.lock().line.is_empty());
+    drop(place);
+    assert!(pool.take(false, &soon).is_some());
 }
 
 fn unlimited() -> Arc<Pool> {
