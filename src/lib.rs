@@ -20,12 +20,13 @@
 //!
 //! - [`Scanner::builder`] has the settings: size limit, timeouts, more servers, previews.
 //! - [`Content`] is what is scanned: bytes, a file or a reader, and what is known about it.
+//! - [`Policy`] decides what happens with the file: deliver it, ask the person, or refuse it; a [`Notice`] tells why.
 //! - [`Scanner::scan_replace`] also takes the file that a service sends back, for content disarm.
 //! - [`Client`] is the layer below: it sends RESPMOD and REQMOD requests and judges nothing.
 //! - [`manual`] explains the verdicts, errors and timeouts, and how to set up servers.
 //!
-//! The root has what a first program needs. The details are in modules: [`error`], [`stats`], [`transport`],
-//! [`protocol`], [`limits`], and `tls` and `testing` with their features.
+//! The root has what a first program needs. The details are in modules: [`error`], [`policy`], [`stats`],
+//! [`transport`], [`protocol`], [`limits`], and `tls`, `testing` and `override_ticket` with their features.
 //!
 //! # How a verdict comes about
 //!
@@ -147,6 +148,7 @@
 //! | --- | --- | --- |
 //! | `rustls` | `icaps://` (ICAP over TLS), and a connector with roots and client certificates of your own | rustls with ring, rustls-native-certs |
 //! | `testing` | an ICAP server [inside your tests](manual::testing) | none |
+//! | `override` | tickets with which a person overrides a [policy](manual::notices)'s question | hmac, sha2 |
 //! | `cli` | the program `icap`, and the features `rustls` and `testing` | clap, indicatif, env_logger, serde_json |
 //!
 //! Without `rustls`, an `icaps://` service is an error, unless you set a
@@ -194,6 +196,9 @@ pub use proto::uri::ServiceUri;
 pub use scan::Scanner;
 pub use scan::builder::ScannerBuilder;
 pub use scan::content::Content;
+#[cfg(feature = "override")]
+pub use scan::override_ticket;
+pub use scan::policy::{self, Decision, Notice, Policy};
 pub use scan::preview::Preview;
 pub use scan::report::Report;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};

@@ -98,7 +98,7 @@ fn failing_writer_is_blamed_on_the_caller() {
         .send(&respmod(), &b"hello"[..], &mut Full)
         .unwrap_err();
     assert!(
-        matches!(&error, Error::Output(e) if e.kind() == io::ErrorKind::StorageFull),
+        matches!(&error, Error::Output(e) if e.io_error().kind() == io::ErrorKind::StorageFull),
         "{error:?}"
     );
     assert!(!error.is_unavailable());

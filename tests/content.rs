@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use icap_client::error::{ContentError, TimeLimit};
+use icap_client::error::{ContentError, ContentFault, TimeLimit};
 use icap_client::testing::{Conversation, Script, Server};
 use icap_client::{Content, Error, NotScanned, Preview, Scanner, Verdict};
 
@@ -50,7 +50,7 @@ fn reader_that_fails_late_is_the_callers_error() {
     let reader = io::repeat(7).take(MIB).chain(Fails);
     let (error, conversation) = failure(Content::reader(reader).len(2 * MIB));
     assert!(
-        matches!(error, ContentError::Read { after: MIB, .. }),
+        matches!(error.fault(), ContentFault::Read { after: MIB, .. }),
         "{error:?}"
     );
     let source = error.io_error().unwrap().to_string();
@@ -69,7 +69,7 @@ fn reader_longer_than_declared_is_the_callers_error() {
         let (error, conversation) =
             failure(Content::reader(io::repeat(7).take(2 * MIB)).len(declared));
         assert!(
-            matches!(error, ContentError::TooLong { declared: d } if d == declared),
+            matches!(error.fault(), ContentFault::TooLong { declared: d } if d == declared),
             "{error:?}"
         );
         // If the first read is already too long, nothing is sent.
@@ -88,7 +88,7 @@ fn reader_shorter_than_declared_is_the_callers_error() {
             failure(Content::reader(io::repeat(7).take(actual)).len(2 * MIB));
         let expected = (2 * MIB, actual);
         assert!(
-            matches!(error, ContentError::TooShort { declared, actual } if (declared, actual) == expected),
+            matches!(error.fault(), ContentFault::TooShort { declared, actual } if (declared, actual) == expected),
             "{error:?}"
         );
         // Content that is known to be too short before the request is not sent.
@@ -124,7 +124,7 @@ fn file_that_grows_during_the_upload_has_no_verdict() {
     });
     let (error, conversation) = failure(content);
     assert!(
-        matches!(error, ContentError::TooLong { declared: MIB }),
+        matches!(error.fault(), ContentFault::TooLong { declared: MIB }),
         "{error:?}"
     );
     assert_abandoned(&conversation.expect("it was not known to grow"));
@@ -262,7 +262,10 @@ fn file_that_was_written_and_not_rewound_is_an_error() {
     file.write_all(b"hello").unwrap();
     match scanner.scan(Content::seekable(&mut file)) {
         Err(Error::Content(error)) => {
-            assert!(matches!(error, ContentError::NotRewound { length: 5 }));
+            assert!(matches!(
+                error.fault(),
+                ContentFault::NotRewound { length: 5 }
+            ));
             assert!(error.to_string().contains("rewind it"), "{error}");
         }
         other => panic!("{other:?}"),

@@ -10,7 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::monitor::Monitor;
 use super::once_reader::OnceReader;
 use super::reading::read_once;
-use crate::error::ContentError;
+use crate::error::{ContentError, ContentFault};
 use crate::net::deadline::Deadline;
 use crate::proto::request::check_header;
 
@@ -125,7 +125,7 @@ impl<'a> Body<'a> {
     ///
     /// # Errors
     ///
-    /// [`ContentError::NotRewound`] for a reader that stands at the end of something: it was written and never
+    /// [`ContentFault::NotRewound`] for a reader that stands at the end of something: it was written and never
     /// rewound, and would be sent as empty content, which every service calls clean.
     pub(crate) fn find_length(&mut self) -> Result<Option<u64>, ContentError> {
         let found = self.source.length_by_seeking()?;
@@ -171,10 +171,7 @@ impl<'a> Body<'a> {
         let limit = max_size.map(|max| max.saturating_add(1));
         reader
             .fill(limit, deadline)
-            .map_err(|source| ContentError::Read {
-                after: reader.kept_len(),
-                source,
-            })?;
+            .map_err(|source| ContentError::read(reader.kept_len(), source))?;
         Ok(reader.fits(self.declared))
     }
 
@@ -182,7 +179,7 @@ impl<'a> Body<'a> {
     pub(super) fn rewind(&mut self) -> Result<(), ContentError> {
         let after = self.read;
         let rewound = self.source.rewind();
-        rewound.map_err(|source| ContentError::Read { after, source })?;
+        rewound.map_err(|source| ContentError::read(after, source))?;
         self.read = 0;
         if let Some(monitor) = &mut self.monitor {
             monitor.restart();
@@ -241,11 +238,11 @@ impl Source<'_> {
         let Self::Seekable { reader, .. } = self else {
             return Ok(None);
         };
-        let (position, end) = position_and_end(&mut **reader)
-            .map_err(|source| ContentError::Read { after: 0, source })?;
+        let (position, end) =
+            position_and_end(&mut **reader).map_err(|source| ContentError::read(0, source))?;
         match end {
             Some(length) if length > 0 && position >= length => {
-                Err(ContentError::NotRewound { length })
+                Err(ContentError::new(ContentFault::NotRewound { length }))
             }
             end => Ok(end.map(|end| end.saturating_sub(position))),
         }

@@ -9,7 +9,7 @@ use super::body::Body;
 use super::once_reader::goes_on;
 use super::output::{Output, check_time};
 use super::reading::{CHUNK, GATHERING, Interruptions};
-use crate::error::{ContentError, Error};
+use crate::error::{ContentError, ContentFault, Error};
 use crate::net::deadline::Deadline;
 use crate::proto::chunk::{encode_chunk, encode_end, encode_last_chunk};
 
@@ -135,17 +135,21 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
 
     fn failed(&self, source: io::Error) -> ContentError {
         let after = self.body.bytes_read();
-        ContentError::Read { after, source }
+        ContentError::read(after, source)
     }
 
     fn check_length(&self, is_last: bool) -> Result<(), ContentError> {
         let read = self.body.bytes_read();
         match self.body.declared_len() {
-            Some(declared) if read > declared => Err(ContentError::TooLong { declared }),
-            Some(declared) if is_last && read < declared => Err(ContentError::TooShort {
-                declared,
-                actual: read,
-            }),
+            Some(declared) if read > declared => {
+                Err(ContentError::new(ContentFault::TooLong { declared }))
+            }
+            Some(declared) if is_last && read < declared => {
+                Err(ContentError::new(ContentFault::TooShort {
+                    declared,
+                    actual: read,
+                }))
+            }
             _ => Ok(()),
         }
     }
@@ -347,7 +351,7 @@ mod tests {
         });
         let (out, error) = encode(Body::reader(reader));
         assert!(
-            matches!(error, Err(ContentError::Read { after: 3, .. })),
+            matches!(&error, Err(e) if e.fault() == ContentFault::Read { after: 3 }),
             "{error:?}"
         );
         assert_eq!(out, b"");
@@ -378,7 +382,7 @@ mod tests {
             }
         };
         assert!(
-            matches!(error, ContentError::Read { after: 0, .. }),
+            matches!(error.fault(), ContentFault::Read { after: 0 }),
             "{error:?}"
         );
         assert!(calls > 5, "{calls}");
@@ -421,7 +425,8 @@ mod tests {
         encoder.encode_next(&mut out).unwrap();
         let sent = out.len();
         let error = encoder.encode_next(&mut out).unwrap_err();
-        assert!(matches!(error, ContentError::Read { after, .. } if after == CHUNK as u64));
+        let after = CHUNK as u64;
+        assert_eq!(error.fault(), ContentFault::Read { after });
         assert_eq!(out.len(), sent);
     }
 

@@ -235,6 +235,7 @@ impl Client {
             failing_for: now.saturating_duration_since(rejection.since),
             retry_in: rejection.next_trial.saturating_duration_since(now),
             why: rejection.why.text,
+            name: None,
         }
         .into()
     }
@@ -262,6 +263,7 @@ pub(crate) fn status_error(service: &str, response: &Response, failure: Option<S
         failure,
         has_room_later: false,
         asked: Asked::Scan,
+        name: None,
     }
     .into()
 }

@@ -76,7 +76,7 @@ impl Body<'_> {
 mod tests {
     use super::*;
     use crate::client::monitor::{Monitor, Progress};
-    use crate::error::ContentError;
+    use crate::error::ContentFault;
     use std::io::{Cursor, Read, Seek, SeekFrom};
 
     const NO_LIMIT: Option<u64> = None;
@@ -127,8 +127,8 @@ mod tests {
                 cursor.set_position(position);
                 let mut body = Body::seekable(cursor).len(declared);
                 let expected = expected.map(|left| declared.unwrap_or(left));
-                let length = body.find_length().map_err(|error| match error {
-                    ContentError::NotRewound { length } => length,
+                let length = body.find_length().map_err(|error| match error.fault() {
+                    ContentFault::NotRewound { length } => length,
                     other => panic!("{other:?}"),
                 });
                 assert_eq!(length, expected.map(Some), "{len} {position} {declared:?}");

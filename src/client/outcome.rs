@@ -124,6 +124,7 @@ pub(crate) fn protocol_error(service: &str, violation: Violation, seen: String) 
         seen,
         is_after_pause: false,
         is_of_options: false,
+        name: None,
     }
     .into()
 }

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Write};
 
 use super::digest::Digest;
-use crate::error::{Error, Phase};
+use crate::error::{Error, OutputError, Phase};
 use crate::net::deadline::Deadline;
 use crate::proto::response::Response;
 
@@ -173,17 +173,17 @@ fn write_all(
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 interrupted += 1;
                 if interrupted == MAX_INTERRUPTED {
-                    return Err(Error::Output(error));
+                    return Err(OutputError::new(error).into());
                 }
             }
-            Err(error) => return Err(Error::Output(error)),
+            Err(error) => return Err(OutputError::new(error).into()),
         }
     }
     Ok(())
 }
 
 fn failed(what: &str) -> Error {
-    Error::Output(io::Error::new(ErrorKind::WriteZero, what))
+    OutputError::new(io::Error::new(ErrorKind::WriteZero, what)).into()
 }
 
 #[cfg(test)]

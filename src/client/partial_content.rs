@@ -27,8 +27,7 @@ impl Client {
         if !body.can_rewind() {
             let why = "a 206 refers to the original, which can be read only once";
             let source = io::Error::other(why);
-            let after = sent;
-            return Err(ContentError::Read { after, source }.into());
+            return Err(ContentError::read(sent, source).into());
         }
         body.rewind()?;
         if offset > body.declared_len().unwrap_or(sent) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Phase;
 use super::cause::words_of;
 use super::timeout::Doing;
+use crate::proto::content_name::ContentName;
 
 /// No connection to the server could be made.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct ConnectError {
     /// The server refused it; this machine lacks nothing for it (rule R10).
     pub(crate) is_the_servers: bool,
     pub(crate) source: io::Error,
+    pub(crate) name: Option<Box<ContentName>>,
 }
 
 impl ConnectError {
@@ -47,6 +49,7 @@ pub struct DisconnectedError {
     pub(crate) is_the_servers: bool,
     pub(crate) is_of_options: bool,
     pub(crate) source: io::Error,
+    pub(crate) name: Option<Box<ContentName>>,
 }
 
 impl DisconnectedError {

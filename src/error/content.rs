@@ -4,17 +4,24 @@ use std::fmt;
 use std::io;
 
 use super::cause::words_of;
+use crate::proto::content_name::ContentName;
 
 /// The caller's content could not be read, or has another length than declared.
-#[non_exhaustive]
 #[derive(Debug)]
-pub enum ContentError {
-    /// The reader failed.
+pub struct ContentError {
+    pub(crate) fault: ContentFault,
+    pub(crate) source: Option<io::Error>,
+    pub(crate) name: Option<Box<ContentName>>,
+}
+
+/// What is wrong with content.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentFault {
+    /// The reader failed; [`ContentError::io_error`] is what it returned.
     Read {
         /// Bytes that were read before.
         after: u64,
-        /// What the reader returned.
-        source: io::Error,
     },
     /// A seekable reader stands at the end of something that is not empty, so nothing would be scanned.
     NotRewound {
@@ -36,32 +43,52 @@ pub enum ContentError {
 }
 
 impl ContentError {
+    pub(crate) fn new(fault: ContentFault) -> Self {
+        Self {
+            fault,
+            source: None,
+            name: None,
+        }
+    }
+
+    /// The reader failed after so many bytes.
+    pub(crate) fn read(after: u64, source: io::Error) -> Self {
+        Self {
+            source: Some(source),
+            ..Self::new(ContentFault::Read { after })
+        }
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn fault(&self) -> ContentFault {
+        self.fault
+    }
+
     /// What the reader returned, if it failed.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
-        match self {
-            Self::Read { source, .. } => Some(source),
-            _ => None,
-        }
+        self.source.as_ref()
     }
 }
 
 impl fmt::Display for ContentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read { after, source } => {
-                let words = words_of(source);
+        match self.fault {
+            ContentFault::Read { after } => {
+                let words = self.source.as_ref().map(words_of);
+                let words = words.unwrap_or_default();
                 write!(f, "cannot read the content after {after} bytes: {words}")
             }
-            Self::NotRewound { length } => write!(
+            ContentFault::NotRewound { length } => write!(
                 f,
                 "the content's reader is at the end of its {length} bytes: rewind it (seek to 0) before the scan"
             ),
-            Self::TooShort { declared, actual } => write!(
+            ContentFault::TooShort { declared, actual } => write!(
                 f,
                 "the content ended after {actual} bytes, {declared} were declared"
             ),
-            Self::TooLong { declared } => write!(
+            ContentFault::TooLong { declared } => write!(
                 f,
                 "the content goes on after the {declared} bytes that were declared"
             ),

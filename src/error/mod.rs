@@ -11,6 +11,8 @@ mod cause;
 mod connection;
 mod content;
 mod kinds;
+mod name;
+mod output;
 mod repeat;
 mod response;
 mod suspended;
@@ -22,8 +24,9 @@ use std::io;
 
 pub(crate) use cause::words_of;
 pub use connection::{ConnectError, DisconnectedError};
-pub use content::ContentError;
+pub use content::{ContentError, ContentFault};
 pub use kinds::{ErrorKind, Phase, TimeLimit};
+pub use output::OutputError;
 pub(crate) use response::Asked;
 pub use response::{ProtocolError, StatusError};
 pub use suspended::SuspendedError;
@@ -94,8 +97,8 @@ pub enum Error {
     #[error("{0}")]
     Content(ContentError),
     /// The caller's writer for the response body failed.
-    #[error("cannot write the response body to the output: {}", words_of(.0))]
-    Output(io::Error),
+    #[error("{0}")]
+    Output(OutputError),
     /// The caller's input cannot be sent.
     #[error("{0}")]
     Input(InputError),
@@ -165,7 +168,7 @@ impl Error {
             Self::Timeout(error) => error.io_error(),
             Self::Disconnected(error) => Some(error.io_error()),
             Self::Content(error) => error.io_error(),
-            Self::Output(error) => Some(error),
+            Self::Output(error) => Some(error.io_error()),
             Self::Status(_) | Self::Protocol(_) | Self::Input(_) | Self::Suspended(_) => None,
         }
     }
@@ -189,33 +192,29 @@ impl Error {
             Self::Connect(e) => Self::Connect(ConnectError {
                 service: e.service.clone(),
                 source: again(&e.source),
+                name: None,
                 ..*e
             }),
             Self::Timeout(e) => Self::Timeout(TimeoutError {
                 service: e.service.clone(),
                 source: e.source.as_ref().map(again),
+                name: None,
                 ..*e
             }),
             Self::Disconnected(e) => Self::Disconnected(DisconnectedError {
                 service: e.service.clone(),
                 source: again(&e.source),
+                name: None,
                 ..*e
             }),
             Self::Status(e) => Self::Status(e.clone()),
             Self::Protocol(e) => Self::Protocol(e.clone()),
             Self::Input(e) => Self::Input(e.clone()),
             Self::Suspended(e) => Self::Suspended(e.clone()),
-            Self::Output(e) => Self::Output(again(e)),
-            Self::Content(e) => Self::Content(match *e {
-                ContentError::Read { after, ref source } => ContentError::Read {
-                    after,
-                    source: again(source),
-                },
-                ContentError::NotRewound { length } => ContentError::NotRewound { length },
-                ContentError::TooShort { declared, actual } => {
-                    ContentError::TooShort { declared, actual }
-                }
-                ContentError::TooLong { declared } => ContentError::TooLong { declared },
+            Self::Output(e) => Self::Output(OutputError::new(again(&e.source))),
+            Self::Content(e) => Self::Content(ContentError {
+                source: e.source.as_ref().map(again),
+                ..ContentError::new(e.fault)
             }),
         }
     }
@@ -246,5 +245,6 @@ variants! {
     SuspendedError => Suspended,
     ProtocolError => Protocol,
     ContentError => Content,
+    OutputError => Output,
     InputError => Input,
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Violation;
+use crate::proto::content_name::ContentName;
 
 /// The service responded with a status that is no verdict, for example `404 Service not found`.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -16,6 +17,7 @@ pub struct StatusError {
     /// It was a 503 while others had connections: there may be room for this one later.
     pub(crate) has_room_later: bool,
     pub(crate) asked: Asked,
+    pub(crate) name: Option<Box<ContentName>>,
 }
 
 /// What had been asked when a status came.
@@ -99,6 +101,7 @@ pub struct ProtocolError {
     /// The caller's reader or writer had kept the server waiting, which may be why it broke off.
     pub(crate) is_after_pause: bool,
     pub(crate) is_of_options: bool,
+    pub(crate) name: Option<Box<ContentName>>,
 }
 
 impl ProtocolError {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::proto::content_name::ContentName;
+
 /// The server failed too often and is left alone for a while, see
 /// [`ScannerBuilder::suspend_after`](crate::ScannerBuilder::suspend_after). Nothing was sent.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -15,6 +17,7 @@ pub struct SuspendedError {
     pub(crate) failing_for: Duration,
     pub(crate) retry_in: Duration,
     pub(crate) why: String,
+    pub(crate) name: Option<Box<ContentName>>,
 }
 
 impl SuspendedError {

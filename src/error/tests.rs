@@ -17,6 +17,7 @@ fn timeout() -> TimeoutError {
         is_crowded: false,
         is_of_options: false,
         source: None,
+        name: None,
     }
 }
 
@@ -28,6 +29,7 @@ fn status(code: u16) -> StatusError {
         failure: None,
         has_room_later: false,
         asked: Asked::Scan,
+        name: None,
     }
 }
 
@@ -38,6 +40,7 @@ fn protocol(seen: &[u8]) -> ProtocolError {
         seen: displayable(seen),
         is_after_pause: false,
         is_of_options: false,
+        name: None,
     }
 }
 
@@ -46,6 +49,7 @@ fn connect() -> ConnectError {
         service: SERVICE.into(),
         is_the_servers: true,
         source: io::ErrorKind::ConnectionRefused.into(),
+        name: None,
     }
 }
 
@@ -65,17 +69,14 @@ fn error_shows_its_cause_once() {
         assert_eq!(kind, Some(io::ErrorKind::ConnectionRefused));
     }
     let disk = || io::Error::other("disk full");
-    let read = ContentError::Read {
-        after: 5,
-        source: disk(),
-    };
+    let read = ContentError::read(5, disk());
     for (error, text) in [
         (
             Error::from(read),
             "cannot read the content after 5 bytes: disk full",
         ),
         (
-            Error::Output(disk()),
+            Error::from(OutputError::new(disk())),
             "cannot write the response body to the output: disk full",
         ),
     ] {
@@ -83,6 +84,25 @@ fn error_shows_its_cause_once() {
         assert_eq!(error.duplicate().to_string(), text);
         assert!(error.source().is_none());
         assert_eq!(error.io_error().unwrap().to_string(), "disk full");
+    }
+}
+
+#[test]
+fn error_has_the_name_of_its_content() {
+    for error in [
+        Error::from(connect()),
+        timeout().into(),
+        status(500).into(),
+        protocol(b"").into(),
+        ContentError::new(ContentFault::TooLong { declared: 5 }).into(),
+        OutputError::new(io::Error::other("full")).into(),
+        InputError::new(InvalidInput::Zero, "deadline").into(),
+    ] {
+        assert_eq!(error.name(), None);
+        let named = error.with_name(Some("a.txt".to_owned()));
+        assert_eq!(named.name(), Some("a.txt"));
+        assert!(!named.to_string().contains("a.txt"));
+        assert_eq!(named.with_name(None).name(), None);
     }
 }
 
@@ -114,6 +134,7 @@ fn failure_of_options_names_options() {
         is_the_servers: true,
         is_of_options: false,
         source: io::ErrorKind::ConnectionReset.into(),
+        name: None,
     };
     for (error, text) in [
         (

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cause::words_of;
 use super::{Phase, TimeLimit};
+use crate::proto::content_name::ContentName;
 
 /// Time ran out.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct TimeoutError {
     pub(crate) is_crowded: bool,
     pub(crate) is_of_options: bool,
     pub(crate) source: Option<io::Error>,
+    pub(crate) name: Option<Box<ContentName>>,
 }
 
 /// A service that has content and sends nothing.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`verdicts`] | What does each verdict mean, and what do I do with the file? |
 //! | [`errors`] | What does each error mean, and who can correct it? |
+//! | [`notices`] | What is a person told about a file that is not delivered? |
 //! | [`limitations`] | What does a verdict not promise? |
 //! | [`timeouts`] | What limits the time of a scan? When is another server asked? |
 //! | [`threads`] | How many threads, connections and scanners do I need? What do I monitor? |
@@ -28,4 +29,4 @@ macro_rules! pages {
     )+};
 }
 
-pages! { verdicts errors limitations timeouts threads c_icap haproxy icaps testing fuzzing }
+pages! { verdicts errors notices limitations timeouts threads c_icap haproxy icaps testing fuzzing }

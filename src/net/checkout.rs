@@ -260,6 +260,7 @@ fn connect_within(
                 service: target.counters.service.clone(),
                 is_the_servers: !is_shortage(&source),
                 source,
+                name: None,
             };
             Err(error.into())
         }

@@ -53,6 +53,7 @@ impl RanOut {
             is_crowded: false,
             is_of_options: false,
             source: None,
+            name: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::content_name::ContentName;
 use super::text::displayable;
 
 /// The caller's input cannot be sent or used: a URI, a header, an HTTP head or a setting.
@@ -10,13 +11,18 @@ use super::text::displayable;
 pub struct InputError {
     kind: InvalidInput,
     what: String,
+    pub(crate) name: Option<Box<ContentName>>,
 }
 
 impl InputError {
     /// `what` names the input or the reason. It is made safe to show.
     pub(crate) fn new(kind: InvalidInput, what: &str) -> Self {
         let what = displayable(what.as_bytes());
-        Self { kind, what }
+        Self {
+            kind,
+            what,
+            name: None,
+        }
     }
 
     /// The kind of input that was refused.

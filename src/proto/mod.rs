@@ -7,6 +7,7 @@
 
 pub(crate) mod base64;
 pub(crate) mod chunk;
+pub(crate) mod content_name;
 pub(crate) mod encapsulated;
 pub(crate) mod head;
 pub(crate) mod header;

@@ -6,6 +6,9 @@ pub(crate) mod decide;
 mod echo;
 pub(crate) mod failover;
 pub(crate) mod metadata;
+#[cfg(feature = "override")]
+pub mod override_ticket;
+pub mod policy;
 pub(crate) mod preview;
 pub(crate) mod redact;
 mod regular_file;
@@ -100,7 +103,9 @@ impl Scanner {
     /// Any [`Error`] if there is no verdict. Content that is larger than the
     /// [size limit](ScannerBuilder::max_size) is no error, but the verdict [`NotScanned::TooLarge`].
     pub fn scan<'c>(&self, content: impl Into<Content<'c>>) -> Result<Report, Error> {
-        self.counted(run::scan(&self.shared, content.into(), None))
+        let content = content.into();
+        let name = content.own_name();
+        self.finish(name, run::scan(&self.shared, content, None))
     }
 
     /// Has `content` scanned, and writes what the service sends back to `output` while it arrives.
@@ -147,10 +152,13 @@ impl Scanner {
         content: impl Into<Content<'c>>,
         mut output: impl Write,
     ) -> Result<Report, Error> {
-        self.counted(run::scan(&self.shared, content.into(), Some(&mut output)))
+        let content = content.into();
+        let name = content.own_name();
+        self.finish(name, run::scan(&self.shared, content, Some(&mut output)))
     }
 
-    fn counted(&self, result: Result<Report, Error>) -> Result<Report, Error> {
+    /// Counts a result, and tells an error which content it is about.
+    fn finish(&self, name: Option<String>, result: Result<Report, Error>) -> Result<Report, Error> {
         let counters = &self.shared.counters;
         match &result {
             Ok(report) => count(match report.verdict() {
@@ -162,7 +170,7 @@ impl Scanner {
             }),
             Err(error) => counters.failed(error),
         }
-        result
+        result.map_err(|error| error.with_name(name))
     }
 
     /// Asks the first server what its service offers, also if its last response is still cached.

@@ -262,7 +262,7 @@ fn is_bare_code(detail: &str) -> bool {
 }
 
 /// Shows a size in the largest unit that leaves no fraction.
-struct Bytes(u64);
+pub(super) struct Bytes(pub(super) u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -60,7 +60,7 @@ fn rustdoc_json() -> PathBuf {
             "--locked",
             "--lib",
             "--features",
-            "rustls,testing",
+            "override,rustls,testing",
         ])
         .arg("--target-dir")
         .arg(&target)

@@ -38,6 +38,7 @@ impl Exchange<'_, '_> {
                 failure: None,
                 has_room_later: connection.discard_as_surplus(),
                 asked: Asked::Nothing,
+                name: None,
             };
             error = refused.into();
         } else if error.allows_resend(is_reused, has_response) {
@@ -119,6 +120,7 @@ impl Exchange<'_, '_> {
             is_the_servers: paused.is_none() && !was_idle && is_the_servers(&source),
             is_of_options: false,
             source,
+            name: None,
         }
         .into()
     }
@@ -139,6 +141,7 @@ impl Exchange<'_, '_> {
             seen,
             is_after_pause: self.waiting.long_pause().is_some(),
             is_of_options: false,
+            name: None,
         }
         .into()
     }
