@@ -68,9 +68,17 @@ impl OptionsCache {
     ///
     /// A trial of a server whose circuit is open does not wait, because the fetch of an earlier trial may hang.
     pub(crate) fn look_up(&self, now: Instant, is_trial: bool, deadline: &Deadline) -> Lookup<'_> {
-        let mut state = self.lock();
-        let mut waiter = Waiter::new(state.fetches, deadline);
+        let mut waiter = Waiter::new(deadline);
         loop {
+            // The clock may be the caller's, so it is asked outside of the lock.
+            let left = deadline.left();
+            let waited = deadline.since(waiter.since);
+            let mut state = self.lock();
+            match waiter.outcome(&state, waited) {
+                Some(Ok(known)) => return Lookup::Found(known),
+                Some(Err(failed)) => return Lookup::Failed(failed),
+                None => {}
+            }
             if let Some(known) = state.known(now) {
                 return Lookup::Found(known);
             }
@@ -81,15 +89,10 @@ impl OptionsCache {
                     is_over: false,
                 });
             }
-            let Some(left) = deadline.left() else {
+            let Some(left) = left else {
                 return Lookup::TimedOut;
             };
-            state = self.changed.wait_timeout(state, waiter.cap(left));
-            match waiter.outcome(&state) {
-                Some(Ok(known)) => return Lookup::Found(known),
-                Some(Err(failed)) => return Lookup::Failed(failed),
-                None => {}
-            }
+            drop(self.changed.wait_timeout(state, waiter.cap(left, waited)));
         }
     }
 
@@ -186,42 +189,36 @@ impl State {
 }
 
 /// A caller that waits for another's fetch.
-struct Waiter<'d> {
-    deadline: &'d Deadline,
+struct Waiter {
     since: Instant,
-    /// How many fetches had ended when it last looked.
-    fetches: u64,
+    /// How many fetches had ended when it last looked; `None` before its first look.
+    fetches: Option<u64>,
     /// The timeout that ended a fetch, and that this caller has not waited for yet.
     timeout: Option<(Duration, Arc<Error>)>,
 }
 
-impl<'d> Waiter<'d> {
-    fn new(fetches: u64, deadline: &'d Deadline) -> Self {
+impl Waiter {
+    fn new(deadline: &Deadline) -> Self {
         Self {
-            deadline,
             since: deadline.now(),
-            fetches,
+            fetches: None,
             timeout: None,
         }
     }
 
-    fn waited(&self) -> Duration {
-        self.deadline.since(self.since)
-    }
-
     /// How long it waits, at most.
-    fn cap(&self, left: Duration) -> Duration {
+    fn cap(&self, left: Duration, waited: Duration) -> Duration {
         match &self.timeout {
-            Some((after, _)) => left.min(after.saturating_sub(self.waited())),
+            Some((after, _)) => left.min(after.saturating_sub(waited)),
             None => left,
         }
     }
 
     /// The outcome of the fetch for a caller that waited for it. Options count also if they have expired, because
     /// they were fetched after this caller came. `None` if the outcome is not for this caller.
-    fn outcome(&mut self, state: &State) -> Option<Result<Known, AttemptError>> {
-        if state.fetches != self.fetches {
-            self.fetches = state.fetches;
+    fn outcome(&mut self, state: &State, waited: Duration) -> Option<Result<Known, AttemptError>> {
+        let before = self.fetches.replace(state.fetches)?;
+        if state.fetches != before {
             match &state.failure {
                 None => return state.cached.clone().map(Ok),
                 Some(failure) if !is_shareable(failure) => {}
@@ -235,7 +232,7 @@ impl<'d> Waiter<'d> {
         }
         // A timeout of another caller is one of this caller as soon as it has waited for as long.
         let (after, failure) = self.timeout.as_ref()?;
-        (self.waited() >= *after).then(|| Err(shared(failure)))
+        (waited >= *after).then(|| Err(shared(failure)))
     }
 }
 

@@ -3,15 +3,16 @@
 //! The system's resolver takes no timeout and cannot be interrupted, so it is called in helper threads. They
 //! are few in the whole process, because a resolver that hangs keeps its thread: at most
 //! [`MAX_LOOK_UP_THREADS`]. All callers that look for one host share one look-up. Where all threads are busy,
-//! a look-up stands in line.
+//! a look-up stands in line. A look-up that takes longer than [`RENEWAL`] may hang although the resolver works
+//! again, so later callers share a second one for that host.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::deadline::Deadline;
 use super::shortage::{is_shortage, shortage};
@@ -22,6 +23,13 @@ pub const MAX_LOOK_UP_THREADS: usize = 16;
 
 /// How long a helper thread waits for something to do until it ends.
 const IDLE_TIME: Duration = Duration::from_secs(10);
+
+/// How long a look-up is under way before a later caller begins a second one. The system's resolver asks again
+/// after 5 s, so one that works responds soon after that.
+const RENEWAL: Duration = Duration::from_secs(6);
+
+/// Look-ups of one host that are under way at once, at most.
+const MAX_OF_HOST: usize = 2;
 
 /// The addresses of a host, with any port.
 type Found = io::Result<Vec<SocketAddr>>;
@@ -49,18 +57,18 @@ struct Resolver {
 
 #[derive(Default)]
 struct State {
-    /// Those in line and those under way, one a host.
-    look_ups: BTreeMap<String, Arc<LookUp>>,
-    /// The hosts of those that no thread has begun.
-    line: VecDeque<String>,
+    /// Those that no thread has begun, one for each host.
+    line: VecDeque<Arc<LookUp>>,
+    /// Those that a thread has begun, and when; no more than there are threads. The newest of a host is the last.
+    under_way: Vec<(Arc<LookUp>, Instant)>,
     threads: usize,
     /// Threads without anything to do.
     idle: usize,
 }
 
 /// A look-up that one or more callers wait for.
-#[derive(Default)]
 struct LookUp {
+    host: String,
     found: Mutex<Option<Arc<Found>>>,
     is_over: Condvar,
 }
@@ -77,9 +85,10 @@ impl Resolver {
 
     fn look_up(self: &Arc<Self>, host: &str, timeout: Duration) -> Found {
         let deadline = Deadline::by_system(timeout);
-        let look_up = self.join(host)?;
+        let began = deadline.now();
+        let look_up = self.join(host, began)?;
         let Some(found) = look_up.wait(&deadline) else {
-            return Err(self.leave(host, look_up));
+            return Err(self.leave(look_up, began, timeout));
         };
         match &*found {
             Ok(addresses) if addresses.is_empty() => {
@@ -95,14 +104,13 @@ impl Resolver {
     }
 
     /// The look-up of this host that others wait for, or else a new one.
-    fn join(self: &Arc<Self>, host: &str) -> io::Result<Arc<LookUp>> {
+    fn join(self: &Arc<Self>, host: &str, now: Instant) -> io::Result<Arc<LookUp>> {
         let mut state = self.state.lock();
-        if let Some(look_up) = state.look_ups.get(host) {
-            return Ok(Arc::clone(look_up));
+        if let Some(look_up) = state.shared(host, now) {
+            return Ok(look_up);
         }
-        let look_up = Arc::new(LookUp::default());
-        state.look_ups.insert(host.to_owned(), Arc::clone(&look_up));
-        state.line.push_back(host.to_owned());
+        let look_up = Arc::new(LookUp::new(host));
+        state.line.push_back(Arc::clone(&look_up));
         self.work.notify_one();
         if state.line.len() <= state.idle || state.threads == MAX_LOOK_UP_THREADS {
             return Ok(look_up);
@@ -116,7 +124,7 @@ impl Resolver {
             // Another thread does it as soon as it can.
             Err(_) if state.threads > 0 => {}
             Err(error) => {
-                state.forget(host);
+                state.forget(&look_up);
                 let what = format!("cannot start a thread to resolve {host}: {error}");
                 return Err(shortage(error.kind(), what));
             }
@@ -126,34 +134,35 @@ impl Resolver {
 
     /// Ends a caller's wait. A look-up that has not begun and that no other caller waits for is taken out of
     /// the line. Returns the error.
-    fn leave(&self, host: &str, look_up: Arc<LookUp>) -> io::Error {
+    fn leave(&self, look_up: Arc<LookUp>, since: Instant, timeout: Duration) -> io::Error {
         let mut state = self.state.lock();
-        let is_in_line =
-            state.line.iter().any(|waiting| waiting == host) && state.is_current(host, &look_up);
-        drop(look_up);
-        if !is_in_line {
+        let host = &look_up.host;
+        let begun = state.begun(&look_up);
+        let in_line = begun.map_or(timeout, |begun| begun.saturating_duration_since(since));
+        let is_over = begun.is_none() && !state.is_in_line(&look_up);
+        if is_over || in_line <= timeout / 2 {
             return failed(host, io::ErrorKind::TimedOut, "no response in time");
         }
-        if state
-            .look_ups
-            .get(host)
-            .is_some_and(|look_up| Arc::strong_count(look_up) == 1)
-        {
-            state.forget(host);
-        }
-        let why = format!("{MAX_LOOK_UP_THREADS} other look-ups hang in the system's resolver");
         // That is no fault of the server's (rule R10).
+        let others = state.under_way.len() - usize::from(begun.is_some());
+        let why = format!("{others} other look-ups hang in the system's resolver");
         let error = failed(host, io::ErrorKind::TimedOut, why);
+        // The line has one, and this caller.
+        if Arc::strong_count(&look_up) == 2 {
+            state.forget(&look_up);
+        }
         shortage(error.kind(), error)
     }
 
     /// What a helper thread does.
     fn work(&self) {
-        while let Some((host, look_up)) = self.next() {
-            let found = catch_unwind(AssertUnwindSafe(|| (self.ask)(&host)));
+        while let Some(look_up) = self.next() {
+            let found = catch_unwind(AssertUnwindSafe(|| (self.ask)(&look_up.host)));
             let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up panicked")));
             let mut state = self.state.lock();
-            state.look_ups.remove(&host);
+            state
+                .under_way
+                .retain(|(other, _)| !Arc::ptr_eq(other, &look_up));
             state.idle += 1;
             drop(state);
             look_up.end(found);
@@ -161,11 +170,11 @@ impl Resolver {
     }
 
     /// The first look-up in the line; `None` when there was none for a while, and the thread is to end.
-    fn next(&self) -> Option<(String, Arc<LookUp>)> {
+    fn next(&self) -> Option<Arc<LookUp>> {
         let idle = Deadline::by_system(self.idle_time);
         let mut state = self.state.lock();
         loop {
-            if let Some(look_up) = state.begin() {
+            if let Some(look_up) = state.begin(idle.now()) {
                 return Some(look_up);
             }
             let Some(left) = idle.left() else {
@@ -179,28 +188,51 @@ impl Resolver {
 }
 
 impl State {
+    /// What a caller for this host waits for together with others; `None` if it needs a look-up of its own.
+    fn shared(&self, host: &str, now: Instant) -> Option<Arc<LookUp>> {
+        if let Some(in_line) = self.line.iter().find(|look_up| look_up.host == host) {
+            return Some(Arc::clone(in_line));
+        }
+        let of_host = self.under_way.iter().filter(|(it, _)| it.host == host);
+        let (newest, begun) = of_host.clone().last()?;
+        let is_recent = now.saturating_duration_since(*begun) < RENEWAL;
+        (is_recent || of_host.count() >= MAX_OF_HOST).then(|| Arc::clone(newest))
+    }
+
     /// Takes the first look-up out of the line.
-    fn begin(&mut self) -> Option<(String, Arc<LookUp>)> {
-        let host = self.line.pop_front()?;
-        // What stands in line is there.
-        let look_up = Arc::clone(self.look_ups.get(&host)?);
+    fn begin(&mut self, now: Instant) -> Option<Arc<LookUp>> {
+        let look_up = self.line.pop_front()?;
+        self.under_way.push((Arc::clone(&look_up), now));
         self.idle -= 1;
-        Some((host, look_up))
+        Some(look_up)
     }
 
-    fn is_current(&self, host: &str, look_up: &Arc<LookUp>) -> bool {
-        let current = self.look_ups.get(host);
-        current.is_some_and(|current| Arc::ptr_eq(current, look_up))
+    /// When a thread has begun it; `None` if none has, or if it is over.
+    fn begun(&self, look_up: &Arc<LookUp>) -> Option<Instant> {
+        let mut under_way = self.under_way.iter();
+        let (_, begun) = under_way.find(|(other, _)| Arc::ptr_eq(other, look_up))?;
+        Some(*begun)
     }
 
-    /// Nobody waits for it any more.
-    fn forget(&mut self, host: &str) {
-        self.look_ups.remove(host);
-        self.line.retain(|waiting| waiting != host);
+    fn is_in_line(&self, look_up: &Arc<LookUp>) -> bool {
+        self.line.iter().any(|other| Arc::ptr_eq(other, look_up))
+    }
+
+    /// No caller waits for it any more, so it is taken out of the line.
+    fn forget(&mut self, look_up: &Arc<LookUp>) {
+        self.line.retain(|other| !Arc::ptr_eq(other, look_up));
     }
 }
 
 impl LookUp {
+    fn new(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            found: Mutex::default(),
+            is_over: Condvar::default(),
+        }
+    }
+
     fn wait(&self, deadline: &Deadline) -> Option<Arc<Found>> {
         let mut found = self.found.lock();
         loop {

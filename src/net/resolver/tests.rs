@@ -95,10 +95,10 @@ fn callers_of_one_host_share_one_look_up() {
         let calls: Vec<_> = (0..CALLERS)
             .map(|_| scope.spawn(|| resolver.look_up("av.example", LONG)))
             .collect();
-        // The map, the thread, and each caller have it.
+        // The list, the thread, and each caller have it.
         let waiting = || {
             let state = resolver.state.lock();
-            state.look_ups.get("av.example").map(Arc::strong_count)
+            state.under_way.first().map(|(it, _)| Arc::strong_count(it))
         };
         while waiting() != Some(CALLERS + 2) {
             thread::yield_now();
@@ -169,4 +169,42 @@ fn panic_in_a_look_up_is_an_error_and_keeps_the_thread() {
         );
     }
     assert_eq!(threads(&resolver), 1);
+}
+
+#[test]
+fn look_up_that_hangs_is_renewed_once() {
+    let (resolver, gate, hosts) = hanging();
+    let began = Instant::now();
+    let join = |after| resolver.join("av.example", began + after).unwrap();
+    let first = join(Duration::ZERO);
+    hosts.recv().unwrap();
+    assert!(Arc::ptr_eq(&first, &join(RENEWAL / 2)));
+    let later = 2 * RENEWAL;
+    let second = join(later);
+    assert!(!Arc::ptr_eq(&first, &second));
+    hosts.recv().unwrap();
+    // The second one is shared from now on, also when it is old.
+    assert!(Arc::ptr_eq(&second, &join(later)));
+    assert!(Arc::ptr_eq(&second, &join(2 * later)));
+    gate.open();
+    for look_up in [first, second] {
+        let found = look_up.wait(&Deadline::by_system(LONG)).unwrap();
+        assert_eq!(found.as_ref().as_ref().unwrap(), &[address()]);
+    }
+    assert!(resolver.state.lock().under_way.is_empty());
+}
+
+#[test]
+fn time_in_line_is_a_shortage_also_if_it_began_at_last() {
+    let (resolver, gate, hosts) = hanging();
+    let began = Instant::now();
+    let look_up = resolver.join("av.example", began).unwrap();
+    hosts.recv().unwrap();
+    let begun = resolver.state.lock().begun(&look_up).unwrap();
+    for (in_line, is_excused) in [(6, true), (4, false)] {
+        let since = begun.checked_sub(in_line * SHORT).unwrap();
+        let error = resolver.leave(Arc::clone(&look_up), since, 10 * SHORT);
+        assert_eq!(is_shortage(&error), is_excused, "{error}");
+    }
+    gate.open();
 }
