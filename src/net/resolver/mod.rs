@@ -194,7 +194,7 @@ impl State {
             return Some(Arc::clone(in_line));
         }
         let of_host = self.under_way.iter().filter(|(it, _)| it.host == host);
-        let (newest, begun) = of_host.clone().last()?;
+        let (newest, begun) = of_host.clone().next_back()?;
         let is_recent = now.saturating_duration_since(*begun) < RENEWAL;
         (is_recent || of_host.count() >= MAX_OF_HOST).then(|| Arc::clone(newest))
     }
