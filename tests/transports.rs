@@ -305,7 +305,7 @@ fn without_the_feature_an_icaps_uri_needs_a_connector() {
         assert!(matches!(error, Error::Input(_)), "{error:?}");
         let said = error.to_string();
         assert!(
-            said.contains("needs the feature rustls or a connector of your own"),
+            said.contains("needs the feature `rustls` or a `connector` of your own"),
             "{said}"
         );
     }

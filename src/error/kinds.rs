@@ -2,50 +2,41 @@
 
 use std::fmt;
 
-/// The variants of [`Error`](crate::Error), to count by.
-#[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "they are those of Error")]
-pub enum ErrorKind {
-    Connect,
-    Timeout,
-    Disconnected,
-    Status,
-    Protocol,
-    Content,
-    Output,
-    Input,
-    Suspended,
+/// Makes the enum and all that goes over its variants from one list, so that none can be forgotten.
+macro_rules! error_kinds {
+    ($($kind:ident $word:literal)+) => {
+        /// The variants of [`Error`](super::Error), to count by.
+        #[non_exhaustive]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs, reason = "they are those of Error")]
+        pub enum ErrorKind {
+            $($kind),+
+        }
+
+        impl ErrorKind {
+            pub(crate) const ALL: [Self; [$($word),+].len()] = [$(Self::$kind),+];
+
+            /// One lower-case word that does not change between versions, for example as a label of a metric.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $word),+
+                }
+            }
+        }
+    };
 }
 
-impl ErrorKind {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Connect,
-        Self::Timeout,
-        Self::Disconnected,
-        Self::Status,
-        Self::Protocol,
-        Self::Content,
-        Self::Output,
-        Self::Input,
-        Self::Suspended,
-    ];
-
-    /// One lower-case word that does not change between versions, for example as a label of a metric.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Timeout => "timeout",
-            Self::Disconnected => "disconnected",
-            Self::Status => "status",
-            Self::Protocol => "protocol",
-            Self::Content => "content",
-            Self::Output => "output",
-            Self::Input => "input",
-            Self::Suspended => "suspended",
-        }
-    }
+error_kinds! {
+    Connect "connect"
+    Timeout "timeout"
+    Disconnected "disconnected"
+    Status "status"
+    Protocol "protocol"
+    Content "content"
+    Output "output"
+    Input "input"
+    Suspended "suspended"
 }
 
 /// Writes [`as_str`](ErrorKind::as_str).

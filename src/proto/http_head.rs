@@ -204,9 +204,10 @@ pub(crate) fn is_end_to_end(name: &str) -> bool {
 
 /// Checks that `head` is a start line, fields and a blank line, and nothing after it.
 fn check(head: &[u8], is_start_line: impl Fn(&[u8]) -> bool) -> Result<(), InputError> {
-    let refused = |why| InputError::new(InvalidInput::HttpHead, why);
+    let refused = |why: &str| InputError::new(InvalidInput::HttpHead, why);
     if head.len() > MAX_HTTP_HEAD {
-        return Err(refused("it is longer than 128 KiB"));
+        let why = format!("it is longer than {} KiB", MAX_HTTP_HEAD / 1024);
+        return Err(refused(&why));
     }
     match HeadFinder::default().find(head) {
         Ok(Some(end)) if end == head.len() => {}

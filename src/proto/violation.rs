@@ -1,5 +1,7 @@
 //! Faults in a peer's bytes, to match on and to count by.
 
+use super::limits;
+
 /// How a response breaks the protocol.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -112,25 +114,28 @@ pub enum Violation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Limit {
     /// Bytes of the ICAP head: [`MAX_HEAD`](crate::limits::MAX_HEAD).
-    #[error("its ICAP head is longer than 64 KiB")]
+    #[error("its ICAP head is longer than {} KiB", limits::MAX_HEAD / 1024)]
     Head,
     /// Fields of a head: [`MAX_FIELDS`](crate::limits::MAX_FIELDS).
-    #[error("a head has more than 256 fields")]
+    #[error("a head has more than {} fields", limits::MAX_FIELDS)]
     Fields,
     /// Bytes of an encapsulated HTTP head: [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD).
-    #[error("its encapsulated HTTP head is longer than 128 KiB")]
+    #[error("its encapsulated HTTP head is longer than {} KiB", limits::MAX_HTTP_HEAD / 1024)]
     HttpHead,
     /// Bytes of the line of a chunk size: [`MAX_CHUNK_LINE`](crate::limits::MAX_CHUNK_LINE).
-    #[error("the line of a chunk size is longer than 4 KiB")]
+    #[error("the line of a chunk size is longer than {} KiB", limits::MAX_CHUNK_LINE / 1024)]
     ChunkLine,
     /// Bytes of all chunk extensions: [`MAX_CHUNK_EXTENSIONS`](crate::limits::MAX_CHUNK_EXTENSIONS).
-    #[error("its chunk extensions are longer than 16 KiB")]
+    #[error("its chunk extensions are longer than {} KiB", limits::MAX_CHUNK_EXTENSIONS / 1024)]
     ChunkExtensions,
     /// Bytes of the trailer section: [`MAX_TRAILERS`](crate::limits::MAX_TRAILERS).
-    #[error("its trailer section is longer than 16 KiB")]
+    #[error("its trailer section is longer than {} KiB", limits::MAX_TRAILERS / 1024)]
     Trailers,
     /// Interim responses: [`MAX_INTERIM_RESPONSES`](crate::limits::MAX_INTERIM_RESPONSES).
-    #[error("more than 4 interim responses came before it")]
+    #[error(
+        "more than {} interim responses came before it",
+        limits::MAX_INTERIM_RESPONSES
+    )]
     InterimResponses,
     /// The limit of the response body: the scanner's `max_size` plus
     /// [`RESPONSE_BODY_ALLOWANCE`](crate::limits::RESPONSE_BODY_ALLOWANCE), a client's `max_response`, or

@@ -179,6 +179,8 @@ impl Module {
                     colons += 1;
                     continue;
                 }
+                // `pub(crate)` uses nothing.
+                TokenTree::Group(_) if path == ["pub"] => path.clear(),
                 TokenTree::Group(group) => {
                     // A list of imports within a macro: the names after it have this beginning.
                     let is_list = colons == 2 && group.delimiter() == Delimiter::Brace;
