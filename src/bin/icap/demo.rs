@@ -17,9 +17,10 @@ const EICAR: &str = "EICAR test file";
 
 const MORE: &str = "\
 Exit status:
-  0  EICAR is found, and all files are clean
-  1  a file is infected
-  2  EICAR is not found, or a file is not scanned
+  0  EICAR is found, and all FILEs are clean
+  1  EICAR is found, and one of the FILEs is infected
+  2  EICAR is not found, a FILE is not scanned, or an error occurred
+  If both 1 and 2 apply, it is 1.
 
 Example:
   icap demo README.md";
@@ -27,7 +28,8 @@ Example:
 const HOW_TO_SCAN: &str = "\
 This built-in server finds nothing but EICAR: a file that it calls clean may
 contain any malware. To scan files, use a service that has a virus scanner:
-    icap scan icap://HOST:1344/SERVICE FILE...";
+    icap scan icap://HOST:1344/SERVICE FILE...
+SERVICE is the path of the service on the server HOST.";
 
 /// Show a scan on a built-in server that finds only EICAR
 ///

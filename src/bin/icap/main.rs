@@ -29,10 +29,10 @@ const EXAMPLES: &str = "\
 Examples:
   icap demo README.md
       scan a file with a built-in test server
-  icap options icap://av.example:1344/avscan
+  icap options icap://av.example:1344/virus_scan
       show what a service offers
-  icap scan icap://av.example:1344/avscan invoice.pdf
-      scan a file
+  icap scan 'icap://av/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple' invoice.pdf
+      scan a file with c-icap and ClamAV
 
 Run 'icap COMMAND --help' for more about a command.";
 

@@ -19,8 +19,8 @@ Exit status:
   2  the service responded with another status, or an error occurred
 
 Examples:
-  icap options icap://av.example:1344/avscan
-  icap options --raw icap://av.example/avscan";
+  icap options icap://av.example:1344/virus_scan
+  icap options --raw icap://av.example/virus_scan";
 
 /// Show what a service offers
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(help = SERVICE)]
     uri: String,
 
-    /// Print the head of the response unchanged, also of an error
+    /// Print the head of the response as the service sent it, also of an error
     #[arg(long)]
     raw: bool,
 

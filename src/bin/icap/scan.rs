@@ -29,10 +29,13 @@ Exit status:
   If both 1 and 2 apply, it is 1.
 
 Examples:
-  icap scan icap://av.example:1344/avscan invoice.pdf scan.zip
-  icap scan -r --quiet icap://av.example/avscan /srv/uploads
-  curl -s https://www.example/x.zip | icap scan icap://av.example/avscan -
-  icap scan --max-size 2GiB --response-timeout 2m icap://av.example/avscan big.iso";
+  icap scan \"$SERVICE\" invoice.pdf scan.zip
+  icap scan -r --quiet \"$SERVICE\" /srv/uploads
+  curl -s https://www.example/x.zip | icap scan \"$SERVICE\" -
+  icap scan --max-size 2GiB --response-timeout 2m \"$SERVICE\" big.iso
+
+For c-icap with ClamAV, SERVICE is
+  icap://HOST/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
 
 /// Scan files and print a verdict for each
 #[derive(Debug, Args)]
@@ -61,21 +64,22 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = bound(size))]
     max_size: Bound<u64>,
 
-    /// respmod (as downloads) or reqmod (as uploads) [default: RESPMOD, else REQMOD]
+    /// As downloads (respmod) or uploads (reqmod) [default: RESPMOD, else REQMOD]
     #[arg(long, value_name = "METHOD", value_parser = method)]
     method: Option<Method>,
 
-    /// Send a preview first: 'negotiated', or its size [default: no preview]
+    /// Send a preview: of this size, or 'negotiated' as the service asks [default: none]
     ///
-    /// A file of which the service reads only the preview is not scanned.
-    #[arg(long, value_name = "SIZE", value_parser = preview)]
+    /// A preview is the beginning of the file. If the service responds with 204 to it, it does
+    /// not read the rest, and the verdict is "not scanned".
+    #[arg(long, value_name = "SIZE", value_parser = preview, verbatim_doc_comment)]
     preview: Option<Preview>,
 
-    /// Do not send OPTIONS before the first file
+    /// Do not ask the service (OPTIONS) what it offers before the first file
     #[arg(long)]
     no_options: bool,
 
-    /// How long to wait for a service that stops serving during the run, or 'none'
+    /// How long to wait for a service that stops serving; 'none' does not wait
     ///
     /// The file is then scanned again. The program does not wait if the service has never served.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = bound(time))]

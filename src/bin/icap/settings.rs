@@ -25,7 +25,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     read_timeout: Duration,
 
-    /// Time limit for the response to a file [default: the read timeout]
+    /// Time limit from file sent to response [default: the read timeout]
     #[arg(long, value_name = "TIME", value_parser = time)]
     response_timeout: Option<Duration>,
 
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     write_timeout: Duration,
 
-    /// Time limit for each request; 'none' is no limit
+    /// Total time limit for one file or OPTIONS, or 'none'
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = bound(time))]
     deadline: Bound<Duration>,
 
@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
-    /// User name, if the service asks; the password is in ICAP_PASSWORD
+    /// User, sent if the service asks; set ICAP_PASSWORD to the password
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
