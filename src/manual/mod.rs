@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`verdicts`] | What does each verdict mean, and what do I do with the file? |
 //! | [`errors`] | What does each error mean, and who can correct it? |
+//! | [`content`] | What do I tell the service about the content? What do I log of a report? |
 //! | [`notices`] | What is a person told about a file that is not delivered? |
 //! | [`limitations`] | What does a verdict not promise? |
 //! | [`timeouts`] | What limits the time of a scan? When is another server asked? |
@@ -29,4 +30,4 @@ macro_rules! pages {
     )+};
 }
 
-pages! { verdicts errors notices limitations timeouts threads c_icap haproxy icaps testing fuzzing }
+pages! { verdicts errors content notices limitations timeouts threads c_icap haproxy icaps testing fuzzing }
