@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --example errors                                        test servers in this process
-//! cargo run --example errors icap://127.0.0.1:1344/avscan FILE
+//! cargo run --example errors 'icap://127.0.0.1/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple' FILE
 //! ```
 
 use std::env;

@@ -4,25 +4,29 @@
 //! ```no_run
 //! use icap_client::{Content, Scanner, Verdict};
 //!
-//! let scanner = Scanner::new("icap://127.0.0.1:1344/avscan")?;
+//! // c-icap with these four arguments scans every file; see `manual::c_icap`.
+//! let service = "icap://127.0.0.1/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
+//! let scanner = Scanner::new(service)?;
 //! let report = scanner.scan(Content::file("invoice.pdf")?)?;
 //! match report.verdict() {
 //!     Verdict::Clean => println!("deliver it"),
 //!     Verdict::Infected(threats) => println!("refuse it: {threats}"),
 //!     // Blocked, Modified, NotScanned, and what later versions add.
-//!     other => println!("do not deliver it unasked: {other}"),
+//!     other => println!("do not deliver it: {other}"),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only [`Verdict::Clean`] means that the file may be delivered. An [`Error`] means that there is no verdict.
+//! Only [`Verdict::Clean`] means that the file may be delivered without a decision by a person. An [`Error`] means that there is no verdict.
 //! [`manual::errors`] says what each error means and who can correct it.
 //!
 //! - [`Scanner::builder`] has the settings: size limit, timeouts, more servers, previews.
 //! - [`Content`] is what is scanned: bytes, a file or a reader, and what is known about it.
 //! - [`Policy`] decides what happens with the file: deliver it, ask the person, or refuse it; a [`Notice`] tells why.
-//! - [`Scanner::scan_replace`] also takes the file that a service sends back, for content disarm.
+//! - [`Scanner::scan_replace`] also writes out the file that the service sends back: for services that rebuild
+//!   files without active parts (content disarm).
 //! - [`Client`] is the layer below: it sends RESPMOD and REQMOD requests and judges nothing.
+//! - [`manual::content`] says what to tell the service about the content.
 //! - [`manual`] explains the verdicts, errors and timeouts, and how to set up servers.
 //!
 //! The root has what a first program needs. The details are in modules: [`error`], [`policy`], [`stats`],
@@ -30,64 +34,74 @@
 //!
 //! # How a verdict comes about
 //!
+//! These terms of ICAP come up again and again. A client sends the content inside an HTTP message: as the response
+//! to a download (method **RESPMOD**), or as the body of an upload (**REQMOD**). The start line and fields of that
+//! message are the **encapsulated HTTP head**. Fields after a body are a **trailer**. **OPTIONS** is the request
+//! that asks what a service offers. A **preview** is the beginning of the content, after which the service decides
+//! whether it needs the rest. The response has one of these statuses: **204** says "unmodified" and has no content,
+//! **200** has content, and **206** has new content that continues in the original from byte n. The **state tag**
+//! (`ISTag`) names the version of the service and of its signatures.
+//!
 //! ```text
-//!  Content ──► is its known length over max_size? ── yes ──────────────► NotScanned(TooLarge)
-//!     │ no
+//!  Content ──► it is larger than max_size ─────────────────────────────► NotScanned(TooLarge)
+//!     │        (if its length is unknown, this is found during the upload)
 //!     ▼
-//!  take the first server that is not suspended   ◄───────── next server ◄──┐
-//!     │                                                                    │
-//!     ▼                                                                    │
-//!  OPTIONS (cached): which methods? 204? previews?                         │
-//!     │                                                                    │
-//!     ▼                                                                    │
-//!  a connection: an idle one that is open and silent, or a new one         │
-//!     │                                                                    │
-//!     ▼                                                                    │
-//!  send head and content, and read the response at the same time           │
-//!     │                                                                    │
-//!     ├── the server failed or does not scan; there is another server ─────┘
+//!  take the first server that is not suspended
 //!     ▼
-//!  the first line that fits is the verdict:
+//!  OPTIONS (cached): which methods? 204? previews?
+//!     ▼
+//!  a connection: an idle one that is open and has no unread byte, or a new one
+//!     ▼
+//!  send head and content, and read the response at the same time
+//!     ▼
+//!  the first line that fits decides:
 //!     a field reports a threat, on any status ─────────────────────────► Infected
-//!     the ICAP head names a limit, or what cannot be read ─────────────► NotScanned(ServiceLimit, Unscannable)
-//!     a status line or words refuse ───────────────────────────────────► Blocked
-//!     a code reports a failure of the service ─────────────────────────► NotScanned(ServiceError) or Err
-//!     the state tag means "no engine" ─────────────────────────────────► NotScanned(NoEngine)
-//!     204, begun before all of the content was sent ───────────────────► NotScanned(EarlyResponse)
+//!     the ICAP head names a limit or unreadable content ───────────────► NotScanned(ServiceLimit, Unscannable)
+//!     ICAP 403, an HTTP status or the words of a field refuse ─────────► Blocked
+//!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
+//!     204 or the same content, the state tag means "no engine" ────────► NotScanned(NoEngine) *
+//!     204 or the same content, begun before all content was sent ──────► NotScanned(EarlyResponse) *
+//!     204 that the request did not allow ──────────────────────────────► Err
 //!     204 to a preview of a part of the content ───────────────────────► NotScanned(PreviewOnly)
+//!                                                     (Clean with trust_preview(true))
 //!     204 to all of the content ───────────────────────────────────────► Clean
-//!     the same content came back, and 204 was not possible ────────────► Clean
-//!     the same content came back, and 204 was possible ────────────────► NotScanned(Echoed)
-//!     an HTTP page reports an error (400, 401, 5xx) ───────────────────► NotScanned(ServiceError)
-//!     the beginning of the content came back ──────────────────────────► NotScanned(Truncated)
-//!     other content came back, or a part of it (206) ──────────────────► Modified
+//!     the same content, and 204 was not offered or not allowed ────────► Clean
+//!     the same content, and 204 was offered and allowed ───────────────► NotScanned(Echoed)
+//!     an HTTP head with the status 400, 401 or 5xx ────────────────────► NotScanned(ServiceError) *
+//!     only the beginning of the content ───────────────────────────────► NotScanned(Truncated)
+//!     other content, or a 206 ─────────────────────────────────────────► Modified
 //!     202, not finished ───────────────────────────────────────────────► NotScanned(Pending)
-//!     any other status, or no valid response ──────────────────────────► Err
+//!     any other status, or no valid response ──────────────────────────► Err *
+//!
+//!  * The next server is asked instead, if there is one, if the content can be sent again and if there is time.
+//!    For an Err it depends on the error: see manual::errors.
 //! ```
 //!
-//! [`manual::verdicts`] says what to do about each. Some of this surprises:
+//! The first three lines count also if the response breaks off after them, and no other server is asked then.
+//! [`manual::verdicts`] says what to do about each verdict. Some of this surprises:
 //!
-//! - **A 200 is not clean.** It says that content follows, not that the content was scanned. Servers send
+//! - **A 200 alone is not clean.** It says that content follows, not that the content was scanned. Servers send
 //!   files back unscanned as 200 because they are too large or of a type that is skipped. c-icap, with its
 //!   usual defaults, sends the first 5% of an infected file as 200 without an infection header. That is
 //!   [`NotScanned::Truncated`].
 //! - **An early 204 is not clean.** A server that responds before it has all of the content has not scanned
 //!   all of it. c-icap that was started without its engine responds like this. The upload stops, and the
 //!   [next server](ScannerBuilder::endpoint) is asked. The client sees this only if the response arrives
-//!   before the kernel has taken the last byte. A kernel takes megabytes on a fast network. So for small
-//!   content, the absence of an early response proves nothing.
-//! - **No preview is sent by default.** A server can respond 204 to a preview because it does not scan such
-//!   files at all. That says nothing about the rest of the file, so it is [`NotScanned::PreviewOnly`].
+//!   before the last byte is written to the socket. The kernel of this machine takes megabytes at once on a fast
+//!   network. So for small content, the absence of an early response proves nothing.
+//! - **No preview is sent by default.** A server can respond 204 to a preview because it does not scan files of
+//!   that type or size. That says nothing about the rest of the file, so it is [`NotScanned::PreviewOnly`].
 //!   [`Preview`] turns previews on.
-//! - **`Transfer-Ignore` does not make a file clean.** A service that does not want to see `.jpg` files has
-//!   not scanned any. So they are sent all the same.
-//! - **Cookies are not forwarded.** If you pass HTTP heads, cookies, credentials and query strings are left
-//!   out of them, unless you [ask for them](Content::include_sensitive).
+//! - **`Transfer-Ignore` does not make a file clean.** With this field, a service names file extensions that it
+//!   does not want to see, for example `jpg`. It has not scanned such a file, so the file is sent all the same.
+//! - **Cookies are not forwarded.** You can pass the [head of the HTTP message](Content::http_response) that the
+//!   content came with. Cookies, credentials and query strings are left out of it, unless you
+//!   [ask for them](Content::include_sensitive).
 //! - **A read timeout does not limit a scan.** It begins anew with every byte. The
 //!   [deadline](ScannerBuilder::deadline) limits the whole scan; [`manual::timeouts`] has the picture.
-//! - **A connection is used again only if it is silent.** ICAP responses have no number, so a late response
-//!   would be taken for the response to the next file. No client can see a stray response that arrives
-//!   after the next request has begun. [`max_idle(0)`](ScannerBuilder::max_idle) excludes that case: each
+//! - **A connection is used again only if no unread byte has arrived on it.** ICAP responses have no number, so a
+//!   late response would be taken for the response to the next file. No client can see a stray response that
+//!   arrives after the next request has begun. [`max_idle(0)`](ScannerBuilder::max_idle) excludes that case: each
 //!   exchange then has a connection of its own.
 //! - **A failing server is suspended.** After ten failures in a row, a circuit breaker opens, and scans go to
 //!   the next server or fail at once. Otherwise each file would keep a thread waiting for a timeout.
@@ -100,34 +114,36 @@
 //! The source code and the tests refer to these rules by number.
 //!
 //! - **R1 No false clean.** Only two responses make content [`Verdict::Clean`]:
-//!   1. A complete, valid 204 to a completely written request. Its first byte came after the last byte of
-//!      content was written. A 204 to a preview counts only if the preview was all of the content, or if the
-//!      caller set [`trust_preview`](ScannerBuilder::trust_preview).
-//!   2. A complete 200 or 201 that returns exactly the bytes that were sent, compared by length and keyed hash. In
-//!      RESPMOD it has an HTTP 2xx head; in REQMOD it has the request line that was sent. The service does
-//!      not offer 204, or the caller did not [allow](ScannerBuilder::allow_204) it. Its body also began after
-//!      the last byte of content was written.
+//!   1. A complete, valid 204 that the request allowed, if the request was written completely and the first byte
+//!      of the response came after the last byte of content was written. A 204 to a preview counts only if the
+//!      preview was all of the content, or if the caller set [`trust_preview`](ScannerBuilder::trust_preview).
+//!   2. A complete 200 or 201 that returns exactly the bytes that were sent, if all of these hold:
+//!      - The length and a keyed hash of the content agree.
+//!      - In RESPMOD its HTTP head has a 2xx status; in REQMOD it has the request line that was sent.
+//!      - The service does not offer 204, or the caller did not [allow](ScannerBuilder::allow_204) it.
+//!      - The response began after the last byte of content was written.
 //!
 //!   Neither counts under a state tag that means "no engine". Clean never comes from the end of a connection,
-//!   a timeout, an unknown status, an empty response or a default.
-//! - **R2 Evidence only worsens.** Evidence is a field that reports a threat, a status line that refuses, or
-//!   words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
+//!   a timeout, an unknown status, a 200 without content or a default.
+//! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, or
+//!   a field with words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
 //!   trailers. It counts as soon as it can be read, also if the response breaks off after it. No retry and no
-//!   other server replaces it with something better. The author of the content may have written an
-//!   encapsulated head or a trailer. So nothing in these improves the verdict that the response has without
+//!   other server replaces it with something better. A server can copy an encapsulated head or a trailer from the
+//!   content, so an attacker can write it. Therefore nothing in these makes a verdict better than it is without
 //!   them.
-//! - **R3 One response belongs to one request.** A connection is dirty from the first byte of an exchange. It
-//!   is clean again only if the whole request was written, the response was read to its own end, nothing
-//!   follows it, neither side asked to close, and the response had no fault. An idle connection must prove
-//!   that it is open and silent when it is put into the pool and when it is taken out. An error, a panic or
+//! - **R3 One response belongs to one request.** A connection is not reusable from the first byte of an exchange.
+//!   It is reusable again only if the whole request was written, the response was read to its own end, nothing
+//!   follows it, neither side asked to close, and the response had no fault. An idle connection is checked to be
+//!   open, without an unread byte, when it is put into the pool and when it is taken out. An error, a panic or
 //!   an early drop closes it.
 //! - **R4 Never deadlock.** The server may respond while the content is sent. The client reads while it
 //!   writes.
-//! - **R5 Bounded.** Every wait has a timeout, and the whole scan has a deadline. Every number that a peer
-//!   sends has a limit in [`limits`], which is checked before memory is taken. Memory does not grow with the
+//! - **R5 Bounded.** Every wait for a server has a timeout, and the whole scan has a deadline. Every number that a
+//!   peer sends has a limit in [`limits`], which is checked before memory is taken. Memory does not grow with the
 //!   content.
 //! - **R6 What is sent is what was meant.** No CR, LF or NUL gets into a request through a name, a URI or a
-//!   header. Content that fails, or is not as long as declared, never gets a last chunk.
+//!   header. Bodies are sent in chunks, and the last chunk says that the body is complete. Content that fails, or
+//!   is not as long as declared, never gets a last chunk, so no server takes it for complete.
 //! - **R7 Bytes decide, not their packaging.** Every parser and every verdict gives the same result however
 //!   the network splits the bytes. There is one exception: the time of its first byte decides whether a
 //!   response is early.
@@ -135,10 +151,11 @@
 //!   Names are compared without case, folded fields are unfolded, and values are bytes.
 //! - **R9 No `unsafe` and no panic**, whatever bytes a peer sends, and whatever a caller's `Read`, `Write`,
 //!   [`Stream`] or [`Connect`] returns.
-//! - **R10 Blame is right.** Only what a server did counts against it: connections that it refused or broke,
-//!   5xx, 400, 404, 405, bytes that are not ICAP, and waits that add up, in one exchange, to the timeout. Not
-//!   counted are the caller's slow reader or writer, a deadline that was too short, 503 while the server
-//!   serves other exchanges, and a shortage on this machine.
+//! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
+//!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A timeout counts if the waits for the
+//!   server in one exchange add up to it: the connect timeout while connecting, or the write, response or read
+//!   timeout after that. Not counted are the caller's slow reader or writer, a deadline that was too short, 503
+//!   while the server serves other exchanges, and a shortage on this machine.
 //!
 //! # Features
 //!
@@ -152,12 +169,13 @@
 //! | `cli` | the program `icap`, and the features `rustls` and `testing` | clap, indicatif, env_logger, serde_json |
 //!
 //! Without `rustls`, an `icaps://` service is an error, unless you set a
-//! [connector](ScannerBuilder::connector) of your own. It is never sent in plain.
+//! [connector](ScannerBuilder::connector) of your own. Nothing is sent over plain TCP instead.
 //!
 //! # Logging
 //!
-//! The crate logs through [`log`]: at warn what a server should not have done, at debug why a connection was
-//! closed or a request was repeated. It never logs content or credentials.
+//! The crate logs through [`log`]: at warn what a server should not have done and each suspension, at info a
+//! server that is used again after an outage, at debug why a connection was closed or a request was repeated. It
+//! never logs content, credentials or the arguments of a URI.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -44,7 +44,9 @@ use crate::{Client, NotScanned, ServiceUri};
 /// ```no_run
 /// use icap_client::{Content, Scanner, Verdict};
 ///
-/// let scanner = Scanner::new("icap://127.0.0.1:1344/avscan")?;
+/// // c-icap with these four arguments scans every file.
+/// let service = "icap://127.0.0.1/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
+/// let scanner = Scanner::new(service)?;
 /// let report = scanner.scan(Content::bytes(b"hello"))?;
 /// match report.verdict() {
 ///     Verdict::Clean => println!("deliver it"),
