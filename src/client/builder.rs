@@ -168,7 +168,7 @@ pub(crate) use connection_settings;
 ///
 /// # let server = icap_client::testing::Server::start()?;
 /// # let uri = server.uri();
-/// // The URI is for example "icap://av.example/avscan".
+/// // The URI is for example "icap://av.example/SERVICE".
 /// let client = Client::builder(uri)
 ///     .read_timeout(Duration::from_secs(30))
 ///     .max_connections(8)

@@ -14,8 +14,8 @@ use crate::proto::uri::ServiceUri;
 /// ```
 /// use icap_client::{Endpoint, Scanner};
 ///
-/// let fallback = Endpoint::new("icaps://av2.example/avscan")?.credentials("joe", "secret");
-/// let builder = Scanner::builder("icap://av1.example/avscan").endpoint(fallback);
+/// let fallback = Endpoint::new("icaps://av2.example/SERVICE")?.credentials("joe", "secret");
+/// let builder = Scanner::builder("icap://av1.example/SERVICE").endpoint(fallback);
 /// # Ok::<(), icap_client::Error>(())
 /// ```
 #[must_use]

@@ -59,7 +59,7 @@ pub use crate::proto::violation::{Limit, Violation};
 ///
 /// // Nothing listens on this port any more.
 /// let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-/// let scanner = Scanner::new(format!("icap://127.0.0.1:{port}/avscan"))?;
+/// let scanner = Scanner::new(format!("icap://127.0.0.1:{port}/virus_scan"))?;
 ///
 /// let error = scanner.scan(Content::bytes(b"hello")).unwrap_err();
 /// assert!(error.is_unavailable() && error.is_retryable());

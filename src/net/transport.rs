@@ -169,7 +169,7 @@ pub trait Stream: Read + Write + Send {
 ///
 /// # let server = icap_client::testing::Server::start()?;
 /// # let tunnel = server.address();
-/// let builder = Scanner::builder("icap://av.example/avscan").connector(Tunnel(tunnel));
+/// let builder = Scanner::builder("icap://av.example/SERVICE").connector(Tunnel(tunnel));
 /// let scanner = builder.build()?;
 /// assert!(scanner.scan(Content::bytes(b"hello"))?.verdict().is_clean());
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -29,7 +29,7 @@ pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
 ///
 /// # let (av1, av2) = (icap_client::testing::Server::start()?, icap_client::testing::Server::start()?);
 /// # let (av1, av2) = (av1.uri(), av2.uri());
-/// // av1 and av2 are URIs, for example "icap://av1.example/avscan".
+/// // av1 and av2 are URIs, for example "icap://av1.example/SERVICE".
 /// let scanner = Scanner::builder(av1)
 ///     .endpoint(Endpoint::new(av2)?.credentials("joe", "secret"))
 ///     .max_size(1 << 30)

@@ -64,7 +64,7 @@ use verifier::GivenRoots;
 ///     .roots_pem(&std::fs::read("our-ca.pem")?)?
 ///     .client_certificate_pem(&std::fs::read("client.pem")?, &std::fs::read("client.key")?)?
 ///     .build()?;
-/// let scanner = Scanner::builder("icaps://av.example/avscan").connector(connector).build()?;
+/// let scanner = Scanner::builder("icaps://av.example/SERVICE").connector(connector).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
