@@ -223,8 +223,7 @@ fn assert_serves_twice_as_many_threads_as_slots(
         assert!(refused > 0);
         drop(scanner);
         between();
-        // It is over 95 % on a machine without other work.
-        rate > 0.75 * expected
+        rate >= 0.9 * expected
     };
     assert!((0..5).any(is_as_fast), "slower in each measurement");
 }
