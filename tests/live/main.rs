@@ -362,12 +362,13 @@ fn unknown_service() {
             std::io::Seek::rewind(&mut content).unwrap();
             let error: Error = scanner.scan(Content::seekable(content)).unwrap_err();
             assert_eq!(error.status(), Some(404), "{error:?}");
-            assert!(
-                error
-                    .to_string()
-                    .ends_with("responded with 404 Service not found"),
-                "{error}"
-            );
+            let said = error.to_string();
+            let expected = match negotiate {
+                true => "responded to OPTIONS with 404 Service not found; ",
+                false => "responded with 404 Service not found",
+            };
+            assert!(said.contains(expected), "{said}");
+            assert_eq!(said.contains("OPTIONS"), negotiate, "{said}");
         }
     }
 }
