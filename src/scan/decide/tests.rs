@@ -227,7 +227,7 @@ fn echo_with_another_http_head_is_not_clean() {
 }
 
 #[test]
-fn missing_body_incomplete_upload_or_other_bytes_are_no_echo() {
+fn incomplete_or_other_content_is_no_echo() {
     let incomplete = Sent {
         is_complete: false,
         ..ECHOED_WITHOUT_204
