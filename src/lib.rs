@@ -34,7 +34,8 @@
 //!
 //! # How a verdict comes about
 //!
-//! These terms of ICAP come up again and again. A client sends the content inside an HTTP message: as the response
+//! These terms of ICAP come up again and again. A **server** is a host and port; a **service** is a path on it, and its
+//! URI names both. The **peer** is the other end of a connection, perhaps not an ICAP server at all. A client sends the content inside an HTTP message: as the response
 //! to a download (method **RESPMOD**), or as the body of an upload (**REQMOD**). The start line and fields of that
 //! message are the **encapsulated HTTP head**. Fields after a body are a **trailer**. **OPTIONS** is the request
 //! that asks what a service offers. A **preview** is the beginning of the content, after which the service decides
@@ -224,9 +225,9 @@ pub use stats::Stats;
 
 /// Limits of what a peer may send and a caller may pass in, and the defaults of the settings.
 ///
-/// A limit is checked before memory is taken for what it bounds. What is *at* the limit passes, and one more is
-/// refused: of a peer with [`Violation::LimitExceeded`](error::Violation::LimitExceeded), of a caller with
-/// [`Error::Input`].
+/// A limit is checked before memory is taken for what it bounds. What is *at* the limit passes. What is above it
+/// is an error: [`Violation::LimitExceeded`](error::Violation::LimitExceeded) if a peer sent it, [`Error::Input`] if
+/// a caller passed it in. Each limit for which another rule holds says so.
 pub mod limits {
     pub use crate::client::defaults::*;
     pub use crate::net::resolver::MAX_LOOK_UP_THREADS;

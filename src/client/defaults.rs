@@ -14,13 +14,13 @@ pub const DEFAULT_MAX_IDLE: usize = 32;
 /// The default of `idle_timeout`: 60 s. Servers and proxies usually close idle connections later.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The default of `suspend_after`: 10 failures in a row.
+/// The default of [`suspend_after`](crate::ScannerBuilder::suspend_after): 10 failures in a row.
 pub const DEFAULT_SUSPEND_AFTER: u32 = 10;
 
-/// The default of the first interval of `suspension`: 1 s.
+/// The default of the first interval of [`suspension`](crate::ScannerBuilder::suspension): 1 s, varied by up to 20 %.
 pub const DEFAULT_FIRST_SUSPENSION: Duration = Duration::from_secs(1);
 
-/// The default of the longest interval of `suspension`: 8 s.
+/// The default of the longest interval of [`suspension`](crate::ScannerBuilder::suspension): 8 s, varied by up to 20 %.
 pub const DEFAULT_LONGEST_SUSPENSION: Duration = Duration::from_secs(8);
 
 #[cfg(test)]

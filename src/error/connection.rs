@@ -9,7 +9,8 @@ use super::cause::words_of;
 use super::timeout::Doing;
 use crate::proto::content_name::ContentName;
 
-/// No connection to the server could be made.
+/// No connection to the server could be made: its name has no address, no address accepted the connection, or the
+/// TLS handshake failed. A connection that took too long is a [`TimeoutError`](super::TimeoutError).
 #[derive(Debug)]
 pub struct ConnectError {
     pub(crate) service: String,

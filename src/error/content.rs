@@ -18,7 +18,8 @@ pub struct ContentError {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentFault {
-    /// The reader failed; [`ContentError::io_error`] is what it returned.
+    /// The reader failed; [`ContentError::io_error`] is what it returned. Or a 206 refers to the original, which can be
+    /// read only once.
     Read {
         /// Bytes that were read before.
         after: u64,

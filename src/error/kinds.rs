@@ -5,12 +5,14 @@ use std::fmt;
 /// Makes the enum and all that goes over its variants from one list, so that none can be forgotten.
 macro_rules! error_kinds {
     ($($kind:ident $word:literal)+) => {
-        /// The variants of [`Error`](super::Error), to count by.
+        /// The variants of [`Error`](super::Error) without their details, to count by.
         #[non_exhaustive]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[allow(missing_docs, reason = "they are those of Error")]
         pub enum ErrorKind {
-            $($kind),+
+            $(
+                #[doc = concat!("See [`Error::", stringify!($kind), "`](crate::Error::", stringify!($kind), ").")]
+                $kind
+            ),+
         }
 
         impl ErrorKind {
@@ -50,7 +52,8 @@ impl fmt::Display for ErrorKind {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Waiting for a free connection, because the server has as many as it may have.
+    /// Waiting for a free connection, because there are as many as
+    /// [`max_connections`](crate::ScannerBuilder::max_connections) or the server allows.
     Checkout,
     /// Resolving the name and connecting, the TLS handshake included.
     Connect,
@@ -76,14 +79,16 @@ impl fmt::Display for Phase {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimeLimit {
-    /// `wait_timeout`: the wait for a free connection, while the server has as many as it may have.
+    /// `wait_timeout`: the wait for a free connection. There were as many connections as
+    /// [`max_connections`](crate::ScannerBuilder::max_connections), the service's `Max-Connections` or its 503
+    /// responses allow.
     WaitTimeout,
     /// `connect_timeout`: the look-up of the name and all its addresses together.
     ConnectTimeout,
     /// `write_timeout`: no byte moved in either direction while the request was sent.
     WriteTimeout,
-    /// `read_timeout`: no byte arrived while the response was waited for, or an `OPTIONS` exchange took as
-    /// long as that.
+    /// `read_timeout`: no byte of the response arrived for this long. An `OPTIONS` exchange as a whole may take no
+    /// longer either.
     ReadTimeout,
     /// `response_timeout`: from the last byte sent to the end of the response's ICAP head.
     ResponseTimeout,
@@ -91,7 +96,8 @@ pub enum TimeLimit {
     MinimumRate,
     /// `deadline`: the whole scan, or the whole exchange of a [`Client`](crate::Client).
     Deadline,
-    /// The part of the deadline that one server gets, so that time is left for the next one.
+    /// The part of the deadline that one server gets: the rest of the deadline, less a quarter of it and at most one
+    /// read timeout, which is left for the next server.
     DeadlineShare,
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::proto::content_name::ContentName;
 
-/// The server failed too often and is left alone for a while, see
-/// [`ScannerBuilder::suspend_after`](crate::ScannerBuilder::suspend_after). Nothing was sent.
+/// The server failed and is left alone for a while, see
+/// [`ScannerBuilder::suspend_after`](crate::ScannerBuilder::suspend_after). Nothing was sent. If all of several
+/// servers are suspended, this is about the first one.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "{service} is suspended: it has failed for {} ms and is tried again in {} ms; last failure: {why}",
@@ -21,13 +22,14 @@ pub struct SuspendedError {
 }
 
 impl SuspendedError {
-    /// How long ago the suspension began. Failed trials since then are part of it.
+    /// How long ago the server was suspended. Failed trials do not begin a new suspension.
     #[must_use]
     pub fn failing_for(&self) -> Duration {
         self.failing_for
     }
 
-    /// How long until a scan may try the server again. A program that can wait should wait this long.
+    /// How long until a scan may try this server again; zero if the next one does. A program that can wait, for
+    /// example one that scans a batch, should wait this long.
     #[must_use]
     pub fn retry_in(&self) -> Duration {
         self.retry_in

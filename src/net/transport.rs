@@ -17,7 +17,7 @@ pub enum Readiness {
     /// A part of a unit that may hold bytes or nothing, for example the beginning of a TLS record, which can
     /// be a part of a response or a session ticket. A read waits for the rest.
     Partial,
-    /// The peer has ended its side.
+    /// The end of the stream: the peer has closed its side, and all that it sent was read.
     Closed,
 }
 

@@ -36,13 +36,16 @@ impl InputError {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvalidInput {
-    /// A URI that is no ICAP URI, or that this crate cannot use.
+    /// A URI that is not `icap://` or `icaps://` with a host, that has user information or a fragment, or that needs
+    /// the feature `rustls` or a connector.
     Uri,
     /// A header name that is no token (RFC 9110 §5.6.2).
     HeaderName,
     /// A header value with control characters, or with white space at an end.
     HeaderValue,
-    /// A header that this crate sets and a caller cannot override, because it frames the message.
+    /// A header that this crate sets and a caller cannot override, because it frames or routes the message:
+    /// `Allow`, `Connection`, `Content-Length`, `Encapsulated`, `Host`, `Keep-Alive`, `Preview`,
+    /// `Proxy-Authorization`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding` and `Upgrade`.
     ReservedHeader,
     /// An HTTP head that is not one complete HTTP/1.x head.
     HttpHead,
@@ -53,7 +56,7 @@ pub enum InvalidInput {
     /// A user or group with an empty name, a group name that would be read as two, or credentials that cannot be
     /// sent.
     User,
-    /// A timeout or another limit of zero.
+    /// A timeout, a deadline, `suspend_after` or `max_connections` of zero.
     Zero,
 }
 

@@ -16,7 +16,8 @@ pub const MAX_FIELDS: usize = 256;
 /// It is twice [`MAX_HEAD`], because cookies and query strings of real requests grow to tens of KiB.
 pub const MAX_HTTP_HEAD: usize = 128 * 1024;
 
-/// Hexadecimal digits of a chunk size: as many as 64 bits have.
+/// Hexadecimal digits of a chunk size: as many as 64 bits have. A longer one is
+/// [`Violation::ChunkSize`](crate::error::Violation::ChunkSize).
 pub const MAX_CHUNK_SIZE_DIGITS: usize = 16;
 
 /// Bytes after the size on the line of a chunk, with its line end.
@@ -43,36 +44,38 @@ pub const MAX_INTERIM_RESPONSES: usize = 4;
 /// A service may send back a block page, or a changed file that has grown.
 pub const RESPONSE_BODY_ALLOWANCE: u64 = 16 * 1024 * 1024;
 
-/// Bytes of a preview, also if a service asks for more.
+/// Bytes of a preview. A longer one, of a caller or of a service that asks for it, is lowered to this.
 ///
 /// The preview is kept in memory. RFC 3507 §4.5 wants clients to support 4,096 bytes.
 pub const MAX_PREVIEW: usize = 64 * 1024;
 
-/// Bytes of the body of a response to `OPTIONS`. It is read and dropped.
+/// Bytes of the body of an `OPTIONS` response. The body is read and dropped.
 pub const MAX_OPTIONS_BODY: u64 = 1024 * 1024;
 
-/// Threats of one response that are kept, see [`Threats::iter`](crate::Threats::iter).
+/// Threats of one response that are kept. The others are left out of [`Threats::iter`](crate::Threats::iter), and the
+/// verdict is infected all the same.
 ///
 /// Each is compared with all others, so that one threat in several fields is one threat.
 pub const MAX_THREATS: usize = 100;
 
-/// Bytes of white space before an invalid status line that may still be evidence.
-///
-/// A response that begins with white space is refused in any case.
+/// Bytes of white space before a status line. A response that begins with white space is an error. But if the status
+/// line after it is a refusal (403), the verdict is [`Blocked`](crate::Verdict::Blocked), and after more white space
+/// than this it is an error.
 pub const MAX_LEADING_WHITE_SPACE: usize = 64;
 
-/// Bytes of a [name](crate::Content::name) of content, in UTF-8. A longer name is cut before its extension.
+/// Bytes of a [name](crate::Content::name) of content, in UTF-8. A longer name is cut. Its extension is kept.
 ///
-/// The name goes into several fields of the request's heads, which have their own limits.
+/// The name is a part of the request's heads, which have limits as a whole.
 pub const MAX_NAME: usize = 4 * 1024;
 
-/// Characters of a peer's text that are kept for display.
+/// Characters of a peer's text that are kept for display. The rest is cut, and `…` stands for it.
 ///
 /// Threat names, reason phrases and header values go to logs and pages. The longest known name of a virus has
 /// about 80.
 pub const MAX_DISPLAY: usize = 200;
 
-/// Bytes of a response that is no ICAP response that an error shows.
+/// Bytes at fault that [`ProtocolError::seen`](crate::error::ProtocolError::seen) shows, counted before they are
+/// escaped. The rest is cut.
 ///
 /// They are enough to recognise the protocol, and too few to disclose content.
 pub const MAX_EXCERPT: usize = 32;

@@ -148,7 +148,8 @@ impl ServiceOptions {
         &self.allow
     }
 
-    /// Bytes of the preview that the service wants (`Preview`); `None` if it wants none, or has the field twice.
+    /// Bytes of the preview that the service wants (`Preview`). `Some(0)` asks for a preview without content. `None`
+    /// means that the field is missing, not a number, or there twice.
     #[must_use]
     pub fn preview(&self) -> Option<u64> {
         self.preview

@@ -89,7 +89,7 @@ impl Request {
     }
 
     /// Whether the service may respond with `204 No Content` in place of sending everything back (RFC 3507 §4.6).
-    /// Default: true for `RESPMOD` and `REQMOD`.
+    /// Default: true for `RESPMOD` and `REQMOD`. With `false` a 204 is an error, except to a preview.
     #[must_use]
     pub fn allow_204(mut self, allow: bool) -> Self {
         self.allow_204 = allow;
@@ -149,8 +149,8 @@ impl Request {
     /// # Errors
     ///
     /// [`InputError`] unless `head` is one complete HTTP/1.x request head of at most
-    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD) bytes; or if this is an `OPTIONS` request, which encapsulates
-    /// none.
+    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD) bytes and [`MAX_FIELDS`](crate::limits::MAX_FIELDS) fields; or if
+    /// this is an `OPTIONS` request, which encapsulates none.
     pub fn http_request(mut self, head: &[u8]) -> Result<Self, InputError> {
         http_head::check_request(head)?;
         self.refuse_unless(self.method != Method::Options)?;
@@ -164,8 +164,8 @@ impl Request {
     /// # Errors
     ///
     /// [`InputError`] unless `head` is one complete HTTP/1.x response head of at most
-    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD) bytes; or if this is no `RESPMOD` request, because only that
-    /// encapsulates one.
+    /// [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD) bytes and [`MAX_FIELDS`](crate::limits::MAX_FIELDS) fields; or if
+    /// this is no `RESPMOD` request, because only that encapsulates one.
     pub fn http_response(mut self, head: &[u8]) -> Result<Self, InputError> {
         http_head::check_response(head)?;
         self.refuse_unless(self.method == Method::Respmod)?;

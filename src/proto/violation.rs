@@ -6,7 +6,8 @@ use super::limits;
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Violation {
-    /// The first line is not `ICAP/1.0 CODE REASON` (RFC 3507 §4.3.3).
+    /// The first line is not `ICAP/1.0`, a space, and a code from 100 to 599 (RFC 3507 §4.3.3). A reason phrase may
+    /// follow.
     #[error("it does not begin with an ICAP/1.0 status line")]
     BadStatusLine,
     /// A line ended in LF without CR.
@@ -15,7 +16,8 @@ pub enum Violation {
     /// The response exceeds a limit of [`limits`](crate::limits).
     #[error("{0}")]
     LimitExceeded(Limit),
-    /// A line of the ICAP head is no header field (RFC 9110 §5), or a field that frames the message is folded.
+    /// A line of the ICAP head is no header field (RFC 9110 §5). Or a field that frames the message, such as
+    /// `Encapsulated`, goes on in a second line (is folded).
     #[error("its ICAP head has a malformed field")]
     BadHeader,
     /// The ICAP head has `Transfer-Encoding`, which RFC 3507 §4.3.1 does not allow.
@@ -39,7 +41,7 @@ pub enum Violation {
     /// An encapsulated HTTP head has no bytes.
     #[error("its encapsulated HTTP head is empty")]
     EmptyHttpHead,
-    /// An encapsulated HTTP head does not end in a blank line at its offset.
+    /// An encapsulated HTTP head has no blank line at the offset where, by `Encapsulated`, the next part begins.
     #[error("its encapsulated HTTP head does not end where Encapsulated says")]
     HttpHeadNotTerminated,
     /// An encapsulated HTTP head has a blank line before its end.
@@ -72,15 +74,19 @@ pub enum Violation {
     /// A line of the trailer section is no header field (RFC 9112 §7.1.2).
     #[error("its trailer section has a malformed field")]
     BadTrailer,
-    /// `use-original-body` is malformed, or on a response that cannot have it
-    /// (draft-icap-ext-partial-content §5.2).
+    /// `use-original-body` is the part of a 206 that names the byte from which the original follows
+    /// (draft-icap-ext-partial-content §5.2). It is malformed, it names a byte after the end of the original, or the
+    /// response is not a 206.
     #[error("its use-original-body extension is malformed, or belongs to another status")]
     BadUseOriginalBody,
-    /// Bytes follow the end of the response.
+    /// Bytes follow the end of the response, so it is not certain that it ends there.
     #[error("bytes follow its end")]
     TrailingBytes,
-    /// A 204 or a 100 came before its request was completely written, and may be the response to something else: on
-    /// a used connection, to the previous request; after a preview, to the preview.
+    /// A 204 or a 100 came before its request was written, and it is not certain which request it is for. On a used
+    /// connection it may be the response to the previous request, and after a preview the response to the preview.
+    ///
+    /// Where that is certain, an early 204 is no error but the verdict
+    /// [`NotScanned::EarlyResponse`](crate::NotScanned::EarlyResponse).
     #[error(
         "it came on a used connection before all of the content was sent, so it may be the response to the previous request"
     )]
@@ -100,8 +106,8 @@ pub enum Violation {
     /// A 206 came although the request did not allow it.
     #[error("it is a 206, which the request did not allow")]
     Unexpected206,
-    /// A 204 came from a server that may not have read all of the content: it reset the connection, or it closed it
-    /// and had begun to respond before all of the content was sent.
+    /// A 204 came, but the server may not have read all of the content. Either the server reset the connection, or it
+    /// closed the connection and had begun to respond before all of the content was sent.
     #[error(
         "it is a 204, and the server may have ended the connection before it had read all of the content, so it \
          does not count"

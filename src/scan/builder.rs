@@ -87,7 +87,8 @@ impl ScannerBuilder {
     ///
     /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx, and a
     /// response that is not ICAP. A timeout counts if the waits for the server added up to it, whatever the
-    /// deadline.
+    /// deadline. One failure suspends the server at once, for at most 500 ms: a 503 while no other exchange with it
+    /// runs.
     ///
     /// These are no failures of the server: a deadline that ends before a timeout, a slow reader or writer of
     /// the caller and a connection that the server closes because of it, a 503 while other scans run, and a

@@ -150,7 +150,8 @@ impl<'a> Content<'a> {
     /// head made from the [media type](Self::content_type).
     ///
     /// It is checked as in [`http_request`](Self::http_request), and the same parts are not forwarded. The
-    /// `Content-Length` becomes the length of the content.
+    /// `Content-Length` becomes the length of the content, and is left out if that is not known.
+    /// [`content_type`](Self::content_type) has no effect on it. In REQMOD the head is checked and not sent.
     ///
     /// A head of a partial file is an [`Error::Input`]
     /// ([`PartialContent`](crate::error::InvalidInput::PartialContent)): status 206, a `Content-Range`, or the
@@ -178,14 +179,15 @@ impl<'a> Content<'a> {
         self
     }
 
-    /// Sets the address of the user's machine, sent as `X-Client-IP` (draft-stecher-icap-subid §3.1).
+    /// Sets the address of the machine of the person who gets or sends the content, sent as `X-Client-IP`
+    /// (draft-stecher-icap-subid §3.1). Default: the field is not sent.
     pub fn client_ip(mut self, address: IpAddr) -> Self {
         self.about.client_ip = Some(address);
         self
     }
 
     /// Sets the address of the server that the content came from, sent as `X-Server-IP`
-    /// (draft-stecher-icap-subid §3.2).
+    /// (draft-stecher-icap-subid §3.2). Default: the field is not sent.
     pub fn server_ip(mut self, address: IpAddr) -> Self {
         self.about.server_ip = Some(address);
         self
@@ -200,8 +202,8 @@ impl<'a> Content<'a> {
         self
     }
 
-    /// Sets the groups of the user, sent as `X-Authenticated-Groups` in one list with commas
-    /// (draft-stecher-icap-subid §3.5). Each one is sent as a [user](Self::user) is.
+    /// Sets the groups of the user, sent as `X-Authenticated-Groups` (draft-stecher-icap-subid §3.5). Each group gets a
+    /// scheme as a [user](Self::user) does. They are joined with commas, and the base64 of that list is sent.
     ///
     /// A group with a comma or with white space around it is an [`Error::Input`] in the scan, because a service
     /// would read it as another list. Write `%2C` for a comma in a URI.

@@ -89,9 +89,10 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How the service refused the content: by a status line or in words.
+/// How the service refused the content: by a status line (ICAP 403, or an HTTP status that refuses), or by words in a
+/// field of the response.
 ///
-/// A status line counts as soon as it is read, whatever follows it.
+/// A refusal counts as soon as it is read, whatever follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
     pub(super) status: u16,
@@ -185,7 +186,8 @@ pub enum NotScanned {
         /// The service's words, safe to show.
         detail: String,
     },
-    /// The service could not read the content: it is encrypted, damaged or of an unknown type.
+    /// The service could not read the content: it is encrypted, damaged or of an unknown type. A code in the service's
+    /// `X-Error-Code` that this crate does not know counts as this too.
     Unscannable {
         /// The service's words, safe to show.
         detail: String,

@@ -8,16 +8,14 @@ use std::time::Instant;
 /// A monotonic clock. Give a scanner one of your own to test what expires without waiting for it, see
 /// [`ScannerBuilder::clock`](crate::ScannerBuilder::clock).
 pub trait Clock: Send + Sync {
-    /// The time by which things expire: idle connections, cached options, suspensions. It is never
-    /// earlier than it was before, and it may stand still.
+    /// The time by which things expire: idle connections, cached `OPTIONS` responses, suspensions. It may stand
+    /// still, but it never goes back.
     fn now(&self) -> Instant;
 
-    /// The time by which waits are measured: timeouts and deadlines. The default is the system's monotonic
-    /// clock.
+    /// The time by which timeouts and deadlines are measured. The default is the system's monotonic clock.
     ///
-    /// This one must go on while a call waits: a wait for a peer that is silent ends when this says so.
-    /// A clock of simulated time, for streams that do not really wait, returns the same as
-    /// [`now`](Self::now).
+    /// It must move while a call waits. If it stands still, a wait for a silent server never ends. Return
+    /// [`now`](Self::now) here only together with a [`Stream`](crate::Stream) that does not really wait.
     fn now_for_waits(&self) -> Instant {
         Instant::now()
     }

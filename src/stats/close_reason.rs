@@ -32,7 +32,8 @@ pub enum CloseReason {
     PeerClosed,
     /// Its transport allows no other exchange, for example after a TLS renegotiation was declined.
     TransportOver,
-    /// The response had something that a well-behaved peer does not send.
+    /// The response was valid, but it had something that RFC 3507 does not allow there, for example an interim response
+    /// that was not asked for. A line at warn says what.
     OddResponse,
     /// What the response says is contradictory.
     Contradiction,
@@ -50,7 +51,8 @@ pub enum CloseReason {
     /// Another connection has never been answered, and the server may have no thread for it while this one is
     /// open.
     MadeRoom,
-    /// The server has too many connections.
+    /// The server had never responded on it, and did on others meanwhile, or it responded with 503. So the server has
+    /// too many connections.
     ServerFull,
     /// It was idle when the last clone of its scanner was dropped.
     ScannerDropped,

@@ -93,7 +93,7 @@ pub struct Stats {
 pub struct SuspendedServer {
     /// The service, without the arguments of its URI.
     pub service: String,
-    /// How long ago the suspension began. Failed trials since then are part of it.
+    /// How long ago the server was suspended. Failed trials do not begin a new suspension.
     pub failing_for: Duration,
     /// How long until a scan may try the server again; zero if the next one does.
     pub retry_in: Duration,

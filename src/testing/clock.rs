@@ -38,7 +38,7 @@ impl ManualClock {
         Self { now }
     }
 
-    /// Moves the time forward. At the end of what an [`Instant`] can hold, it stops.
+    /// Moves the time forward. The clock does not move if the result is later than an [`Instant`] can hold.
     pub fn advance(&self, by: Duration) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.checked_add(by).unwrap_or(*now);

@@ -45,7 +45,7 @@ impl Conversation {
         &self.received
     }
 
-    /// The number of bytes that the server read.
+    /// The number of bytes that the server read, also those that [`received`](Self::received) does not keep.
     #[must_use]
     pub fn received_len(&self) -> u64 {
         self.received_len
