@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::Conversation;
+use super::engine::Engine;
 use super::gate::Gate;
 use super::healthy::{MAX_RETURNED_BODY, scan};
 use super::offer::{Offer, Refusal, check_http_heads};
 use super::received::Received;
-use super::responses::CONTINUE;
+use super::responses::{CLEAN, CONTINUE};
 use super::script::{Script, Step};
 use super::shared::{Behaviour, PATIENCE, Phase, Shared};
 use crate::proto::chunk::{ChunkDecoder, Decoded};
@@ -88,8 +89,12 @@ impl<'s> Connection<'s> {
         let shared = self.shared;
         match &shared.behaviour {
             Behaviour::Scan => self.respond_to_all(|connection, mut request| {
-                connection.read_on(&mut request)?;
-                Ok(scan(&request, &shared.offer()))
+                let engine = shared.engine().unwrap_or_default();
+                if request.is_answered {
+                    return Ok(Script::new());
+                }
+                connection.read_on(&mut request, engine)?;
+                Ok(scan(&request, &shared.offer(), engine))
             }),
             Behaviour::Respond(respond) => self.respond_to_all(|_, request| {
                 let script = respond(&request);
@@ -204,6 +209,10 @@ impl<'s> Connection<'s> {
             request.http_heads.extend_from_slice(piece);
         })?;
         self.check(|_| check_http_heads(&request))?;
+        if self.shared.engine() == Some(Engine::Early) && request.method() != "OPTIONS" {
+            request.is_answered = true;
+            self.send(CLEAN.as_bytes())?;
+        }
         if request.list.body != BodyKind::Null {
             self.read_first_part(&mut request)?;
         }
@@ -230,8 +239,8 @@ impl<'s> Connection<'s> {
     }
 
     /// Requests and reads the rest after a preview, unless the body is complete or infected.
-    fn read_on(&mut self, request: &mut Received) -> Result<(), Over> {
-        if request.is_whole() || request.has_eicar() {
+    fn read_on(&mut self, request: &mut Received, engine: Engine) -> Result<(), Over> {
+        if request.is_whole() || engine.finds(request) {
             return Ok(());
         }
         self.send(CONTINUE.as_bytes())?;

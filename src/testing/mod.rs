@@ -3,16 +3,19 @@
 //! | constructor | server |
 //! | --- | --- |
 //! | [`Server::start`] | a healthy service that finds the EICAR test file and nothing else |
+//! | [`Server::with_engine`] | the same with an [`Engine`] that is blind, slow or stops at a size |
 //! | [`Server::answering`] | a function computes each response |
 //! | [`Server::scripted`] | a [`Script`] decides each byte on a connection, also what no healthy server does |
 //!
 //! Each server listens on a free port of 127.0.0.1. Dropping it ends it and all of its threads.
 //!
-//! The first two respond with 400 to a request that they did not offer, as real servers do, so that a test
+//! The first three respond with 400 to a request that they did not offer, as real servers do, so that a test
 //! that passes here does not fail in production. [`Server::offering`] changes the offer: previews
 //! (RFC 3507 §4.5), trailers, fewer methods.
 //!
-//! The server is for tests only. It scans nothing, has no TLS, and accepts every service name.
+//! `Server::with_tls` (feature `rustls`) makes any of them an `icaps://` server.
+//!
+//! The server is for tests only. It scans nothing, and accepts every service name.
 //!
 //! ```
 //! use icap_client::testing::{self, Script, Server};
@@ -36,6 +39,7 @@ mod acceptor;
 mod clock;
 mod connection;
 mod conversation;
+mod engine;
 mod gate;
 mod healthy;
 mod offer;
@@ -44,9 +48,12 @@ mod responses;
 mod script;
 mod server;
 mod shared;
+#[cfg(feature = "rustls")]
+mod tls;
 
 pub use clock::ManualClock;
 pub use conversation::Conversation;
+pub use engine::Engine;
 pub use gate::Gate;
 pub use received::Received;
 pub use responses::{

@@ -36,6 +36,8 @@ pub struct Received {
     body_len: u64,
     preview: Option<usize>,
     extent: Extent,
+    /// The response was sent before the body was read.
+    pub(super) is_answered: bool,
     /// Covers the whole body, also if it is received in two parts.
     search: EicarSearch,
 }
@@ -64,6 +66,7 @@ impl Received {
             body: Vec::new(),
             body_len: 0,
             extent: Extent::Whole,
+            is_answered: false,
             search: EicarSearch::new(),
         })
     }

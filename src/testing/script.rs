@@ -144,6 +144,12 @@ impl Script {
         sent.collect::<Vec<_>>().concat()
     }
 
+    /// The steps of `other` after those of this one.
+    pub(super) fn followed_by(mut self, other: Self) -> Self {
+        self.steps.extend(other.steps);
+        self
+    }
+
     fn then(mut self, step: Step) -> Self {
         self.steps.push(step);
         self

@@ -9,10 +9,13 @@ use std::thread::{self, JoinHandle};
 
 use super::acceptor::accept_all;
 use super::conversation::Conversation;
+use super::engine::Engine;
 use super::received::Received;
 use super::responses::options_with_preview;
 use super::script::Script;
 use super::shared::{Behaviour, PATIENCE, Phase, Shared};
+#[cfg(feature = "rustls")]
+use super::tls::Front;
 
 /// An ICAP server on a free port of 127.0.0.1. Dropping it ends it and cuts off its connections.
 ///
@@ -32,6 +35,9 @@ pub struct Server {
     shared: Arc<Shared>,
     /// Its thread ends after the threads of all connections.
     acceptor: Option<JoinHandle<()>>,
+    /// The port that speaks TLS, if there is one.
+    #[cfg(feature = "rustls")]
+    front: Option<Front>,
 }
 
 impl Server {
@@ -69,6 +75,79 @@ impl Server {
     /// If the system has no port or thread left.
     pub fn start() -> io::Result<Self> {
         Self::with(Behaviour::Scan)
+    }
+
+    /// Starts a service as [`start`](Self::start) does, with another [`Engine`]: one that is blind, slow, or stops
+    /// at a size.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no port or thread left.
+    ///
+    /// ```
+    /// use icap_client::testing::{self, Engine, Server};
+    /// use icap_client::{Content, Scanner};
+    ///
+    /// let server = Server::with_engine(Engine::UpTo(1000))?;
+    /// let scanner = Scanner::new(server.uri())?;
+    /// let mut content = testing::eicar();
+    /// assert!(scanner.scan(Content::bytes(&content))?.verdict().is_infected());
+    /// content.resize(1001, b' ');
+    /// assert!(scanner.scan(Content::bytes(&content))?.verdict().is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_engine(engine: Engine) -> io::Result<Self> {
+        let server = Self::start()?;
+        server.set_engine(engine);
+        Ok(server)
+    }
+
+    /// Changes the engine of a [healthy service](Self::start), from the next request on. Other servers have none.
+    pub fn set_engine(&self, engine: Engine) {
+        self.shared.set_engine(engine);
+    }
+
+    /// Makes an `icaps://` server of any server (feature `rustls`).
+    ///
+    /// `certificate` is the server's certificate in PEM, for 127.0.0.1, with those of the issuers in between after
+    /// it; `key` is its private key in PEM. The port speaks TLS 1.2 and 1.3 and asks for no client certificate.
+    /// Give the client the issuer's certificate as a root
+    /// ([`TlsConnectorBuilder::roots_pem`](crate::tls::TlsConnectorBuilder::roots_pem)).
+    ///
+    /// Decrypted bytes go through a second connection on 127.0.0.1, so [`Script::reset`] arrives as an end without a
+    /// reset.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the certificate or the key cannot be used; otherwise if the
+    /// system has no port or thread left.
+    ///
+    /// ```
+    /// use icap_client::testing::Server;
+    /// use icap_client::tls::TlsConnector;
+    /// use icap_client::{Content, Scanner};
+    ///
+    /// // The crate `rcgen` makes certificates for tests.
+    /// let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+    /// let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    ///
+    /// let server = Server::start()?.with_tls(&certificate, &key)?;
+    /// let connector = TlsConnector::builder().roots_pem(certificate.as_bytes())?.build()?;
+    /// let scanner = Scanner::builder(server.uri()).connector(connector).build()?;
+    /// assert!(server.uri().starts_with("icaps://"));
+    /// assert!(scanner.scan(Content::bytes(b"hello"))?.verdict().is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+    pub fn with_tls(
+        mut self,
+        certificate: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+    ) -> io::Result<Self> {
+        let front = Front::start(self.address, certificate.as_ref(), key.as_ref())?;
+        self.front = Some(front);
+        Ok(self)
     }
 
     /// Starts a healthy service, as [`start`](Self::start) does, that offers a preview of `len` bytes.
@@ -175,16 +254,22 @@ impl Server {
             address,
             shared,
             acceptor: Some(acceptor),
+            #[cfg(feature = "rustls")]
+            front: None,
         })
     }
 
-    /// The URI of its service, `icap://127.0.0.1:PORT/scan`.
+    /// The URI of its service, `icap://127.0.0.1:PORT/scan`; with TLS, `icaps://127.0.0.1:PORT/scan`.
     #[must_use]
     pub fn uri(&self) -> String {
+        #[cfg(feature = "rustls")]
+        if let Some(front) = &self.front {
+            return format!("icaps://{}/scan", front.address);
+        }
         format!("icap://{}/scan", self.address)
     }
 
-    /// The address on which it listens.
+    /// The address on which it listens; with TLS, the one that takes plain ICAP all the same.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

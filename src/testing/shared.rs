@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::conversation::Conversation;
+use super::engine::Engine;
 use super::offer::Offer;
 use super::received::Received;
 use super::script::Script;
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) behaviour: Behaviour,
     /// The offer of the last response to `OPTIONS`.
     offer: Mutex<Offer>,
+    engine: Mutex<Engine>,
     state: Mutex<State>,
     changed: Condvar,
     /// The client's side of the connection that ends accepting.
@@ -77,6 +79,7 @@ impl Shared {
         Self {
             behaviour,
             offer: Mutex::default(),
+            engine: Mutex::default(),
             state: Mutex::new(state),
             changed: Condvar::new(),
             waker: Mutex::new(None),
@@ -85,6 +88,16 @@ impl Shared {
 
     pub(super) fn offer(&self) -> MutexGuard<'_, Offer> {
         self.offer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine of a healthy service; none for others.
+    pub(super) fn engine(&self) -> Option<Engine> {
+        let engine = *self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(self.behaviour, Behaviour::Scan).then_some(engine)
+    }
+
+    pub(super) fn set_engine(&self, engine: Engine) {
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = engine;
     }
 
     /// Sets the offer, unless `response` is no complete 200 to `OPTIONS`. Returns whether it did.
