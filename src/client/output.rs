@@ -2,9 +2,11 @@
 //! broken.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
 
 use super::digest::Digest;
 use crate::error::{Error, OutputError, Phase};
+use crate::evidence::CustomHeaders;
 use crate::net::deadline::Deadline;
 use crate::proto::response::Response;
 
@@ -13,9 +15,9 @@ const MAX_INTERRUPTED: u32 = 1_000;
 
 /// Where the body of a response goes.
 pub(crate) struct Output<'o> {
-    /// The response is judged. The caller's writer then gets only those bodies that can come with a verdict: the
-    /// page of an error is withheld, so that another server can still be asked.
-    is_of_scan: bool,
+    /// The response is judged, by these fields among others. The caller's writer then gets only those bodies that can
+    /// come with a verdict: the page of an error is withheld, so that another server can still be asked.
+    judged_by: Option<Arc<CustomHeaders>>,
     writer: Option<&'o mut (dyn Write + 'o)>,
     /// Of the body, to compare it with what was sent.
     digest: Option<Digest>,
@@ -29,7 +31,7 @@ impl<'o> Output<'o> {
     /// Drops the body, of at most `limit` bytes.
     pub(super) fn none(limit: u64) -> Self {
         Self {
-            is_of_scan: false,
+            judged_by: None,
             writer: None,
             digest: None,
             is_passed_on: false,
@@ -50,17 +52,19 @@ impl<'o> Output<'o> {
         writer: Option<&'o mut (dyn Write + 'o)>,
         digest: Digest,
         limit: u64,
+        judged_by: Arc<CustomHeaders>,
     ) -> Self {
         Self {
-            is_of_scan: true,
+            judged_by: Some(judged_by),
             writer,
             digest: Some(digest),
             ..Self::none(limit)
         }
     }
 
-    pub(super) fn is_of_scan(&self) -> bool {
-        self.is_of_scan
+    /// The caller's own fields with evidence; `None` if the response is not judged.
+    pub(crate) fn judged_by(&self) -> Option<&CustomHeaders> {
+        self.judged_by.as_deref()
     }
 
     pub(super) fn limit(&self) -> u64 {
@@ -93,7 +97,7 @@ impl<'o> Output<'o> {
     pub(super) fn takes(&self, response: &Response) -> bool {
         // The page of a 407 is never passed on, because another response may follow.
         response.status() != 407
-            && (!self.is_of_scan || !self.is_wanted() || can_come_with_verdict(response))
+            && (self.judged_by.is_none() || !self.is_wanted() || can_come_with_verdict(response))
     }
 
     /// Writes all of `data`. The deadline is checked before each call of the caller's writer.

@@ -189,5 +189,8 @@ fn may_resend(failure: &Failure, body: &Body<'_>, output: &Output<'_>) -> bool {
 
 /// Whether what came of a response is evidence in a scan. Only a scan judges.
 fn must_keep(output: &Output<'_>, response: Option<&Response>, fragments: &Fragments) -> bool {
-    output.is_of_scan() && Findings::of_remains(response, fragments).evidence.is_some()
+    output.judged_by().is_some_and(|custom| {
+        let findings = Findings::of_remains(response, fragments, custom);
+        findings.evidence.is_some()
+    })
 }

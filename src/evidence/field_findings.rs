@@ -2,6 +2,7 @@
 //! and the trailers.
 
 use super::ServiceFailure;
+use super::custom_headers::{CustomFinding, CustomHeaders};
 use super::error_code::ErrorCode;
 use super::hindrance::Hindrance;
 use super::infection_found::infections;
@@ -12,10 +13,13 @@ use super::value::{display_text, listed_threats, lists_nothing_found, unquote};
 use super::vendors::{Meaning, meaning};
 use super::violations_found::violations;
 use crate::proto::header::Field;
+use crate::proto::limits::MAX_THREATS;
 
 /// What the fields of one origin say.
-#[derive(Default)]
 pub(super) struct FieldFindings<'o> {
+    custom: &'o CustomHeaders,
+    /// Threats of the fields that the caller named. They are threats whatever their words.
+    custom_threats: Vec<Threat>,
     threats: ThreatSet,
     /// Threats of fields that may only have a word for what other fields name in full.
     summaries: ThreatSet,
@@ -30,19 +34,47 @@ pub(super) struct FieldFindings<'o> {
 }
 
 impl<'o> FieldFindings<'o> {
+    /// Of fields of the service itself.
+    pub(super) fn of_service(custom: &'o CustomHeaders) -> Self {
+        Self {
+            custom,
+            custom_threats: Vec::new(),
+            threats: ThreatSet::default(),
+            summaries: ThreatSet::default(),
+            hindered: None,
+            description: None,
+            failure: None,
+            refusal: Refusal::default(),
+            own_hindered: None,
+        }
+    }
+
     /// Of fields that may have another origin than the service.
-    pub(super) fn of_others(own_hindered: &'o [Threat]) -> Self {
+    pub(super) fn of_others(custom: &'o CustomHeaders, own_hindered: &'o [Threat]) -> Self {
         Self {
             own_hindered: Some(own_hindered),
-            ..Self::default()
+            ..Self::of_service(custom)
         }
     }
 
     pub(super) fn read<'f>(&mut self, fields: impl Iterator<Item = Field<'f>>) {
         for field in fields {
+            for finding in self.custom.findings(&field) {
+                self.read_custom(finding);
+            }
             if let Some(meaning) = meaning(&field) {
                 self.read_field(&field, meaning);
             }
+        }
+    }
+
+    fn read_custom(&mut self, finding: CustomFinding) {
+        match finding {
+            CustomFinding::Infection(threat) if self.custom_threats.len() < MAX_THREATS => {
+                self.custom_threats.push(threat);
+            }
+            CustomFinding::Infection(_) => {}
+            CustomFinding::Refusal(words) => self.refusal.refuse(words),
         }
     }
 
@@ -124,7 +156,9 @@ impl<'o> FieldFindings<'o> {
     pub(super) fn take_threats(&mut self) -> (Vec<Threat>, Vec<Threat>) {
         let summaries = std::mem::take(&mut self.summaries);
         let all = std::mem::take(&mut self.threats).with_summaries(summaries);
-        all.into_iter()
-            .partition(|threat| threat.hindrance().is_none())
+        let is_threat = |threat: &Threat| threat.hindrance().is_none();
+        let (mut threats, hindered): (Vec<_>, Vec<_>) = all.into_iter().partition(is_threat);
+        threats.append(&mut self.custom_threats);
+        (threats, hindered)
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! [`vendors`] has the table of fields, [`words`] has all lists of words.
 
+mod custom_headers;
 mod error_code;
 mod field_findings;
 mod hindrance;
@@ -24,6 +25,7 @@ mod vendors;
 mod violations_found;
 mod words;
 
+pub(crate) use custom_headers::CustomHeaders;
 use field_findings::FieldFindings;
 pub(crate) use hindrance::Hindrance;
 use refusal_fields::Refusal;
@@ -91,11 +93,11 @@ impl Findings {
     /// Only the final ICAP head is certainly the service's own. Encapsulated heads, trailers and interim responses
     /// may have another origin, perhaps a hostile one. They add to what the service says and take nothing from
     /// it.
-    pub(crate) fn of(received: Received<'_>) -> Self {
-        let mut own = FieldFindings::default();
+    pub(crate) fn of(received: Received<'_>, custom: &CustomHeaders) -> Self {
+        let mut own = FieldFindings::of_service(custom);
         received.read_own(&mut own);
         let (mut infections, hindered) = own.take_threats();
-        let mut others = FieldFindings::of_others(&hindered);
+        let mut others = FieldFindings::of_others(custom, &hindered);
         received.read_others(&mut others);
         infections.extend(others.take_threats().0);
         let hindrance = hindered.iter().find_map(|finding| {
@@ -115,12 +117,17 @@ impl Findings {
     }
 
     /// Reads what is left of a response that broke off.
-    pub(crate) fn of_remains(response: Option<&Response>, fragments: &Fragments) -> Self {
-        Self::of(Received {
+    pub(crate) fn of_remains(
+        response: Option<&Response>,
+        fragments: &Fragments,
+        custom: &CustomHeaders,
+    ) -> Self {
+        let received = Received {
             response,
             fragments,
             is_echo: false,
-        })
+        };
+        Self::of(received, custom)
     }
 }
 

@@ -48,7 +48,7 @@ impl Refusal {
         place.get_or_insert(text);
     }
 
-    /// A code of `X-Error-Code` refuses.
+    /// A code of `X-Error-Code` refuses, or a field that the caller named.
     pub(super) fn refuse(&mut self, code: String) {
         self.is_refused = true;
         self.code.get_or_insert(code);

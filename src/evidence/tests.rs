@@ -1,8 +1,13 @@
 use super::*;
 use crate::proto::header::Headers;
 use crate::proto::method::Method;
-use crate::proto::response_reader::ResponseReader;
+use crate::proto::response_reader::{Remains, ResponseReader};
 use std::time::{Duration, Instant};
+
+fn of_remains(remains: &Remains) -> Findings {
+    let custom = CustomHeaders::default();
+    Findings::of_remains(remains.response.as_ref(), &remains.fragments, &custom)
+}
 
 /// The findings of fields in a service's own ICAP head.
 pub(super) fn findings(fields: &str) -> Findings {
@@ -11,7 +16,7 @@ pub(super) fn findings(fields: &str) -> Findings {
         icap_head: head.into_bytes(),
         ..Fragments::default()
     };
-    Findings::of_remains(None, &fragments)
+    Findings::of_remains(None, &fragments, &CustomHeaders::default())
 }
 
 pub(super) fn evidence(fields: &str) -> Option<Evidence> {
@@ -118,7 +123,7 @@ fn in_page(icap: &str, status: &str, http: &str) -> [Findings; 2] {
             }
         }
         let remains = reader.into_remains();
-        Findings::of_remains(remains.response.as_ref(), &remains.fragments)
+        of_remains(&remains)
     })
 }
 
@@ -220,7 +225,7 @@ fn refusing_status(method: Method, response: &str) -> Option<u16> {
         rest = &rest[used..];
     }
     let remains = reader.into_remains();
-    let findings = Findings::of_remains(remains.response.as_ref(), &remains.fragments);
+    let findings = of_remains(&remains);
     match findings.evidence {
         Some(Evidence::Blocked { status, .. }) => Some(status),
         None => None,

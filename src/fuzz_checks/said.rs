@@ -1,6 +1,6 @@
 //! What a response says, as far as it was received.
 
-use crate::evidence::Findings;
+use crate::evidence::{CustomHeaders, Findings};
 use crate::proto::response_reader::ResponseReader;
 
 /// Feeds byte by byte; returns how many were taken before the response ended or was refused.
@@ -24,5 +24,6 @@ fn feed_all(reader: &mut ResponseReader, mut bytes: &[u8]) -> Option<()> {
 /// What is said by what came of a response.
 pub(super) fn said_by(reader: ResponseReader) -> Findings {
     let remains = reader.into_remains();
-    Findings::of_remains(remains.response.as_ref(), &remains.fragments)
+    let custom = CustomHeaders::default();
+    Findings::of_remains(remains.response.as_ref(), &remains.fragments, &custom)
 }

@@ -2,6 +2,7 @@
 
 use super::input::Input;
 use super::said::{feed, said_by};
+use crate::evidence::CustomHeaders;
 use crate::proto::method::Method;
 use crate::proto::response_reader::ResponseReader;
 use crate::scan::decide::{Sent, decide, from_evidence};
@@ -135,7 +136,8 @@ impl Plan {
             return Severity::of(said_by(reader).evidence.map(from_evidence).as_ref());
         }
         let whole = reader.into_remains().response.expect("it has ended");
-        Severity::of(decide(&whole, &self.sent).ok().as_ref())
+        let verdict = decide(&whole, &self.sent, &CustomHeaders::default());
+        Severity::of(verdict.ok().as_ref())
     }
 }
 

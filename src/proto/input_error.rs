@@ -47,6 +47,8 @@ pub enum InvalidInput {
     /// `Allow`, `Connection`, `Content-Length`, `Encapsulated`, `Host`, `Keep-Alive`, `Preview`,
     /// `Proxy-Authorization`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding` and `Upgrade`.
     ReservedHeader,
+    /// A field of ICAP or HTTP, which reports neither a threat nor a refusal.
+    ProtocolHeader,
     /// An HTTP head that is not one complete HTTP/1.x head.
     HttpHead,
     /// An HTTP head by which the content is only a part of a file: status 206 or `Content-Range`.
@@ -70,6 +72,9 @@ impl fmt::Display for InvalidInput {
                 "the value of the header has a control character, or white space at an end"
             }
             Self::ReservedHeader => "this header is set by the crate and cannot be overridden",
+            Self::ProtocolHeader => {
+                "this header belongs to the protocol, so it reports neither a threat nor a refusal"
+            }
             Self::HttpHead => "not a complete HTTP/1.x head",
             Self::PartialContent => {
                 "the content is only a part of a file, so a verdict would not hold for the file"

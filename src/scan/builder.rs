@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::client::builder::{Settings, connection_settings};
 use crate::client::endpoint::Endpoint;
 use crate::error::{Error, InputError, InvalidInput};
+use crate::evidence::CustomHeaders;
 use crate::net::transport::Connect;
 use crate::proto::method::Method;
 use crate::seam::time::Clock;
@@ -46,6 +47,7 @@ pub struct ScannerBuilder {
     settings: Settings,
     max_size: Option<u64>,
     rules: Rules,
+    custom_headers: CustomHeaders,
 }
 
 impl ScannerBuilder {
@@ -63,6 +65,7 @@ impl ScannerBuilder {
                 allow_206: false,
                 negotiate: true,
             },
+            custom_headers: CustomHeaders::default(),
         }
     }
 
@@ -192,6 +195,52 @@ impl ScannerBuilder {
         self
     }
 
+    /// Names a field with which the service reports a threat, for a vendor that this crate does not know. Further calls
+    /// add further names. Default: none.
+    ///
+    /// A response with the field is [`Infected`](crate::Verdict::Infected), and its value is the name of the threat.
+    /// The words of the value are not read. Only these values do not count, in any case and in quotation marks as
+    /// well: `none`, `no`, `no threat`, `no threats`, `n/a`, `null`, `false`, `0` and `-`. A field without a value
+    /// counts.
+    ///
+    /// The field counts wherever the fields of known vendors do: in the ICAP head, in encapsulated heads and in
+    /// trailers, on every status, also if the response breaks off after it. Choose a name that the service alone
+    /// uses: the content may come with HTTP heads of its own, and a service can send these back.
+    ///
+    /// [`build`](Self::build) returns an [`Error::Input`] for a name that is no token (RFC 9110 §5.6.2), and for a
+    /// field of ICAP or HTTP itself, such as `Server` or `Content-Type`: every response would be infected.
+    ///
+    /// ```
+    /// use icap_client::testing::{Script, Server};
+    /// use icap_client::{Content, Scanner};
+    ///
+    /// let found = "ICAP/1.0 204 No Content\r\nX-Acme-Verdict: Worm.7\r\n\r\n";
+    /// let server = Server::answering(move |_| Script::new().send(found))?;
+    /// let scanner = Scanner::builder(server.uri())
+    ///     .infection_header("X-Acme-Verdict")
+    ///     .negotiate(false)
+    ///     .build()?;
+    /// let report = scanner.scan(Content::bytes(b"hello"))?;
+    /// assert_eq!(report.verdict().to_string(), "infected: Worm.7");
+    /// assert!(Scanner::builder(server.uri()).infection_header("Server").build().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn infection_header(mut self, name: impl Into<String>) -> Self {
+        self.custom_headers.infections.push(name.into());
+        self
+    }
+
+    /// Names a field with which the service says that it refused the content, for a vendor that this crate does not
+    /// know. Further calls add further names. Default: none.
+    ///
+    /// A response with the field is [`Blocked`](crate::Verdict::Blocked), and its value is the
+    /// [reason](crate::Blocked::reason). If there is an infection field as well, the response is `Infected`. What
+    /// counts, where, and which names are errors is as for [`infection_header`](Self::infection_header).
+    pub fn refusal_header(mut self, name: impl Into<String>) -> Self {
+        self.custom_headers.refusals.push(name.into());
+        self
+    }
+
     /// Sets the user and the password for the first server, the one given to
     /// [`Scanner::builder`], if it asks for them with `407` and `Basic` (RFC 3507 §7.1).
     ///
@@ -209,7 +258,7 @@ impl ScannerBuilder {
     /// # Errors
     ///
     /// [`Error::Input`] if an endpoint is not an ICAP URI, a time or a limit is zero, a header or credentials
-    /// cannot be sent, or the method is `OPTIONS`; also for an `icaps` URI without the feature `rustls` and
+    /// cannot be sent, an infection or refusal header is unusable, or the method is `OPTIONS`; also for an `icaps` URI without the feature `rustls` and
     /// without a [connector](Self::connector).
     pub fn build(self) -> Result<Scanner, Error> {
         self.settings.check()?;
@@ -219,7 +268,9 @@ impl ScannerBuilder {
             settings,
             max_size,
             rules,
+            custom_headers,
         } = self;
+        custom_headers.check()?;
         if rules.method == Some(Method::Options) {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
         }
@@ -236,6 +287,7 @@ impl ScannerBuilder {
             endpoints: Endpoints::new(first, others),
             max_size,
             rules,
+            custom_headers: Arc::new(custom_headers),
             counters,
         };
         Ok(Scanner {

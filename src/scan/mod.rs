@@ -28,6 +28,7 @@ use verdict::Verdict;
 
 use crate::client::endpoint::Endpoint;
 use crate::error::Error;
+use crate::evidence::CustomHeaders;
 use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
 use crate::scan::failover::Endpoints;
@@ -63,6 +64,7 @@ struct Shared {
     endpoints: Endpoints,
     max_size: Option<u64>,
     rules: Rules,
+    custom_headers: Arc<CustomHeaders>,
     counters: Arc<Counters>,
 }
 

@@ -1,6 +1,7 @@
 //! One scan. It asks one server after the other until one of them gives a report.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
@@ -17,7 +18,7 @@ use crate::client::outcome::{AttemptError, CompleteResponse, Failure, protocol_e
 use crate::client::output::Output;
 use crate::client::{Client, status_error};
 use crate::error::Error;
-use crate::evidence::Findings;
+use crate::evidence::{CustomHeaders, Findings};
 use crate::net::deadline::Deadline;
 use crate::proto::limits::RESPONSE_BODY_ALLOWANCE;
 use crate::proto::method::Method;
@@ -55,6 +56,7 @@ pub(super) fn scan<'c>(
 /// Content, what is known about it, and what came back of it.
 struct Scan<'c> {
     rules: Rules,
+    custom_headers: Arc<CustomHeaders>,
     about: About,
     length: Option<u64>,
     /// For the method that was last used.
@@ -76,16 +78,19 @@ impl<'c> Scan<'c> {
         let Shared {
             rules, max_size, ..
         } = *shared;
+        let custom_headers = Arc::clone(&shared.custom_headers);
+        let judged_by = Arc::clone(&custom_headers);
         let (sent, returned) = Digest::pair();
         let (about, body) = content.monitored(max_size, sent);
         let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
         Ok(Self {
             request: about.request(rules.method.unwrap_or(Method::Respmod), length)?,
             rules,
+            custom_headers,
             about,
             length,
             body,
-            output: Output::of_scan(output, returned, limit.unwrap_or(u64::MAX)),
+            output: Output::of_scan(output, returned, limit.unwrap_or(u64::MAX), judged_by),
             deadline,
         })
     }
@@ -204,7 +209,7 @@ impl<'c> Scan<'c> {
             is_beginning,
             has_trailing: complete.trailing.is_some(),
         };
-        let verdict = decide(response, &sent).map_err(|why| match why {
+        let verdict = decide(response, &sent, &self.custom_headers).map_err(|why| match why {
             NoVerdict::Status { failure } => status_error(service, response, failure),
             NoVerdict::Violation(violation) => {
                 let seen = complete.trailing.clone().unwrap_or_default();
@@ -247,7 +252,7 @@ impl<'c> Scan<'c> {
             ..
         } = failure;
         let response = remains.response.as_ref();
-        let findings = Findings::of_remains(response, &remains.fragments);
+        let findings = Findings::of_remains(response, &remains.fragments, &self.custom_headers);
         if let Some(evidence) = findings.evidence {
             let verdict = from_evidence(evidence);
             let report = Report::new(verdict, response, content_sent, service);

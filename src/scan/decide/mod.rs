@@ -2,7 +2,7 @@
 
 use super::verdict::{Blocked, Modified, NotScanned, Verdict};
 use crate::error::Violation;
-use crate::evidence::{Evidence, Findings, Hindrance, Received, ServiceFailure};
+use crate::evidence::{CustomHeaders, Evidence, Findings, Hindrance, Received, ServiceFailure};
 use crate::proto::header::{Field, Headers};
 use crate::proto::number::decimal;
 use crate::proto::response::Response;
@@ -51,12 +51,17 @@ pub(crate) enum NoVerdict {
 ///
 /// Evidence comes first, on every status (rule R2). Without evidence two responses are clean (rule R1): a 204
 /// that responds to all of the content, and the same content from a service that may not or cannot send a 204.
-pub(crate) fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerdict> {
-    let findings = Findings::of(Received {
+pub(crate) fn decide(
+    response: &Response,
+    sent: &Sent,
+    custom: &CustomHeaders,
+) -> Result<Verdict, NoVerdict> {
+    let received = Received {
         response: Some(response),
         fragments: &Fragments::default(),
         is_echo: is_echo(response, sent),
-    });
+    };
+    let findings = Findings::of(received, custom);
     if let Some(evidence) = findings.evidence {
         return Ok(from_evidence(evidence));
     }

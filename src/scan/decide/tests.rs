@@ -17,6 +17,10 @@ const SENT: Sent = Sent {
     has_trailing: false,
 };
 
+fn decide(response: &Response, sent: &Sent) -> Result<Verdict, NoVerdict> {
+    super::decide(response, sent, &CustomHeaders::default())
+}
+
 fn response(status: &str, fields: &str, http: &str, body: Option<&str>) -> Response {
     match body {
         None => encoded(status, fields, http, "null-body", ""),
