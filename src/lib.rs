@@ -174,7 +174,8 @@
 //!
 //! # Logging
 //!
-//! The crate logs through [`log`]: at warn what a server should not have done and each suspension, at info a
+//! The crate logs through [`log`]: at warn what a server should not have done, each suspension
+//! and a scanner without encryption, at info a
 //! server that is used again after an outage, at debug why a connection was closed or a request was repeated. It
 //! never logs content, credentials or the arguments of a URI.
 

@@ -280,7 +280,14 @@ impl Settings {
         endpoint: Endpoint,
         counters: Arc<Counters>,
     ) -> Result<Client, Error> {
-        let Endpoint { uri, credentials } = endpoint;
+        let Endpoint {
+            mut uri,
+            credentials,
+            connect_to,
+        } = endpoint;
+        if let Some(address) = connect_to {
+            uri = uri.with_address(&address)?;
+        }
         let credentials = Credentials::of(credentials.as_ref())?;
         let target = self.target(uri, counters)?;
         let shared = Shared {

@@ -1,11 +1,11 @@
-//! A service, and the credentials for it.
+//! A service, the credentials for it, and where to connect to.
 
 use std::fmt;
 
 use crate::error::Error;
 use crate::proto::uri::ServiceUri;
 
-/// A service to ask: its URI, and the credentials for it.
+/// A service to ask: its URI, the credentials for it, and the address to connect to.
 ///
 /// [`Scanner::builder`](crate::Scanner::builder), [`ScannerBuilder::endpoint`](crate::ScannerBuilder::endpoint)
 /// and [`Client::builder`](crate::Client::builder) take an `Endpoint` or anything that becomes one: `&str`,
@@ -24,10 +24,12 @@ pub struct Endpoint {
     pub(crate) uri: ServiceUri,
     /// A user and a password.
     pub(crate) credentials: Option<(String, String)>,
+    /// A host with or without a port.
+    pub(crate) connect_to: Option<String>,
 }
 
 impl Endpoint {
-    /// A service without credentials.
+    /// A service without credentials, at the address of the URI.
     ///
     /// # Errors
     ///
@@ -47,6 +49,32 @@ impl Endpoint {
         self
     }
 
+    /// Sets the address to connect to: `HOST` or `HOST:PORT`, an IPv6 address in brackets. Default: the host and the
+    /// port of the URI. Without a port, that of the URI is used.
+    ///
+    /// The host of the URI is then only the name of the service. It goes into the request and its `Host` field, and
+    /// the certificate of an `icaps` server must be for it. Errors show both, logs and reports the URI. Use this for a
+    /// tunnel on this machine, for one server after a load balancer, or for an address that is found in another way than
+    /// with DNS.
+    ///
+    /// Each server of a scanner has its own address. The builder checks it in `build`: an address that cannot be
+    /// used is an [`Error::Input`]. A connector of your own must use [`ServiceUri::address`].
+    ///
+    /// ```
+    /// use icap_client::{Endpoint, Scanner};
+    ///
+    /// let server = icap_client::testing::Server::start()?;
+    /// let address = server.address().to_string();
+    /// let service = Endpoint::new("icap://av.example/scan")?.connect_to(address);
+    /// let report = Scanner::new(service)?.scan("hello")?;
+    /// assert_eq!(report.service(), "icap://av.example/scan");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect_to(mut self, host_port: impl Into<String>) -> Self {
+        self.connect_to = Some(host_port.into());
+        self
+    }
+
     /// The URI of the service.
     #[must_use]
     pub fn uri(&self) -> &ServiceUri {
@@ -56,8 +84,11 @@ impl Endpoint {
 
 impl From<ServiceUri> for Endpoint {
     fn from(uri: ServiceUri) -> Self {
-        let credentials = None;
-        Self { uri, credentials }
+        Self {
+            uri,
+            credentials: None,
+            connect_to: None,
+        }
     }
 }
 

@@ -59,7 +59,12 @@ pub(super) fn connect_any<S>(
             Err(error) => failed.push((address, error)),
         }
     }
-    Err(Unreachable { failed }.into())
+    let is_elsewhere = service.is_elsewhere();
+    let unreachable = Unreachable {
+        failed,
+        is_elsewhere,
+    };
+    Err(unreachable.into())
 }
 
 pub(super) fn connect_one(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
@@ -74,25 +79,29 @@ pub(super) fn connect_one(address: SocketAddr, timeout: Duration) -> io::Result<
 }
 
 fn resolve(service: &ServiceUri, timeout: Duration) -> io::Result<Vec<SocketAddr>> {
-    if let Some(ip) = service.ip() {
-        return Ok(vec![SocketAddr::new(ip, service.port())]);
+    let (host, port) = service.address();
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let mut addresses = look_up(service.host(), timeout)?;
+    let mut addresses = look_up(host, timeout)?;
     for address in &mut addresses {
-        address.set_port(service.port());
+        address.set_port(port);
     }
     Ok(addresses)
 }
 
-/// No address could be reached. Shows the cause; of several addresses, each with its cause.
+/// No address could be reached. Shows the cause; of several addresses, or one that is not in the URI, each with its
+/// cause.
 #[derive(Debug)]
 struct Unreachable {
     failed: Vec<(SocketAddr, io::Error)>,
+    /// The address is not that of the URI.
+    is_elsewhere: bool,
 }
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let [(_, error)] = &self.failed[..] {
+        if let ([(_, error)], false) = (&self.failed[..], self.is_elsewhere) {
             return f.write_str(&words_of(error));
         }
         for (tried, (address, error)) in self.failed.iter().enumerate() {
@@ -138,6 +147,13 @@ mod tests {
             .port()
     }
 
+    fn unreachable(failed: Vec<(SocketAddr, io::Error)>) -> Unreachable {
+        Unreachable {
+            failed,
+            is_elsewhere: false,
+        }
+    }
+
     fn connect(uri: &str) -> io::Result<Box<dyn Stream>> {
         let uri = uri.parse().unwrap();
         TcpConnector.connect(&uri, Duration::from_secs(5))
@@ -154,14 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn address_beside_the_uri_is_named_with_the_cause() {
+        let address = format!("127.0.0.1:{}", closed_port());
+        let uri: ServiceUri = "icap://av.example/s".parse().unwrap();
+        let uri = uri.with_address(&address).unwrap();
+        let error = TcpConnector.connect(&uri, Duration::from_secs(5)).err();
+        let expected = format!("{address}: connection refused");
+        assert_eq!(error.unwrap().to_string(), expected);
+    }
+
+    #[test]
     fn each_of_several_addresses_is_named_with_its_cause() {
         let kinds = [io::ErrorKind::TimedOut, io::ErrorKind::ConnectionRefused];
         let address = |at| SocketAddr::from(([127, 0, 0, 1], at));
         let failed = (0..).zip(kinds);
         let failed = failed.map(|(at, kind)| (address(at), kind.into()));
-        let error = Unreachable {
-            failed: failed.collect(),
-        };
+        let error = unreachable(failed.collect());
         let text = "127.0.0.1:0: timed out, 127.0.0.1:1: connection refused";
         assert_eq!(error.to_string(), text);
     }
@@ -188,7 +212,7 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let failed = |kinds: &[io::ErrorKind]| {
             let failed = kinds.iter().map(|&kind| (address, kind.into())).collect();
-            io::Error::from(Unreachable { failed }).kind()
+            io::Error::from(unreachable(failed)).kind()
         };
         use io::ErrorKind::{ConnectionRefused, TimedOut};
         assert_eq!(failed(&[TimedOut, ConnectionRefused]), ConnectionRefused);
@@ -201,7 +225,7 @@ mod tests {
         let lacks = |codes: &[i32]| {
             let fail = |&code| (address, io::Error::from_raw_os_error(code));
             let failed = codes.iter().map(fail).collect();
-            is_shortage(&Unreachable { failed }.into())
+            is_shortage(&unreachable(failed).into())
         };
         #[cfg(target_os = "linux")]
         {

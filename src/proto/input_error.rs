@@ -39,6 +39,8 @@ pub enum InvalidInput {
     /// A URI that is not `icap://` or `icaps://` with a host, that has user information or a fragment, or that needs
     /// the feature `rustls` or a connector.
     Uri,
+    /// An address to connect to that is not a host with or without a port.
+    Address,
     /// A header name that is no token (RFC 9110 §5.6.2).
     HeaderName,
     /// A header value with control characters, or with white space at an end.
@@ -67,6 +69,7 @@ impl fmt::Display for InvalidInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Uri => "not a usable ICAP URI",
+            Self::Address => "not an address to connect to, such as av.example:1344",
             Self::HeaderName => "not a header name",
             Self::HeaderValue => {
                 "the value of the header has a control character, or white space at an end"

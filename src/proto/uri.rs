@@ -20,7 +20,8 @@ const DEFAULT_TLS_PORT: u16 = 11344;
 /// [`Endpoint::credentials`](crate::Endpoint::credentials). The error does not repeat it.
 ///
 /// `Display` writes a URI that can be parsed to the same service again, with its arguments. Arguments may be
-/// confidential. So errors, logs and reports show the [`name`](Self::name), which has no arguments.
+/// confidential. So errors, logs and reports show the [`name`](Self::name), which has no arguments. An
+/// [address](Self::address) that differs from the URI is not a part of the text either.
 ///
 /// ```
 /// use icap_client::ServiceUri;
@@ -42,6 +43,8 @@ pub struct ServiceUri {
     path: String,
     /// Begins with a question mark, or is empty.
     query: String,
+    /// Host and port to connect to, if they are not those of the URI.
+    connect_to: Option<(String, u16)>,
 }
 
 impl ServiceUri {
@@ -55,6 +58,30 @@ impl ServiceUri {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The host name or address, and the port, to connect to: those of the URI, or those that
+    /// [`Endpoint::connect_to`](crate::Endpoint::connect_to) sets. A [connector](crate::Connect) connects to this address,
+    /// and uses [`host`](Self::host) for the server's name in TLS.
+    #[must_use]
+    pub fn address(&self) -> (&str, u16) {
+        match &self.connect_to {
+            Some((host, port)) => (host, *port),
+            None => (&self.host, self.port),
+        }
+    }
+
+    /// Whether the [address](Self::address) differs from the host and the port of the URI.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.address() != (&self.host, self.port)
+    }
+
+    /// Sets the [address](Self::address): a host with or without a port. The port of the URI is the default.
+    pub(crate) fn with_address(mut self, host_port: &str) -> Result<Self, InputError> {
+        let address = parse_authority(host_port);
+        let (host, port) = address.map_err(|why| InputError::new(InvalidInput::Address, why))?;
+        self.connect_to = Some((host, port.unwrap_or(self.port)));
+        Ok(self)
     }
 
     /// Whether the scheme is `icaps`, so that everything must be sent over TLS. A [connector](crate::Connect) without
@@ -105,9 +132,13 @@ impl ServiceUri {
         }
     }
 
-    /// The address, if the host is one and needs no look-up.
-    pub(crate) fn ip(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
+    /// Whether the [address](Self::address) belongs to this machine: 127.0.0.0/8, `::1` or `localhost`.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let (host, _) = self.address();
+        match host.parse::<IpAddr>() {
+            Ok(ip) => ip.is_loopback(),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
+        }
     }
 }
 
@@ -168,6 +199,7 @@ fn parse(uri: &str) -> Result<ServiceUri, &'static str> {
         port,
         path: path.to_owned(),
         query: query.to_owned(),
+        connect_to: None,
     })
 }
 
@@ -309,6 +341,67 @@ mod tests {
             assert_eq!(parsed.is_tls(), request_uri.starts_with("icaps:"), "{uri}");
             assert_eq!(parsed.to_string().parse::<ServiceUri>().unwrap(), parsed);
             assert!(!parsed.name().contains('?'), "{uri}");
+        }
+    }
+
+    #[test]
+    fn address_replaces_host_and_port_for_connecting_only() {
+        let uri: ServiceUri = "icap://av.example:99/s?x".parse().unwrap();
+        assert_eq!(
+            (uri.address(), uri.is_elsewhere()),
+            (("av.example", 99), false)
+        );
+        for (address, host, port) in [
+            ("127.0.0.1:1", "127.0.0.1", 1),
+            ("av2", "av2", 99),
+            ("[::1]:2", "::1", 2),
+            ("[fe80::1%eth0]", "fe80::1%eth0", 99),
+        ] {
+            let moved = uri.clone().with_address(address).unwrap();
+            assert_eq!(
+                (moved.address(), moved.is_elsewhere()),
+                ((host, port), true)
+            );
+            assert_eq!((moved.host(), moved.port()), ("av.example", 99));
+            assert_eq!(
+                (moved.to_string(), moved.authority()),
+                (uri.to_string(), uri.authority())
+            );
+            assert_ne!(moved, uri);
+        }
+        for address in [
+            "",
+            ":1",
+            "av:0",
+            "av:x",
+            "::1",
+            "a b",
+            "a\r\nb",
+            "joe@av",
+            "av/s",
+            "icap://av",
+        ] {
+            let error = uri.clone().with_address(address).expect_err(address);
+            assert_eq!(error.kind(), InvalidInput::Address, "{address}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_decided_by_the_address() {
+        for (uri, address, expected) in [
+            ("icap://127.1.2.3/s", None, true),
+            ("icap://[::1]/s", None, true),
+            ("icap://LocalHost/s", None, true),
+            ("icap://localhost.example/s", None, false),
+            ("icap://128.0.0.1/s", None, false),
+            ("icap://av/s", Some("127.0.0.1"), true),
+            ("icap://localhost/s", Some("av:1344"), false),
+        ] {
+            let mut parsed: ServiceUri = uri.parse().unwrap();
+            if let Some(address) = address {
+                parsed = parsed.with_address(address).unwrap();
+            }
+            assert_eq!(parsed.is_loopback(), expected, "{uri} {address:?}");
         }
     }
 

@@ -14,10 +14,11 @@ use crate::error::{Error, InputError, InvalidInput};
 use crate::evidence::CustomHeaders;
 use crate::net::transport::Connect;
 use crate::proto::method::Method;
+use crate::proto::uri::ServiceUri;
+#[cfg(doc)]
+use crate::scan::verdict::NotScanned;
 use crate::seam::time::Clock;
 use crate::stats::counters::Counters;
-#[cfg(doc)]
-use crate::{ServiceUri, scan::verdict::NotScanned};
 
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).
 pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
@@ -48,6 +49,7 @@ pub struct ScannerBuilder {
     max_size: Option<u64>,
     rules: Rules,
     custom_headers: CustomHeaders,
+    require_tls: bool,
 }
 
 impl ScannerBuilder {
@@ -66,6 +68,7 @@ impl ScannerBuilder {
                 negotiate: true,
             },
             custom_headers: CustomHeaders::default(),
+            require_tls: false,
         }
     }
 
@@ -251,6 +254,28 @@ impl ScannerBuilder {
         self
     }
 
+    /// Sets the address to connect to for the first server, the one given to [`Scanner::builder`]: `HOST` or
+    /// `HOST:PORT`. Default: the host and the port of its URI.
+    ///
+    /// The address of a fallback server belongs to its [`Endpoint`]. [`Endpoint::connect_to`] has the details.
+    pub fn connect_to(mut self, host_port: impl Into<String>) -> Self {
+        self.first = self.first.map(|first| first.connect_to(host_port));
+        self
+    }
+
+    /// Whether every server must be used over TLS. Default: false.
+    ///
+    /// With `true`, [`build`](Self::build) returns an [`Error::Input`] if the URI of a server begins with `icap://`,
+    /// also if a [connector](Self::connector) of your own encrypts: use `icaps://` there.
+    ///
+    /// Over `icap` everybody on the way can read the content and the credentials, and can forge a clean verdict. So
+    /// with `false`, `build` logs one warning that names each such server. It leaves out those whose address is this
+    /// machine's: 127.0.0.0/8, `::1` and `localhost`.
+    pub fn require_tls(mut self, require: bool) -> Self {
+        self.require_tls = require;
+        self
+    }
+
     connection_settings!();
 
     /// Checks the settings. Nothing is sent.
@@ -258,7 +283,8 @@ impl ScannerBuilder {
     /// # Errors
     ///
     /// [`Error::Input`] if an endpoint is not an ICAP URI, a time or a limit is zero, a header or credentials
-    /// cannot be sent, an infection or refusal header is unusable, or the method is `OPTIONS`; also for an `icaps` URI without the feature `rustls` and
+    /// cannot be sent, an infection or refusal header or an address is unusable, or the method is `OPTIONS`; if TLS is
+    /// [required](Self::require_tls) and a URI begins with `icap://`; also for an `icaps` URI without the feature `rustls` and
     /// without a [connector](Self::connector).
     pub fn build(self) -> Result<Scanner, Error> {
         self.settings.check()?;
@@ -269,6 +295,7 @@ impl ScannerBuilder {
             max_size,
             rules,
             custom_headers,
+            require_tls,
         } = self;
         custom_headers.check()?;
         if rules.method == Some(Method::Options) {
@@ -283,8 +310,10 @@ impl ScannerBuilder {
             .into_iter()
             .map(client)
             .collect::<Result<_, Error>>()?;
+        let endpoints = Endpoints::new(first, others);
+        check_encryption(&endpoints, require_tls)?;
         let shared = Shared {
-            endpoints: Endpoints::new(first, others),
+            endpoints,
             max_size,
             rules,
             custom_headers: Arc::new(custom_headers),
@@ -294,6 +323,35 @@ impl ScannerBuilder {
             shared: Arc::new(shared),
         })
     }
+}
+
+/// Refuses a server without TLS if TLS is required. Otherwise warns of servers without TLS beyond this machine.
+fn check_encryption(endpoints: &Endpoints, require_tls: bool) -> Result<(), InputError> {
+    let mut plain = endpoints
+        .iter()
+        .map(Client::uri)
+        .filter(|uri| !uri.is_tls());
+    if require_tls {
+        let Some(uri) = plain.next() else {
+            return Ok(());
+        };
+        let what = format!(
+            "`require_tls` is set, so it must begin with icaps:// ({})",
+            uri.name()
+        );
+        return Err(InputError::new(InvalidInput::Uri, &what));
+    }
+    let exposed: Vec<String> = plain
+        .filter(|uri| !uri.is_loopback())
+        .map(ServiceUri::name)
+        .collect();
+    if !exposed.is_empty() {
+        let services = exposed.join(", ");
+        log::warn!(
+            "{services}: content is sent without encryption; use icaps:// if others can reach the network"
+        );
+    }
+    Ok(())
 }
 
 /// Without header values and URIs, which may hold credentials.

@@ -47,7 +47,7 @@ impl Endpoints {
         self.iter().filter_map(suspended).collect()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Client> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Client> {
         std::iter::once(&self.first).chain(&self.others)
     }
 }

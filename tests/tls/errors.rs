@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use icap_client::error::{Phase, TimeLimit, Violation};
-use icap_client::testing::{Script, Server};
+use icap_client::testing::{CLEAN, Conversation, Script, Server};
 use icap_client::tls::TlsConnector;
 use icap_client::{Content, Error, Scanner};
 
@@ -78,6 +78,47 @@ fn service_name_is_compared_with_the_certificate() {
         .unwrap();
     let report = scanner.scan(Content::bytes(b"hello")).unwrap();
     assert!(report.verdict().is_clean());
+}
+
+#[test]
+fn certificate_is_for_the_name_and_not_for_the_address() {
+    let authority = Authority::new();
+    let server = Server::answering(|_| Script::new().send(CLEAN)).unwrap();
+    for (name, is_trusted) in [("av.example", true), ("127.0.0.1", false)] {
+        let identity = authority.issue(name, (2000, 4000));
+        let front = Front::new(identity.server(TLS13), server.address(), Ending::Notified);
+        let address = format!("127.0.0.1:{}", front.port());
+        let scanner = Scanner::builder("icaps://av.example/scan")
+            .connect_to(&address)
+            .require_tls(true)
+            .negotiate(false)
+            .connector(authority.connector())
+            .build()
+            .unwrap();
+        match scanner.scan(Content::bytes(b"hello")) {
+            Ok(report) if is_trusted => assert!(report.verdict().is_clean()),
+            Err(error) if !is_trusted => {
+                let expected = format!(
+                    "cannot connect to icaps://av.example/scan: {address}: \
+                     the server's certificate is for another host name"
+                );
+                assert!(error.to_string().starts_with(&expected), "{error}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let conversations = server.finish();
+    let received: Vec<u8> = conversations
+        .iter()
+        .flat_map(Conversation::received)
+        .copied()
+        .collect();
+    let received = String::from_utf8_lossy(&received);
+    assert_eq!(
+        received.matches("Host: av.example\r\n").count(),
+        2,
+        "{received}"
+    );
 }
 
 #[test]
