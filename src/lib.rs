@@ -17,7 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only [`Verdict::Clean`] means that the file may be delivered without a decision by a person. An [`Error`] means that there is no verdict.
+//! Only [`Verdict::Clean`] means that the file may be delivered. For everything else a person, or a rule of yours, decides. An [`Error`] means that there is no verdict.
 //! [`manual::errors`] says what each error means and who can correct it.
 //!
 //! - [`Scanner::builder`] has the settings: size limit, timeouts, more servers, previews.
@@ -61,13 +61,15 @@
 //!     ICAP 403, an HTTP status or the words of a field refuse ─────────► Blocked
 //!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
 //!     204 or the same content, the state tag means "no engine" ────────► NotScanned(NoEngine) *
-//!     204 or the same content, begun before all content was sent ──────► NotScanned(EarlyResponse) *
+//!     204 (not to a preview) or the same content, and it began before
+//!       all content was sent ──────────────────────────────────────────► NotScanned(EarlyResponse) *
 //!     204 that the request did not allow ──────────────────────────────► Err
 //!     204 to a preview of a part of the content ───────────────────────► NotScanned(PreviewOnly)
 //!                                                     (Clean with trust_preview(true))
 //!     204 to all of the content ───────────────────────────────────────► Clean
-//!     the same content, and 204 was not offered or not allowed ────────► Clean
-//!     the same content, and 204 was offered and allowed ───────────────► NotScanned(Echoed)
+//!     the same content under a 2xx HTTP status, and 204 was not offered
+//!       or not allowed (in REQMOD: with the same request line) ────────► Clean
+//!     the same content otherwise ──────────────────────────────────────► NotScanned(Echoed)
 //!     an HTTP head with the status 400, 401 or 5xx ────────────────────► NotScanned(ServiceError) *
 //!     only the beginning of the content ───────────────────────────────► NotScanned(Truncated)
 //!     other content, or a 206 ─────────────────────────────────────────► Modified
@@ -115,8 +117,8 @@
 //! The source code and the tests refer to these rules by number.
 //!
 //! - **R1 No false clean.** Only two responses make content [`Verdict::Clean`]:
-//!   1. A complete, valid 204 that the request allowed, if the request was written completely and the first byte
-//!      of the response came after the last byte of content was written. A 204 to a preview counts only if the
+//!   1. A complete, valid 204 that the request allowed, if the request was written completely, the first byte of the
+//!      response came after the last byte of content was written, and no byte was seen after the response. A 204 to a preview counts only if the
 //!      preview was all of the content, or if the caller set [`trust_preview`](ScannerBuilder::trust_preview).
 //!   2. A complete 200 or 201 that returns exactly the bytes that were sent, if all of these hold:
 //!      - The length and a keyed hash of the content agree.
@@ -132,7 +134,7 @@
 //!   other server replaces it with something better. A server can copy an encapsulated head or a trailer from the
 //!   content, so an attacker can write it. Therefore nothing in these makes a verdict better than it is without
 //!   them.
-//! - **R3 One response belongs to one request.** A connection is not reusable from the first byte of an exchange.
+//! - **R3 One response belongs to one request.** When an exchange begins, its connection stops being reusable.
 //!   It is reusable again only if the whole request was written, the response was read to its own end, nothing
 //!   follows it, neither side asked to close, and the response had no fault. An idle connection is checked to be
 //!   open, without an unread byte, when it is put into the pool and when it is taken out. An error, a panic or
@@ -153,10 +155,11 @@
 //! - **R9 No `unsafe` and no panic**, whatever bytes a peer sends, and whatever a caller's `Read`, `Write`,
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
-//!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A timeout counts if the waits for the
-//!   server in one exchange add up to it: the connect timeout while connecting, or the write, response or read
-//!   timeout after that. Not counted are the caller's slow reader or writer, a deadline that was too short, 503
-//!   while the server serves other exchanges, and a shortage on this machine.
+//!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A timeout counts only if
+//!   the exchange has waited for the server, all waits added up, for at least the timeout of its phase: the connect
+//!   timeout while connecting, or the write, response or read timeout after that. Not counted are the caller's slow
+//!   reader or writer, a deadline that was too short, a shortage on this machine, 503 while the server serves other
+//!   exchanges, and a timeout on a connection that never had a response while others had one.
 //!
 //! # Features
 //!

@@ -80,7 +80,7 @@ macro_rules! connection_settings {
         /// `OPTIONS` request is included. `None` is no limit. Default: 300 s
         /// ([`DEFAULT_DEADLINE`](crate::limits::DEFAULT_DEADLINE)).
         ///
-        /// A service that sends one byte now and then never reaches a timeout, but it reaches the deadline. The
+        /// A service that sends slowly, but faster than 1 KiB/s, never reaches a timeout, but it reaches the deadline. The
         /// deadline cannot interrupt the caller's own reader or writer. It is checked when that returns.
         pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
             self.settings.deadline = deadline.into();
@@ -134,7 +134,8 @@ macro_rules! connection_settings {
         ///
         /// Set it so that all processes together stay below what the server can serve. c-icap serves
         /// `MaxServers` × `ThreadsPerChild` connections at once: 100 as Debian ships it. The kernel accepts
-        /// more, and these get no response. After HAProxy the limit is its `maxconn` times its servers.
+        /// more, and these get no response. For a scanner that connects to HAProxy, the limit is
+        /// HAProxy's `maxconn` multiplied by the number of its servers.
         ///
         /// The limit is lowered for a server that shows that it has too many connections:
         ///

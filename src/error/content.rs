@@ -18,8 +18,8 @@ pub struct ContentError {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentFault {
-    /// The reader failed; [`ContentError::io_error`] is what it returned. Or a 206 refers to the original, which can be
-    /// read only once.
+    /// The reader failed; [`ContentError::io_error`] is what it returned. With [`Client::send`](crate::Client::send) it
+    /// can also mean that a 206 refers to the original, which can be read only once.
     Read {
         /// Bytes that were read before.
         after: u64,

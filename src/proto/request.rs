@@ -347,8 +347,8 @@ mod tests {
              \r\n{}{}",
             GET.len(),
             GET.len() + OK.len(),
-            str::from_utf8(GET).unwrap(),
-            str::from_utf8(OK).unwrap(),
+            std::str::from_utf8(GET).unwrap(),
+            std::str::from_utf8(OK).unwrap(),
         );
         assert_eq!(encoded(&request, true), expected);
     }

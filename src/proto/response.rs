@@ -138,7 +138,7 @@ impl Response {
         self.body_len
     }
 
-    /// The offset in the original from which on it continues the body of a 206
+    /// The offset in the original content, in bytes, at which the rest of the body of a 206 begins
     /// (draft-icap-ext-partial-content §5.2); `None` if the body is complete.
     #[must_use]
     pub fn use_original_body(&self) -> Option<u64> {

@@ -107,7 +107,10 @@ pub enum Violation {
     #[error("it is a 206, which the request did not allow")]
     Unexpected206,
     /// A 204 came, but the server may not have read all of the content. Either the server reset the connection, or it
-    /// closed the connection and had begun to respond before all of the content was sent.
+    /// had begun to respond before all of the content was sent and then closed the connection.
+    ///
+    /// If the connection stays open, such an early 204 is the verdict
+    /// [`NotScanned::EarlyResponse`](crate::NotScanned::EarlyResponse).
     #[error(
         "it is a 204, and the server may have ended the connection before it had read all of the content, so it \
          does not count"

@@ -65,8 +65,9 @@ impl fmt::Debug for ContentDigest {
     }
 }
 
-/// Digests content while it is stored, so that it need not be read again for that, and also if no scanner gets to
-/// see it.
+/// Computes the digest of content while the content is stored.
+///
+/// So the content need not be read again, and there is a digest also of content that was not sent to a scanner.
 ///
 /// ```
 /// use std::io::Write;

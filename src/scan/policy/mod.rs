@@ -128,9 +128,10 @@ impl Policy {
         self.actions[reason as usize]
     }
 
-    /// What to do with the content of this scan. It is delivered without a notice if the verdict is
-    /// [`Clean`](crate::Verdict::Clean), or if the policy delivers for its reason; [`Notice::of`] then says why
-    /// it is not clean.
+    /// What to do with the content of this scan.
+    ///
+    /// [`Clean`](crate::Verdict::Clean) content is delivered. So is content that is not clean if the policy delivers
+    /// for that reason; [`Notice::of`] says why such content is not clean.
     pub fn decide(&self, result: &Result<Report, Error>) -> Decision {
         let Some(notice) = Notice::of(result) else {
             return Decision::Deliver;
