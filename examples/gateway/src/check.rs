@@ -1,0 +1,151 @@
+//! What the gateway uses `icap_client` for: scan a file, decide what happens with it, and let a person override the
+//! policy where it asks.
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use icap_client::override_ticket::{
+    ContentDigest, DigestWriter, OverrideError, OverrideKey, Ticket,
+};
+use icap_client::policy::Reason;
+use icap_client::{Content, Decision, Policy, Report, Scanner, Stats};
+use tempfile::NamedTempFile;
+
+use crate::copies::FileReader;
+use crate::settings::Settings;
+
+/// What was found out about a file.
+pub struct Checked {
+    pub decision: Decision,
+    /// The scanner saw all of it and found nothing. A policy can also deliver what is not clean.
+    pub is_clean: bool,
+}
+
+pub struct Checker {
+    /// `None` if the operator has switched the scanner off.
+    scanner: Option<Scanner>,
+    policy: Policy,
+    key: OverrideKey,
+    ticket_time: Duration,
+}
+
+impl Checker {
+    pub fn new(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        // A key of this run: after a restart, people are asked again. Several gateways that share their sessions
+        // share a key from their settings.
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        Ok(Self {
+            scanner: settings
+                .is_scanning
+                .then(|| scanner(settings))
+                .transpose()?,
+            // c-icap returns the beginning of an infected file like this, if it works in its percent mode.
+            policy: Policy::default().refuse(Reason::Truncated),
+            key: OverrideKey::new(&secret)?,
+            ticket_time: settings.ticket_time,
+        })
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.scanner.is_some()
+    }
+
+    pub fn stats(&self) -> Option<Stats> {
+        self.scanner.as_ref().map(Scanner::stats)
+    }
+
+    /// Scans content that is stored already. It can be sent again, so another server is asked if one fails.
+    pub fn check(&self, content: FileReader, name: &str) -> Checked {
+        match &self.scanner {
+            Some(scanner) => self.judge(&scanner.scan(Content::seekable(content).name(name))),
+            None => Checked::unscanned(),
+        }
+    }
+
+    /// Copies a file into the spool and scans it. The digest is made also of what no scanner gets to see.
+    pub fn fetch_and_check(
+        &self,
+        mut file: File,
+        name: &str,
+        spool: &mut NamedTempFile,
+    ) -> io::Result<(Checked, ContentDigest)> {
+        let mut writer = DigestWriter::new(&mut *spool);
+        let len = io::copy(&mut file, &mut writer)?;
+        let (_, digest) = writer.finish();
+        let content = FileReader::new(spool.as_file().try_clone()?.into(), 0..len);
+        Ok((self.check(content, name), digest))
+    }
+
+    fn judge(&self, result: &Result<Report, icap_client::Error>) -> Checked {
+        let decision = self.policy.decide(result);
+        // The detail is for the operator: it names servers. People see the sentence alone.
+        if let Some(notice) = decision.notice() {
+            log::warn!(
+                "{}: {:?}: {}",
+                notice.code(),
+                notice.name(),
+                notice.detail()
+            );
+        }
+        Checked {
+            decision,
+            is_clean: matches!(result, Ok(report) if report.verdict().is_clean()),
+        }
+    }
+
+    /// The permission that goes into the form of the question.
+    pub fn ticket(
+        &self,
+        question: &Decision,
+        digest: &ContentDigest,
+        user: &str,
+    ) -> Result<Ticket, OverrideError> {
+        question.ticket(
+            &self.key,
+            digest,
+            user,
+            SystemTime::now() + self.ticket_time,
+        )
+    }
+
+    /// Whether this user may have the content with this digest, whatever else the form says.
+    pub fn redeem(
+        &self,
+        ticket: &str,
+        digest: &ContentDigest,
+        user: &str,
+        newest: &Decision,
+    ) -> Result<(), OverrideError> {
+        self.key
+            .redeem(ticket, digest, user, SystemTime::now(), newest)
+    }
+}
+
+impl Checked {
+    /// A scanner that is switched off delivers everything, and nothing counts as clean.
+    fn unscanned() -> Self {
+        Self {
+            decision: Decision::Deliver,
+            is_clean: false,
+        }
+    }
+
+    pub fn clean() -> Self {
+        Self {
+            decision: Decision::Deliver,
+            is_clean: true,
+        }
+    }
+}
+
+fn scanner(settings: &Settings) -> Result<Scanner, Box<dyn Error>> {
+    let (first, others) = settings.icap.split_first().ok_or("no ICAP service")?;
+    let mut builder = Scanner::builder(first).max_size(settings.max_scan);
+    for uri in others {
+        builder = builder.endpoint(uri);
+    }
+    Ok(builder.build()?)
+}

@@ -1,0 +1,27 @@
+// Sends a file as the body of one request, so that the server writes it to a file as it arrives. All text that comes
+// back is set as text, never as HTML.
+const form = document.getElementById('upload');
+form?.addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const file = document.getElementById('file').files[0];
+  const result = document.getElementById('result');
+  result.textContent = 'Uploading and checking…';
+  try {
+    const response = await fetch('/files?name=' + encodeURIComponent(file.name), {
+      method: 'PUT',
+      headers: { 'X-CSRF-Token': form.dataset.csrfToken },
+      body: file,
+    });
+    result.textContent = await response.text();
+    if (response.ok) {
+      const link = document.createElement('a');
+      link.href = response.headers.get('Location');
+      link.textContent = file.name;
+      const item = document.createElement('li');
+      item.append(link);
+      document.getElementById('files').prepend(item);
+    }
+  } catch {
+    result.textContent = 'The upload failed. Please try again.';
+  }
+});

@@ -1,0 +1,527 @@
+//! The gateway as programs see it, with the scripted ICAP server of `icap_client::testing`.
+
+mod client;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use client::{Gateway, Response};
+use icap_client::testing::{self, Script, Server};
+
+/// Content that is too large for a scan of at most 1,000 bytes.
+const LARGE: [u8; 2000] = [b'x'; 2000];
+
+/// A gateway that asks about files of more than 1,000 bytes.
+fn asking(server: &Server) -> Gateway {
+    Gateway::start(&server.uri(), &["--max-scan", "1000"])
+}
+
+fn hidden_field(page: &Response, name: &str) -> String {
+    let text = page.text();
+    let (_, rest) = text
+        .split_once(&format!("name=\"{name}\" value=\""))
+        .expect("a field");
+    rest.split('"').next().expect("a value").to_owned()
+}
+
+fn form(csrf_token: &str, ticket: &str) -> String {
+    format!("csrf_token={csrf_token}&ticket={ticket}")
+}
+
+#[test]
+fn clean_file_is_delivered_as_an_attachment() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    let stored = jane.upload("../Übung \"1\".txt", b"hello");
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    assert_eq!(stored.text(), "The file was checked and stored.");
+
+    let file = jane.get(stored.field("location"));
+    assert_eq!((file.status, file.body.as_slice()), (200, &b"hello"[..]));
+    assert_eq!(file.field("content-type"), "application/octet-stream");
+    assert_eq!(file.field("x-content-type-options"), "nosniff");
+    assert_eq!(
+        file.field("content-disposition"),
+        "attachment; filename=\"_bung _1_.txt\"; filename*=UTF-8''%C3%9Cbung%20_1_.txt"
+    );
+    assert_eq!(file.field("cache-control"), "private, no-store");
+    assert_eq!(gateway.files("drive"), 2, "content and name");
+    assert_eq!((gateway.files("spool"), gateway.files("delivered")), (0, 1));
+}
+
+#[test]
+fn infected_upload_leaves_nothing() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let refused = gateway
+        .log_in("jane")
+        .upload("eicar.com", &testing::eicar());
+    assert_eq!(refused.status, 422);
+    assert_eq!(
+        refused.text(),
+        "The file was not stored. The file \"eicar.com\" contains malware (Eicar-Test-Signature)."
+    );
+    assert_eq!((gateway.files("drive"), gateway.files("spool")), (0, 0));
+}
+
+#[test]
+fn ranges_come_only_from_what_was_scanned_whole() {
+    let server = Server::start().unwrap();
+    let gateway = asking(&server);
+    let jane = gateway.log_in("jane");
+    let path = jane
+        .upload("a.txt", b"0123456789")
+        .field("location")
+        .to_owned();
+
+    let whole = jane.get(&path);
+    assert_eq!(whole.field("accept-ranges"), "bytes");
+    let scans = server.requests();
+    let part = jane.get_with(&path, "Range: bytes=2-4\r\n");
+    assert_eq!((part.status, part.body.as_slice()), (206, &b"234"[..]));
+    assert_eq!(part.field("content-range"), "bytes 2-4/10");
+    assert_eq!(part.field("x-content-type-options"), "nosniff");
+    let none = jane.get_with(&path, "Range: bytes=10-\r\n");
+    assert_eq!(
+        (none.status, none.field("content-range")),
+        (416, "bytes */10")
+    );
+    assert_eq!(server.requests(), scans, "one scan for all ranges");
+
+    // The version that the client has is this one, or another.
+    let tag = whole.field("etag");
+    let same = jane.get_with(&path, &format!("Range: bytes=-1\r\nIf-Range: {tag}\r\n"));
+    assert_eq!((same.status, same.body.as_slice()), (206, &b"9"[..]));
+    let other = jane.get_with(&path, "Range: bytes=-1\r\nIf-Range: \"other\"\r\n");
+    assert_eq!((other.status, other.body.len()), (200, 10));
+}
+
+#[test]
+fn first_request_for_a_range_scans_the_whole_file() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--no-scan"]);
+    let path = gateway
+        .log_in("jane")
+        .upload("eicar.com", &testing::eicar());
+    let path = path.field("location").to_owned();
+
+    let gateway = gateway.restart(&server.uri(), &[]);
+    let refused = gateway
+        .log_in("jane")
+        .get_with(&path, "Range: bytes=0-9\r\n");
+    assert_eq!(refused.status, 403);
+    assert!(
+        refused.text().contains("contains malware"),
+        "{}",
+        refused.text()
+    );
+}
+
+#[test]
+fn unchecked_file_is_delivered_after_the_question_only() {
+    let server = Server::start().unwrap();
+    let gateway = asking(&server);
+    let jane = gateway.log_in("jane");
+    let stored = jane.upload("film.mp4", &LARGE);
+    assert_eq!(stored.status, 201);
+    assert!(
+        stored.text().contains("larger than 1000 bytes"),
+        "{}",
+        stored.text()
+    );
+    let path = stored.field("location");
+
+    let question = jane.get_with(path, "Range: bytes=0-9\r\n");
+    assert_eq!(question.status, 200);
+    assert!(question.text().contains("Download it anyway"));
+    assert_eq!(gateway.files("spool"), 1, "it waits under a temporary name");
+    let ticket = hidden_field(&question, "ticket");
+    let csrf_token = hidden_field(&question, "csrf_token");
+
+    let file = jane.post_with(path, &form(&csrf_token, &ticket), "Range: bytes=0-9\r\n");
+    assert_eq!((file.status, file.body.as_slice()), (200, &LARGE[..]));
+    assert_eq!(file.field("accept-ranges"), "none");
+    assert!(file.field("content-disposition").starts_with("attachment;"));
+    assert_eq!((gateway.files("spool"), gateway.files("delivered")), (0, 1));
+    // It is no more checked than before.
+    assert!(jane.get(path).text().contains("Download it anyway"));
+}
+
+#[test]
+fn override_needs_the_csrf_token_of_the_session() {
+    let server = Server::start().unwrap();
+    let gateway = asking(&server);
+    let (jane, joe) = (gateway.log_in("jane"), gateway.log_in("joe"));
+    let path = jane.upload("film.mp4", &LARGE).field("location").to_owned();
+    let question = jane.get(&path);
+    let ticket = hidden_field(&question, "ticket");
+    let of_joe = hidden_field(&joe.get(&path), "csrf_token");
+
+    for token in ["", "x", &of_joe, &"0".repeat(32)] {
+        let refused = jane.post(&path, &form(token, &ticket));
+        assert_eq!(refused.status, 403, "{token}");
+        assert!(
+            refused.text().contains("does not come from a page"),
+            "{token}"
+        );
+    }
+    let refused = jane.post(&path, &format!("ticket={ticket}"));
+    assert_eq!(refused.status, 403);
+    assert_eq!(gateway.files("delivered"), 0);
+}
+
+#[test]
+fn ticket_of_another_file_user_or_time_is_refused() {
+    let server = Server::start().unwrap();
+    let gateway = asking(&server);
+    let (jane, joe) = (gateway.log_in("jane"), gateway.log_in("joe"));
+    let path = jane.upload("film.mp4", &LARGE).field("location").to_owned();
+    let other = jane
+        .upload("film.mp4", &[b'y'; 2000])
+        .field("location")
+        .to_owned();
+    let ticket = hidden_field(&jane.get(&path), "ticket");
+    let csrf_token = hidden_field(&jane.get(&path), "csrf_token");
+    let of_joe = hidden_field(&joe.get(&path), "csrf_token");
+    let edited = ticket.replace('a', "b");
+
+    for (session, path, token, ticket) in [
+        (&jane, &other, &csrf_token, &ticket),
+        (&joe, &path, &of_joe, &ticket),
+        (&jane, &path, &csrf_token, &edited),
+        (&jane, &path, &csrf_token, &String::new()),
+    ] {
+        let refused = session.post(path, &form(token, ticket));
+        assert_eq!(refused.status, 403);
+        assert!(
+            refused.text().contains("not valid for this file"),
+            "{}",
+            refused.text()
+        );
+    }
+    let gateway = gateway.restart(
+        &server.uri(),
+        &["--max-scan", "1000", "--ticket-seconds", "0"],
+    );
+    let jane = gateway.log_in("jane");
+    let question = jane.get(&path);
+    let form = form(
+        &hidden_field(&question, "csrf_token"),
+        &hidden_field(&question, "ticket"),
+    );
+    assert!(jane.post(&path, &form).text().contains("has expired"));
+    assert_eq!(gateway.files("delivered"), 0);
+}
+
+#[test]
+fn ticket_loses_to_a_newer_infected_verdict() {
+    let is_repaired = Arc::new(AtomicBool::new(false));
+    let is_scanning = Arc::clone(&is_repaired);
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(testing::OPTIONS_RESPONSE),
+        _ if is_scanning.load(Ordering::SeqCst) => Script::new().send(testing::infected("Worm.A")),
+        _ => Script::new().send("ICAP/1.0 500 Server error\r\n\r\n"),
+    })
+    .unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    let path = jane.upload("a.exe", b"MZ").field("location").to_owned();
+    let question = jane.get(&path);
+    assert!(
+        question.text().contains("data-code=\"status_error\""),
+        "{}",
+        question.text()
+    );
+    let (token, ticket) = (
+        hidden_field(&question, "csrf_token"),
+        hidden_field(&question, "ticket"),
+    );
+
+    is_repaired.store(true, Ordering::SeqCst);
+    let refused = jane.post(&path, &form(&token, &ticket));
+    assert_eq!(refused.status, 403);
+    assert!(
+        refused.text().contains("contains malware (Worm.A)"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!((gateway.files("spool"), gateway.files("delivered")), (0, 0));
+    assert_eq!(jane.get(&path).status, 403);
+}
+
+#[test]
+fn server_that_is_down_leads_to_the_question() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let icap = format!("icap://{}/avscan", listener.local_addr().unwrap());
+    drop(listener);
+    let gateway = Gateway::start(&icap, &[]);
+    let jane = gateway.log_in("jane");
+    let stored = jane.upload("a.txt", b"hello");
+    assert_eq!(stored.status, 201);
+    let question = jane.get(stored.field("location"));
+    assert!(
+        question.text().contains("data-code=\"connect_error\""),
+        "{}",
+        question.text()
+    );
+    assert!(!question.text().contains("127.0.0.1"), "it names no server");
+}
+
+#[test]
+fn request_without_a_session_gets_nothing() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let path = gateway.log_in("jane").upload("a.txt", b"hello");
+    let path = path.field("location").to_owned();
+    let nobody = gateway.nobody();
+    assert_eq!(nobody.get(&path).status, 401);
+    assert_eq!(nobody.get("/status").status, 401);
+    assert_eq!(nobody.post(&path, "").status, 401);
+    assert_eq!(nobody.upload("b.txt", b"hello").status, 401);
+    assert_eq!(gateway.files("drive"), 2);
+    let guessed = gateway.with_cookie(&"0".repeat(32));
+    assert_eq!(guessed.get(&path).status, 401);
+}
+
+#[test]
+fn upload_needs_the_csrf_token() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let mut jane = gateway.log_in("jane");
+    jane.csrf_token = "0".repeat(32);
+    assert_eq!(jane.upload("a.txt", b"hello").status, 403);
+    assert_eq!((gateway.files("drive"), gateway.files("spool")), (0, 0));
+}
+
+#[test]
+fn path_in_a_request_leads_nowhere() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    for path in [
+        "/files/../../../../etc/passwd",
+        "/files/..%2f..%2fetc%2fpasswd",
+        "/files/%2e%2e",
+        "/files/",
+        "/files/0123456789abcdef0123456789abcdef.name",
+        "/files/0123456789ABCDEF0123456789ABCDEF",
+        "/files/0123456789abcdef0123456789abcdef",
+        "//etc/passwd",
+        "/drive/x",
+    ] {
+        assert_eq!(jane.get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn name_in_a_page_is_escaped() {
+    let server = Server::start().unwrap();
+    let gateway = asking(&server);
+    let jane = gateway.log_in("<b>jane</b>");
+    let stored = jane.upload("a&b' onload='x.txt", &LARGE);
+    let list = jane.get("/");
+    assert!(
+        list.text().contains("&lt;b&gt;jane&lt;/b&gt;"),
+        "{}",
+        list.text()
+    );
+    assert!(!list.text().contains("<b>jane"));
+    assert!(
+        list.text().contains(">a&amp;b' onload='x.txt<"),
+        "{}",
+        list.text()
+    );
+    let question = jane.get(stored.field("location"));
+    assert!(
+        question.text().contains("a&amp;b' onload='x.txt"),
+        "{}",
+        question.text()
+    );
+    assert!(
+        list.field("content-security-policy")
+            .starts_with("default-src 'none';")
+    );
+}
+
+#[test]
+fn line_end_in_a_name_adds_no_header() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    let stored = jane.upload("a\r\nSet-Cookie: x=y\r\n\r\n<html>", b"hello");
+    let file = jane.get(stored.field("location"));
+    assert_eq!(file.field("set-cookie"), "");
+    assert_eq!(file.body, b"hello");
+    assert!(
+        file.field("content-disposition")
+            .contains("Set-Cookie_ x=y")
+    );
+}
+
+#[test]
+fn upload_over_the_limit_is_refused() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--max-upload", "1000"]);
+    let jane = gateway.log_in("jane");
+    assert_eq!(jane.upload("a.bin", &[0; 1000]).status, 201);
+    assert_eq!(jane.upload("a.bin", &[0; 1001]).status, 413);
+    // A length that was not announced.
+    assert_eq!(
+        jane.upload_in_chunks("a.bin", &[&[0; 600], &[0; 600]])
+            .status,
+        413
+    );
+    // More than is read and ignored: the connection is closed.
+    assert_eq!(jane.upload("a.bin", &vec![0; 20 << 20]).status, 413);
+    assert_eq!((gateway.files("drive"), gateway.files("spool")), (2, 0));
+}
+
+#[test]
+fn drive_has_a_limit_of_files() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--max-files", "1"]);
+    let jane = gateway.log_in("jane");
+    assert_eq!(jane.upload("a.txt", b"a").status, 201);
+    assert_eq!(jane.upload("b.txt", b"b").status, 507);
+    assert_eq!((gateway.files("drive"), gateway.files("spool")), (2, 0));
+}
+
+#[test]
+fn huge_head_is_refused() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let huge = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
+    assert_eq!(gateway.raw(huge.as_bytes()).status, 400);
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "X: y\r\n".repeat(10_000)
+    );
+    assert_eq!(gateway.raw(many.as_bytes()).status, 400);
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(100_000));
+    assert_eq!(gateway.raw(long.as_bytes()).status, 400);
+    let jane = gateway.log_in("jane");
+    assert_eq!(
+        jane.post("/login", &format!("user={}", "x".repeat(5000)))
+            .status,
+        413
+    );
+}
+
+#[test]
+fn broken_upload_is_not_stored() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    let mut stream = gateway.connect();
+    let head = jane.upload_head("a.txt", "Content-Length: 100\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(b"half of it").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(Response::read(stream).status, 400);
+    assert_eq!((gateway.files("drive"), gateway.files("spool")), (0, 0));
+    assert_eq!(server.connections(), 0, "nothing was scanned");
+}
+
+#[test]
+fn slow_client_holds_one_thread_only() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--threads", "3"]);
+    let jane = gateway.log_in("jane");
+    let head = jane.upload_head("slow.txt", "Content-Length: 10\r\nExpect: 100-continue\r\n");
+    let mut slow: Vec<_> = (0..2).map(|_| gateway.connect()).collect();
+    for stream in &mut slow {
+        stream.write_all(head.as_bytes()).unwrap();
+        client::read_continue(stream);
+        stream.write_all(b"01234").unwrap();
+    }
+    assert_eq!(server.connections(), 0, "no scan has begun");
+    // The third thread serves all others.
+    for n in 0..5 {
+        assert_eq!(
+            jane.upload("fast.txt", format!("{n}").as_bytes()).status,
+            201
+        );
+    }
+    for mut stream in slow {
+        stream.write_all(b"56789").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(Response::read(stream).status, 201);
+    }
+}
+
+#[test]
+fn connections_beyond_the_threads_wait() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--threads", "1"]);
+    let jane = gateway.log_in("jane");
+    let first = gateway.connect();
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| jane.get("/"));
+        drop(first);
+        waiting.join().unwrap()
+    });
+    assert_eq!(waiting.status, 200);
+}
+
+#[test]
+fn switched_off_scanner_is_shown_and_gives_no_ranges() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--no-scan"]);
+    let jane = gateway.log_in("jane");
+    let stored = jane.upload("a.txt", b"0123456789");
+    assert_eq!(stored.text(), "The file was stored. It was not checked.");
+    let file = jane.get_with(stored.field("location"), "Range: bytes=2-4\r\n");
+    assert_eq!(
+        (file.status, file.body.as_slice()),
+        (200, &b"0123456789"[..])
+    );
+    assert_eq!(file.field("accept-ranges"), "none");
+    for path in ["/", "/status"] {
+        assert!(
+            jane.get(path).text().contains("scanner is switched off"),
+            "{path}"
+        );
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn status_page_has_the_numbers() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    jane.upload("a.txt", b"hello");
+    jane.upload("eicar.com", &testing::eicar());
+    let status = jane.get("/status").text();
+    for row in [
+        "<th>scans</th><td>2</td>",
+        "<th>clean</th><td>1</td>",
+        "<th>infected</th><td>1</td>",
+    ] {
+        assert!(status.contains(row), "{row} in {status}");
+    }
+}
+
+#[test]
+fn other_methods_are_refused() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    for (method, path) in [
+        ("POST", "/"),
+        ("DELETE", "/files"),
+        ("PUT", "/status"),
+        ("HEAD", "/"),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(
+            gateway.raw(request.as_bytes()).status,
+            405,
+            "{method} {path}"
+        );
+    }
+}
