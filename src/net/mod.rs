@@ -5,6 +5,7 @@
 pub(crate) mod checkout;
 pub(crate) mod connection;
 pub(crate) mod deadline;
+mod helpers;
 pub(crate) mod pool;
 pub(crate) mod resolver;
 pub(crate) mod shortage;

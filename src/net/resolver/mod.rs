@@ -1,12 +1,10 @@
 //! Looks up the addresses of a host within a timeout.
 //!
-//! The system's resolver takes no timeout and cannot be interrupted, so it is called in helper threads. They
-//! are few in the whole process, because a resolver that hangs keeps its thread: at most
-//! [`MAX_LOOK_UP_THREADS`]. All callers that look for one host share one look-up. Where all threads are busy,
-//! a look-up stands in line. A look-up that takes longer than [`RENEWAL`] may hang although the resolver works
-//! again, so later callers share a second one for that host.
+//! The system's resolver takes no timeout and cannot be interrupted, so it is called in helper threads: at most
+//! [`MAX_LOOK_UP_THREADS`] in the whole process. All callers that look for one host share one look-up. Where all
+//! threads are busy, a look-up stands in line. A look-up that takes longer than [`RENEWAL`] may hang although the
+//! resolver works again, so later callers share a second one for that host.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -15,8 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::deadline::Deadline;
+use super::helpers::{Helpers, State, Task};
 use super::shortage::{is_shortage, shortage};
-use crate::seam::sync::{Condvar, Mutex, OnceLock, spawn};
+use crate::seam::sync::OnceLock;
 
 /// Threads that look up names, at most, in the whole process: 16. A look-up that hangs keeps its thread.
 pub const MAX_LOOK_UP_THREADS: usize = 16;
@@ -34,60 +33,40 @@ const MAX_OF_HOST: usize = 2;
 /// The addresses of a host, with any port.
 type Found = io::Result<Vec<SocketAddr>>;
 
+/// A look-up that one or more callers wait for.
+type LookUp = Task<Arc<Found>>;
+
 /// Looks up the addresses of `host`; the port is 0.
 ///
 /// # Errors
 ///
 /// Every text names the host. Of kind [`TimedOut`](io::ErrorKind::TimedOut) after `timeout`.
 pub(super) fn look_up(host: &str, timeout: Duration) -> Found {
-    static RESOLVER: OnceLock<Arc<Resolver>> = OnceLock::new();
+    static RESOLVER: OnceLock<Resolver> = OnceLock::new();
     let resolver = RESOLVER.get_or_init(|| Resolver::new(ask_system, IDLE_TIME));
     resolver.look_up(host, timeout)
 }
 
-/// Helper threads and what they have to do.
+/// Helper threads and what they ask.
 struct Resolver {
     /// What cannot be interrupted.
-    ask: Box<dyn Fn(&str) -> Found + Send + Sync>,
-    idle_time: Duration,
-    state: Mutex<State>,
-    /// There is something to do.
-    work: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// Those that no thread has begun, one for each host.
-    line: VecDeque<Arc<LookUp>>,
-    /// Those that a thread has begun, and when; no more than there are threads. The newest of a host is the last.
-    under_way: Vec<(Arc<LookUp>, Instant)>,
-    threads: usize,
-    /// Threads without anything to do.
-    idle: usize,
-}
-
-/// A look-up that one or more callers wait for.
-struct LookUp {
-    host: String,
-    found: Mutex<Option<Arc<Found>>>,
-    is_over: Condvar,
+    ask: Arc<dyn Fn(&str) -> Found + Send + Sync>,
+    helpers: Arc<Helpers<Arc<Found>>>,
 }
 
 impl Resolver {
-    fn new(ask: impl Fn(&str) -> Found + Send + Sync + 'static, idle_time: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            ask: Box::new(ask),
-            idle_time,
-            state: Mutex::default(),
-            work: Condvar::default(),
-        })
+    fn new(ask: impl Fn(&str) -> Found + Send + Sync + 'static, idle_time: Duration) -> Self {
+        Self {
+            ask: Arc::new(ask),
+            helpers: Helpers::new("icap-resolve", MAX_LOOK_UP_THREADS, idle_time),
+        }
     }
 
-    fn look_up(self: &Arc<Self>, host: &str, timeout: Duration) -> Found {
+    fn look_up(&self, host: &str, timeout: Duration) -> Found {
         let deadline = Deadline::by_system(timeout);
         let began = deadline.now();
         let look_up = self.join(host, began)?;
-        let Some(found) = look_up.wait(&deadline) else {
+        let Some(found) = look_up.wait(&deadline, |found| found.clone()) else {
             return Err(self.leave(look_up, began, timeout));
         };
         match &*found {
@@ -104,39 +83,34 @@ impl Resolver {
     }
 
     /// The look-up of this host that others wait for, or else a new one.
-    fn join(self: &Arc<Self>, host: &str, now: Instant) -> io::Result<Arc<LookUp>> {
-        let mut state = self.state.lock();
-        if let Some(look_up) = state.shared(host, now) {
+    fn join(&self, host: &str, now: Instant) -> io::Result<Arc<LookUp>> {
+        let mut state = self.helpers.lock();
+        if let Some(look_up) = shared(&state, host, now) {
             return Ok(look_up);
         }
-        let look_up = Arc::new(LookUp::new(host));
-        state.line.push_back(Arc::clone(&look_up));
-        self.work.notify_one();
-        if state.line.len() <= state.idle || state.threads == MAX_LOOK_UP_THREADS {
-            return Ok(look_up);
-        }
-        let resolver = Arc::clone(self);
-        match spawn("icap-resolve", move || resolver.work()) {
-            Ok(()) => {
-                state.threads += 1;
-                state.idle += 1;
-            }
-            // Another thread does it as soon as it can.
-            Err(_) if state.threads > 0 => {}
+        let look_up = self.new_look_up(host);
+        match self.helpers.line_up(&mut state, &look_up) {
+            Ok(()) => Ok(look_up),
             Err(error) => {
-                state.forget(&look_up);
                 let what = format!("cannot start a thread to resolve {host}: {error}");
-                return Err(shortage(error.kind(), what));
+                Err(shortage(error.kind(), what))
             }
         }
-        Ok(look_up)
+    }
+
+    fn new_look_up(&self, host: &str) -> Arc<LookUp> {
+        let (ask, asked) = (Arc::clone(&self.ask), host.to_owned());
+        Task::new(host, move || {
+            let found = catch_unwind(AssertUnwindSafe(|| ask(&asked)));
+            Arc::new(found.unwrap_or_else(|_| Err(io::Error::other("the look-up panicked"))))
+        })
     }
 
     /// Ends a caller's wait. A look-up that has not begun and that no other caller waits for is taken out of
     /// the line. Returns the error.
     fn leave(&self, look_up: Arc<LookUp>, since: Instant, timeout: Duration) -> io::Error {
-        let mut state = self.state.lock();
-        let host = &look_up.host;
+        let mut state = self.helpers.lock();
+        let host = &look_up.subject;
         let begun = state.begun(&look_up);
         let in_line = begun.map_or(timeout, |begun| begun.saturating_duration_since(since));
         let is_over = begun.is_none() && !state.is_in_line(&look_up);
@@ -153,100 +127,18 @@ impl Resolver {
         }
         shortage(error.kind(), error)
     }
-
-    /// What a helper thread does.
-    fn work(&self) {
-        while let Some(look_up) = self.next() {
-            let found = catch_unwind(AssertUnwindSafe(|| (self.ask)(&look_up.host)));
-            let found = found.unwrap_or_else(|_| Err(io::Error::other("the look-up panicked")));
-            let mut state = self.state.lock();
-            state
-                .under_way
-                .retain(|(other, _)| !Arc::ptr_eq(other, &look_up));
-            state.idle += 1;
-            drop(state);
-            look_up.end(found);
-        }
-    }
-
-    /// The first look-up in the line; `None` when there was none for a while, and the thread is to end.
-    fn next(&self) -> Option<Arc<LookUp>> {
-        let idle = Deadline::by_system(self.idle_time);
-        let mut state = self.state.lock();
-        loop {
-            if let Some(look_up) = state.begin(idle.now()) {
-                return Some(look_up);
-            }
-            let Some(left) = idle.left() else {
-                state.idle -= 1;
-                state.threads -= 1;
-                return None;
-            };
-            state = self.work.wait_timeout(state, left);
-        }
-    }
 }
 
-impl State {
-    /// What a caller for this host waits for together with others; `None` if it needs a look-up of its own.
-    fn shared(&self, host: &str, now: Instant) -> Option<Arc<LookUp>> {
-        if let Some(in_line) = self.line.iter().find(|look_up| look_up.host == host) {
-            return Some(Arc::clone(in_line));
-        }
-        let of_host = self.under_way.iter().filter(|(it, _)| it.host == host);
-        let (newest, begun) = of_host.clone().next_back()?;
-        let is_recent = now.saturating_duration_since(*begun) < RENEWAL;
-        (is_recent || of_host.count() >= MAX_OF_HOST).then(|| Arc::clone(newest))
+/// What a caller for this host waits for together with others; `None` if it needs a look-up of its own.
+fn shared(state: &State<Arc<Found>>, host: &str, now: Instant) -> Option<Arc<LookUp>> {
+    let is_of_host = |look_up: &Arc<LookUp>| look_up.subject == host;
+    if let Some(in_line) = state.line.iter().find(|look_up| is_of_host(look_up)) {
+        return Some(Arc::clone(in_line));
     }
-
-    /// Takes the first look-up out of the line.
-    fn begin(&mut self, now: Instant) -> Option<Arc<LookUp>> {
-        let look_up = self.line.pop_front()?;
-        self.under_way.push((Arc::clone(&look_up), now));
-        self.idle -= 1;
-        Some(look_up)
-    }
-
-    /// When a thread has begun it; `None` if none has, or if it is over.
-    fn begun(&self, look_up: &Arc<LookUp>) -> Option<Instant> {
-        let mut under_way = self.under_way.iter();
-        let (_, begun) = under_way.find(|(other, _)| Arc::ptr_eq(other, look_up))?;
-        Some(*begun)
-    }
-
-    fn is_in_line(&self, look_up: &Arc<LookUp>) -> bool {
-        self.line.iter().any(|other| Arc::ptr_eq(other, look_up))
-    }
-
-    /// No caller waits for it any more, so it is taken out of the line.
-    fn forget(&mut self, look_up: &Arc<LookUp>) {
-        self.line.retain(|other| !Arc::ptr_eq(other, look_up));
-    }
-}
-
-impl LookUp {
-    fn new(host: &str) -> Self {
-        Self {
-            host: host.to_owned(),
-            found: Mutex::default(),
-            is_over: Condvar::default(),
-        }
-    }
-
-    fn wait(&self, deadline: &Deadline) -> Option<Arc<Found>> {
-        let mut found = self.found.lock();
-        loop {
-            if let Some(found) = &*found {
-                return Some(Arc::clone(found));
-            }
-            found = self.is_over.wait_timeout(found, deadline.left()?);
-        }
-    }
-
-    fn end(&self, found: Found) {
-        *self.found.lock() = Some(Arc::new(found));
-        self.is_over.notify_all();
-    }
+    let of_host = state.under_way.iter().filter(|(it, _)| is_of_host(it));
+    let (newest, begun) = of_host.clone().next_back()?;
+    let is_recent = now.saturating_duration_since(*begun) < RENEWAL;
+    (is_recent || of_host.count() >= MAX_OF_HOST).then(|| Arc::clone(newest))
 }
 
 fn failed(host: &str, kind: io::ErrorKind, why: impl fmt::Display) -> io::Error {

@@ -35,7 +35,7 @@ fn address() -> SocketAddr {
 }
 
 /// A resolver that hangs, its gate, and the hosts that it was asked for.
-fn hanging() -> (Arc<Resolver>, Arc<Gate>, mpsc::Receiver<String>) {
+fn hanging() -> (Resolver, Arc<Gate>, mpsc::Receiver<String>) {
     let (gate, (asked, hosts)) = (Arc::new(Gate::default()), mpsc::channel());
     let (passes, asked) = (Arc::clone(&gate), Mutex::new(asked));
     let ask = move |host: &str| {
@@ -47,7 +47,7 @@ fn hanging() -> (Arc<Resolver>, Arc<Gate>, mpsc::Receiver<String>) {
 }
 
 fn threads(resolver: &Resolver) -> usize {
-    resolver.state.lock().threads
+    resolver.helpers.lock().threads
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn hanging_resolver_keeps_at_most_16_threads() {
     }
     // Nobody waits for the others.
     assert_eq!(hosts.try_iter().count(), MAX_LOOK_UP_THREADS);
-    assert!(resolver.state.lock().line.is_empty());
+    assert!(resolver.helpers.lock().line.is_empty());
     gate.open();
     assert_eq!(resolver.look_up("host-1000", LONG).unwrap(), [address()]);
 }
@@ -97,7 +97,7 @@ fn callers_of_one_host_share_one_look_up() {
             .collect();
         // The list, the thread, and each caller have it.
         let waiting = || {
-            let state = resolver.state.lock();
+            let state = resolver.helpers.lock();
             state.under_way.first().map(|(it, _)| Arc::strong_count(it))
         };
         while waiting() != Some(CALLERS + 2) {
@@ -134,7 +134,7 @@ fn busy_threads_are_waited_for_in_line() {
         let calls: Vec<_> = (0..40)
             .map(|host| scope.spawn(move || call(host)))
             .collect();
-        while resolver.state.lock().line.len() != 40 - MAX_LOOK_UP_THREADS {
+        while resolver.helpers.lock().line.len() != 40 - MAX_LOOK_UP_THREADS {
             thread::yield_now();
         }
         gate.open();
@@ -155,7 +155,7 @@ fn idle_thread_ends_and_another_begins_when_needed() {
             thread::yield_now();
         }
     }
-    assert_eq!(resolver.state.lock().idle, 0);
+    assert_eq!(resolver.helpers.lock().idle, 0);
 }
 
 #[test]
@@ -188,10 +188,12 @@ fn look_up_that_hangs_is_renewed_once() {
     assert!(Arc::ptr_eq(&second, &join(2 * later)));
     gate.open();
     for look_up in [first, second] {
-        let found = look_up.wait(&Deadline::by_system(LONG)).unwrap();
+        let found = look_up
+            .wait(&Deadline::by_system(LONG), |found| found.clone())
+            .unwrap();
         assert_eq!(found.as_ref().as_ref().unwrap(), &[address()]);
     }
-    assert!(resolver.state.lock().under_way.is_empty());
+    assert!(resolver.helpers.lock().under_way.is_empty());
 }
 
 #[test]
@@ -200,7 +202,7 @@ fn time_in_line_is_a_shortage_also_if_it_began_at_last() {
     let began = Instant::now();
     let look_up = resolver.join("av.example", began).unwrap();
     hosts.recv().unwrap();
-    let begun = resolver.state.lock().begun(&look_up).unwrap();
+    let begun = resolver.helpers.lock().begun(&look_up).unwrap();
     for (in_line, is_excused) in [(6, true), (4, false)] {
         let since = begun.checked_sub(in_line * SHORT).unwrap();
         let error = resolver.leave(Arc::clone(&look_up), since, 10 * SHORT);
