@@ -210,6 +210,7 @@ pub use client::builder::ClientBuilder;
 pub use client::endpoint::Endpoint;
 pub use error::Error;
 pub use evidence::{Resolution, Threat, ThreatKind, Threats};
+pub use net::cancel::Cancel;
 pub use net::transport::{Connect, Stream};
 pub use proto::method::Method;
 pub use proto::options::ServiceOptions;
@@ -234,6 +235,8 @@ pub use stats::Stats;
 /// a caller passed it in. Each limit for which another rule holds says so.
 pub mod limits {
     pub use crate::client::defaults::*;
+    pub use crate::net::cancel::CANCEL_INTERVAL;
+    pub use crate::net::connecting::MAX_CONNECT_THREADS;
     pub use crate::net::resolver::MAX_LOOK_UP_THREADS;
     pub use crate::proto::limits::*;
     pub use crate::scan::builder::DEFAULT_MAX_SIZE;

@@ -56,6 +56,13 @@ impl<'c> Call<'c> {
         let Some(place) = client.shared.pool.acquire(is_fresh, &wait) else {
             return Err(client.timed_out(Phase::Checkout, &self.deadline));
         };
+        if let Err(cancelled) = self
+            .deadline
+            .check_cancelled(client.name(), Phase::Checkout)
+        {
+            place.give_back();
+            return Err(cancelled.into());
+        }
         let last_place = self.last_place.replace(place.number());
         self.leave_line();
         // While this call waited in line, others may have found out that the server is gone.

@@ -128,8 +128,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Every [`Error`] except [`Suspended`](Error::Suspended). A complete and valid response is returned whatever
-    /// its status, so [`Error::Status`] is only a 503 that came before the request was written.
+    /// Every [`Error`] except [`Suspended`](Error::Suspended) and [`Cancelled`](Error::Cancelled). A complete and valid
+    /// response is returned whatever its status, so [`Error::Status`] is only a 503 that came before the request was
+    /// written.
     /// [`Error::Content`] also if a 206 refers to a `body` that can be read only once. What was written to `output`
     /// before an error is incomplete: do not use it.
     pub fn send<'b>(
@@ -217,8 +218,11 @@ impl Client {
         }
     }
 
-    /// Time ran out, and the server did not take it.
+    /// Time ran out, and the server did not take it; or the scan was cancelled.
     fn timed_out(&self, phase: Phase, deadline: &Deadline) -> Error {
+        if let Err(cancelled) = deadline.check_cancelled(self.name(), phase) {
+            return cancelled.into();
+        }
         let timeouts = &self.shared.timeouts;
         let (limit, after) = match phase {
             Phase::Checkout => (TimeLimit::WaitTimeout, timeouts.wait()),

@@ -56,7 +56,7 @@ pub(crate) enum Lookup<'c> {
     Found(Known),
     /// This caller waited for the fetch of another caller, and it failed.
     Failed(AttemptError),
-    /// This caller waited for the fetch of another caller until its own deadline.
+    /// This caller waited for the fetch of another caller until its own deadline, or was cancelled.
     TimedOut,
     /// There are no options. This caller is to fetch them.
     Missing(Fetching<'c>),
@@ -244,11 +244,14 @@ fn shared(failure: &Error) -> AttemptError {
     }
 }
 
-/// Whether a failure is one for all who waited. If one caller's own deadline was over, it is not, and the next
-/// caller fetches.
+/// Whether a failure is one for all who waited. If one caller's own deadline was over, or that caller was cancelled,
+/// it is not, and the next caller fetches.
 fn is_shareable(failure: &Error) -> bool {
     let is_own = |limit| matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare);
-    !matches!(failure, Error::Timeout(error) if is_own(error.limit()))
+    match failure {
+        Error::Timeout(error) => !is_own(error.limit()),
+        other => !other.is_cancelled(),
+    }
 }
 
 /// A fetch. However it ends, also by a panic, the others are woken.

@@ -145,8 +145,10 @@ fn can_come_with_verdict(response: &Response) -> bool {
     }
 }
 
-/// An error if time is up. The caller's writer took the time, so the server is not to blame.
+/// An error if time is up, or the scan is cancelled. The caller's writer took the time, so the server is not to
+/// blame.
 pub(super) fn check_time(deadline: &Deadline, service: &str) -> Result<(), Error> {
+    deadline.check_cancelled(service, Phase::Read)?;
     match deadline.ran_out() {
         None => Ok(()),
         Some(ran_out) => Err(ran_out.error(service, Phase::Read).into()),

@@ -39,6 +39,7 @@ error_kinds! {
     Output "output"
     Input "input"
     Suspended "suspended"
+    Cancelled "cancelled"
 }
 
 /// Writes [`as_str`](ErrorKind::as_str).

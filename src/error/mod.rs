@@ -7,6 +7,7 @@
 //! `source()` is always `None`: it would only repeat the text. [`Error::io_error`] returns the `io::Error`
 //! that caused it.
 
+mod cancelled;
 mod cause;
 mod connection;
 mod content;
@@ -22,6 +23,7 @@ mod timeout;
 
 use std::io;
 
+pub use cancelled::CancelledError;
 pub(crate) use cause::words_of;
 pub use connection::{ConnectError, DisconnectedError};
 pub use content::{ContentError, ContentFault};
@@ -48,6 +50,7 @@ pub use crate::proto::violation::{Limit, Violation};
 /// | [`is_retryable`](Self::is_retryable) | the same, but of `Status` only 408, 500, 502, 503, 504, 506 | scan again later |
 /// | [`is_timeout`](Self::is_timeout) | `Timeout` | scan again later, or raise the limit that [`TimeoutError::limit`] names |
 /// | [`is_protocol`](Self::is_protocol) | `Protocol` | check the address and the server; a retry most likely fails the same way |
+/// | [`is_cancelled`](Self::is_cancelled) | `Cancelled` | nothing: this program called [`Cancel::cancel`](crate::Cancel::cancel) |
 ///
 /// `Content`, `Output` and `Input` are none of these: the caller's reader, writer or input is to blame.
 ///
@@ -105,6 +108,9 @@ pub enum Error {
     /// The server failed too often and is left alone for a while. Nothing was sent.
     #[error("{0}")]
     Suspended(SuspendedError),
+    /// The caller cancelled the scan with [`Cancel`](crate::Cancel).
+    #[error("{0}")]
+    Cancelled(CancelledError),
 }
 
 impl Error {
@@ -121,6 +127,7 @@ impl Error {
             Self::Output(_) => ErrorKind::Output,
             Self::Input(_) => ErrorKind::Input,
             Self::Suspended(_) => ErrorKind::Suspended,
+            Self::Cancelled(_) => ErrorKind::Cancelled,
         }
     }
 
@@ -150,6 +157,12 @@ impl Error {
         matches!(self, Self::Protocol(_))
     }
 
+    /// Whether the caller cancelled the scan, see [`Content::cancel`](crate::Content::cancel). No server has failed.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled(_))
+    }
+
     /// The ICAP status, where the service responded with one that is an error.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -169,7 +182,11 @@ impl Error {
             Self::Disconnected(error) => Some(error.io_error()),
             Self::Content(error) => error.io_error(),
             Self::Output(error) => Some(error.io_error()),
-            Self::Status(_) | Self::Protocol(_) | Self::Input(_) | Self::Suspended(_) => None,
+            Self::Status(_)
+            | Self::Protocol(_)
+            | Self::Input(_)
+            | Self::Suspended(_)
+            | Self::Cancelled(_) => None,
         }
     }
 
@@ -179,6 +196,7 @@ impl Error {
             Self::Timeout(error) => error.is_of_options = true,
             Self::Disconnected(error) => error.is_of_options = true,
             Self::Protocol(error) => error.is_of_options = true,
+            Self::Cancelled(error) => error.is_of_options = true,
             Self::Status(error) if error.asked == Asked::Scan => error.asked = Asked::Options,
             _ => {}
         }
@@ -211,6 +229,7 @@ impl Error {
             Self::Protocol(e) => Self::Protocol(e.clone()),
             Self::Input(e) => Self::Input(e.clone()),
             Self::Suspended(e) => Self::Suspended(e.clone()),
+            Self::Cancelled(e) => Self::Cancelled(e.clone()),
             Self::Output(e) => Self::Output(OutputError::new(again(&e.source))),
             Self::Content(e) => Self::Content(ContentError {
                 source: e.source.as_ref().map(again),
@@ -243,6 +262,7 @@ variants! {
     DisconnectedError => Disconnected,
     StatusError => Status,
     SuspendedError => Suspended,
+    CancelledError => Cancelled,
     ProtocolError => Protocol,
     ContentError => Content,
     OutputError => Output,

@@ -18,6 +18,7 @@ impl Error {
             Self::Output(error) => &error.name,
             Self::Input(error) => &error.name,
             Self::Suspended(error) => &error.name,
+            Self::Cancelled(error) => &error.name,
         };
         name.as_ref().map(|name| name.0.as_str())
     }
@@ -33,6 +34,7 @@ impl Error {
             Self::Output(error) => &mut error.name,
             Self::Input(error) => &mut error.name,
             Self::Suspended(error) => &mut error.name,
+            Self::Cancelled(error) => &mut error.name,
         };
         *slot = name.map(|name| Box::new(ContentName(name)));
         self

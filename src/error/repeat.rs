@@ -44,7 +44,7 @@ impl Error {
                 let violation = error.violation();
                 is_of_options || violation.is_cut() || violation.is_foreign()
             }
-            Self::Content(_) | Self::Output(_) | Self::Input(_) => false,
+            Self::Content(_) | Self::Output(_) | Self::Input(_) | Self::Cancelled(_) => false,
         }
     }
 

@@ -15,6 +15,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connecting;
 use super::connection::Connection;
 use super::deadline::{Deadline, RanOut};
 use super::pool::{Idle, Permit, Pool, grace};
@@ -71,7 +72,8 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`], or [`Error::Timeout`] after the connect timeout or at the deadline.
+    /// [`Error::Connect`], [`Error::Timeout`] after the connect timeout or at the deadline, or
+    /// [`Error::Cancelled`].
     pub(crate) fn connect(
         mut self,
         deadline: &Deadline,
@@ -240,10 +242,19 @@ fn connect_within(
     timeout: Duration,
 ) -> Result<Connection, Error> {
     let target = pool.target();
-    let Some(timeout) = deadline.cap(timeout) else {
+    let service = &target.counters.service;
+    let Some(timeout) = deadline.cap_whole(timeout) else {
+        deadline.check_cancelled(service, Phase::Connect)?;
         return Err(timed_out(pool, place, deadline, None));
     };
-    match target.connector.connect(&target.uri, timeout) {
+    let connected = match deadline.can_be_cancelled() {
+        true => connecting::connect(&target.connector, &target.uri, timeout, deadline),
+        false => target.connector.connect(&target.uri, timeout),
+    };
+    if connected.is_err() {
+        deadline.check_cancelled(service, Phase::Connect)?;
+    }
+    match connected {
         Ok(stream) => {
             count(&target.counters.scanner.opened);
             Ok(Connection::new(
@@ -257,7 +268,7 @@ fn connect_within(
         }
         Err(source) => {
             let error = ConnectError {
-                service: target.counters.service.clone(),
+                service: service.clone(),
                 is_the_servers: !is_shortage(&source),
                 source,
                 name: None,
@@ -269,6 +280,7 @@ fn connect_within(
 
 fn timed_out(pool: &Pool, place: &Permit, deadline: &Deadline, source: Option<io::Error>) -> Error {
     let target = pool.target();
+    let service = &target.counters.service;
     let limit = RanOut {
         limit: TimeLimit::ConnectTimeout,
         after: target.connect_timeout,
@@ -282,7 +294,7 @@ fn timed_out(pool: &Pool, place: &Permit, deadline: &Deadline, source: Option<io
         is_the_servers: !is_excused && !is_crowded,
         is_crowded,
         source,
-        ..ran_out.error(&target.counters.service, Phase::Connect)
+        ..ran_out.error(service, Phase::Connect)
     };
     error.into()
 }

@@ -3,11 +3,15 @@
 //! Two kinds of limit work together. A *timeout* limits one wait and begins again with every byte of progress,
 //! so a peer that sends a byte a second never reaches it. The *deadline* limits everything from the first
 //! look-up to the last byte.
+//!
+//! The deadline also has the [`Cancel`] of its scan, because every wait asks it. Only with one are waits cut into
+//! slices.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::{Phase, TimeLimit, TimeoutError};
+use super::cancel::{CANCEL_INTERVAL, Cancel};
+use crate::error::{CancelledError, Phase, TimeLimit, TimeoutError};
 use crate::seam::time::{Clock, SystemClock};
 
 /// The timeouts of one exchange.
@@ -66,6 +70,8 @@ pub(crate) struct Deadline {
     what: RanOut,
     /// `None` is never, and so is a time beyond the range of `Instant`.
     at: Option<Instant>,
+    /// What ends the waits earlier.
+    cancel: Option<Cancel>,
 }
 
 impl Deadline {
@@ -79,7 +85,13 @@ impl Deadline {
             at: limit.and_then(|limit| clock.now_for_waits().checked_add(limit)),
             clock: Arc::clone(clock),
             what,
+            cancel: None,
         }
+    }
+
+    /// The same deadline, with what ends the waits earlier.
+    pub(crate) fn or_cancelled(self, cancel: Option<Cancel>) -> Self {
+        Self { cancel, ..self }
     }
 
     /// The same by the system's clock, for code without a scanner: a connector is given a timeout and no clock.
@@ -127,16 +139,51 @@ impl Deadline {
         is_over.then_some(self.what)
     }
 
-    /// How long one wait may take: the timeout or the time left, whichever is less. `None` if no time is
-    /// left, so that a wait never gets a zero timeout.
+    /// Whether a call of [`Cancel::cancel`] can end the waits.
+    pub(crate) fn can_be_cancelled(&self) -> bool {
+        self.cancel.is_some()
+    }
+
+    /// Whether the caller has cancelled the scan.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.as_ref().is_some_and(Cancel::is_cancelled)
+    }
+
+    /// An error if the caller has cancelled the scan. Nobody else is to blame for what happened since (rule R10).
+    pub(crate) fn check_cancelled(
+        &self,
+        service: &str,
+        phase: Phase,
+    ) -> Result<(), CancelledError> {
+        match self.is_cancelled() {
+            true => Err(CancelledError::new(service, phase)),
+            false => Ok(()),
+        }
+    }
+
+    /// How long one wait may take before the deadline is asked again: the timeout or the time left, whichever is
+    /// less, and no more than [`CANCEL_INTERVAL`] if the scan can be cancelled. `None` if no time is left or the
+    /// scan is cancelled, so that a wait never gets a zero timeout.
     pub(crate) fn cap(&self, timeout: Duration) -> Option<Duration> {
+        let whole = self.cap_whole(timeout)?;
+        match self.can_be_cancelled() {
+            true => Some(whole.min(CANCEL_INTERVAL)),
+            false => Some(whole),
+        }
+    }
+
+    /// The same for a wait that is not cut into slices.
+    pub(crate) fn cap_whole(&self, timeout: Duration) -> Option<Duration> {
+        if self.is_cancelled() {
+            return None;
+        }
         let left = self.at.map_or(timeout, |at| {
             at.saturating_duration_since(self.now()).min(timeout)
         });
         (!left.is_zero()).then_some(left)
     }
 
-    /// How long one wait may take: the time left, and an hour at most.
+    /// How long one wait may take before the deadline is asked again: the time left, and an hour at most.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.cap(Duration::from_secs(3600))
     }
@@ -147,6 +194,26 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn waits_are_cut_only_if_they_can_be_cancelled() {
+        let cancel = Cancel::new();
+        let deadline = Deadline::by_system(None).or_cancelled(Some(cancel.clone()));
+        let share = deadline.share(HOUR).within(HOUR, TimeLimit::ReadTimeout);
+        for deadline in [&deadline, &share] {
+            assert_eq!(deadline.left(), Some(CANCEL_INTERVAL));
+            let short = Duration::from_millis(1);
+            assert_eq!(deadline.cap(short), Some(short));
+        }
+        assert_eq!(deadline.cap_whole(HOUR), Some(HOUR));
+        cancel.cancel();
+        for deadline in [&deadline, &share] {
+            assert_eq!((deadline.left(), deadline.cap_whole(HOUR)), (None, None));
+            assert_eq!(deadline.ran_out(), None);
+            assert!(deadline.check_cancelled("service", Phase::Read).is_err());
+        }
+    }
+
     #[test]
     fn wait_takes_the_shorter_of_timeout_and_time_left() {
         assert_eq!(Deadline::by_system(None).cap(HOUR), Some(HOUR));

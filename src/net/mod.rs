@@ -2,7 +2,9 @@
 //!
 //! This layer knows sockets and clocks. It knows nothing of ICAP messages.
 
+pub(crate) mod cancel;
 pub(crate) mod checkout;
+pub(crate) mod connecting;
 pub(crate) mod connection;
 pub(crate) mod deadline;
 mod helpers;

@@ -14,6 +14,7 @@ use crate::client::body::Body;
 use crate::client::digest::Digest;
 use crate::client::monitor::{Monitor, Progress};
 use crate::error::{Error, InputError, InvalidInput};
+use crate::net::cancel::Cancel;
 
 /// Content to scan: its bytes, and what is known about it.
 ///
@@ -44,6 +45,7 @@ pub struct Content<'a> {
     about: About,
     progress: Option<Progress<'a>>,
     deadline: Option<Duration>,
+    cancel: Option<Cancel>,
 }
 
 impl<'a> Content<'a> {
@@ -99,6 +101,7 @@ impl<'a> Content<'a> {
             about: About::default(),
             progress: None,
             deadline: None,
+            cancel: None,
         }
     }
 
@@ -247,6 +250,34 @@ impl<'a> Content<'a> {
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
+    }
+
+    /// Lets another thread end this scan: with [`Cancel::cancel`].
+    ///
+    /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the name, the
+    /// connection, the TLS handshake, a place among the connections, a request of another thread, the upload or the
+    /// response. It cannot interrupt your own `Read`, `Write` and callbacks, and ends when they return. A scan that
+    /// begins after the cancel ends at once.
+    ///
+    /// A cancelled scan is never [`Clean`](crate::Verdict::Clean). If evidence against the content has arrived before
+    /// the scan ends, the verdict is [`Infected`](crate::Verdict::Infected) or [`Blocked`](crate::Verdict::Blocked) all
+    /// the same: a cancel must not hide what is known. Its connection is closed, no other server is asked, and the
+    /// cancel counts against no server. What [`scan_replace`](crate::Scanner::scan_replace) has written is incomplete.
+    ///
+    /// Without a token, a scan makes not one system call more. With a token, it wakes up every 50 ms
+    /// ([`CANCEL_INTERVAL`](crate::limits::CANCEL_INTERVAL)) while it waits. A new connection is then made in a helper
+    /// thread, because the system's resolver and a [`Connect`](crate::Connect) cannot be interrupted; in the whole
+    /// process there are at most 16 of these threads
+    /// ([`MAX_CONNECT_THREADS`](crate::limits::MAX_CONNECT_THREADS)). After a cancel, such a thread goes on until the
+    /// connector returns, and closes what it has connected.
+    pub fn cancel(mut self, cancel: &Cancel) -> Self {
+        self.cancel = Some(cancel.clone());
+        self
+    }
+
+    /// What can end the scan early, if there is anything.
+    pub(crate) fn own_cancel(&self) -> Option<Cancel> {
+        self.cancel.clone()
     }
 
     /// The content's own deadline, if it has one.

@@ -158,7 +158,10 @@ impl<'e> Failover<'e> {
         // One of the errors is there if there is no report: there is a server, and it was asked or suspended.
         let no_server = || InputError::new(InvalidInput::Uri, "no server").into();
         let error = self.failed.or(self.suspended);
-        self.report.ok_or_else(|| error.unwrap_or_else(no_server))
+        match error {
+            Some(error) if error.is_cancelled() => Err(error),
+            error => self.report.ok_or_else(|| error.unwrap_or_else(no_server)),
+        }
     }
 
     /// When the server just taken must be done, so that the next one has time as well if there is one.

@@ -17,7 +17,7 @@ use crate::client::digest::Digest;
 use crate::client::outcome::{AttemptError, CompleteResponse, Failure, protocol_error};
 use crate::client::output::Output;
 use crate::client::{Client, status_error};
-use crate::error::Error;
+use crate::error::{CancelledError, Error};
 use crate::evidence::{CustomHeaders, Findings};
 use crate::net::deadline::Deadline;
 use crate::proto::limits::RESPONSE_BODY_ALLOWANCE;
@@ -34,7 +34,12 @@ pub(super) fn scan<'c>(
     output: Option<&'c mut (dyn Write + 'c)>,
 ) -> Result<Report, Error> {
     let first = shared.endpoints.first();
-    let deadline = first.start(content.own_deadline()?);
+    let deadline = first
+        .start(content.own_deadline()?)
+        .or_cancelled(content.own_cancel());
+    if deadline.is_cancelled() {
+        return Err(CancelledError::new(first.name(), None).into());
+    }
     let began = deadline.now();
     let length = content.known_length()?;
     let name = content.own_name();
@@ -47,6 +52,7 @@ pub(super) fn scan<'c>(
     let mut failover = Failover::new(&shared.endpoints, deadline, scan.is_repeatable());
     while let Some(mut call) = failover.next_server() {
         let outcome = scan.with_server(&mut call);
+        let outcome = scan.unless_cancelled(outcome, call.client);
         failover.take(call, outcome, scan.can_repeat());
     }
     let elapsed = scan.deadline.since(began);
@@ -104,6 +110,21 @@ impl<'c> Scan<'c> {
     fn can_repeat(&self) -> bool {
         let is_in_time = self.deadline.left().is_some();
         self.body.can_rewind() && !self.output.is_passed_on() && is_in_time
+    }
+
+    /// The outcome of one server; if the caller has cancelled the scan, only evidence counts (rule R2), and nothing
+    /// that was not complete is anybody's fault (rule R10).
+    fn unless_cancelled(
+        &self,
+        outcome: Result<Report, AttemptError>,
+        client: &Client,
+    ) -> Result<Report, AttemptError> {
+        match &outcome {
+            _ if !self.deadline.is_cancelled() => outcome,
+            Ok(report) if report.verdict().is_objection() => outcome,
+            Err(failed) if failed.error.is_cancelled() => outcome,
+            _ => Err(Error::from(CancelledError::new(client.name(), None)).into()),
+        }
     }
 
     /// Has one server scan the content.

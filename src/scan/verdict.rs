@@ -70,6 +70,11 @@ impl Verdict {
         )
     }
 
+    /// Whether the service objects to the content.
+    pub(crate) fn is_objection(&self) -> bool {
+        matches!(self, Self::Infected(_) | Self::Blocked(_))
+    }
+
     /// Whether a threat was found.
     #[must_use]
     pub fn is_infected(&self) -> bool {

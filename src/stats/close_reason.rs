@@ -56,10 +56,12 @@ pub enum CloseReason {
     ServerFull,
     /// It was idle when the last clone of its scanner was dropped.
     ScannerDropped,
+    /// The caller cancelled its scan, see [`Content::cancel`](crate::Content::cancel).
+    Cancelled,
 }
 
 /// Every reason in the order of the enum, with its key and its clause.
-const TABLE: [(CloseReason, &str, &str); 18] = [
+const TABLE: [(CloseReason, &str, &str); 19] = [
     (CloseReason::Failed, "failed", "the exchange failed"),
     (
         CloseReason::RequestUnfinished,
@@ -145,6 +147,11 @@ const TABLE: [(CloseReason, &str, &str); 18] = [
         CloseReason::ScannerDropped,
         "scanner_dropped",
         "its scanner is dropped",
+    ),
+    (
+        CloseReason::Cancelled,
+        "cancelled",
+        "the scan was cancelled by its caller",
     ),
 ];
 

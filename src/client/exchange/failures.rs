@@ -14,6 +14,7 @@ use crate::net::deadline::RanOut;
 use crate::net::pool::grace;
 use crate::net::shortage::is_shortage;
 use crate::proto::text::excerpt;
+use crate::stats::CloseReason;
 
 /// Bytes that this machine may send before it notices that a connection is gone. A server that took more has used
 /// the connection.
@@ -28,7 +29,9 @@ impl Exchange<'_, '_> {
         let connection = self.connection;
         let is_reused = connection.is_reused();
         let mut place = None;
-        if is_crowded(&error) {
+        if error.is_cancelled() {
+            connection.discard(CloseReason::Cancelled);
+        } else if is_crowded(&error) {
             connection.discard_as_surplus();
         } else if !is_reused && is_503_unasked(&error) {
             let refused = StatusError {
@@ -53,17 +56,29 @@ impl Exchange<'_, '_> {
         })
     }
 
+    /// The result of the exchange; an error if the caller has cancelled the scan meanwhile. What came of a response
+    /// is kept, because it may be evidence.
+    pub(super) fn unless_cancelled<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        let phase = match self.progress.due_at {
+            None => Phase::Write,
+            Some(_) => Phase::Read,
+        };
+        self.deadline.check_cancelled(self.service, phase)?;
+        result
+    }
+
     /// How long the present wait may still take.
-    pub(super) fn left(&mut self, phase: Phase) -> Result<Duration, TimeoutError> {
+    pub(super) fn left(&mut self, phase: Phase) -> Result<Duration, Error> {
+        self.deadline.check_cancelled(self.service, phase)?;
         let now = self.deadline.now();
         let left = match (self.deadline.ran_out(), self.waiting.left(now)) {
             (Some(ran_out), _) | (None, Err(ran_out)) => {
-                return Err(self.timed_out(phase, ran_out));
+                return Err(self.timed_out(phase, ran_out).into());
             }
             (None, Ok(left)) if self.is_unanswered() => left.min(self.want_room(now)),
             (None, Ok(left)) => left,
         };
-        // If the deadline runs out just now, this waits one moment longer.
+        // If the deadline runs out or the scan is cancelled just now, this waits one moment longer.
         Ok(self.deadline.cap(left).unwrap_or(WRITE_SLICE.0))
     }
 

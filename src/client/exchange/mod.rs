@@ -84,7 +84,8 @@ impl Exchange<'_, '_> {
         body: BodyEncoder<'_, '_>,
     ) -> Result<CompleteResponse, Box<Failure>> {
         let result = self.send(out, first, body).and_then(|()| self.receive());
-        match result.and_then(|()| self.check_trailing_bytes()) {
+        let result = result.and_then(|()| self.check_trailing_bytes());
+        match self.unless_cancelled(result) {
             Ok(trailing) => self.finish(trailing),
             Err(error) => Err(self.fail(error)),
         }
@@ -224,6 +225,7 @@ impl Exchange<'_, '_> {
             if self.sending() == Sending::Stops {
                 return Ok(Sending::Stops);
             }
+            self.deadline.check_cancelled(self.service, Phase::Write)?;
             if let Some(ran_out) = self.deadline.ran_out() {
                 return Err(self.timed_out(Phase::Write, ran_out).into());
             }

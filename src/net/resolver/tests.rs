@@ -5,6 +5,10 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
+use crate::net::cancel::Cancel;
+use crate::net::connecting;
+use crate::net::transport::{Connect, Stream};
+use crate::proto::uri::ServiceUri;
 
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(20);
@@ -209,4 +213,45 @@ fn time_in_line_is_a_shortage_also_if_it_began_at_last() {
         assert_eq!(is_shortage(&error), is_excused, "{error}");
     }
     gate.open();
+}
+
+/// Connects to what a resolver finds.
+struct Resolves(Resolver);
+
+impl Connect for Resolves {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        self.0.look_up(service.host(), timeout)?;
+        Err(io::Error::other("there is nothing to connect to"))
+    }
+}
+
+/// How long a call waits for a resolver that hangs after its scan is cancelled.
+fn time_after_cancel() -> Duration {
+    let (resolver, gate, hosts) = hanging();
+    let connector: Arc<dyn Connect> = Arc::new(Resolves(resolver));
+    let service = "icap://av.example/scan".parse().unwrap();
+    let cancel = Cancel::new();
+    let deadline = Deadline::by_system(None).or_cancelled(Some(cancel.clone()));
+    thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            let connected = connecting::connect(&connector, &service, LONG, &deadline);
+            assert!(connected.is_err());
+            Instant::now()
+        });
+        assert_eq!(hosts.recv().unwrap(), "av.example");
+        let cancelled = Instant::now();
+        cancel.cancel();
+        let ended = call.join().unwrap();
+        gate.open();
+        ended.saturating_duration_since(cancelled)
+    })
+}
+
+#[test]
+fn cancel_ends_the_wait_for_a_resolver_that_hangs() {
+    let mut times: Vec<_> = (0..20).map(|_| time_after_cancel()).collect();
+    times.sort_unstable();
+    println!("look-up: median {:?}, longest {:?}", times[10], times[19]);
+    assert!(times[10] < Duration::from_millis(200));
+    assert!(times[19] < LONG / 3);
 }

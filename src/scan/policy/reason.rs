@@ -96,6 +96,8 @@ reasons! {
     InputError => "input_error",
     /// [`Error::Suspended`].
     SuspendedError => "suspended_error",
+    /// [`Error::Cancelled`].
+    CancelledError => "cancelled_error",
 }
 
 impl Reason {
@@ -160,6 +162,7 @@ impl Reason {
             ErrorKind::Output => Self::OutputError,
             ErrorKind::Input => Self::InputError,
             ErrorKind::Suspended => Self::SuspendedError,
+            ErrorKind::Cancelled => Self::CancelledError,
         }
     }
 }

@@ -120,7 +120,7 @@ fn every_reason_has_a_sentence_in_each_language() {
 }
 
 #[test]
-fn default_refuses_eight_reasons_and_asks_about_others() {
+fn default_refuses_nine_reasons_and_asks_about_others() {
     let refused: Vec<_> = Reason::ALL
         .into_iter()
         .filter(|reason| Policy::default().action(*reason) == Action::Refuse)
@@ -135,6 +135,7 @@ fn default_refuses_eight_reasons_and_asks_about_others() {
         "content_error",
         "output_error",
         "input_error",
+        "cancelled_error",
     ];
     assert_eq!(refused, expected);
     let is_delivered = |reason| Policy::default().action(reason) == Action::Deliver;

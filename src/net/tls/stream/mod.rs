@@ -32,6 +32,7 @@ use super::failure::{
     is_about_renegotiation, renegotiation_failed, session_over, tls_failed,
 };
 use super::incoming::Incoming;
+use crate::net::cancel::CANCEL_INTERVAL;
 use crate::net::deadline::Deadline;
 use crate::net::transport::{Readiness, Stream, is_nothing_yet, is_stall};
 
@@ -62,6 +63,8 @@ pub(super) struct TlsStream {
     read_timeout: Duration,
     /// The last call was a write; no read has waited since then.
     is_writing: bool,
+    /// How long a response was waited for after a request to renegotiate.
+    silence: Duration,
     /// The server was told that there is no renegotiation.
     has_declined: bool,
     /// The keys are used up: rustls has dropped data and ended the session.
@@ -85,6 +88,7 @@ impl TlsStream {
             written: 0,
             read_timeout: Duration::MAX,
             is_writing: false,
+            silence: Duration::ZERO,
             has_declined: false,
             is_over: false,
         };
@@ -153,8 +157,12 @@ impl TlsStream {
         let received = self.receive();
         self.tcp.set_read_timeout(Some(self.read_timeout))?;
         if received.as_ref().is_err_and(is_stall) {
-            self.send_at_once();
-            self.has_declined = true;
+            self.silence += patience;
+            // The timeout of a scan that can be cancelled is only a slice of the wait.
+            if self.read_timeout > CANCEL_INTERVAL || self.silence >= DECLINE_AFTER {
+                self.send_at_once();
+                self.has_declined = true;
+            }
         }
         received
     }

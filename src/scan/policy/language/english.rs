@@ -113,4 +113,8 @@ pub(super) const SENTENCES: [(Reason, &str); Reason::ALL.len()] = [
         Reason::SuspendedError,
         "The virus scanner has failed repeatedly and pauses, so the file{name} was not checked. Try again in a moment.",
     ),
+    (
+        Reason::CancelledError,
+        "The check of the file{name} for malware was cancelled. Request the file again to have it checked.",
+    ),
 ];

@@ -114,4 +114,8 @@ const SENTENCES: [(Reason, &str); Reason::ALL.len()] = [
         Reason::SuspendedError,
         "Der Virenscanner ist wiederholt ausgefallen und pausiert. Die Datei{name} wurde nicht geprüft. Versuchen Sie es gleich noch einmal.",
     ),
+    (
+        Reason::CancelledError,
+        "Die Prüfung der Datei{name} auf Schadsoftware wurde abgebrochen. Fordern Sie die Datei noch einmal an, damit sie geprüft wird.",
+    ),
 ];

@@ -1,0 +1,105 @@
+//! Connecting for scans that can be cancelled: in a helper thread, because no connector can be interrupted.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::cancel::CANCEL_INTERVAL;
+use super::deadline::Deadline;
+use super::helpers::{Helpers, Task};
+use super::shortage::shortage;
+use super::transport::{Connect, Stream};
+use crate::error::TimeLimit;
+use crate::proto::uri::ServiceUri;
+use crate::seam::sync::OnceLock;
+
+/// Threads that connect for scans with a [`Cancel`](crate::Cancel), at most, in the whole process: 16. They are
+/// apart from those that look up names, because they wait for these.
+pub const MAX_CONNECT_THREADS: usize = 16;
+
+/// How long a helper thread waits for something to do until it ends.
+const IDLE_TIME: Duration = Duration::from_secs(1);
+
+/// What a connector returned, or its panic.
+type Connected = thread::Result<io::Result<Box<dyn Stream>>>;
+
+/// Connects as the connector does, and returns early if the scan is cancelled.
+///
+/// The caller's place in the pool is then free, while the connector may still be at work. What it connects after that
+/// is closed at once. It has its own timeout, so it keeps its thread no longer than that.
+///
+/// # Errors
+///
+/// Those of the connector; a shortage of kind [`TimedOut`](io::ErrorKind::TimedOut) if all helper threads are busy for
+/// as long as `timeout`; any if the scan is cancelled.
+pub(super) fn connect(
+    connector: &Arc<dyn Connect>,
+    service: &ServiceUri,
+    timeout: Duration,
+    deadline: &Deadline,
+) -> io::Result<Box<dyn Stream>> {
+    static HELPERS: OnceLock<Arc<Helpers<Connected>>> = OnceLock::new();
+    let helpers =
+        HELPERS.get_or_init(|| Helpers::new("icap-connect", MAX_CONNECT_THREADS, IDLE_TIME));
+    connect_with(helpers, connector, service, timeout, deadline)
+}
+
+fn connect_with(
+    helpers: &Arc<Helpers<Connected>>,
+    connector: &Arc<dyn Connect>,
+    service: &ServiceUri,
+    timeout: Duration,
+    deadline: &Deadline,
+) -> io::Result<Box<dyn Stream>> {
+    // The time in line is a part of the timeout.
+    let deadline = deadline.within(timeout, TimeLimit::ConnectTimeout);
+    let task = new_task(connector, service, timeout, &deadline);
+    let lined_up = helpers.line_up(&mut helpers.lock(), &task);
+    lined_up.map_err(|error| shortage(error.kind(), format!("no thread to connect: {error}")))?;
+    while !deadline.is_cancelled() {
+        let slice = Deadline::by_system(CANCEL_INTERVAL);
+        match task.wait(&slice, Option::take) {
+            Some(Ok(connected)) => return connected,
+            // As it would come out without a helper thread.
+            Some(Err(panic)) => resume_unwind(panic),
+            None if deadline.ran_out().is_some() && withdraw(helpers, &task) => {
+                let why = "all threads that connect for scans with a `Cancel` are busy";
+                return Err(shortage(io::ErrorKind::TimedOut, why));
+            }
+            // If it has begun, it ends by its own timeout.
+            None => {}
+        }
+    }
+    withdraw(helpers, &task);
+    Err(io::ErrorKind::Interrupted.into())
+}
+
+fn new_task(
+    connector: &Arc<dyn Connect>,
+    service: &ServiceUri,
+    timeout: Duration,
+    deadline: &Deadline,
+) -> Arc<Task<Connected>> {
+    let (connector, uri, deadline) = (Arc::clone(connector), service.clone(), deadline.clone());
+    let connect = move || match deadline.cap_whole(timeout) {
+        Some(left) => connector.connect(&uri, left),
+        None => Err(io::ErrorKind::TimedOut.into()),
+    };
+    // What a panic of the connector leaves behind is the caller's, as without a helper thread.
+    Task::new(&service.name(), move || {
+        catch_unwind(AssertUnwindSafe(&connect))
+    })
+}
+
+/// Takes a task out of the line. Returns whether it was there, so that no thread has begun it.
+fn withdraw(helpers: &Helpers<Connected>, task: &Arc<Task<Connected>>) -> bool {
+    let mut state = helpers.lock();
+    let is_in_line = state.is_in_line(task);
+    state.forget(task);
+    is_in_line
+}
+
+#[cfg(test)]
+mod tests;

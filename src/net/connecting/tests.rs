@@ -1,0 +1,161 @@
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+
+use super::*;
+use crate::net::cancel::Cancel;
+use crate::net::shortage::is_shortage;
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(20);
+
+fn service() -> ServiceUri {
+    "icap://av.example/scan".parse().unwrap()
+}
+
+fn helpers() -> Arc<Helpers<Connected>> {
+    Helpers::new("icap-test", MAX_CONNECT_THREADS, SHORT)
+}
+
+/// A connector that hangs until its gate is open, and then connects to a listener of the test.
+struct Hanging {
+    listener: TcpListener,
+    began: Mutex<Sender<()>>,
+    is_open: Mutex<bool>,
+    opens: Condvar,
+}
+
+impl Hanging {
+    fn new() -> (Arc<Self>, Receiver<()>) {
+        let (began, begins) = mpsc::channel();
+        let hanging = Self {
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            began: Mutex::new(began),
+            is_open: Mutex::new(false),
+            opens: Condvar::new(),
+        };
+        (Arc::new(hanging), begins)
+    }
+
+    fn open(&self) {
+        *self.is_open.lock().unwrap() = true;
+        self.opens.notify_all();
+    }
+}
+
+impl Connect for Hanging {
+    fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        self.began.lock().unwrap().send(()).unwrap();
+        let mut is_open = self.is_open.lock().unwrap();
+        while !*is_open {
+            is_open = self.opens.wait(is_open).unwrap();
+        }
+        let address = self.listener.local_addr()?;
+        Ok(Box::new(TcpStream::connect(address)?))
+    }
+}
+
+fn as_connect(connector: &Arc<Hanging>) -> Arc<dyn Connect> {
+    Arc::clone(connector) as Arc<dyn Connect>
+}
+
+fn deadline(cancel: &Cancel) -> Deadline {
+    Deadline::by_system(None).or_cancelled(Some(cancel.clone()))
+}
+
+#[test]
+fn abandoned_connection_is_closed_and_its_thread_ends() {
+    let ((hanging, begins), helpers, cancel) = (Hanging::new(), helpers(), Cancel::new());
+    let connector = as_connect(&hanging);
+    let connected = std::thread::scope(|scope| {
+        let call = scope
+            .spawn(|| connect_with(&helpers, &connector, &service(), LONG, &deadline(&cancel)));
+        begins.recv().unwrap();
+        cancel.cancel();
+        call.join().unwrap()
+    });
+    assert!(connected.is_err());
+    assert_eq!(helpers.lock().under_way.len(), 1);
+    hanging.open();
+    let (mut server, _) = hanging.listener.accept().unwrap();
+    server.set_read_timeout(Some(LONG)).unwrap();
+    assert_eq!(server.read(&mut [0]).unwrap(), 0);
+    let began = Instant::now();
+    while helpers.lock().threads > 0 {
+        assert!(began.elapsed() < LONG);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn cancelled_caller_in_line_leaves_no_task() {
+    let ((hanging, begins), helpers) = (Hanging::new(), helpers());
+    let connector = as_connect(&hanging);
+    let (held, waiting) = (Cancel::new(), Cancel::new());
+    let call = |cancel: &Cancel, timeout| {
+        connect_with(&helpers, &connector, &service(), timeout, &deadline(cancel))
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..MAX_CONNECT_THREADS {
+            scope.spawn(|| call(&held, LONG));
+        }
+        (0..MAX_CONNECT_THREADS).for_each(|_| begins.recv().unwrap());
+        let in_line = scope.spawn(|| call(&waiting, LONG));
+        while helpers.lock().line.is_empty() {
+            std::thread::yield_now();
+        }
+        waiting.cancel();
+        assert!(in_line.join().unwrap().is_err());
+        assert!(helpers.lock().line.is_empty());
+
+        // Time in line is no fault of the server's.
+        let error = call(&Cancel::new(), SHORT).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(is_shortage(&error), "{error}");
+        assert_eq!(helpers.lock().threads, MAX_CONNECT_THREADS);
+        held.cancel();
+        hanging.open();
+    });
+}
+
+#[test]
+fn panic_of_a_connector_comes_out_in_its_caller() {
+    struct Panics;
+    impl Connect for Panics {
+        fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+            panic!("on purpose");
+        }
+    }
+    let (helpers, connector): (_, Arc<dyn Connect>) = (helpers(), Arc::new(Panics));
+    for _ in 0..3 {
+        let connect = || {
+            connect_with(
+                &helpers,
+                &connector,
+                &service(),
+                LONG,
+                &deadline(&Cancel::new()),
+            )
+        };
+        let panic = catch_unwind(AssertUnwindSafe(connect)).err().unwrap();
+        assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
+    }
+    assert!(helpers.lock().threads <= 1);
+}
+
+#[test]
+fn connector_is_not_called_after_its_time_or_a_cancel() {
+    let ((hanging, begins), cancel) = (Hanging::new(), Cancel::new());
+    let over = deadline(&Cancel::new()).within(Duration::ZERO, TimeLimit::Deadline);
+    cancel.cancel();
+    for deadline in [over, deadline(&cancel)] {
+        let task = new_task(&as_connect(&hanging), &service(), LONG, &deadline);
+        let helpers = helpers();
+        helpers.line_up(&mut helpers.lock(), &task).unwrap();
+        let done = task.wait(&Deadline::by_system(LONG), Option::take);
+        assert!(done.unwrap().unwrap().is_err());
+    }
+    assert!(begins.try_recv().is_err());
+}
