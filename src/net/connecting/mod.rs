@@ -87,7 +87,7 @@ fn new_task(
         Some(left) => connector.connect(&uri, left),
         None => Err(io::ErrorKind::TimedOut.into()),
     };
-    // What a panic of the connector leaves behind is the caller's, as without a helper thread.
+    // A panic comes out in the caller, as without a helper thread.
     Task::new(&service.name(), move || {
         catch_unwind(AssertUnwindSafe(&connect))
     })
