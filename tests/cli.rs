@@ -3,138 +3,18 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::process::Command;
 
 use icap_client::testing::{
-    self, CLEAN, OPTIONS_RESPONSE, Script, Server, echo, infected, options_with_preview,
+    self, CLEAN, OPTIONS_RESPONSE, Script, Server, infected, options_with_preview,
 };
 use serde_json::Value;
-use tempfile::TempDir;
 
 mod support;
 
+use support::program::{Icap, Run, answering, obedient, scan};
 use support::refusing_address;
-
-/// The result of a run of the program.
-#[derive(Debug)]
-struct Run {
-    status: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Run {
-    fn of(child: Child) -> Self {
-        let output = child.wait_with_output().unwrap();
-        let run = Self {
-            status: output.status.code(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        };
-        assert!(!run.err.contains("panicked"), "{run:?}");
-        run
-    }
-
-    fn lines(&self) -> Vec<&str> {
-        self.out.lines().collect()
-    }
-
-    /// The JSON of each line.
-    fn objects(&self) -> Vec<Value> {
-        self.out
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-}
-
-/// The program in its own folder, so that file names are short.
-struct Icap {
-    folder: TempDir,
-}
-
-impl Icap {
-    fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    /// Each file has its content as its name.
-    fn with_files(names: &[&str]) -> Self {
-        let icap = Self::new();
-        names.iter().for_each(|name| icap.write(name, name));
-        icap
-    }
-
-    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    fn spawn(&self, arguments: &[impl AsRef<OsStr>]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_icap"))
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_remove("RUST_LOG")
-            .env("ICAP_PASSWORD", "hunter2")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    }
-
-    fn run(&self, arguments: &[impl AsRef<OsStr>]) -> Run {
-        Run::of(self.spawn(arguments))
-    }
-
-    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Run {
-        let mut child = self.spawn(arguments);
-        // The program may end before it has read everything.
-        match child.stdin.take().unwrap().write_all(input) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-            result => result.unwrap(),
-        }
-        Run::of(child)
-    }
-}
-
-/// A service that responds as the content says.
-fn obedient() -> Server {
-    let response = |method: &str, content: &[u8]| match (method, content) {
-        ("OPTIONS", _) => OPTIONS_RESPONSE.as_bytes().to_vec(),
-        (_, b"infected") => infected("Eicar-Test-Signature"),
-        (_, b"blocked") => b"ICAP/1.0 403 Not for you\r\n\r\n".to_vec(),
-        (_, b"modified") => echo("HTTP/1.1 200 OK\r\n\r\n", b"other"),
-        (_, b"pending") => b"ICAP/1.0 202 Accepted\r\n\r\n".to_vec(),
-        (_, b"failing") => b"ICAP/1.0 500 Engine is down\r\n\r\n".to_vec(),
-        _ => CLEAN.as_bytes().to_vec(),
-    };
-    Server::answering(move |request| Script::new().send(response(request.method(), request.body())))
-        .unwrap()
-}
-
-/// A service with this response to everything.
-fn answering(response: &[u8]) -> Server {
-    let response = response.to_vec();
-    Server::answering(move |_| Script::new().send(&response)).unwrap()
-}
-
-/// The arguments of a scan of `files`, options included.
-fn scan<'a>(uri: &'a str, files: &[&'a str]) -> Vec<&'a str> {
-    [&["scan", uri], files].concat()
-}
 
 #[test]
 fn each_file_has_a_line_and_a_summary_follows() {
@@ -179,7 +59,8 @@ fn exit_status_is_that_of_the_worst_file() {
     ] {
         let run = icap.run(&scan(&server.uri(), files));
         assert_eq!(run.status, Some(status), "{files:?}: {run:?}");
-        assert_eq!(run.lines().len(), files.len() + 1, "{run:?}");
+        let printed = run.lines().len() + run.errors().len();
+        assert_eq!(printed, files.len() + 1, "{run:?}");
     }
 }
 
@@ -239,7 +120,7 @@ fn password_from_the_environment_is_not_shown() {
     let run = icap.run(&["options", "--user", "joe", &uri]);
     assert_eq!(run.status, Some(0), "{run:?}");
     let run = icap.run(&scan(&uri, &["clean"]));
-    assert!(run.lines()[0].contains("407"), "{run:?}");
+    assert!(run.errors()[0].contains("407"), "{run:?}");
 }
 
 #[test]
@@ -251,7 +132,7 @@ fn summary_counts_every_outcome() {
     let server = obedient();
     let run = icap.run(&scan(&server.uri(), &all));
     assert_eq!(
-        run.lines()[6],
+        run.lines()[5],
         "6 files: 1 clean, 1 infected, 1 blocked, 1 modified, 1 not scanned, 1 error"
     );
     assert_eq!(
@@ -260,7 +141,7 @@ fn summary_counts_every_outcome() {
     );
     let uri = server.uri();
     assert_eq!(
-        run.lines()[5],
+        run.errors()[0],
         format!("failing: error: {uri} responded with 500 Engine is down")
     );
 }
@@ -304,9 +185,13 @@ fn json_has_the_same_keys_for_every_file() {
         "bytes_sent",
         "detail",
         "elapsed_ms",
+        "error_kind",
         "file",
+        "file_bytes",
         "istag",
+        "reason",
         "service",
+        "size",
         "status",
         "threats",
         "verdict",
@@ -331,6 +216,9 @@ fn json_has_the_same_keys_for_every_file() {
         assert_eq!(object["service"], uri.as_str());
         assert!(object["elapsed_ms"].is_u64());
         assert_eq!(object["detail"].is_null(), verdict == "clean");
+        assert_eq!(object["reason"].is_null(), verdict == "clean");
+        assert_eq!(object["error_kind"].is_null(), verdict != "error");
+        assert!(object["file_bytes"].is_null());
     }
     assert_eq!(objects[0]["bytes_sent"], 5);
     assert_eq!(objects[0]["status"], 204);
@@ -338,8 +226,24 @@ fn json_has_the_same_keys_for_every_file() {
     assert_eq!(objects[0]["threats"], Value::Array(Vec::new()));
     assert_eq!(
         objects[1]["threats"],
-        Value::from(vec!["Eicar-Test-Signature"])
+        serde_json::json!([{"name": "Eicar-Test-Signature", "kind": "virus", "file": null}])
     );
+    let reasons = [
+        "infected",
+        "blocked",
+        "modified",
+        "pending",
+        "status_error",
+        "content_error",
+    ];
+    for (object, reason) in objects[1..].iter().zip(reasons) {
+        assert_eq!(object["reason"], reason);
+    }
+    assert_eq!(
+        (&objects[0]["size"], &objects[6]["size"]),
+        (&5.into(), &Value::Null)
+    );
+    assert_eq!(objects[5]["error_kind"], "status");
     assert_eq!(objects[5]["status"], 500);
     assert!(objects[6]["status"].is_null() && objects[6]["bytes_sent"].is_null());
 }
@@ -421,11 +325,11 @@ fn directory_is_scanned_in_order_only_with_recursive() {
 
     let run = icap.run(&scan(&server.uri(), &["in", "x"]));
     assert!(
-        run.lines()[0].starts_with("in: error: it is a directory"),
+        run.errors()[0].starts_with("in: error: it is a directory"),
         "{run:?}"
     );
-    assert!(run.lines()[0].contains("-r"), "{run:?}");
-    assert_eq!(run.lines()[1..], ["x: clean", "2 files: 1 clean, 1 error"]);
+    assert!(run.errors()[0].contains("-r"), "{run:?}");
+    assert_eq!(run.lines(), ["x: clean", "2 files: 1 clean, 1 error"]);
     assert_eq!(run.status, Some(2));
 }
 
@@ -442,7 +346,14 @@ fn link_is_followed_only_if_given_as_an_argument() {
     let _socket = UnixListener::bind(icap.path("in/socket")).unwrap();
     let server = obedient();
     let run = icap.run(&scan(&server.uri(), &["-r", "in"]));
-    assert_eq!(run.lines(), ["in/a: clean", "1 file: 1 clean"]);
+    assert_eq!(
+        run.lines(),
+        [
+            "in/a: clean",
+            "1 file: 1 clean",
+            "left out: 3 symbolic links (first: in/broken), 1 special file (in/socket)",
+        ]
+    );
 
     let run = icap.run(&scan(&server.uri(), &["in/link"]));
     assert_eq!(run.lines()[0], "in/link: infected: Eicar-Test-Signature");
@@ -453,9 +364,11 @@ fn missing_file_does_not_stop_the_other_scans() {
     let icap = Icap::with_files(&["a", "b"]);
     let server = obedient();
     let run = icap.run(&scan(&server.uri(), &["a", "missing", "b"]));
-    assert_eq!(run.lines()[0], "a: clean");
-    assert!(run.lines()[1].starts_with("missing: error: "), "{run:?}");
-    assert_eq!(run.lines()[2..], ["b: clean", "3 files: 2 clean, 1 error"]);
+    assert!(run.errors()[0].starts_with("missing: error: "), "{run:?}");
+    assert_eq!(
+        run.lines(),
+        ["a: clean", "b: clean", "3 files: 2 clean, 1 error"]
+    );
     assert_eq!(run.status, Some(2));
 }
 
@@ -473,7 +386,7 @@ fn hostile_file_name_is_escaped() {
     assert_eq!(
         run.lines(),
         [
-            "x\\n\\rinvoice.pdf: clean\\u{1b}[2K\\u{202e}fdp\u{fffd}\\u{9b}: infected: Eicar-Test-Signature",
+            "x\\n\\rinvoice.pdf: clean\\u{1b}[2K\\u{202e}fdp\\xff\\u{9b}: infected: Eicar-Test-Signature",
             "1 file: 1 infected",
         ]
     );
@@ -490,6 +403,7 @@ fn hostile_file_name_is_escaped() {
         "{run:?}"
     );
     assert_eq!(run.objects()[0]["file"], name.to_string_lossy().as_ref());
+    assert_eq!(run.objects()[0]["file_bytes"], Value::from(name.as_bytes()));
 }
 
 #[test]
@@ -510,11 +424,11 @@ fn refused_connection_names_the_address() {
     let uri = format!("icap://{address}/avscan");
     let run = icap.run(&scan(&uri, &["a"]));
     assert!(
-        run.lines()[0].starts_with("a: error: cannot connect to "),
+        run.errors()[0].starts_with("a: error: cannot connect to "),
         "{run:?}"
     );
-    assert!(run.lines()[0].contains(&address.to_string()), "{run:?}");
-    assert_eq!(run.lines()[1], "1 file: 1 error");
+    assert!(run.errors()[0].contains(&address.to_string()), "{run:?}");
+    assert_eq!(run.lines(), ["1 file: 1 error"]);
     assert_eq!(run.status, Some(2));
 
     let run = icap.run(&["options", &uri]);
@@ -535,7 +449,7 @@ fn unknown_service_is_an_error_with_status_and_reason() {
     );
     for (arguments, why) in [(&["a"][..], &why), (&["--no-options", "a"], &unasked)] {
         let run = icap.run(&scan(&uri, arguments));
-        assert_eq!(run.lines()[0], format!("a: error: {why}"));
+        assert_eq!(run.errors(), [format!("a: error: {why}")]);
         assert_eq!(run.status, Some(2));
     }
     let run = icap.run(&["options", &uri]);
@@ -560,8 +474,8 @@ fn silent_service_ends_at_read_timeout_or_deadline() {
         ("--deadline=60ms", "(deadline of 60 ms)"),
     ] {
         let run = icap.run(&scan(&server.uri(), &[option, "a"]));
-        assert!(run.lines()[0].starts_with("a: error: timed out "));
-        assert!(run.lines()[0].ends_with(words), "{run:?}");
+        assert!(run.errors()[0].starts_with("a: error: timed out "));
+        assert!(run.errors()[0].ends_with(words), "{run:?}");
         let run = icap.run(&["options", option, &server.uri()]);
         assert!(run.err.trim_end().ends_with(words), "{run:?}");
         assert_eq!(run.status, Some(2));
@@ -840,100 +754,6 @@ fn pipe_is_read_only_if_given_as_an_argument() {
     }
 }
 
-/// An address of a server that can go away and come back. It forwards connections to the server.
-struct Front {
-    address: SocketAddr,
-    after: SocketAddr,
-}
-
-impl Front {
-    fn serve_while(&self, goes_on: impl Fn() -> bool) {
-        let listener = TcpListener::bind(self.address).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let mut streams = Vec::new();
-        while goes_on() {
-            let Ok((client, _)) = listener.accept() else {
-                std::thread::yield_now();
-                continue;
-            };
-            client.set_nonblocking(false).unwrap();
-            let server = TcpStream::connect(self.after).unwrap();
-            pass_on(&client, &server);
-            pass_on(&server, &client);
-            streams.extend([client, server]);
-        }
-        for stream in streams {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn pass_on(from: &TcpStream, to: &TcpStream) {
-    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut from, &mut to);
-        let _ = to.shutdown(Shutdown::Both);
-    });
-}
-
-#[test]
-fn batch_survives_a_restart_of_the_service() {
-    const FILES: usize = 300;
-    let names: Vec<_> = (0..FILES).map(|number| format!("{number}")).collect();
-    let icap = Icap::with_files(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let server = Server::start().unwrap();
-    let front = Front {
-        address: TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap(),
-        after: server.address(),
-    };
-    let uri = format!("icap://{}/scan", front.address);
-    let is_over = AtomicBool::new(false);
-    let run = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            front.serve_while(|| server.requests() < FILES / 3);
-            // The outage lasts longer than the program takes to suspend the service.
-            std::thread::sleep(Duration::from_millis(1200));
-            front.serve_while(|| !is_over.load(SeqCst));
-        });
-        let run = icap.run(&["scan", "-r", &uri, "."]);
-        is_over.store(true, SeqCst);
-        run
-    });
-    assert_eq!(run.status, Some(0), "{run:?}");
-    assert!(run.out.ends_with("300 clean\n"), "{}", run.out);
-}
-
-#[test]
-fn service_that_never_served_is_not_waited_for() {
-    let icap = Icap::with_files(&["a", "b", "c"]);
-    let began = Instant::now();
-    let nobody = refusing_address();
-    let uri = format!("icap://{nobody}/scan");
-    assert_eq!(icap.run(&["scan", &uri, "a", "b"]).status, Some(2));
-    // It responds to OPTIONS and to one file, and to nothing else.
-    let once = || {
-        Script::new()
-            .answer_options()
-            .read_request()
-            .send(CLEAN)
-            .close()
-    };
-    for wait in ["none", "300ms"] {
-        let server = Server::scripted([once(), Script::new().close()]).unwrap();
-        let run = icap.run(&["scan", "--wait", wait, &server.uri(), "a", "b", "c"]);
-        assert_eq!(run.status, Some(2), "{run:?}");
-        assert!(run.lines()[0].starts_with("a: clean"), "{run:?}");
-    }
-    assert!(
-        began.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        began.elapsed()
-    );
-}
-
 #[test]
 fn standard_input_survives_a_closed_connection() {
     let icap = Icap::new();
@@ -972,10 +792,10 @@ fn standard_input_partly_read_is_not_scanned() {
         let last = || Script::new().read_request().send(CLEAN).close();
         let server = Server::scripted([first(), breaks, last(), last()]).unwrap();
         let uri = server.uri();
-        let run = icap.run_with_input(&scan(&uri, &["--wait", "10s", "a", "-"]), input);
+        let run = icap.run_with_input(&scan(&uri, &["-j1", "--retry", "10s", "a", "-"]), input);
         assert!(run.lines()[0].starts_with("a: clean"), "{run:?}");
-        let shown = format!("{}\n{}", run.lines()[1], run.err);
-        assert!(shown.starts_with(line) || line == "-: error", "{run:?}");
+        let shown = format!("{}{}", run.err, run.lines()[1]);
+        assert!(shown.starts_with(line), "{run:?}");
         assert_eq!(
             run.status,
             Some(if line == "-: clean" { 0 } else { 2 }),
@@ -983,51 +803,4 @@ fn standard_input_partly_read_is_not_scanned() {
         );
         drop(server);
     }
-}
-
-#[test]
-fn standard_input_survives_a_restart_of_the_service() {
-    let icap = Icap::with_files(&["a"]);
-    let server = obedient();
-    let front = Front {
-        address: TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap(),
-        after: server.address(),
-    };
-    let uri = format!("icap://{}/scan", front.address);
-    let (is_first_over, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
-    let run = std::thread::scope(|scope| {
-        let (front, is_first_over, is_over) = (&front, &is_first_over, &is_over);
-        let (inputs, input) = std::sync::mpsc::channel::<ChildStdin>();
-        scope.spawn(move || {
-            front.serve_while(|| !is_first_over.load(SeqCst));
-            let mut input = input.recv().unwrap();
-            input.write_all(b"infected").unwrap();
-            drop(input);
-            // The outage: connections are refused for this time.
-            std::thread::sleep(Duration::from_millis(300));
-            front.serve_while(|| !is_over.load(SeqCst));
-        });
-        while TcpStream::connect(front.address).is_err() {
-            std::thread::yield_now();
-        }
-        let mut child = icap.spawn(&scan(&uri, &["--wait", "10s", "a", "-"]));
-        inputs.send(child.stdin.take().unwrap()).unwrap();
-        let mut out = child.stdout.take().unwrap();
-        let mut line = [0; "a: clean\n".len()];
-        out.read_exact(&mut line).unwrap();
-        assert_eq!(&line, b"a: clean\n");
-        child.stdout = Some(out);
-        is_first_over.store(true, SeqCst);
-        let run = Run::of(child);
-        is_over.store(true, SeqCst);
-        run
-    });
-    assert_eq!(
-        run.lines()[0],
-        "-: infected: Eicar-Test-Signature",
-        "{run:?}"
-    );
 }

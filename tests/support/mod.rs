@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod content;
+pub(crate) mod outage;
+#[cfg(feature = "cli")]
+pub(crate) mod program;
 pub(crate) mod stream;
 pub(crate) mod tap;
 

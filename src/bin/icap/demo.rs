@@ -3,14 +3,20 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use icap_client::{Content, Scanner, testing};
+use icap_client::{Content, Scanner, limits, testing};
 
+use crate::entry::Subject;
 use crate::files::Files;
+use crate::interrupt::Interrupt;
+use crate::name::Name;
 use crate::patience::Patience;
+use crate::progress::Progress;
 use crate::report::{Format, Status};
-use crate::scan::Session;
+use crate::session::Session;
+use crate::worker::Worker;
 
 /// The name under which EICAR is shown.
 const EICAR: &str = "EICAR test file";
@@ -47,17 +53,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let files = Files::of(&arguments.files, false)?;
     let server = testing::Server::start()?;
     let scanner = Scanner::new(server.uri())?;
-    let mut session = Session::new(
+    let worker = Worker {
         scanner,
-        server.uri(),
-        Format::default(),
-        Patience::new(None),
-    );
+        service: server.uri(),
+        patience: Patience::new(None),
+        progress: Arc::new(Progress::hidden()),
+        deadline: Some(limits::DEFAULT_DEADLINE),
+    };
     let eicar = testing::eicar();
-    let printed = session.scan(EICAR, || Ok(Content::bytes(&eicar).name("eicar.com")));
+    let (name, size) = (Name::from(EICAR), Some(eicar.len() as u64));
+    let content = || Ok(Content::bytes(&eicar).name("eicar.com"));
+    let entry = worker.scan_content(Subject { name, size }, content, || true);
+    let mut session = Session::new(worker, Format::default());
+    let printed = session.take(entry);
     let is_found = session.take_tally().status() == Status::Found;
     let printed = printed
-        .and_then(|()| session.scan_all(files))
+        .and_then(|()| session.scan_all(files, 1, Interrupt::default()))
         .and_then(|()| session.aside(|| explain(is_found)));
     let status = session.status(printed);
     Ok(if is_found {

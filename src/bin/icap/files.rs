@@ -1,8 +1,16 @@
 //! The files that the arguments name.
 
-use std::fs::{self, DirEntry};
+use std::collections::VecDeque;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use walkdir::{DirEntry, WalkDir};
+
+use crate::globs::Globs;
+use crate::left_out::{Kind, LeftOut};
+use crate::list::List;
 
 /// One thing to scan, or why it cannot be scanned.
 #[derive(Debug)]
@@ -10,9 +18,18 @@ pub(crate) enum Found {
     StandardInput,
     /// An argument. It may be a pipe.
     Named(PathBuf),
-    /// A regular file in a directory.
+    /// A file in a directory or in a list. Only a regular file is scanned.
     File(PathBuf),
     Unreadable(PathBuf, io::Error),
+}
+
+impl Found {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::StandardInput => Path::new("-"),
+            Self::Named(path) | Self::File(path) | Self::Unreadable(path, _) => path,
+        }
+    }
 }
 
 /// The files that the arguments name, in their order. The files in a directory are sorted by name.
@@ -20,48 +37,164 @@ pub(crate) enum Found {
 /// A symbolic link and a pipe are read if they are arguments. In directories both are left out, as everything that
 /// is neither a file nor a directory: reading a pipe may wait for ever.
 pub(crate) struct Files {
-    /// The files to come. The next one is the last.
-    stack: Vec<Pending>,
+    arguments: VecDeque<PathBuf>,
+    list: Option<List>,
+    walk: Option<walkdir::IntoIter>,
+    /// The directory that is walked.
+    root: PathBuf,
     recursive: bool,
-}
-
-enum Pending {
-    Argument(PathBuf),
-    Directory(PathBuf),
-    Found(Found),
+    globs: Globs,
+    left_out: Arc<Mutex<LeftOut>>,
 }
 
 impl Files {
     /// Refuses standard input as a second argument: it would be empty then, and clean.
-    pub(crate) fn of(arguments: &[PathBuf], recursive: bool) -> Result<Self, &'static str> {
-        if arguments
-            .iter()
-            .filter(|path| is_standard_input(path))
-            .count()
-            > 1
-        {
-            return Err("standard input (-) can be scanned only once");
+    pub(crate) fn of(arguments: &[PathBuf], recursive: bool) -> Result<Self, String> {
+        let mut inputs = arguments.iter().filter(|path| is_standard_input(path));
+        if inputs.next().is_some() && fs::symlink_metadata("-").is_ok() {
+            return Err(
+                "- is standard input, but there is also a file of this name: write ./- for the file, \
+                 or /dev/stdin for standard input"
+                    .to_owned(),
+            );
         }
-        let stack = arguments
-            .iter()
-            .rev()
-            .cloned()
-            .map(Pending::Argument)
-            .collect();
-        Ok(Self { stack, recursive })
+        if inputs.next().is_some() {
+            return Err("standard input (-) can be scanned only once".to_owned());
+        }
+        Ok(Self {
+            arguments: arguments.to_vec().into(),
+            list: None,
+            walk: None,
+            root: PathBuf::new(),
+            recursive,
+            globs: Globs::default(),
+            left_out: Arc::default(),
+        })
     }
 
-    /// Makes the entries of a directory the next ones.
-    fn enter(&mut self, directory: &Path) {
-        match sorted_entries(directory) {
-            Ok(entries) => self.stack.extend(entries.iter().rev().filter_map(pending)),
-            Err(error) => {
-                self.stack.push(Pending::Found(Found::Unreadable(
-                    directory.to_owned(),
-                    error,
-                )));
+    /// Adds the files of a list after the arguments.
+    pub(crate) fn with_list(mut self, list: List) -> Result<Self, String> {
+        if list.is_standard_input() && self.arguments.iter().any(|path| is_standard_input(path)) {
+            return Err("standard input (-) is either a file or the list of files".to_owned());
+        }
+        self.list = Some(list);
+        Ok(self)
+    }
+
+    /// Limits the files in directories. Arguments and the files of a list are not affected.
+    pub(crate) fn with_globs(mut self, globs: Globs) -> Self {
+        self.globs = globs;
+        self
+    }
+
+    /// Whether it is one file and nothing else.
+    pub(crate) fn is_single(&self) -> bool {
+        self.list.is_none() && self.arguments.len() == 1 && !self.arguments[0].is_dir()
+    }
+
+    /// What has been left out so far.
+    pub(crate) fn left_out(&self) -> Arc<Mutex<LeftOut>> {
+        Arc::clone(&self.left_out)
+    }
+
+    /// The same files once more, to count them; `None` if they can be listed only once.
+    pub(crate) fn once_more(&self) -> Option<Self> {
+        let list = match &self.list {
+            Some(list) => Some(list.once_more()?),
+            None => None,
+        };
+        Some(Self {
+            arguments: self.arguments.clone(),
+            list,
+            walk: None,
+            root: PathBuf::new(),
+            recursive: self.recursive,
+            globs: self.globs.clone(),
+            left_out: Arc::default(),
+        })
+    }
+
+    fn next_in_directory(&mut self) -> Option<Found> {
+        loop {
+            let entry = match self.walk.as_mut()?.next() {
+                Some(Ok(entry)) => entry,
+                Some(Err(error)) => return Some(unreadable(error, &self.root)),
+                None => {
+                    self.walk = None;
+                    return None;
+                }
+            };
+            if let Some(found) = self.select(entry) {
+                return Some(found);
             }
         }
+    }
+
+    fn select(&mut self, entry: DirEntry) -> Option<Found> {
+        let kind = entry.file_type();
+        let path = entry
+            .path()
+            .strip_prefix(&self.root)
+            .unwrap_or(entry.path());
+        if kind.is_dir() {
+            if entry.depth() > 0 && self.globs.excludes(path) {
+                self.leave_out(Kind::Excluded, entry.path());
+                if let Some(walk) = &mut self.walk {
+                    walk.skip_current_dir();
+                }
+            }
+            return None;
+        }
+        let why = if !self.globs.selects(path) {
+            Kind::Excluded
+        } else if kind.is_symlink() {
+            Kind::Link
+        } else if !kind.is_file() {
+            Kind::Special
+        } else {
+            return Some(Found::File(entry.into_path()));
+        };
+        self.leave_out(why, entry.path());
+        None
+    }
+
+    fn leave_out(&self, kind: Kind, path: &Path) {
+        log::info!("left out, because it is {}: {path:?}", kind.singular());
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.add(kind, path);
+    }
+
+    fn argument(&mut self, path: PathBuf) -> Option<Found> {
+        if is_standard_input(&path) {
+            Some(Found::StandardInput)
+        } else if path.is_dir() {
+            self.directory(path)
+        } else {
+            Some(Found::Named(path))
+        }
+    }
+
+    /// A line of a list is a name, also if it is `-` or looks like an option or a URI.
+    fn listed(&mut self, path: PathBuf) -> Option<Found> {
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => self.directory(path),
+            Ok(metadata) if !metadata.is_file() => {
+                self.leave_out(Kind::Special, &path);
+                None
+            }
+            _ => Some(Found::File(path)),
+        }
+    }
+
+    /// Makes the files in a directory the next ones.
+    fn directory(&mut self, path: PathBuf) -> Option<Found> {
+        if !self.recursive {
+            let error = io::Error::other("it is a directory (scan -r scans the files in it)");
+            return Some(Found::Unreadable(path, error));
+        }
+        self.walk = Some(WalkDir::new(&path).sort_by_file_name().into_iter());
+        self.root = path;
+        None
     }
 }
 
@@ -70,18 +203,18 @@ impl Iterator for Files {
 
     fn next(&mut self) -> Option<Found> {
         loop {
-            match self.stack.pop()? {
-                Pending::Found(found) => return Some(found),
-                Pending::Argument(path) if is_standard_input(&path) => {
-                    return Some(Found::StandardInput);
-                }
-                Pending::Argument(path) if !path.is_dir() => return Some(Found::Named(path)),
-                Pending::Argument(path) if !self.recursive => {
-                    let error =
-                        io::Error::other("it is a directory (scan -r scans the files in it)");
-                    return Some(Found::Unreadable(path, error));
-                }
-                Pending::Argument(path) | Pending::Directory(path) => self.enter(&path),
+            if let Some(found) = self.next_in_directory() {
+                return Some(found);
+            }
+            let found = match self.arguments.pop_front() {
+                Some(path) => self.argument(path),
+                None => match self.list.as_mut()?.next()? {
+                    Ok(path) => self.listed(path),
+                    Err((path, error)) => Some(Found::Unreadable(path, error)),
+                },
+            };
+            if found.is_some() {
+                return found;
             }
         }
     }
@@ -91,21 +224,9 @@ fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn sorted_entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
-    let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
-    entries.sort_by_key(DirEntry::file_name);
-    Ok(entries)
-}
-
-fn pending(entry: &DirEntry) -> Option<Pending> {
-    let path = entry.path();
-    match entry.file_type() {
-        Ok(kind) if kind.is_dir() => Some(Pending::Directory(path)),
-        Ok(kind) if kind.is_file() => Some(Pending::Found(Found::File(path))),
-        Ok(_) => {
-            log::info!("left out, because it is neither a file nor a directory: {path:?}");
-            None
-        }
-        Err(error) => Some(Pending::Found(Found::Unreadable(path, error))),
-    }
+fn unreadable(error: walkdir::Error, root: &Path) -> Found {
+    let path = error.path().unwrap_or(root).to_owned();
+    let text = error.to_string();
+    let cause = error.into_io_error();
+    Found::Unreadable(path, cause.unwrap_or_else(|| io::Error::other(text)))
 }

@@ -6,21 +6,33 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod batch;
 mod demo;
+mod entry;
 mod files;
+mod globs;
+mod interrupt;
+mod left_out;
+mod list;
+mod name;
 mod once;
 mod options;
 mod patience;
 mod progress;
+mod pump;
+mod quantity;
 mod report;
 mod scan;
+mod session;
 mod settings;
 mod text;
+mod worker;
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use clap::{Parser, Subcommand};
 
 use report::Status;
@@ -46,6 +58,13 @@ struct CommandLine {
     /// Log to standard error what the program does (RUST_LOG sets other levels)
     #[arg(short, long, global = true, display_order = 100)]
     verbose: bool,
+
+    /// When to use colours: auto, always or never
+    ///
+    /// With auto they are used on a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(value_parser = color, display_order = 101)]
+    color: ColorChoice,
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,7 +75,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine { command, verbose } = CommandLine::parse();
+    let CommandLine {
+        command,
+        verbose,
+        color,
+    } = CommandLine::parse();
+    color.write_global();
     start_log(verbose);
     let result = match &command {
         Command::Scan(arguments) => scan::run(arguments),
@@ -70,11 +94,21 @@ fn main() -> ExitCode {
     status.into()
 }
 
+fn color(when: &str) -> Result<ColorChoice, String> {
+    match when {
+        "auto" => Ok(ColorChoice::Auto),
+        "always" => Ok(ColorChoice::Always),
+        "never" => Ok(ColorChoice::Never),
+        _ => Err("neither auto, always nor never".to_owned()),
+    }
+}
+
 fn start_log(verbose: bool) {
     let filter = if verbose {
         "warn,icap=debug,icap_client=debug"
     } else {
-        "warn"
+        // The program itself reports a service that is away.
+        "warn,icap_client::client::call=error"
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))
         .format_timestamp_millis()

@@ -6,7 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
+
+use crate::files::Files;
+use crate::name::Name;
+use crate::report::per_second;
 
 /// A shorter run shows no progress bar.
 const LONG: Duration = Duration::from_millis(500);
@@ -16,9 +22,16 @@ const TICK: Duration = Duration::from_millis(100);
 /// A progress bar on standard error; hidden if that is no terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
-    stage: Mutex<Stage>,
+    state: Mutex<State>,
     /// When it is dropped, the thread that waits to show the bar ends.
-    _shown_later: Option<Sender<()>>,
+    shown_later: Mutex<Option<Sender<()>>>,
+}
+
+enum State {
+    /// One file, by its bytes.
+    File(Stage),
+    /// Many files: the bytes that were sent.
+    Files { sent: u64 },
 }
 
 /// The stage of a scan.
@@ -31,79 +44,150 @@ enum Stage {
 }
 
 impl Progress {
-    /// A bar that appears when the run takes long.
-    pub(crate) fn new() -> Self {
-        let bar = ProgressBar::hidden();
-        let shown_later = io::stderr().is_terminal().then(|| show_later(bar.clone()));
+    /// A bar for these files that appears when the run takes long.
+    pub(crate) fn of(files: &Files) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self::hidden();
+        }
+        let progress = Self::hidden();
+        if !files.is_single() {
+            *progress.state() = State::Files { sent: 0 };
+            progress.bar.set_style(style_of_files());
+            progress.bar.unset_length();
+            count(files, &progress.bar);
+        }
+        let shown_later = Mutex::new(Some(show_later(progress.bar.clone())));
         Self {
-            bar,
-            stage: Mutex::new(Stage::Connecting),
-            _shown_later: shown_later,
+            shown_later,
+            ..progress
         }
     }
 
     pub(crate) fn hidden() -> Self {
-        let stage = Mutex::new(Stage::Connecting);
         Self {
             bar: ProgressBar::hidden(),
-            stage,
-            _shown_later: None,
+            state: Mutex::new(State::File(Stage::Connecting)),
+            shown_later: Mutex::new(None),
         }
     }
 
     /// Begins a file.
-    pub(crate) fn begin(&self, name: &str) {
-        self.bar.reset();
-        self.bar.set_message(name.to_owned());
-        self.enter(Stage::Connecting);
+    pub(crate) fn begin(&self, name: &Name) {
+        if let State::File(stage) = &mut *self.state() {
+            self.bar.reset();
+            self.bar.set_message(name.to_string());
+            self.enter(stage, Stage::Connecting);
+        }
     }
 
-    /// The callback for [`Content::progress`](icap_client::Content::progress).
-    pub(crate) fn update(&self, sent: u64, total: Option<u64>) {
+    /// Notes that content was sent: in all, of how much, and since the last time.
+    pub(crate) fn update(&self, sent: u64, total: Option<u64>, new: u64) {
+        let mut state = self.state();
+        let stage = match &mut *state {
+            State::Files { sent } => {
+                *sent += new;
+                let bytes = BinaryBytes(*sent);
+                let rate = per_second(*sent, self.bar.elapsed().as_secs_f64().max(0.001));
+                let rate = BinaryBytes(rate);
+                return self.bar.set_message(format!("{bytes}, {rate}/s"));
+            }
+            State::File(stage) => stage,
+        };
         match total {
             Some(total) => self.bar.set_length(total),
             None => self.bar.unset_length(),
         }
         self.bar.set_position(sent);
-        let stage = match total {
+        let new = match total {
             Some(total) if sent >= total => Stage::Waiting,
             total => Stage::Sending(total.is_some()),
         };
-        if stage != *self.stage() {
-            self.enter(stage);
+        if new != *stage {
+            self.enter(stage, new);
         }
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a file. Its name is shown beside the number.
+    pub(crate) fn finish_file(&self, name: &Name) {
+        if let State::Files { .. } = *self.state() {
+            self.bar.set_prefix(name.to_string());
+            self.bar.inc(1);
+        }
     }
 
-    fn enter(&self, stage: Stage) {
-        *self.stage() = stage;
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, stage: &mut Stage, new: Stage) {
+        *stage = new;
         self.bar.reset_elapsed();
-        let template = match stage {
+        self.bar.set_style(style(match new {
             Stage::Connecting => "{spinner} {wide_msg}",
             Stage::Sending(true) => {
-                "{spinner} {bar:24} {binary_bytes} of {binary_total_bytes} {wide_msg}"
+                "{spinner} {bar:24} {binary_bytes} of {binary_total_bytes}, \
+                 {binary_bytes_per_sec}, ETA {eta} {wide_msg}"
             }
-            Stage::Sending(false) => "{spinner} {binary_bytes} {wide_msg}",
+            Stage::Sending(false) => "{spinner} {binary_bytes}, {binary_bytes_per_sec} {wide_msg}",
             Stage::Waiting => "{spinner} waiting for the verdict ({elapsed}) {wide_msg}",
-        };
-        let style = ProgressStyle::with_template(template);
-        self.bar
-            .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        }));
     }
 
     /// Hides the bar while `print` writes to the same terminal.
     pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
     }
-}
 
-impl Drop for Progress {
-    fn drop(&mut self) {
+    /// Removes the bar.
+    pub(crate) fn end(&self) {
+        let mut shown_later = self
+            .shown_later
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *shown_later = None;
         self.bar.finish_and_clear();
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// `120 of 5000 files, 3 files/s, 1.2 MiB, 30 KiB/s, ETA 20 s  NAME`
+fn style_of_files() -> ProgressStyle {
+    style("{spinner} {count}, {rate} files/s, {msg}{left}  {prefix}")
+        .with_key(
+            "count",
+            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = match state.len() {
+                    Some(len) => write!(out, "{} of {len} files", state.pos()),
+                    None => write!(out, "{} files", state.pos()),
+                };
+            },
+        )
+        .with_key(
+            "rate",
+            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{:.0}", state.per_sec());
+            },
+        )
+        .with_key(
+            "left",
+            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                if state.len().is_some() {
+                    let _ = write!(out, ", ETA {:#}", HumanDuration(state.eta()));
+                }
+            },
+        )
+}
+
+/// Counts the files in a thread of its own, for the bar. Those that can be listed only once are not counted.
+fn count(files: &Files, bar: &ProgressBar) {
+    let Some(files) = files.once_more() else {
+        return;
+    };
+    let bar = bar.clone();
+    thread::spawn(move || bar.set_length(files.count() as u64));
 }
 
 fn show_later(bar: ProgressBar) -> Sender<()> {

@@ -1,15 +1,15 @@
-//! The output for each file, the summary and the exit status.
+//! What is printed of all files, and the exit status.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use icap_client::{Error, Report, Verdict};
-use serde_json::Value;
+use indicatif::BinaryBytes;
 
+use crate::entry::{Entry, Outcome};
+use crate::interrupt;
 use crate::progress::Progress;
-use crate::text::{chain, safe, safe_json};
 
 /// The exit status. A later variant takes precedence over an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,8 @@ pub(crate) enum Status {
     Unsure,
     /// 1: a file is infected or blocked.
     Found,
+    /// 130: the user ended the program.
+    Interrupted,
 }
 
 impl From<Status> for ExitCode {
@@ -28,161 +30,29 @@ impl From<Status> for ExitCode {
             Status::Clean => Self::SUCCESS,
             Status::Found => Self::from(1),
             Status::Unsure => Self::from(2),
+            Status::Interrupted => Self::from(interrupt::EXIT_STATUS),
         }
-    }
-}
-
-/// The outcome for one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Clean,
-    Infected,
-    Blocked,
-    Modified,
-    NotScanned,
-    Error,
-}
-
-impl Outcome {
-    const ALL: [Self; 6] = [
-        Self::Clean,
-        Self::Infected,
-        Self::Blocked,
-        Self::Modified,
-        Self::NotScanned,
-        Self::Error,
-    ];
-
-    /// The name in JSON, which programs rely on.
-    fn key(self) -> &'static str {
-        match self {
-            Self::Clean => "clean",
-            Self::Infected => "infected",
-            Self::Blocked => "blocked",
-            Self::Modified => "modified",
-            Self::NotScanned => "not_scanned",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// The output for one file.
-pub(crate) struct Entry {
-    name: String,
-    outcome: Outcome,
-    /// The text after the name.
-    line: String,
-    threats: Vec<String>,
-    /// The text beyond the verdict.
-    detail: Option<String>,
-    status: Option<u16>,
-    istag: Option<String>,
-    bytes_sent: Option<u64>,
-    elapsed: Duration,
-    service: String,
-}
-
-impl Entry {
-    pub(crate) fn judged(name: &str, report: &Report) -> Self {
-        let verdict = report.verdict();
-        let (outcome, detail) = match verdict {
-            Verdict::Clean => (Outcome::Clean, None),
-            Verdict::Infected(threats) => (Outcome::Infected, Some(threats.to_string())),
-            Verdict::Blocked(blocked) => (Outcome::Blocked, Some(blocked.to_string())),
-            Verdict::Modified(modified) => (Outcome::Modified, Some(modified.to_string())),
-            Verdict::NotScanned(why) => {
-                let advice = report.advice().map(|advice| format!(" ({advice})"));
-                let detail = format!("{why}{}", advice.unwrap_or_default());
-                (Outcome::NotScanned, Some(detail))
-            }
-            unknown => (Outcome::NotScanned, Some(unknown.to_string())),
-        };
-        let threats = match verdict {
-            Verdict::Infected(threats) => threats.names().map(str::to_owned).collect(),
-            _ => Vec::new(),
-        };
-        Self {
-            name: name.to_owned(),
-            outcome,
-            line: verdict.to_string(),
-            threats,
-            detail,
-            status: report.status(),
-            istag: report.istag().map(str::to_owned),
-            bytes_sent: Some(report.bytes_sent()),
-            elapsed: report.elapsed(),
-            service: report.service().to_owned(),
-        }
-    }
-
-    pub(crate) fn failed(
-        name: &str,
-        error: &(dyn std::error::Error + 'static),
-        service: &str,
-        elapsed: Duration,
-    ) -> Self {
-        let why = chain(error);
-        Self {
-            name: name.to_owned(),
-            outcome: Outcome::Error,
-            line: format!("error: {why}"),
-            threats: Vec::new(),
-            detail: Some(why),
-            status: error.downcast_ref::<Error>().and_then(Error::status),
-            istag: None,
-            bytes_sent: None,
-            elapsed,
-            service: service.to_owned(),
-        }
-    }
-
-    pub(crate) fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-
-    /// One JSON object on one line. Every file has the same keys in the same order.
-    fn to_json(&self) -> String {
-        let elapsed = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);
-        let fields: [(&str, Value); 9] = [
-            ("file", self.name.as_str().into()),
-            ("verdict", self.outcome.key().into()),
-            ("threats", self.threats.clone().into()),
-            ("detail", self.detail.clone().into()),
-            ("status", self.status.into()),
-            ("istag", self.istag.clone().into()),
-            ("bytes_sent", self.bytes_sent.into()),
-            ("elapsed_ms", elapsed.into()),
-            ("service", self.service.as_str().into()),
-        ];
-        // An object of serde_json would be sorted by key.
-        let fields = fields.map(|(key, value)| format!("\"{key}\":{value}"));
-        safe_json(&format!("{{{}}}", fields.join(",")))
-    }
-}
-
-/// `invoice.pdf: clean`
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", safe(&self.name), safe(&self.line))
     }
 }
 
 /// The number of files for each outcome.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Tally {
-    counts: [usize; Outcome::ALL.len()],
+    counts: [u64; Outcome::ALL.len()],
+    bytes: u64,
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, outcome: Outcome) {
+    pub(crate) fn add(&mut self, outcome: Outcome, bytes: u64) {
         self.counts[outcome as usize] += 1;
+        self.bytes += bytes;
     }
 
-    fn count(&self, outcome: Outcome) -> usize {
+    fn count(&self, outcome: Outcome) -> u64 {
         self.counts[outcome as usize]
     }
 
-    fn total(&self) -> usize {
+    fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
@@ -201,6 +71,27 @@ impl Tally {
     pub(crate) fn status_if_cut_short(&self) -> Status {
         self.status().max(Status::Unsure)
     }
+
+    /// `12.00 MiB in 4.0 s: 125 files/s, 3.00 MiB/s`
+    pub(crate) fn rate(&self, elapsed: Duration) -> String {
+        let seconds = elapsed.as_secs_f64().max(0.001);
+        #[allow(clippy::cast_precision_loss, reason = "a rate is not exact")]
+        let files = self.total() as f64 / seconds;
+        let bytes = BinaryBytes(self.bytes);
+        let rate = BinaryBytes(per_second(self.bytes, seconds));
+        let digits = usize::from(files < 10.0);
+        format!("{bytes} in {seconds:.1} s: {files:.digits$} files/s, {rate}/s")
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a rate is not exact, and it is positive"
+)]
+pub(crate) fn per_second(bytes: u64, seconds: f64) -> u64 {
+    (bytes as f64 / seconds) as u64
 }
 
 /// `3 files: 1 clean, 1 infected, 1 not scanned`
@@ -211,13 +102,8 @@ impl fmt::Display for Tally {
         let mut separator = ": ";
         for outcome in Outcome::ALL {
             let count = self.count(outcome);
-            let word = match outcome {
-                Outcome::Error if count > 1 => "errors",
-                Outcome::NotScanned => "not scanned",
-                other => other.key(),
-            };
             if count > 0 {
-                write!(f, "{separator}{count} {word}")?;
+                write!(f, "{separator}{count} {}", outcome.words(count))?;
                 separator = ", ";
             }
         }
@@ -225,26 +111,51 @@ impl fmt::Display for Tally {
     }
 }
 
-/// How entries are printed.
+/// Which files are printed. Errors always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Shown {
+    #[default]
+    All,
+    NotClean,
+    /// Infected and blocked files.
+    Found,
+}
+
+/// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Format {
     pub(crate) json: bool,
-    /// Leaves out clean files.
-    pub(crate) quiet: bool,
+    pub(crate) shown: Shown,
+    pub(crate) no_summary: bool,
 }
 
 impl Format {
-    /// Prints an entry to standard output while the progress bar is hidden.
+    pub(crate) fn has_summary(self) -> bool {
+        !self.json && !self.no_summary
+    }
+
+    /// Prints a verdict to standard output and an error to standard error. JSON is all on standard output.
     pub(crate) fn print(self, entry: &Entry, progress: &Progress) -> io::Result<()> {
-        if self.quiet && entry.outcome == Outcome::Clean {
+        if !self.shows(entry.outcome) {
             return Ok(());
         }
-        let line = if self.json {
-            entry.to_json()
-        } else {
-            entry.to_string()
-        };
-        progress.aside(|| writeln!(io::stdout(), "{line}"))
+        if self.json {
+            let line = entry.to_json()?;
+            return progress.aside(|| writeln!(io::stdout(), "{line}"));
+        }
+        progress.aside(|| match entry.outcome {
+            Outcome::Error => writeln!(anstream::stderr(), "{entry}"),
+            _ => writeln!(anstream::stdout(), "{entry}"),
+        })
+    }
+
+    fn shows(self, outcome: Outcome) -> bool {
+        match self.shown {
+            _ if outcome == Outcome::Error => true,
+            Shown::All => true,
+            Shown::NotClean => outcome != Outcome::Clean,
+            Shown::Found => outcome.is_found(),
+        }
     }
 }
 
@@ -254,7 +165,7 @@ mod tests {
 
     fn tally(outcomes: &[Outcome]) -> Tally {
         let mut tally = Tally::default();
-        outcomes.iter().for_each(|&outcome| tally.add(outcome));
+        outcomes.iter().for_each(|&outcome| tally.add(outcome, 0));
         tally
     }
 
@@ -296,5 +207,20 @@ mod tests {
         }
         assert_eq!(tally(&[Clean]).status_if_cut_short(), Status::Unsure);
         assert_eq!(tally(&[Infected]).status_if_cut_short(), Status::Found);
+    }
+
+    #[test]
+    fn rate_has_files_and_bytes() {
+        let mut tally = Tally::default();
+        (0..1000).for_each(|_| tally.add(Outcome::Clean, 4096));
+        assert_eq!(
+            tally.rate(Duration::from_secs(4)),
+            "3.91 MiB in 4.0 s: 250 files/s, 1000.00 KiB/s"
+        );
+        assert!(
+            Tally::default()
+                .rate(Duration::ZERO)
+                .starts_with("0 B in 0.0 s")
+        );
     }
 }

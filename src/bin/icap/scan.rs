@@ -1,22 +1,33 @@
 //! `icap scan`: prints a verdict for each file.
 
 use std::error::Error as StdError;
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use icap_client::{Content, Error, Method, Preview, Scanner, ServiceUri};
+use globset::Glob;
+use icap_client::{Method, Preview, Scanner, ServiceUri};
 
-use crate::files::{Files, Found};
-use crate::once::Once;
+use crate::files::Files;
+use crate::globs::{Globs, glob};
+use crate::interrupt::Interrupt;
+use crate::list::List;
 use crate::patience::Patience;
 use crate::progress::Progress;
-use crate::report::{Entry, Format, Status, Tally};
-use crate::settings::{Bound, SERVICE, Settings, bound, size, time};
+use crate::quantity::{Bound, bound, size, time};
+use crate::report::{Format, Shown, Status};
+use crate::session::Session;
+use crate::settings::{SERVICE, Settings};
+use crate::worker::Worker;
+
+/// A scan mostly waits for the service, so there can be several for each core.
+const JOBS_PER_CORE: usize = 4;
+
+/// As many idle connections as the library keeps by default.
+const MAX_DEFAULT_JOBS: usize = icap_client::limits::DEFAULT_MAX_IDLE;
 
 const MORE: &str = "\
 A TIME is for example 500ms, 10s or 5m; without a unit it is in milliseconds.
@@ -26,11 +37,12 @@ Exit status:
   0  all files are clean
   1  a file is infected or blocked
   2  a file is modified or not scanned, or an error occurred
-  If both 1 and 2 apply, it is 1.
+  If both 1 and 2 apply, it is 1. After Ctrl-C it is 130.
 
 Examples:
   icap scan \"$SERVICE\" invoice.pdf scan.zip
   icap scan -r --quiet \"$SERVICE\" /srv/uploads
+  find /srv -newer stamp -print0 | icap scan \"$SERVICE\" -0 --files-from -
   curl -s https://www.example/x.zip | icap scan \"$SERVICE\" -
   icap scan --max-size 2GiB --response-timeout 2m \"$SERVICE\" big.iso
 
@@ -45,16 +57,46 @@ pub(crate) struct Arguments {
     uri: String,
 
     /// Files to scan; - is standard input
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "files_from", value_name = "FILE")]
     files: Vec<PathBuf>,
 
     /// Scan the files in directories; symbolic links in them are not followed
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Files")]
     recursive: bool,
+
+    /// In directories, scan only files that match; can be repeated
+    ///
+    /// A glob without a slash is about the name of a file ('*.zip'), another one about its path
+    /// below the directory ('tmp/**').
+    #[arg(long, value_name = "GLOB", value_parser = glob, verbatim_doc_comment)]
+    #[arg(help_heading = "Files")]
+    include: Vec<Glob>,
+
+    /// In directories, leave out files and directories that match; can be repeated
+    #[arg(long, value_name = "GLOB", value_parser = glob, help_heading = "Files")]
+    exclude: Vec<Glob>,
+
+    /// Scan also the files that this file lists, one a line; - is standard input
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    files_from: Option<PathBuf>,
+
+    /// The names in --files-from end with NUL, as 'find -print0' prints them
+    #[arg(short = '0', long, requires = "files_from", help_heading = "Files")]
+    null: bool,
+
+    /// Scan this many files at once [default: 4 for each core, at most 32]
+    ///
+    /// There are never more connections than the service allows (Max-Connections).
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroU16>,
 
     /// Print only files that are not clean, and no summary
     #[arg(short, long)]
     quiet: bool,
+
+    /// Print only infected and blocked files, and the summary
+    #[arg(short, long)]
+    infected_only: bool,
 
     /// Print one JSON object per line for each file, and no summary
     #[arg(long)]
@@ -81,36 +123,87 @@ pub(crate) struct Arguments {
 
     /// How long to wait for a service that stops serving; 'none' does not wait
     ///
-    /// The file is then scanned again. The program does not wait if the service has never served.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = bound(time))]
-    wait: Bound<Duration>,
+    /// The file is then scanned again. If the service stays away, the program ends with one
+    /// message. It does not wait for a service that has never served.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = bound(time))]
+    #[arg(verbatim_doc_comment)]
+    retry: Bound<Duration>,
 
     #[command(flatten)]
     settings: Settings,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
-    let files = Files::of(&arguments.files, arguments.recursive)?;
-    let mut builder = Scanner::builder(&arguments.uri)
-        .max_size(arguments.max_size.0)
-        .negotiate(!arguments.no_options)
-        .preview(arguments.preview.unwrap_or_default());
-    if let Some(method) = arguments.method {
-        builder = builder.method(method);
-    }
-    let scanner = arguments.settings.of_scanner(builder)?.build()?;
-    let service = arguments.uri.parse::<ServiceUri>()?.name();
-    let format = Format {
-        json: arguments.json,
-        quiet: arguments.quiet,
+    let files = arguments.selection()?;
+    let format = arguments.format();
+    // Log lines and a progress bar on one terminal overwrite each other.
+    let is_bar_shown = format == Format::default() && !log::log_enabled!(log::Level::Info);
+    let progress = if is_bar_shown {
+        Progress::of(&files)
+    } else {
+        Progress::hidden()
     };
-    let patience = Patience::new(arguments.wait.0);
-    let mut session = Session::new(scanner, service, format, patience);
-    let printed = match session.scan_all(files) {
-        Ok(()) if format == Format::default() => session.print_summary(),
-        printed => printed,
+    let worker = Worker {
+        scanner: arguments.scanner()?,
+        service: arguments.uri.parse::<ServiceUri>()?.name(),
+        patience: Patience::new(arguments.retry.0),
+        progress: Arc::new(progress),
+        deadline: arguments.settings.deadline(),
     };
+    let mut session = Session::new(worker, format);
+    let printed = session
+        .scan_all(files, arguments.jobs(), Interrupt::on_ctrl_c()?)
+        .and_then(|()| session.print_summary());
     Ok(session.status(printed))
+}
+
+impl Arguments {
+    fn selection(&self) -> Result<Files, Box<dyn StdError>> {
+        let globs = Globs::new(&self.include, &self.exclude)?;
+        let files = Files::of(&self.files, self.recursive)?.with_globs(globs);
+        let Some(path) = &self.files_from else {
+            return Ok(files);
+        };
+        let separator = if self.null { 0 } else { b'\n' };
+        let list = List::open(path, separator)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        Ok(files.with_list(list)?)
+    }
+
+    fn format(&self) -> Format {
+        let shown = match (self.quiet, self.infected_only) {
+            (_, true) => Shown::Found,
+            (true, false) => Shown::NotClean,
+            (false, false) => Shown::All,
+        };
+        Format {
+            json: self.json,
+            shown,
+            no_summary: self.quiet,
+        }
+    }
+
+    fn scanner(&self) -> Result<Scanner, Box<dyn StdError>> {
+        let mut builder = Scanner::builder(&self.uri)
+            .max_size(self.max_size.0)
+            .negotiate(!self.no_options)
+            .preview(self.preview.unwrap_or_default())
+            .max_idle(self.jobs());
+        if let Some(method) = self.method {
+            builder = builder.method(method);
+        }
+        // The pool keeps to Max-Connections, and the jobs beyond it stand in line.
+        if let Some(deadline) = self.settings.deadline() {
+            builder = builder.wait_timeout(deadline);
+        }
+        Ok(self.settings.of_scanner(builder)?.build()?)
+    }
+
+    fn jobs(&self) -> usize {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let default = (cores * JOBS_PER_CORE).min(MAX_DEFAULT_JOBS);
+        self.jobs.map_or(default, |jobs| jobs.get().into())
+    }
 }
 
 fn method(text: &str) -> Result<Method, String> {
@@ -127,167 +220,4 @@ fn preview(text: &str) -> Result<Preview, String> {
     }
     let limit = size(text).map_err(|_| "neither 'negotiated' nor a size".to_owned())?;
     Ok(Preview::Limit(usize::try_from(limit).unwrap_or(usize::MAX)))
-}
-
-/// A scanner, and the results so far.
-pub(crate) struct Session {
-    scanner: Scanner,
-    service: String,
-    format: Format,
-    progress: Progress,
-    tally: Tally,
-    patience: Patience,
-}
-
-impl Session {
-    pub(crate) fn new(
-        scanner: Scanner,
-        service: String,
-        format: Format,
-        patience: Patience,
-    ) -> Self {
-        // Log lines and a progress bar on one terminal overwrite each other.
-        let is_shown = format == Format::default() && !log::log_enabled!(log::Level::Info);
-        let progress = if is_shown {
-            Progress::new()
-        } else {
-            Progress::hidden()
-        };
-        Self {
-            scanner,
-            service,
-            format,
-            progress,
-            tally: Tally::default(),
-            patience,
-        }
-    }
-
-    /// Scans all files. It ends early only if a result cannot be printed.
-    pub(crate) fn scan_all(&mut self, files: Files) -> io::Result<()> {
-        for found in files {
-            match found {
-                Found::StandardInput => self.scan_once("-", io::stdin(), None),
-                Found::Named(path) => self.scan_named(&path),
-                Found::File(path) => self.scan(&path.to_string_lossy(), || Content::file(&path)),
-                Found::Unreadable(path, error) => {
-                    let entry = self.failed(&path.to_string_lossy(), &error, Instant::now());
-                    self.print(&entry)
-                }
-            }?;
-        }
-        Ok(())
-    }
-
-    /// Scans the content that `open` opens, and prints the result.
-    pub(crate) fn scan<'c>(
-        &mut self,
-        name: &str,
-        open: impl Fn() -> io::Result<Content<'c>>,
-    ) -> io::Result<()> {
-        self.scan_with_patience(name, open, || true)
-    }
-
-    /// Scans a file named on the command line. It waits for a pipe, because the user asked for it.
-    fn scan_named(&mut self, path: &Path) -> io::Result<()> {
-        let name = path.to_string_lossy();
-        let opened = match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => File::open(path),
-            _ => return self.scan(&name, || Content::file(path)),
-        };
-        match opened {
-            Ok(pipe) => self.scan_once(&name, pipe, path.file_name()),
-            Err(error) => {
-                let entry = self.failed(&name, &error, Instant::now());
-                self.print(&entry)
-            }
-        }
-    }
-
-    /// Scans content that can be read only once. `file` is its name for the service.
-    fn scan_once(
-        &mut self,
-        name: &str,
-        stream: impl Read + Send,
-        file: Option<&OsStr>,
-    ) -> io::Result<()> {
-        let once = Once::new(stream);
-        let content = || {
-            let content = Content::reader(once.attempt());
-            match file {
-                Some(file) => content.name(file.to_string_lossy()),
-                None => content,
-            }
-        };
-        self.scan_with_patience(name, || Ok(content()), || once.can_be_read_again())
-    }
-
-    fn scan_with_patience<'c>(
-        &mut self,
-        name: &str,
-        open: impl Fn() -> io::Result<Content<'c>>,
-        can_be_read_again: impl Fn() -> bool,
-    ) -> io::Result<()> {
-        let began = Instant::now();
-        let mut can_resend = true;
-        let entry = loop {
-            self.progress.begin(&crate::text::safe(name));
-            let error = match open().map(|content| self.scan_content(content)) {
-                Ok(Ok(report)) => {
-                    self.patience.served();
-                    break Entry::judged(name, &report);
-                }
-                Ok(Err(error)) => error,
-                Err(error) => break self.failed(name, &error, began),
-            };
-            let pause = self.patience.pause_after(&error, can_resend);
-            // The rest of a pipe is not all of it, and an empty rest would be clean.
-            let Some(pause) = pause.filter(|_| can_be_read_again()) else {
-                break self.failed(name, &error, began);
-            };
-            log::info!("waiting for {} ms: {error}", pause.as_millis());
-            can_resend &= matches!(error, Error::Suspended(_) | Error::Connect(_));
-            thread::sleep(pause);
-        };
-        self.print(&entry)
-    }
-
-    fn failed(&self, name: &str, error: &(dyn StdError + 'static), began: Instant) -> Entry {
-        Entry::failed(name, error, &self.service, began.elapsed())
-    }
-
-    fn print(&mut self, entry: &Entry) -> io::Result<()> {
-        self.tally.add(entry.outcome());
-        self.format.print(entry, &self.progress)
-    }
-
-    fn scan_content(&self, content: Content<'_>) -> Result<icap_client::Report, Error> {
-        let progress = |sent, total| self.progress.update(sent, total);
-        self.scanner.scan(content.progress(progress))
-    }
-
-    fn print_summary(&self) -> io::Result<()> {
-        self.aside(|| writeln!(io::stdout(), "{}", self.tally))
-    }
-
-    /// The exit status of the files scanned so far. An error in `printed` makes it worse.
-    pub(crate) fn status(&self, printed: io::Result<()>) -> Status {
-        match printed {
-            Ok(()) => self.tally.status(),
-            Err(error) => {
-                crate::complain(&error);
-                self.tally.status_if_cut_short()
-            }
-        }
-    }
-
-    /// Takes the counts so far; counting starts again.
-    pub(crate) fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
-    }
-
-    /// Prints something else while the progress bar is hidden.
-    pub(crate) fn aside(&self, print: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        self.progress.aside(print)
-    }
 }

@@ -1,0 +1,167 @@
+//! The results of a run: each is counted and printed, and a summary follows.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::batch::{Batch, Step};
+use crate::entry::{Entry, Subject};
+use crate::files::Files;
+use crate::interrupt::Interrupt;
+use crate::left_out::LeftOut;
+use crate::name::Name;
+use crate::progress::Progress;
+use crate::report::{Format, Status, Tally};
+use crate::worker::Worker;
+
+/// What was scanned so far.
+pub(crate) struct Session {
+    worker: Arc<Worker>,
+    format: Format,
+    progress: Arc<Progress>,
+    tally: Tally,
+    given_up: Option<GivenUp>,
+    left_out: Arc<Mutex<LeftOut>>,
+    began: Instant,
+    was_interrupted: bool,
+}
+
+/// Files that were not scanned because the service is away.
+struct GivenUp {
+    first: Entry,
+    count: u64,
+}
+
+impl Session {
+    pub(crate) fn new(worker: Worker, format: Format) -> Self {
+        Self {
+            progress: Arc::clone(&worker.progress),
+            worker: Arc::new(worker),
+            format,
+            tally: Tally::default(),
+            given_up: None,
+            left_out: Arc::default(),
+            began: Instant::now(),
+            was_interrupted: false,
+        }
+    }
+
+    /// Scans all files. It ends early if a result cannot be printed, or on Ctrl-C.
+    pub(crate) fn scan_all(
+        &mut self,
+        files: Files,
+        jobs: usize,
+        interrupt: Interrupt,
+    ) -> io::Result<()> {
+        self.left_out = files.left_out();
+        let mut batch = Batch::start(files, jobs, &self.worker, interrupt);
+        loop {
+            match batch.step() {
+                Step::Entry(entry) => self.take(entry)?,
+                Step::Lost(path) => self.lose(&path)?,
+                Step::Interrupted => return self.interrupted(batch),
+                Step::End => return self.report_given_up(),
+            }
+        }
+    }
+
+    /// Counts and prints a result.
+    pub(crate) fn take(&mut self, entry: Entry) -> io::Result<()> {
+        self.tally.add(entry.outcome, entry.bytes_sent());
+        if !entry.is_given_up || self.format.json {
+            return self.format.print(&entry, &self.progress);
+        }
+        match &mut self.given_up {
+            Some(given_up) => given_up.count += 1,
+            None => {
+                self.given_up = Some(GivenUp {
+                    first: entry,
+                    count: 1,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A job that ends without a result has panicked.
+    fn lose(&mut self, path: &Path) -> io::Result<()> {
+        let (name, size) = (Name::of(path), None);
+        let error = io::Error::other("the scan ended without a result; this is a fault of icap");
+        let service = &self.worker.service;
+        let entry = Entry::unreadable(Subject { name, size }, &error, service, Duration::ZERO);
+        self.take(entry)
+    }
+
+    /// One message for all files that were not scanned.
+    fn report_given_up(&mut self) -> io::Result<()> {
+        let Some(GivenUp { first, count }) = self.given_up.take() else {
+            return Ok(());
+        };
+        if count == 1 {
+            return self.format.print(&first, &self.progress);
+        }
+        self.aside(|| {
+            let (name, why) = (first.name(), crate::text::safe(first.detail()));
+            writeln!(
+                anstream::stderr(),
+                "error: {count} files were not scanned, the first is {name}: {why}"
+            )
+        })
+    }
+
+    fn interrupted(&mut self, batch: Batch) -> io::Result<()> {
+        self.was_interrupted = true;
+        let (entries, first) = batch.finished();
+        entries.into_iter().try_for_each(|entry| self.take(entry))?;
+        self.report_given_up()?;
+        self.progress.end();
+        let tally = self.tally;
+        match first {
+            Some(path) => writeln!(
+                anstream::stderr(),
+                "interrupted after {tally}; not scanned: {} and what follows",
+                Name::of(&path)
+            ),
+            None => writeln!(anstream::stderr(), "interrupted after {tally}"),
+        }
+    }
+
+    pub(crate) fn print_summary(&self) -> io::Result<()> {
+        self.progress.end();
+        if !self.format.has_summary() || self.was_interrupted {
+            return Ok(());
+        }
+        let mut out = anstream::stdout();
+        writeln!(out, "{}", self.tally)?;
+        writeln!(out, "{}", self.tally.rate(self.began.elapsed()))?;
+        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if !left_out.is_empty() {
+            writeln!(out, "{left_out}")?;
+        }
+        out.flush()
+    }
+
+    /// The exit status of the files scanned so far. An error in `printed` makes it worse.
+    pub(crate) fn status(&self, printed: io::Result<()>) -> Status {
+        self.progress.end();
+        match printed {
+            _ if self.was_interrupted => Status::Interrupted,
+            Ok(()) => self.tally.status(),
+            Err(error) => {
+                crate::complain(&error);
+                self.tally.status_if_cut_short()
+            }
+        }
+    }
+
+    /// Takes the counts so far; counting starts again.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Prints something else while the progress bar is hidden.
+    pub(crate) fn aside(&self, print: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.progress.aside(print)
+    }
+}

@@ -1,0 +1,167 @@
+//! Scanning one file: it is opened, sent, and sent again if the service was away.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use icap_client::{Content, Error, Report, Scanner};
+
+use crate::entry::{Entry, Subject};
+use crate::files::Found;
+use crate::name::Name;
+use crate::once::Once;
+use crate::patience::{Next, Patience};
+use crate::progress::Progress;
+use crate::pump::Pump;
+
+/// What the jobs share.
+pub(crate) struct Worker {
+    pub(crate) scanner: Scanner,
+    /// The name of the service for files that were not sent.
+    pub(crate) service: String,
+    pub(crate) patience: Patience,
+    pub(crate) progress: Arc<Progress>,
+    /// The time limit for reading a pipe.
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Worker {
+    pub(crate) fn scan(&self, found: &Found) -> Entry {
+        let entry = match self.patience.given_up() {
+            Some(why) => {
+                let (name, size) = (Name::of(found.path()), None);
+                Entry::given_up(Subject { name, size }, why, &self.service)
+            }
+            None => self.scan_found(found),
+        };
+        self.progress.finish_file(entry.name());
+        entry
+    }
+
+    fn scan_found(&self, found: &Found) -> Entry {
+        match found {
+            Found::StandardInput => self.scan_once(
+                found.path(),
+                Pump::start(standard_input, self.deadline),
+                None,
+            ),
+            Found::Named(path) if is_pipe(path) => {
+                let file = path.to_owned();
+                let pump = Pump::start(move || File::open(file), self.deadline);
+                self.scan_once(path, pump, path.file_name())
+            }
+            Found::Named(path) | Found::File(path) => {
+                let size = fs::metadata(path).ok().map(|it| it.len());
+                let name = Name::of(path);
+                self.scan_content(Subject { name, size }, || Content::file(path), || true)
+            }
+            Found::Unreadable(path, error) => {
+                let (name, size) = (Name::of(path), None);
+                Entry::unreadable(Subject { name, size }, error, &self.service, Duration::ZERO)
+            }
+        }
+    }
+
+    /// Scans content that can be read only once. `file` is its name for the service.
+    fn scan_once(&self, path: &Path, pipe: impl Read + Send, file: Option<&OsStr>) -> Entry {
+        let once = Once::new(pipe);
+        let content = || {
+            let content = Content::reader(once.attempt());
+            match file {
+                Some(file) => content.name(file.to_string_lossy()),
+                None => content,
+            }
+        };
+        let (name, size) = (Name::of(path), None);
+        let can_be_read_again = || once.can_be_read_again();
+        self.scan_content(Subject { name, size }, || Ok(content()), can_be_read_again)
+    }
+
+    /// Scans the content that `open` opens, and waits for a service that is away.
+    pub(crate) fn scan_content<'c>(
+        &self,
+        subject: Subject,
+        open: impl Fn() -> io::Result<Content<'c>>,
+        can_be_read_again: impl Fn() -> bool,
+    ) -> Entry {
+        let began = Instant::now();
+        let mut can_resend = true;
+        log::debug!("scans {}", subject.name);
+        self.progress.begin(&subject.name);
+        loop {
+            let result = match open() {
+                Ok(content) => self.send(content),
+                Err(error) => {
+                    return Entry::unreadable(subject, &error, &self.service, began.elapsed());
+                }
+            };
+            let next = self.next(&result, can_resend);
+            let pause = match next {
+                // The rest of a pipe is not all of it, and an empty rest would be clean.
+                Next::Again(pause) if can_be_read_again() => pause,
+                _ => {
+                    let entry = Entry::of(subject, result, &self.service, began.elapsed());
+                    return match self.patience.given_up() {
+                        Some(why) if next == Next::GiveUp => entry.with_others(why),
+                        _ => entry,
+                    };
+                }
+            };
+            can_resend &= matches!(result, Err(Error::Suspended(_) | Error::Connect(_)));
+            thread::sleep(pause);
+        }
+    }
+
+    fn next(&self, result: &Result<Report, Error>, can_resend: bool) -> Next {
+        match result {
+            Ok(_) => {
+                self.patience.served();
+                Next::Fail
+            }
+            Err(error) => {
+                let next = self.patience.after(error, can_resend);
+                log::info!("{next:?}: {error}");
+                next
+            }
+        }
+    }
+
+    fn send(&self, content: Content<'_>) -> Result<Report, Error> {
+        let mut before = 0;
+        let progress = |sent: u64, total| {
+            self.progress
+                .update(sent, total, sent.saturating_sub(before));
+            before = sent;
+        };
+        self.scanner.scan(content.progress(progress))
+    }
+}
+
+/// Refuses a standard input that was closed: Rust opens /dev/null in its place, which would be clean.
+fn standard_input() -> io::Result<io::Stdin> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let device = |path| {
+            fs::metadata(path)
+                .ok()
+                .map(|it| (it.rdev(), it.file_type()))
+        };
+        let input = device("/dev/stdin");
+        if input.is_some() && input == device("/dev/null") {
+            return Err(io::Error::other(
+                "standard input is closed, or it is /dev/null",
+            ));
+        }
+    }
+    Ok(io::stdin())
+}
+
+/// The user asked for it by name, so it may be a pipe.
+fn is_pipe(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}

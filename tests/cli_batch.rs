@@ -1,0 +1,259 @@
+//! Many files with the program `icap`: at once, in order, chosen by directory, glob or list, and Ctrl-C.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+
+use icap_client::testing::{CLEAN, Gate, OPTIONS_RESPONSE, Script, Server, infected};
+
+mod support;
+
+use support::program::{Icap, Run, obedient, scan};
+
+#[test]
+fn jobs_run_at_once() {
+    const JOBS: usize = 4;
+    let barrier = Arc::new(Barrier::new(JOBS));
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
+        _ => {
+            barrier.wait();
+            Script::new().send(CLEAN)
+        }
+    })
+    .unwrap();
+    let names = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let icap = Icap::with_files(&names);
+    let uri = server.uri();
+    let run = icap.run(&[&["scan", "-j", "4", &uri], &names[..]].concat());
+    assert_eq!(run.status, Some(0), "{run:?}");
+}
+
+#[test]
+fn results_are_in_the_order_of_the_arguments() {
+    let (gate, others) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
+    let server = Server::answering(move |request| match (request.method(), request.body()) {
+        ("OPTIONS", _) => Script::new().send(OPTIONS_RESPONSE),
+        (_, b"slow") => Script::new().wait_for(&gate).send(infected("Slow")),
+        _ => {
+            // The slow one ends after the others.
+            if others.fetch_add(1, SeqCst) == 5 {
+                gate.open();
+            }
+            Script::new().send(CLEAN)
+        }
+    })
+    .unwrap();
+    let names = ["slow", "a", "b", "c", "d", "e", "f"];
+    let icap = Icap::with_files(&names);
+    let run = icap.run(&[&["scan", "--jobs=2", &server.uri()], &names[..]].concat());
+    let files = run
+        .lines()
+        .into_iter()
+        .map(|line| line.split(':').next().unwrap());
+    assert_eq!(files.collect::<Vec<_>>()[..7], names);
+    assert_eq!(run.status, Some(1));
+}
+
+#[test]
+fn connections_stay_below_those_of_the_service() {
+    let options = OPTIONS_RESPONSE.replace("Connections: 100", "Connections: 2");
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(&options),
+        _ => Script::new().send(CLEAN),
+    })
+    .unwrap();
+    let names: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    let icap = Icap::with_files(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let run = icap.run(&["scan", "-r", "--jobs", "16", &server.uri(), "."]);
+    assert_eq!(run.lines()[50], "50 files: 50 clean");
+    assert!(server.connections() <= 2, "{}", server.connections());
+}
+
+#[test]
+fn globs_select_files_in_directories() {
+    let icap = Icap::with_files(&[
+        "in/a.zip",
+        "in/b.pdf",
+        "in/tmp/c.zip",
+        "in/x/d.zip",
+        "e.pdf",
+    ]);
+    let server = obedient();
+    let uri = server.uri();
+    for (globs, lines) in [
+        (
+            &["--include", "*.zip"][..],
+            &["in/a.zip", "in/tmp/c.zip", "in/x/d.zip", "e.pdf"][..],
+        ),
+        (
+            &["--exclude=tmp"],
+            &["in/a.zip", "in/b.pdf", "in/x/d.zip", "e.pdf"],
+        ),
+        (
+            &[
+                "--include=*.zip",
+                "--include=*.pdf",
+                "--exclude=x/*",
+                "--exclude=/tmp/**",
+            ],
+            &["in/a.zip", "in/b.pdf", "e.pdf"],
+        ),
+    ] {
+        let run = icap.run(&[&["scan", "-r", &uri, "in", "e.pdf"], globs].concat());
+        let expected: Vec<_> = lines.iter().map(|name| format!("{name}: clean")).collect();
+        assert_eq!(run.lines()[..lines.len()], expected, "{run:?}");
+        assert!(
+            run.lines()[lines.len() + 1].contains(" excluded ("),
+            "{run:?}"
+        );
+    }
+    let run = icap.run(&["scan", "--include", "[a", &uri, "e.pdf"]);
+    assert_eq!(run.status, Some(2));
+    assert!(run.err.contains("--include"), "{run:?}");
+}
+
+#[test]
+fn lines_of_a_list_are_only_names() {
+    let names = ["-", "--json", "icap:", "a b", "in/x"];
+    let icap = Icap::with_files(&names);
+    let server = obedient();
+    let uri = server.uri();
+    icap.write("list", "-\n--json\n\nicap:\na b\nin\nnone\n/dev/null");
+    let run = icap.run(&["scan", "-r", "--files-from", "list", &uri]);
+    let expected = names.map(|name| format!("{name}: clean"));
+    assert_eq!(run.lines()[..5], expected, "{run:?}");
+    assert!(run.errors()[0].starts_with("none: error: "), "{run:?}");
+    assert_eq!(
+        run.lines()[5..],
+        [
+            "6 files: 5 clean, 1 error",
+            "left out: 1 special file (/dev/null)"
+        ]
+    );
+
+    let list = b"a b\0in/x\0";
+    let run = icap.run_with_input(&["scan", &uri, "-0", "--files-from", "-", "in/x"], list);
+    assert_eq!(
+        run.lines(),
+        [
+            "in/x: clean",
+            "a b: clean",
+            "in/x: clean",
+            "3 files: 3 clean"
+        ]
+    );
+}
+
+#[test]
+fn dash_is_refused_if_it_may_be_a_file() {
+    let icap = Icap::with_files(&["-"]);
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &["-"]));
+    assert_eq!((run.status, run.out.as_str()), (Some(2), ""));
+    assert!(run.err.contains("./-"), "{run:?}");
+    let run = icap.run(&scan(&server.uri(), &["./-"]));
+    assert_eq!(run.lines()[0], "./-: clean");
+
+    let icap = Icap::with_files(&["a"]);
+    let run = icap.run(&scan(&server.uri(), &["--files-from", "-", "-"]));
+    assert_eq!(run.status, Some(2));
+    assert!(run.err.contains("list of files"), "{run:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn pipe_without_a_writer_ends_at_the_deadline() {
+    let icap = Icap::with_files(&["a", "b"]);
+    let made = Command::new("mkfifo").arg(icap.path("fifo")).status();
+    assert!(made.unwrap().success());
+    let server = obedient();
+    let uri = server.uri();
+    let run = icap.run(&scan(&uri, &["--deadline", "200ms", "a", "fifo", "b"]));
+    assert_eq!(
+        run.lines(),
+        ["a: clean", "b: clean", "3 files: 2 clean, 1 error"]
+    );
+    assert!(run.errors()[0].starts_with("fifo: error: "), "{run:?}");
+    assert_eq!(run.status, Some(2));
+
+    let mut child = icap.spawn(&scan(&uri, &["--deadline", "200ms", "-"]));
+    let input = child.stdin.take();
+    let run = Run::of(child);
+    assert!(run.errors()[0].starts_with("-: error: "), "{run:?}");
+    drop(input);
+}
+
+#[cfg(unix)]
+#[test]
+fn closed_standard_input_is_not_clean() {
+    let icap = Icap::new();
+    let server = obedient();
+    let command = format!(
+        "exec {} scan {} - <&-",
+        env!("CARGO_BIN_EXE_icap"),
+        server.uri()
+    );
+    let output = Command::new("sh")
+        .args(["-c", &command])
+        .current_dir(icap.path(""))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("standard input is closed"), "{errors}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disk_is_an_error() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_icap"))
+        .args(["scan", &server.uri(), "a"])
+        .current_dir(icap.path(""))
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("No space left"), "{errors}");
+}
+
+#[cfg(unix)]
+fn press_ctrl_c(child: &Child) {
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_prints_what_was_done() {
+    let server = Server::answering(|request| match (request.method(), request.body()) {
+        ("OPTIONS", _) => Script::new().send(OPTIONS_RESPONSE),
+        (_, b"held") => Script::new().hold(),
+        _ => Script::new().send(CLEAN),
+    })
+    .unwrap();
+    let icap = Icap::with_files(&["a", "held", "b", "c"]);
+    let mut child = icap.spawn(&scan(&server.uri(), &["-j1", "a", "held", "b", "c"]));
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "a: clean\n");
+    press_ctrl_c(&child);
+    line.clear();
+    out.read_to_string(&mut line).unwrap();
+    let run = Run::of(child);
+    assert_eq!((run.status, line.as_str()), (Some(130), ""), "{run:?}");
+    assert_eq!(
+        run.errors(),
+        ["interrupted after 1 file: 1 clean; not scanned: held and what follows"]
+    );
+}

@@ -1,0 +1,172 @@
+//! The program `icap` while a server is away, and afterwards.
+#![cfg(feature = "cli")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::ChildStdin;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use icap_client::testing::{CLEAN, Script, Server};
+
+mod support;
+
+use support::outage::Front;
+use support::program::{Icap, Run, obedient, scan};
+use support::refusing_address;
+
+#[test]
+fn batch_survives_a_restart_of_the_service() {
+    const FILES: usize = 300;
+    let names: Vec<_> = (0..FILES).map(|number| format!("{number}")).collect();
+    let icap = Icap::with_files(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let server = Server::start().unwrap();
+    let front = Front::of(server.address());
+    let uri = front.uri();
+    let is_over = AtomicBool::new(false);
+    let run = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            front.serve_while(|| server.requests() < FILES / 3);
+            // The outage lasts longer than the program takes to suspend the service.
+            std::thread::sleep(Duration::from_millis(1200));
+            front.serve_while(|| !is_over.load(SeqCst));
+        });
+        let run = icap.run(&["scan", "-r", &uri, "."]);
+        is_over.store(true, SeqCst);
+        run
+    });
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert_eq!(run.lines()[300], "300 files: 300 clean");
+}
+
+#[test]
+fn service_that_never_served_is_not_waited_for() {
+    let icap = Icap::with_files(&["a", "b", "c"]);
+    let began = Instant::now();
+    let nobody = refusing_address();
+    let uri = format!("icap://{nobody}/scan");
+    assert_eq!(icap.run(&["scan", &uri, "a", "b"]).status, Some(2));
+    // It responds to OPTIONS and to one file, and to nothing else.
+    let once = || {
+        Script::new()
+            .answer_options()
+            .read_request()
+            .send(CLEAN)
+            .close()
+    };
+    for wait in ["none", "300ms"] {
+        let server = Server::scripted([once(), Script::new().close()]).unwrap();
+        let run = icap.run(&["scan", "-j1", "--retry", wait, &server.uri(), "a", "b", "c"]);
+        assert_eq!(run.status, Some(2), "{run:?}");
+        assert!(run.lines()[0].starts_with("a: clean"), "{run:?}");
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn standard_input_survives_a_restart_of_the_service() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let front = Front::of(server.address());
+    let uri = front.uri();
+    let (is_first_over, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let run = std::thread::scope(|scope| {
+        let (front, is_first_over, is_over) = (&front, &is_first_over, &is_over);
+        let (inputs, input) = std::sync::mpsc::channel::<ChildStdin>();
+        scope.spawn(move || {
+            front.serve_while(|| !is_first_over.load(SeqCst));
+            let mut input = input.recv().unwrap();
+            input.write_all(b"infected").unwrap();
+            drop(input);
+            // The outage: connections are refused for this time.
+            std::thread::sleep(Duration::from_millis(300));
+            front.serve_while(|| !is_over.load(SeqCst));
+        });
+        while TcpStream::connect(front.address).is_err() {
+            std::thread::yield_now();
+        }
+        let mut child = icap.spawn(&scan(&uri, &["-j1", "--retry", "10s", "a", "-"]));
+        inputs.send(child.stdin.take().unwrap()).unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut line = [0; "a: clean\n".len()];
+        out.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"a: clean\n");
+        child.stdout = Some(out);
+        is_first_over.store(true, SeqCst);
+        let run = Run::of(child);
+        is_over.store(true, SeqCst);
+        run
+    });
+    assert_eq!(
+        run.lines()[0],
+        "-: infected: Eicar-Test-Signature",
+        "{run:?}"
+    );
+}
+
+/// Serves a third of 300 files and never again. Returns the run with these arguments.
+fn run_with_lasting_outage(arguments: &[&str]) -> Run {
+    const FILES: usize = 300;
+    let names: Vec<_> = (100..100 + FILES)
+        .map(|number| format!("{number}"))
+        .collect();
+    let icap = Icap::with_files(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let server = Server::start().unwrap();
+    let front = Front::of(server.address());
+    let uri = front.uri();
+    std::thread::scope(|scope| {
+        scope.spawn(|| front.serve_while(|| server.requests() < FILES / 3));
+        icap.run(&[&["scan", "-r", "--retry", "300ms", &uri, "."], arguments].concat())
+    })
+}
+
+#[test]
+fn lasting_outage_is_one_message() {
+    let run = run_with_lasting_outage(&[]);
+    assert_eq!(run.status, Some(2), "{run:?}");
+    let lines = run.lines();
+    let (scanned, summary) = lines.split_at(lines.len() - 1);
+    let (first, others) = (100 + scanned.len(), 300 - scanned.len());
+    assert!(scanned.len() > 30, "{run:?}");
+    assert_eq!(
+        summary,
+        [format!(
+            "300 files: {} clean, {others} errors",
+            scanned.len()
+        )]
+    );
+    let [message] = run.errors()[..] else {
+        panic!("{run:?}")
+    };
+    let expected = format!("error: {others} files were not scanned, the first is ./{first}: ");
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(message.contains("connection refused"), "{message}");
+}
+
+#[test]
+fn json_has_each_file_also_after_a_lasting_outage() {
+    let run = run_with_lasting_outage(&["--json"]);
+    assert_eq!((run.status, run.err.as_str()), (Some(2), ""), "{run:?}");
+    let objects = run.objects();
+    assert_eq!(objects.len(), 300);
+    for (object, number) in objects.iter().zip(100..) {
+        assert_eq!(object["file"], format!("./{number}"));
+        assert!(object["verdict"] == "clean" || object["verdict"] == "error");
+        assert!(object["verdict"] == "clean" || !object["reason"].is_null());
+    }
+}
+
+#[test]
+fn service_that_is_away_from_the_start_is_one_message() {
+    let icap = Icap::with_files(&["a", "b", "c"]);
+    let uri = format!("icap://{}/scan", refusing_address());
+    let run = icap.run(&scan(&uri, &["a", "b", "c"]));
+    assert_eq!(run.status, Some(2));
+    let message = "error: 3 files were not scanned, the first is a: cannot connect to ";
+    assert!(run.err.starts_with(message), "{run:?}");
+    assert_eq!(run.errors().len(), 1, "{run:?}");
+}
