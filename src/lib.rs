@@ -240,6 +240,7 @@ pub mod limits {
     pub use crate::net::resolver::MAX_LOOK_UP_THREADS;
     pub use crate::proto::limits::*;
     pub use crate::scan::builder::DEFAULT_MAX_SIZE;
+    pub use crate::stats::histogram::DURATION_BOUNDS;
 }
 
 /// The header fields of a response, and the rule by which text of a peer is shown.

@@ -23,7 +23,7 @@ use crate::proto::request::check_header;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::AtomicBool;
 use crate::seam::time::{Clock, SystemClock};
-use crate::stats::counters::{Counters, ServiceCounters};
+use crate::stats::counters::ServiceCounters;
 
 /// The setters that both builders have, for a builder with a field `settings: Settings`.
 macro_rules! connection_settings {
@@ -256,16 +256,13 @@ impl Settings {
     }
 
     /// What connections to the service at `uri` need.
-    fn target(&self, uri: ServiceUri, counters: Arc<Counters>) -> Result<Target, Error> {
+    fn target(&self, uri: ServiceUri) -> Result<Target, Error> {
         let connector = match &self.connector {
             Some(connector) => Arc::clone(connector),
             None if uri.is_tls() => tls_connector()?,
             None => Arc::new(TcpConnector),
         };
-        let counters = ServiceCounters {
-            service: uri.name(),
-            scanner: counters,
-        };
+        let counters = ServiceCounters::new(uri.name());
         Ok(Target {
             uri,
             connector,
@@ -275,12 +272,8 @@ impl Settings {
         })
     }
 
-    /// Makes a client of the service at `endpoint` that counts with `counters`.
-    pub(crate) fn client(
-        &self,
-        endpoint: Endpoint,
-        counters: Arc<Counters>,
-    ) -> Result<Client, Error> {
+    /// Makes a client of the service at `endpoint`.
+    pub(crate) fn client(&self, endpoint: Endpoint) -> Result<Client, Error> {
         let Endpoint {
             mut uri,
             credentials,
@@ -290,7 +283,7 @@ impl Settings {
             uri = uri.with_address(&address)?;
         }
         let credentials = Credentials::of(credentials.as_ref())?;
-        let target = self.target(uri, counters)?;
+        let target = self.target(uri)?;
         let shared = Shared {
             timeouts: self.timeouts,
             deadline: self.deadline,
@@ -359,7 +352,7 @@ impl ClientBuilder {
     /// [connector](Self::connector).
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;
-        self.settings.client(self.endpoint?, Arc::default())
+        self.settings.client(self.endpoint?)
     }
 }
 

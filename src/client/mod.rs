@@ -45,7 +45,8 @@ use crate::proto::response::Response;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::{AtomicBool, Ordering};
 use crate::seam::time::Clock;
-use crate::stats::counters::{Counters, count};
+use crate::stats::EndpointStats;
+use crate::stats::counters::{ServiceCounters, count};
 
 /// A client of one ICAP service, for the protocol as RFC 3507 has it.
 ///
@@ -161,16 +162,31 @@ impl Client {
 
     /// The service as errors name it.
     pub(crate) fn name(&self) -> &str {
-        &self.shared.pool.target().counters.service
+        &self.counters().service
     }
 
-    fn counters(&self) -> &Counters {
-        &self.shared.pool.target().counters.scanner
+    fn counters(&self) -> &ServiceCounters {
+        &self.shared.pool.target().counters
+    }
+
+    /// The numbers of this server, except for its place among others.
+    pub(crate) fn stats(&self) -> EndpointStats {
+        EndpointStats {
+            connections_idle: self.shared.pool.idle() as u64,
+            waiting_callers: self.shared.pool.waiting() as u64,
+            is_suspended: self.breaker().rejection().is_some(),
+            ..self.counters().snapshot(self.now())
+        }
     }
 
     /// The time now, by which suspensions, options and idle connections expire.
     pub(crate) fn now(&self) -> Instant {
         self.shared.clock.now()
+    }
+
+    /// Counts a report of this server.
+    pub(crate) fn has_reported(&self) {
+        count(&self.counters().reports);
     }
 
     /// Counts that a scan goes on to this server after another one.
@@ -185,11 +201,6 @@ impl Client {
 
     pub(crate) fn read_timeout(&self) -> Duration {
         self.shared.timeouts.read
-    }
-
-    /// Connections that are idle now.
-    pub(crate) fn idle_connections(&self) -> usize {
-        self.shared.pool.idle()
     }
 
     pub(crate) fn breaker(&self) -> &CircuitBreaker {
@@ -207,6 +218,18 @@ impl Client {
             let last = self.shared.lacks_engine.load(Ordering::Relaxed);
             last || options.is_some_and(ServiceOptions::lacks_engine)
         })
+    }
+
+    /// The time now, by which timeouts and deadlines are measured.
+    pub(crate) fn now_for_waits(&self) -> Instant {
+        self.shared.clock.now_for_waits()
+    }
+
+    /// Notes when a state tag is another than the last one.
+    fn note_state_tag(&self, response: &Response) {
+        if let Some(tag) = response.istag() {
+            self.counters().saw_state_tag(tag, self.now());
+        }
     }
 
     /// Remembers what the state tag of a response says about the engine; `None` without a tag.

@@ -93,6 +93,9 @@ impl Call<'_> {
         };
         let exchange = self.begin(request, connection, preview.is_some(), output);
         let result = exchange.run(out, first, encoder);
+        if let Ok(complete) = &result {
+            self.client.note_state_tag(&complete.response);
+        }
         self.client.note_engine(match &result {
             Ok(complete) => complete.response.lacks_engine(),
             Err(failure) => failure.remains.lacks_engine(),

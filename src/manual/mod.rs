@@ -9,6 +9,7 @@
 //! | [`limitations`] | What does a verdict not promise? |
 //! | [`timeouts`] | What limits the time of a scan? When is another server asked? |
 //! | [`threads`] | How many threads, connections and scanners do I need? What do I monitor? |
+//! | [`operating`] | What do I watch, and which alerts do I set? |
 //! | [`c_icap`] | How do I set up c-icap with ClamAV? |
 //! | [`haproxy`] | How do I share the work between several servers? |
 //! | [`icaps`] | How do I encrypt the connection? |
@@ -30,4 +31,4 @@ macro_rules! pages {
     )+};
 }
 
-pages! { verdicts errors content notices limitations timeouts threads c_icap haproxy icaps testing fuzzing }
+pages! { verdicts errors content notices limitations timeouts threads operating c_icap haproxy icaps testing fuzzing }

@@ -84,7 +84,7 @@ impl Place {
             match reuse_obstacle(&pool, &mut idle, self.is_fresh) {
                 None => {
                     idle.connection.wake();
-                    count(&pool.target().counters.scanner.reused);
+                    count(&pool.target().counters.reused);
                     return Ok(PooledConnection {
                         connection: idle.connection,
                         permit: self.permit,
@@ -256,7 +256,7 @@ fn connect_within(
     }
     match connected {
         Ok(stream) => {
-            count(&target.counters.scanner.opened);
+            count(&target.counters.opened);
             Ok(Connection::new(
                 stream,
                 Arc::clone(&target.clock),

@@ -18,7 +18,7 @@ use crate::proto::uri::ServiceUri;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
 use crate::seam::time::Clock;
-use crate::stats::counters::Counters;
+use crate::stats::counters::ScanCounters;
 
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).
 pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
@@ -301,9 +301,8 @@ impl ScannerBuilder {
         if rules.method == Some(Method::Options) {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
         }
-        let counters = Arc::new(Counters::default());
         let client = |endpoint: Result<Endpoint, Error>| -> Result<Client, Error> {
-            settings.client(endpoint?, Arc::clone(&counters))
+            settings.client(endpoint?)
         };
         let first = client(first)?;
         let others = others
@@ -317,7 +316,7 @@ impl ScannerBuilder {
             max_size,
             rules,
             custom_headers: Arc::new(custom_headers),
-            counters,
+            counters: ScanCounters::default(),
         };
         Ok(Scanner {
             shared: Arc::new(shared),

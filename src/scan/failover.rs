@@ -6,7 +6,7 @@ use crate::client::call::Call;
 use crate::client::outcome::AttemptError;
 use crate::error::{Error, InputError, InvalidInput, TimeLimit};
 use crate::net::deadline::Deadline;
-use crate::stats::SuspendedServer;
+use crate::stats::{EndpointStats, SuspendedServer};
 
 /// The servers; the first is the preferred one.
 #[derive(Debug)]
@@ -25,10 +25,12 @@ impl Endpoints {
         &self.first
     }
 
-    pub(crate) fn idle_connections(&self) -> u64 {
-        self.iter()
-            .map(|client| client.idle_connections() as u64)
-            .sum()
+    pub(crate) fn stats(&self) -> Vec<EndpointStats> {
+        let stats = |(index, client): (usize, &Client)| EndpointStats {
+            index,
+            ..client.stats()
+        };
+        self.iter().enumerate().map(stats).collect()
     }
 
     /// The servers that are suspended now.
@@ -124,6 +126,9 @@ impl<'e> Failover<'e> {
         outcome: Result<Report, AttemptError>,
         can_repeat: bool,
     ) {
+        if outcome.is_ok() {
+            call.client.has_reported();
+        }
         match outcome {
             Ok(report) if can_repeat && report.verdict().asks_next_server() => {
                 self.report.get_or_insert(report);

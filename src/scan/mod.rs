@@ -14,6 +14,7 @@ pub(crate) mod redact;
 mod regular_file;
 pub(crate) mod report;
 pub(crate) mod run;
+mod running;
 pub(crate) mod verdict;
 
 use std::fmt;
@@ -24,7 +25,7 @@ use builder::ScannerBuilder;
 use content::Content;
 use preview::Preview;
 use report::Report;
-use verdict::Verdict;
+use running::Running;
 
 use crate::client::endpoint::Endpoint;
 use crate::error::Error;
@@ -33,9 +34,9 @@ use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
 use crate::scan::failover::Endpoints;
 use crate::stats::Stats;
-use crate::stats::counters::{Counters, count};
+use crate::stats::counters::ScanCounters;
 #[cfg(doc)]
-use crate::{Client, NotScanned, ServiceUri};
+use crate::{Client, NotScanned, ServiceUri, Verdict};
 
 /// Has content scanned by an ICAP service.
 ///
@@ -65,7 +66,7 @@ struct Shared {
     max_size: Option<u64>,
     rules: Rules,
     custom_headers: Arc<CustomHeaders>,
-    counters: Arc<Counters>,
+    counters: ScanCounters,
 }
 
 /// How a request is made and judged.
@@ -109,7 +110,8 @@ impl Scanner {
     pub fn scan<'c>(&self, content: impl Into<Content<'c>>) -> Result<Report, Error> {
         let content = content.into();
         let name = content.own_name();
-        self.finish(name, run::scan(&self.shared, content, None))
+        let running = Running::begin(&self.shared);
+        running.finish(name, run::scan(&self.shared, content, None))
     }
 
     /// Has `content` scanned, and writes what the service sends back to `output` while it arrives.
@@ -158,23 +160,8 @@ impl Scanner {
     ) -> Result<Report, Error> {
         let content = content.into();
         let name = content.own_name();
-        self.finish(name, run::scan(&self.shared, content, Some(&mut output)))
-    }
-
-    /// Counts a result, and tells an error which content it is about.
-    fn finish(&self, name: Option<String>, result: Result<Report, Error>) -> Result<Report, Error> {
-        let counters = &self.shared.counters;
-        match &result {
-            Ok(report) => count(match report.verdict() {
-                Verdict::Clean => &counters.clean,
-                Verdict::Infected(_) => &counters.infected,
-                Verdict::Blocked(_) => &counters.blocked,
-                Verdict::Modified(_) => &counters.modified,
-                Verdict::NotScanned(_) => &counters.not_scanned,
-            }),
-            Err(error) => counters.failed(error),
-        }
-        result.map_err(|error| error.with_name(name))
+        let running = Running::begin(&self.shared);
+        running.finish(name, run::scan(&self.shared, content, Some(&mut output)))
     }
 
     /// Asks the first server what its service offers, also if its last response is still cached.
@@ -191,9 +178,8 @@ impl Scanner {
     pub fn stats(&self) -> Stats {
         let endpoints = &self.shared.endpoints;
         Stats {
-            connections_idle: endpoints.idle_connections(),
             suspended: endpoints.suspended(),
-            ..self.shared.counters.snapshot()
+            ..self.shared.counters.snapshot(endpoints.stats())
         }
     }
 }

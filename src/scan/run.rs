@@ -40,13 +40,10 @@ pub(super) fn scan<'c>(
     if deadline.is_cancelled() {
         return Err(CancelledError::new(first.name(), None).into());
     }
-    let began = deadline.now();
     let length = content.known_length()?;
-    let name = content.own_name();
     let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
     if let Some(limit) = shared.max_size.filter(exceeded) {
-        let report = Report::too_large(limit, 0, first.name());
-        return Ok(report.finish(name, deadline.since(began)));
+        return Ok(Report::too_large(limit, 0, first.name()));
     }
     let mut scan = Scan::new(shared, content, length, output, deadline.clone())?;
     let mut failover = Failover::new(&shared.endpoints, deadline, scan.is_repeatable());
@@ -55,8 +52,7 @@ pub(super) fn scan<'c>(
         let outcome = scan.unless_cancelled(outcome, call.client);
         failover.take(call, outcome, scan.can_repeat());
     }
-    let elapsed = scan.deadline.since(began);
-    Ok(failover.result()?.finish(name, elapsed))
+    failover.result()
 }
 
 /// Content, what is known about it, and what came back of it.

@@ -1,95 +1,140 @@
 //! The counters that connections, clients and scanners count with.
+//!
+//! To add a number for monitoring:
+//!
+//! 1. Add a counter here: to [`ServiceCounters`] if a server has it, otherwise to [`ScanCounters`]. What is true now and
+//!    not counted, such as the idle connections, needs no counter.
+//! 2. Add a documented field to [`EndpointStats`] or [`Stats`], and fill it in `snapshot`; what is no counter, in
+//!    `Client::stats` or `Scanner::stats`.
+//! 3. Add a row to a table in `openmetrics.rs`. Its test shows the new line.
+//! 4. Add a row to the table of metrics in `src/manual/operating.md`.
 
-use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::CloseReason;
 use super::Stats;
-use crate::error::{Error, ErrorKind};
-use crate::seam::sync::{AtomicU64, Ordering::Relaxed};
-
-/// The counters that [`Stats`] are made of.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) opened: AtomicU64,
-    pub(crate) reused: AtomicU64,
-    closed: [AtomicU64; CloseReason::ALL.len()],
-    pub(crate) clean: AtomicU64,
-    pub(crate) infected: AtomicU64,
-    pub(crate) blocked: AtomicU64,
-    pub(crate) modified: AtomicU64,
-    pub(crate) not_scanned: AtomicU64,
-    errors: [AtomicU64; ErrorKind::ALL.len()],
-    pub(crate) retries: AtomicU64,
-    pub(crate) failovers: AtomicU64,
-    pub(crate) options_sent: AtomicU64,
-    bytes_sent: AtomicU64,
-    bytes_received: AtomicU64,
-}
+use super::close_reason::CloseReason;
+use super::endpoint::EndpointStats;
+use super::histogram::{AtomicHistogram, Outcome};
+use crate::error::ErrorKind;
+use crate::seam::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 
 /// Adds one.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-impl Counters {
-    pub(crate) fn failed(&self, error: &Error) {
-        count(&self.errors[error.kind() as usize]);
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
+
+/// What a scanner counts, whichever server is asked.
+#[derive(Debug, Default)]
+pub(crate) struct ScanCounters {
+    durations: [AtomicHistogram; Outcome::ALL.len()],
+    errors: [AtomicU64; ErrorKind::ALL.len()],
+    in_flight: AtomicU64,
+}
+
+impl ScanCounters {
+    pub(crate) fn begun(&self) {
+        count(&self.in_flight);
     }
 
-    /// A copy without what the counters do not know: what is idle or suspended now.
-    pub(crate) fn snapshot(&self) -> Stats {
-        let get = |counter: &AtomicU64| counter.load(Relaxed);
-        let closed = CloseReason::ALL.map(|reason| (reason, get(&self.closed[reason as usize])));
+    /// The scan is over, with a result or by a panic.
+    pub(crate) fn ended(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn record(&self, outcome: Outcome, took: Duration) {
+        self.durations[outcome as usize].record(took);
+    }
+
+    pub(crate) fn failed(&self, kind: ErrorKind, took: Duration) {
+        count(&self.errors[kind as usize]);
+        self.record(Outcome::Error, took);
+    }
+
+    /// A copy, with the numbers of the servers.
+    pub(crate) fn snapshot(&self, endpoints: Vec<EndpointStats>) -> Stats {
+        let durations = Outcome::ALL.map(|outcome| self.durations[outcome as usize].snapshot());
+        let scans = durations.map(|histogram| histogram.count());
+        let of = |outcome: Outcome| scans[outcome as usize];
         let errors = ErrorKind::ALL.map(|kind| (kind, get(&self.errors[kind as usize])));
+        let durations = Outcome::ALL.into_iter().zip(durations);
         let mut stats = Stats {
-            connections_opened: get(&self.opened),
-            connections_reused: get(&self.reused),
-            connections_closed: closed.iter().map(|(_, count)| count).sum(),
-            closed_by_reason: closed.into_iter().filter(|(_, count)| *count > 0).collect(),
-            clean: get(&self.clean),
-            infected: get(&self.infected),
-            blocked: get(&self.blocked),
-            modified: get(&self.modified),
-            not_scanned: get(&self.not_scanned),
-            errors: errors.iter().map(|(_, count)| count).sum(),
+            scans: scans.iter().sum(),
+            clean: of(Outcome::Clean),
+            infected: of(Outcome::Infected),
+            blocked: of(Outcome::Blocked),
+            modified: of(Outcome::Modified),
+            not_scanned: of(Outcome::NotScanned),
+            errors: of(Outcome::Error),
             errors_by_kind: errors.into_iter().filter(|(_, count)| *count > 0).collect(),
-            retries: get(&self.retries),
-            failovers: get(&self.failovers),
-            options_sent: get(&self.options_sent),
-            bytes_sent: get(&self.bytes_sent),
-            bytes_received: get(&self.bytes_received),
+            durations: durations.filter(|(_, of)| of.count() > 0).collect(),
+            scans_in_flight: get(&self.in_flight),
             ..Stats::default()
         };
-        stats.scans = stats.clean
-            + stats.infected
-            + stats.blocked
-            + stats.modified
-            + stats.not_scanned
-            + stats.errors;
+        stats.add(endpoints);
         stats
     }
 }
 
-/// The counters of a scanner, as the connections to one of its services use them.
+/// What is counted for one server.
 #[derive(Debug)]
 pub(crate) struct ServiceCounters {
     /// The service as errors and log lines name it.
     pub(crate) service: String,
-    pub(crate) scanner: Arc<Counters>,
+    pub(crate) reports: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) failovers: AtomicU64,
+    pub(crate) options_sent: AtomicU64,
+    pub(crate) opened: AtomicU64,
+    pub(crate) reused: AtomicU64,
+    closed: [AtomicU64; CloseReason::ALL.len()],
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
+    /// The state tag of the last response with one, and when it was first seen.
+    state_tag: Mutex<Option<(String, Instant)>>,
 }
 
 impl ServiceCounters {
+    pub(crate) fn new(service: String) -> Self {
+        Self {
+            service,
+            reports: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            retries: AtomicU64::default(),
+            failovers: AtomicU64::default(),
+            options_sent: AtomicU64::default(),
+            opened: AtomicU64::default(),
+            reused: AtomicU64::default(),
+            closed: Default::default(),
+            bytes_sent: AtomicU64::default(),
+            bytes_received: AtomicU64::default(),
+            state_tag: Mutex::default(),
+        }
+    }
+
     pub(crate) fn sent(&self, bytes: u64) {
-        self.scanner.bytes_sent.fetch_add(bytes, Relaxed);
+        self.bytes_sent.fetch_add(bytes, Relaxed);
     }
 
     pub(crate) fn received(&self, bytes: u64) {
-        self.scanner.bytes_received.fetch_add(bytes, Relaxed);
+        self.bytes_received.fetch_add(bytes, Relaxed);
+    }
+
+    /// A response has this state tag.
+    pub(crate) fn saw_state_tag(&self, tag: String, now: Instant) {
+        let mut known = self.state_tag.lock();
+        if known.as_ref().is_none_or(|(known, _)| *known != tag) {
+            *known = Some((tag, now));
+        }
     }
 
     /// Counts and logs that a connection was closed.
     pub(crate) fn closed(&self, reason: CloseReason) {
-        count(&self.scanner.closed[reason as usize]);
+        count(&self.closed[reason as usize]);
         // Bytes that nobody asked for may be the late response to an earlier scan, or the early one to a
         // later.
         let is_alarming = matches!(reason, CloseReason::IdleBytes | CloseReason::StrayBytes);
@@ -99,5 +144,55 @@ impl ServiceCounters {
             log::Level::Debug
         };
         log::log!(level, "{}: closed a connection: {reason}", self.service);
+    }
+
+    /// A copy without what the counters do not know: the place of the server, and what is idle, waiting or suspended now.
+    pub(crate) fn snapshot(&self, now: Instant) -> EndpointStats {
+        let closed = CloseReason::ALL.map(|reason| (reason, get(&self.closed[reason as usize])));
+        let state_tag = self.state_tag.lock();
+        let seen = state_tag.as_ref().map(|(_, seen)| *seen);
+        EndpointStats {
+            service: self.service.clone(),
+            reports: get(&self.reports),
+            failures: get(&self.failures),
+            retries: get(&self.retries),
+            failovers: get(&self.failovers),
+            options_sent: get(&self.options_sent),
+            connections_opened: get(&self.opened),
+            connections_reused: get(&self.reused),
+            connections_closed: closed.iter().map(|(_, count)| count).sum(),
+            closed_by_reason: closed.into_iter().filter(|(_, count)| *count > 0).collect(),
+            bytes_sent: get(&self.bytes_sent),
+            bytes_received: get(&self.bytes_received),
+            state_tag_age: seen.map(|seen| now.saturating_duration_since(seen)),
+            ..EndpointStats::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_tag_is_as_old_as_its_first_sight() {
+        let counters = ServiceCounters::new("icap://av/s".to_owned());
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(counters.snapshot(start).state_tag_age, None);
+        for (tag, seen, looked, age) in [
+            ("A", 0, 5, 5),
+            ("A", 6, 7, 7),
+            ("B", 8, 9, 1),
+            ("A", 10, 13, 3),
+        ] {
+            counters.saw_state_tag(tag.to_owned(), after(seen));
+            let stats = counters.snapshot(after(looked));
+            assert_eq!(
+                stats.state_tag_age,
+                Some(Duration::from_secs(age)),
+                "{tag} {seen}"
+            );
+        }
     }
 }

@@ -2,11 +2,16 @@
 
 mod close_reason;
 pub(crate) mod counters;
+mod endpoint;
+pub(crate) mod histogram;
+mod openmetrics;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use close_reason::CloseReason;
+pub use endpoint::EndpointStats;
+pub use histogram::{Histogram, Outcome};
 
 use crate::error::ErrorKind;
 
@@ -16,8 +21,8 @@ use crate::error::ErrorKind;
 /// by itself: a copy that is taken while a scan runs may have its connection and not yet its verdict. When
 /// nothing runs, `connections_opened` is `connections_closed` plus `connections_idle`.
 ///
-/// The keys of the maps, [`CloseReason`] and [`ErrorKind`], have an `as_str` that does not change between
-/// versions.
+/// The keys of the maps, [`CloseReason`], [`ErrorKind`] and [`Outcome`], have an `as_str` that does not change between
+/// versions. [`write_openmetrics`](Self::write_openmetrics) writes the numbers for a monitoring system.
 ///
 /// ```
 /// use icap_client::testing::Server;
@@ -72,6 +77,14 @@ pub struct Stats {
     pub errors: u64,
     /// Scans that ended in an error, by kind. Kinds without an error are left out.
     pub errors_by_kind: BTreeMap<ErrorKind, u64>,
+    /// How long scans took, by their outcome. Outcomes without a scan are left out.
+    ///
+    /// A verdict's time is its [`Report::elapsed`](crate::Report::elapsed).
+    pub durations: BTreeMap<Outcome, Histogram>,
+    /// Scans that run now. This is no counter.
+    pub scans_in_flight: u64,
+    /// Callers that wait now for a place among the connections of a full server. This is no counter.
+    pub waiting_callers: u64,
     /// Exchanges that were repeated on a new connection, because the one used before was gone.
     pub retries: u64,
     /// Times a scan went on to another server after one had failed. Passing over a suspended server is not
@@ -85,6 +98,30 @@ pub struct Stats {
     pub bytes_received: u64,
     /// The servers that are suspended now.
     pub suspended: Vec<SuspendedServer>,
+    /// The numbers of each server, in the order in which servers are asked.
+    pub endpoints: Vec<EndpointStats>,
+}
+
+impl Stats {
+    /// Adds the numbers of the servers to the sums.
+    fn add(&mut self, endpoints: Vec<EndpointStats>) {
+        for endpoint in &endpoints {
+            self.connections_opened += endpoint.connections_opened;
+            self.connections_reused += endpoint.connections_reused;
+            self.connections_closed += endpoint.connections_closed;
+            for (reason, count) in &endpoint.closed_by_reason {
+                *self.closed_by_reason.entry(*reason).or_default() += count;
+            }
+            self.connections_idle += endpoint.connections_idle;
+            self.waiting_callers += endpoint.waiting_callers;
+            self.retries += endpoint.retries;
+            self.failovers += endpoint.failovers;
+            self.options_sent += endpoint.options_sent;
+            self.bytes_sent += endpoint.bytes_sent;
+            self.bytes_received += endpoint.bytes_received;
+        }
+        self.endpoints = endpoints;
+    }
 }
 
 /// A server whose circuit breaker is open: scans pass it over for a while.

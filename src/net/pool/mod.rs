@@ -178,6 +178,11 @@ impl Pool {
         self.lock().idle.len()
     }
 
+    /// Callers in line now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().line.len()
+    }
+
     fn limit(&self, state: &State) -> usize {
         let found = state.found_limit.connections();
         let limits = [self.limits.max_connections, state.service_limit, found];

@@ -5,13 +5,9 @@ use super::*;
 use crate::net::tcp::TcpConnector;
 use crate::seam::sync::{AtomicU64, Ordering};
 use crate::seam::time::SystemClock;
-use crate::stats::counters::Counters;
 
 fn pool(limits: PoolLimits) -> Arc<Pool> {
-    let counters = ServiceCounters {
-        service: "icap://127.0.0.1/s".to_owned(),
-        scanner: Arc::new(Counters::default()),
-    };
+    let counters = ServiceCounters::new("icap://127.0.0.1/s".to_owned());
     let target = Target {
         uri: "icap://127.0.0.1/s".parse().unwrap(),
         connector: Arc::new(TcpConnector),
@@ -201,7 +197,7 @@ impl crate::Stream for Silent {
 
 /// How many connections of the pool were closed, by reason.
 fn closed(pool: &Pool) -> Vec<(CloseReason, u64)> {
-    let stats = pool.target().counters.scanner.snapshot();
+    let stats = pool.target().counters.snapshot(Instant::now());
     stats.closed_by_reason.into_iter().collect()
 }
 

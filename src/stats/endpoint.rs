@@ -1,0 +1,53 @@
+//! The numbers of one server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::close_reason::CloseReason;
+
+/// What a [`Scanner`](crate::Scanner) and its clones have done so far with one of their servers.
+#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointStats {
+    /// The place of the server in the order in which servers are asked; 0 is the first.
+    pub index: usize,
+    /// The service, as a URI without its arguments. Two servers can have the same.
+    pub service: String,
+    /// Reports of this server. A report that sends the scan to the next server is counted as well.
+    pub reports: u64,
+    /// Failures of scans for which the server is to blame, see
+    /// [`suspend_after`](crate::ScannerBuilder::suspend_after).
+    pub failures: u64,
+    /// Exchanges that were repeated on a new connection, because the one used before was gone.
+    pub retries: u64,
+    /// Times a scan came to this server after another one had failed.
+    pub failovers: u64,
+    /// `OPTIONS` requests sent.
+    pub options_sent: u64,
+    /// Connections made.
+    pub connections_opened: u64,
+    /// Exchanges on a connection that was used before.
+    pub connections_reused: u64,
+    /// Connections closed.
+    pub connections_closed: u64,
+    /// Connections closed, by reason. Reasons without a connection are left out.
+    pub closed_by_reason: BTreeMap<CloseReason, u64>,
+    /// Connections that are idle now. This is no counter.
+    pub connections_idle: u64,
+    /// Callers that wait now for a place among the connections of a full server. This is no counter.
+    pub waiting_callers: u64,
+    /// Bytes written, heads and chunk framing included.
+    pub bytes_sent: u64,
+    /// Bytes read.
+    pub bytes_received: u64,
+    /// Whether the server is suspended now.
+    pub is_suspended: bool,
+    /// How long ago the state tag (`ISTag`) of the server last changed: since the first response with the tag that it
+    /// has now. `None` before the first tag.
+    ///
+    /// c-icap computes its tag when it starts, and anew at its command `reconfigure`. It does not follow a reload of
+    /// clamd's signatures. So a great age does not mean that the signatures are old, and a small one does not mean that
+    /// they are new. If several servers share the address, for example after a load balancer, the tag changes with
+    /// the server that responds.
+    pub state_tag_age: Option<Duration>,
+}
