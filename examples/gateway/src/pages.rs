@@ -19,13 +19,12 @@ pub fn drive(session: &Session, entries: &[Entry], is_scanning: bool) -> Respons
         "Files",
         &html! {
             (warning(is_scanning))
-            p { "You are " b { (session.user) } ". " a href="/login" { "Log in as somebody else" } }
+            p { "You are " b { (session.user) } ". " a href="/login" { "Log in as somebody else" } " · " a href="/status" { "Status" } }
             form #upload data-csrf-token=(session.csrf_token) {
                 input #file type="file" required aria-label="File to upload";
                 button { "Upload" }
             }
             p #result role="status" {}
-            @if entries.is_empty() { p { "There are no files yet." } }
             ul #files {
                 @for entry in entries {
                     li { a href={ "/files/" (entry.id.as_str()) } { (entry.name) } " " span.size { (entry.len) " bytes" } }
@@ -56,7 +55,7 @@ pub fn question(copy: &Copy, notice: &Notice, session: &Session, ticket: &str) -
         "This file was not checked",
         &html! {
             p.notice data-code=(notice.code()) { (notice) }
-            p { "It may contain malware. Download it only if you trust the person who stored it." }
+            p { "It may contain malware. Wait until it can be checked, or download it if you trust the person who stored it." }
             form method="post" action={ "/files/" (copy.id.as_str()) } {
                 input type="hidden" name="csrf_token" value=(session.csrf_token);
                 input type="hidden" name="ticket" value=(ticket);

@@ -1,5 +1,5 @@
-// Sends a file as the body of one request, so that the server writes it to a file as it arrives. All text that comes
-// back is set as text, never as HTML.
+// Sends a file as the body of one request, so that the server writes it to a file as it arrives. The text that comes
+// back is set as text, never as HTML. Then the list of files is loaded anew.
 const form = document.getElementById('upload');
 form?.addEventListener('submit', async (event) => {
   event.preventDefault();
@@ -14,12 +14,8 @@ form?.addEventListener('submit', async (event) => {
     });
     result.textContent = await response.text();
     if (response.ok) {
-      const link = document.createElement('a');
-      link.href = response.headers.get('Location');
-      link.textContent = file.name;
-      const item = document.createElement('li');
-      item.append(link);
-      document.getElementById('files').prepend(item);
+      const page = new DOMParser().parseFromString(await (await fetch('/')).text(), 'text/html');
+      document.getElementById('files').replaceWith(page.getElementById('files'));
     }
   } catch {
     result.textContent = 'The upload failed. Please try again.';
