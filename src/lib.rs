@@ -40,7 +40,7 @@
 //! message are the **encapsulated HTTP head**. Fields after a body are a **trailer**. **OPTIONS** is the request
 //! that asks what a service offers. A **preview** is the beginning of the content, after which the service decides
 //! whether it needs the rest. The response has one of these statuses: **204** says "unmodified" and has no content,
-//! **200** has content, and **206** has new content that continues in the original from byte n. The **state tag**
+//! **200** has content, and **206** has new content, after which the original follows from its byte n. The **state tag**
 //! (`ISTag`) names the version of the service and of its signatures.
 //!
 //! ```text
@@ -61,18 +61,20 @@
 //!     ICAP 403, an HTTP status or the words of a field refuse ─────────► Blocked
 //!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
 //!     204 or the same content, the state tag means "no engine" ────────► NotScanned(NoEngine) *
+//!     204 that it is not certain to be for this request, or after which
+//!       the server resets the connection or sends more bytes ──────────► Err
 //!     204 (not to a preview) or the same content, and it began before
 //!       all content was sent ──────────────────────────────────────────► NotScanned(EarlyResponse) *
 //!     204 that the request did not allow ──────────────────────────────► Err
 //!     204 to a preview of a part of the content ───────────────────────► NotScanned(PreviewOnly)
 //!                                                     (Clean with trust_preview(true))
 //!     204 to all of the content ───────────────────────────────────────► Clean
-//!     the same content under a 2xx HTTP status, and 204 was not offered
-//!       or not allowed (in REQMOD: with the same request line) ────────► Clean
+//!     the same content under a 2xx HTTP status (REQMOD: with the same
+//!       request line), and 204 was not offered or not allowed ─────────► Clean
 //!     the same content otherwise ──────────────────────────────────────► NotScanned(Echoed)
 //!     an HTTP head with the status 400, 401 or 5xx ────────────────────► NotScanned(ServiceError) *
-//!     only the beginning of the content ───────────────────────────────► NotScanned(Truncated)
-//!     other content, or a 206 ─────────────────────────────────────────► Modified
+//!     the beginning of the content, or less than its Content-Length ───► NotScanned(Truncated)
+//!     other content, or a 206 that the request allowed ────────────────► Modified
 //!     202, not finished ───────────────────────────────────────────────► NotScanned(Pending)
 //!     any other status, or no valid response ──────────────────────────► Err *
 //!
@@ -80,7 +82,8 @@
 //!    For an Err it depends on the error: see manual::errors.
 //! ```
 //!
-//! The first three lines count also if the response breaks off after them, and no other server is asked then.
+//! `Infected`, `ServiceLimit`, `Unscannable` and `Blocked` are decided as soon as the field or the status line has been
+//! read, also if the response breaks off later. No other server is asked then.
 //! [`manual::verdicts`] says what to do about each verdict. Some of this surprises:
 //!
 //! - **A 200 alone is not clean.** It says that content follows, not that the content was scanned. Servers send
@@ -141,7 +144,8 @@
 //!   an early drop closes it.
 //! - **R4 Never deadlock.** The server may respond while the content is sent. The client reads while it
 //!   writes.
-//! - **R5 Bounded.** Every wait for a server has a timeout, and the whole scan has a deadline. Every number that a
+//! - **R5 Bounded.** Every wait for a server has a timeout, and the whole scan has a deadline, unless the caller removes
+//!   it with `deadline(None)`. Every number that a
 //!   peer sends has a limit in [`limits`], which is checked before memory is taken. Memory does not grow with the
 //!   content.
 //! - **R6 What is sent is what was meant.** No CR, LF or NUL gets into a request through a name, a URI or a
@@ -159,7 +163,7 @@
 //!   the exchange has waited for the server, all waits added up, for at least the timeout of its phase: the connect
 //!   timeout while connecting, or the write, response or read timeout after that. Not counted are the caller's slow
 //!   reader or writer, a deadline that was too short, a shortage on this machine, 503 while the server serves other
-//!   exchanges, and a timeout on a connection that never had a response while others had one.
+//!   exchanges, and a timeout on a connection on which no response ever came, if other connections got responses meanwhile.
 //!
 //! # Features
 //!
@@ -177,9 +181,9 @@
 //!
 //! # Logging
 //!
-//! The crate logs through [`log`]: at warn what a server should not have done, each suspension
-//! and a scanner without encryption, at info a
-//! server that is used again after an outage, at debug why a connection was closed or a request was repeated. It
+//! The crate logs through [`log`]: at warn what a server should not have done, each suspension, and
+//! once for each scanner the servers on other machines without TLS; at info a server that is used again after an
+//! outage; at debug why a connection was closed or a request was repeated. It
 //! never logs content, credentials or the arguments of a URI.
 
 #![forbid(unsafe_code)]

@@ -58,9 +58,10 @@ pub const MAX_OPTIONS_BODY: u64 = 1024 * 1024;
 /// Each is compared with all others, so that one threat in several fields is one threat.
 pub const MAX_THREATS: usize = 100;
 
-/// Bytes of white space before a status line. A response that begins with white space is an error. But if the status
-/// line after it is a refusal (403), the verdict is [`Blocked`](crate::Verdict::Blocked), and after more white space
-/// than this it is an error.
+/// Bytes of white space before a status line that refuses.
+///
+/// A response that begins with white space is an error. The only exception is a refusal (403) after at most this many
+/// bytes: it is [`Blocked`](crate::Verdict::Blocked).
 pub const MAX_LEADING_WHITE_SPACE: usize = 64;
 
 /// Bytes of a [name](crate::Content::name) of content, in UTF-8. A longer name is cut. Its extension is kept.

@@ -20,8 +20,8 @@ const DEFAULT_TLS_PORT: u16 = 11344;
 /// [`Endpoint::credentials`](crate::Endpoint::credentials). The error does not repeat it.
 ///
 /// `Display` writes a URI that can be parsed to the same service again, with its arguments. Arguments may be
-/// confidential. So errors, logs and reports show the [`name`](Self::name), which has no arguments. An
-/// [address](Self::address) that differs from the URI is not a part of the text either.
+/// confidential. So errors, logs and reports show the [`name`](Self::name), which has no arguments.
+/// Neither of the two shows an [address](Self::address) that differs from the URI.
 ///
 /// ```
 /// use icap_client::ServiceUri;

@@ -108,13 +108,13 @@ impl ScannerBuilder {
         self
     }
 
-    /// Sets for how long a suspended server is not asked: `first` before the first trial, twice as long after
-    /// each failed trial, up to `longest`; each interval varies by 20 %. Default: 1 s
+    /// Sets for how long a suspended server is not asked: `first` before the first trial; then, if that fails, twice
+    /// the previous interval from the beginning of one trial to that of the next, up to `longest`. Each interval
+    /// varies by 20 %. Default: 1 s
     /// ([`DEFAULT_FIRST_SUSPENSION`](crate::limits::DEFAULT_FIRST_SUSPENSION)) and 8 s
     /// ([`DEFAULT_LONGEST_SUSPENSION`](crate::limits::DEFAULT_LONGEST_SUSPENSION)).
     ///
-    /// The interval is measured from the beginning of a trial. If a trial takes longer, the next one begins
-    /// while it runs. A trial that the caller ends or makes fail does not count: the next scan can be a trial at
+    /// If a trial takes longer than the interval, the next one begins while it runs. A trial that the caller ends or makes fail does not count: the next scan can be a trial at
     /// once.
     pub fn suspension(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.breaker.first = first;

@@ -52,7 +52,7 @@ impl Script {
 
     /// Reads one request: its heads, and its body up to the last chunk. Of a request with a preview, it
     /// reads up to the end of the preview. An invalid request ends the script. A valid request is read
-    /// whether it was offered or not.
+    /// also if it uses a method or a preview that the `OPTIONS` response did not offer.
     pub fn read_request(self) -> Self {
         self.then(Step::ReadRequest)
     }

@@ -189,7 +189,7 @@ impl OverrideKey {
     /// Redeems the text of a ticket. `Ok` if `user` may have the content with this `digest` now.
     ///
     /// `digest` is that of the bytes that are about to be delivered. `newest` is the newest decision about them.
-    /// The ticket is void if that refuses, or if it is about a finding
+    /// The ticket is void if the newest decision refuses, or if the newest decision is about a finding
     /// ([`Infected`](crate::Verdict::Infected) or [`Blocked`](crate::Verdict::Blocked)) that the person was not
     /// asked about.
     ///
