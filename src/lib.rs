@@ -40,7 +40,8 @@
 //! message are the **encapsulated HTTP head**. Fields after a body are a **trailer**. **OPTIONS** is the request
 //! that asks what a service offers. A **preview** is the beginning of the content, after which the service decides
 //! whether it needs the rest. The response has one of these statuses: **204** says "unmodified" and has no content,
-//! **200** has content, and **206** has new content, after which the original follows from its byte n. The **state tag**
+//! **200** has content, and **206** has new content and a number n: the original from byte n on belongs after
+//! it, and is not sent back. The **state tag**
 //! (`ISTag`) names the version of the service and of its signatures.
 //!
 //! ```text
@@ -58,11 +59,11 @@
 //!  the first line that fits decides:
 //!     a field reports a threat, on any status ─────────────────────────► Infected
 //!     the ICAP head names a limit or unreadable content ───────────────► NotScanned(ServiceLimit, Unscannable)
-//!     ICAP 403, an HTTP status or the words of a field refuse ─────────► Blocked
+//!     ICAP 403, an HTTP status that refuses, the words of a field, or
+//!       (REQMOD) any HTTP response except 400, 401 and 5xx ────────────► Blocked
 //!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
 //!     204 or the same content, the state tag means "no engine" ────────► NotScanned(NoEngine) *
-//!     204 that it is not certain to be for this request, or after which
-//!       the server resets the connection or sends more bytes ──────────► Err
+//!     204 after which the server resets the connection or sends bytes ─► Err
 //!     204 (not to a preview) or the same content, and it began before
 //!       all content was sent ──────────────────────────────────────────► NotScanned(EarlyResponse) *
 //!     204 that the request did not allow ──────────────────────────────► Err
@@ -106,8 +107,8 @@
 //! - **A read timeout does not limit a scan.** It begins anew with every byte. The
 //!   [deadline](ScannerBuilder::deadline) limits the whole scan; [`manual::timeouts`] has the picture.
 //! - **A connection is used again only if no unread byte has arrived on it.** ICAP responses have no number, so a
-//!   late response would be taken for the response to the next file. No client can see a stray response that
-//!   arrives after the next request has begun. [`max_idle(0)`](ScannerBuilder::max_idle) excludes that case: each
+//!   late response would be taken for the response to the next file. No client can recognise a stray response that
+//!   arrives after the next request was written. [`max_idle(0)`](ScannerBuilder::max_idle) excludes that case: each
 //!   exchange then has a connection of its own.
 //! - **A failing server is suspended.** After ten failures in a row, a circuit breaker opens, and scans go to
 //!   the next server or fail at once. Otherwise each file would keep a thread waiting for a timeout.
@@ -159,9 +160,9 @@
 //! - **R9 No `unsafe` and no panic**, whatever bytes a peer sends, and whatever a caller's `Read`, `Write`,
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
-//!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A timeout counts only if
-//!   the exchange has waited for the server, all waits added up, for at least the timeout of its phase: the connect
-//!   timeout while connecting, or the write, response or read timeout after that. Not counted are the caller's slow
+//!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
+//!   response or read timeout counts. If another limit runs out first, such as the deadline, it counts if the exchange
+//!   has waited for the server, all waits added up, for at least the timeout of that phase. Not counted are the caller's slow
 //!   reader or writer, a deadline that was too short, a shortage on this machine, 503 while the server serves other
 //!   exchanges, and a timeout on a connection on which no response ever came, if other connections got responses meanwhile.
 //!
@@ -181,8 +182,8 @@
 //!
 //! # Logging
 //!
-//! The crate logs through [`log`]: at warn what a server should not have done, each suspension, and
-//! once for each scanner the servers on other machines without TLS; at info a server that is used again after an
+//! The crate logs through [`log`]: at warn what a server should not have done, each suspension, and, once for
+//! each scanner, which servers on other machines are used without TLS; at info a server that is used again after an
 //! outage; at debug why a connection was closed or a request was repeated. It
 //! never logs content, credentials or the arguments of a URI.
 

@@ -28,7 +28,7 @@ impl SuspendedError {
         self.failing_for
     }
 
-    /// How long until a scan may try this server again; zero if the next one does. A program that can wait, for
+    /// How long until a scan may try this server again; zero if the next scan will try it. A program that can wait, for
     /// example one that scans a batch, should wait this long.
     #[must_use]
     pub fn retry_in(&self) -> Duration {

@@ -15,7 +15,8 @@ use super::violation::Violation;
 /// A complete response of an ICAP service (RFC 3507 §4.3.3), without its body.
 ///
 /// [`Client::send`](crate::Client::send) returns it, and has written the body to its output. Text that is called
-/// safe to show is escaped, and has at most [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) characters.
+/// safe to show is plain text without control or invisible characters, and has at most
+/// [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) characters. It is not escaped for HTML.
 #[derive(Clone)]
 pub struct Response {
     pub(super) head: StatusHead,

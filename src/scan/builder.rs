@@ -171,7 +171,7 @@ impl ScannerBuilder {
     /// Whether the service may respond with 204 instead of sending clean content back (RFC 3507 §4.6).
     /// Default: true.
     ///
-    /// With `false` content is [`Clean`](crate::Verdict::Clean) only if exactly the bytes that were sent come
+    /// If this is `false`, content is [`Clean`](crate::Verdict::Clean) only if exactly the bytes that were sent come
     /// back. A 204 is an error, and no [preview](Self::preview) is sent. This detects a server that loses a part
     /// of the content before the scan, as c-icap does when its disk is full.
     ///

@@ -119,8 +119,8 @@ impl Scanner {
     /// That may be a cleaned or rebuilt file, a page that says why the content was refused, or the content itself.
     /// The verdict says what it is:
     ///
-    /// - [`Modified`](Verdict::Modified): `output` has what the service made of the content. Deliver it only if you
-    ///   trust the service to disarm content.
+    /// - [`Modified`](Verdict::Modified): `output` has what the service made of the content. Deliver it only if
+    ///   its [body length](crate::Modified::body_len) is `Some`, and if the service is one that rebuilds files.
     /// - [`Clean`](Verdict::Clean): deliver the content. After a 204 nothing came back, so nothing was written.
     /// - [`Truncated`](NotScanned::Truncated): `output` has a part of the content, perhaps the first part of an
     ///   infected file. Never deliver it.
@@ -130,11 +130,13 @@ impl Scanner {
     ///
     /// If the service [refers to the original](ScannerBuilder::allow_206), that part of the content is written after
     /// what came. A response body that is more than 16 MiB larger than the [size limit](ScannerBuilder::max_size) is
-    /// an [`Error::Protocol`]. What was written cannot be taken back, so no other server is asked after that. After an
-    /// error it is incomplete: do not use it.
+    /// an [`Error::Protocol`].
     ///
-    /// Content that comes back before all of it was sent may be the late response to the previous request on the
-    /// connection. Then it is not written, and the scan is repeated on a new connection.
+    /// As soon as something was written, no other server is asked, because it cannot be taken back. If the scan ends in
+    /// an error, what `output` has is incomplete: do not use it.
+    ///
+    /// On a connection that was used before, content that comes back before all of it was sent may be the late response
+    /// to the previous request. So it is not written, and the scan is repeated on a new connection.
     ///
     /// # Errors
     ///
@@ -148,7 +150,9 @@ impl Scanner {
     /// let report = scanner.scan_replace(Content::file("offer.docx")?, &mut disarmed)?;
     /// match report.verdict() {
     ///     Verdict::Clean => println!("deliver offer.docx"),
-    ///     Verdict::Modified(_) => println!("deliver the {} bytes that came back", disarmed.len()),
+    ///     Verdict::Modified(new) if new.body_len().is_some() => {
+    ///         println!("deliver the {} bytes that came back", disarmed.len());
+    ///     }
     ///     verdict => println!("do not deliver it: {verdict}"),
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())

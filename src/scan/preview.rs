@@ -35,7 +35,7 @@ pub enum Preview {
     Negotiated,
     /// A preview of at most this many bytes, at most the size that the service names, and at most 64 KiB
     /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). No preview is sent if the service offers none, or if its
-    /// lists of extensions exclude this one.
+    /// lists exclude the extension of the content's [name](crate::Content::name).
     Limit(usize),
 }
 

@@ -218,9 +218,9 @@ pub enum NotScanned {
     /// This is no cleaned file. Never deliver it, although [`scan_replace`](crate::Scanner::scan_replace) has
     /// written it: c-icap with its usual defaults sends the first 5 % of a large infected file so.
     ///
-    /// For content that can be read again this is certain. For a [`reader`](crate::Content::reader) other content
-    /// counts as a part too, if it has the same first KiB and the same bytes up to the last power of two of
-    /// KiB.
+    /// For content that can be read again this is certain. A [`reader`](crate::Content::reader) cannot be read again.
+    /// So what came back is compared with the first 1, 2, 4, 8, … KiB of it, up to the largest of these that came back
+    /// whole. Content that differs only after that is reported as `Truncated` too.
     Truncated,
     /// The service has not finished the scan (202).
     Pending,

@@ -132,7 +132,7 @@ pub struct SuspendedServer {
     pub service: String,
     /// How long ago the server was suspended. Failed trials do not begin a new suspension.
     pub failing_for: Duration,
-    /// How long until a scan may try the server again; zero if the next one does.
+    /// How long until a scan may try the server again; zero if the next scan will try it.
     pub retry_in: Duration,
     /// The kind of its last failure.
     pub kind: ErrorKind,

@@ -123,9 +123,9 @@ impl Script {
 
     /// Breaks the connection with a TCP reset; no step follows.
     ///
-    /// The system sends a reset when a connection is closed with unread bytes. Each step that reads
-    /// leaves one byte unread for this, so a script can read a whole request first. If nothing was read,
-    /// this waits up to 10 seconds for a byte of the client, and then closes in any case.
+    /// The system sends a reset when a connection is closed with unread bytes. For this, a step that reads sees the whole
+    /// request and leaves its last byte in the socket. If nothing was read, this waits up to 10 seconds for a byte of the
+    /// client, and then closes in any case.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
     }
