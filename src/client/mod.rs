@@ -227,8 +227,9 @@ impl Client {
 
     /// Notes when a state tag is another than the last one.
     fn note_state_tag(&self, response: &Response) {
-        if let Some(tag) = response.istag() {
-            self.counters().saw_state_tag(tag, self.now());
+        let counters = self.counters();
+        if let Some(tag) = response.istag().filter(|tag| !counters.is_known_tag(tag)) {
+            counters.tag_changed(tag, self.now());
         }
     }
 

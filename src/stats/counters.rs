@@ -124,12 +124,15 @@ impl ServiceCounters {
         self.bytes_received.fetch_add(bytes, Relaxed);
     }
 
-    /// A response has this state tag.
-    pub(crate) fn saw_state_tag(&self, tag: String, now: Instant) {
-        let mut known = self.state_tag.lock();
-        if known.as_ref().is_none_or(|(known, _)| *known != tag) {
-            *known = Some((tag, now));
-        }
+    /// Whether the last response with a state tag had this one.
+    pub(crate) fn is_known_tag(&self, tag: &str) -> bool {
+        let known = self.state_tag.lock();
+        known.as_ref().is_some_and(|(known, _)| known == tag)
+    }
+
+    /// The server has this state tag now, and had another one before.
+    pub(crate) fn tag_changed(&self, tag: String, now: Instant) {
+        *self.state_tag.lock() = Some((tag, now));
     }
 
     /// Counts and logs that a connection was closed.
@@ -180,13 +183,18 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(counters.snapshot(start).state_tag_age, None);
+        let see = |tag: &str, now| {
+            if !counters.is_known_tag(tag) {
+                counters.tag_changed(tag.to_owned(), now);
+            }
+        };
         for (tag, seen, looked, age) in [
             ("A", 0, 5, 5),
             ("A", 6, 7, 7),
             ("B", 8, 9, 1),
             ("A", 10, 13, 3),
         ] {
-            counters.saw_state_tag(tag.to_owned(), after(seen));
+            see(tag, after(seen));
             let stats = counters.snapshot(after(looked));
             assert_eq!(
                 stats.state_tag_age,

@@ -137,7 +137,7 @@ fn write_histogram(
     durations: &Histogram,
 ) -> fmt::Result {
     let name = format!("icap_scan_duration_{outcome}_seconds");
-    let help = format!("Time of the scans that ended as {outcome}.");
+    let help = format!("Time of scans with the outcome {outcome}.");
     write_head(output, &name, "histogram", "seconds", &help)?;
     for (bound, scans) in durations.buckets() {
         match bound {

@@ -1,14 +1,18 @@
-//! The crate against ICAP servers of other projects: Python's pyicap and Rust's icap-rs.
+//! The crate against ICAP servers of other projects, Python's pyicap and Rust's icap-rs, and against Python's parser of
+//! OpenMetrics text.
 //!
 //! `tests/run` gets both and says where they are; without it these tests are ignored, and say so.
 //! What goes over the wire, and how, is theirs; what the services decide is in `pyicap_server.py` and
 //! `icap-rs/`. Where a server does what RFC 3507 does not have, the test says so and holds on to what
 //! it really does.
 
+mod openmetrics;
 mod peer;
 mod previews;
 mod quirks;
 mod scans;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::process::ExitCode;
 
@@ -68,6 +72,14 @@ fn main() -> ExitCode {
         }
         trials.extend(BOTH.iter().chain(own).map(|test| trial(peer, *test)));
     }
+    let python = std::env::var("ICAP_INTEROP_PYTHON").ok();
+    let is_there = python.is_some();
+    let run = move || {
+        openmetrics::all_outcomes_are_accepted(&python.unwrap_or_default());
+        Ok::<(), Failed>(())
+    };
+    let name = "prometheus_client::all_outcomes_are_accepted";
+    trials.push(Trial::test(name, run).with_ignored_flag(!is_there));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod content;
 pub(crate) mod outage;
+pub(crate) mod outcomes;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
 pub(crate) mod stream;
