@@ -6,6 +6,7 @@
 //! | [`errors`] | What does each error mean, and who can correct it? |
 //! | [`content`] | What do I tell the service about the content? What do I log of a report? |
 //! | [`notices`] | What is a person told about a file that is not delivered? |
+//! | [`gateway`] | How do the parts work together in an application? |
 //! | [`limitations`] | What does a verdict not promise? |
 //! | [`timeouts`] | What limits the time of a scan? When is another server asked? |
 //! | [`threads`] | How many threads, connections and scanners do I need? What do I monitor? |
@@ -31,4 +32,4 @@ macro_rules! pages {
     )+};
 }
 
-pages! { verdicts errors content notices limitations timeouts threads operating c_icap haproxy icaps testing fuzzing }
+pages! { verdicts errors content notices gateway limitations timeouts threads operating c_icap haproxy icaps testing fuzzing }

@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use oxhttp::model::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE,
-    RANGE,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE,
 };
 use oxhttp::model::response::Builder;
 use oxhttp::model::{Body, HeaderMap, Response, StatusCode};
@@ -52,13 +51,11 @@ pub fn unchecked(copy: &Copy) -> Result<Response<Body>, Failure> {
     Ok(with_security_headers(response))
 }
 
-/// No browser shows such a file as a page, whatever is in it. It is not stored in a cache, because the next verdict
-/// may be another.
+/// No browser shows such a file as a page, whatever is in it.
 fn file(copy: &Copy) -> Builder {
     Response::builder()
         .header(CONTENT_TYPE, "application/octet-stream")
         .header(CONTENT_DISPOSITION, names::content_disposition(&copy.name))
-        .header(CACHE_CONTROL, "private, no-store")
 }
 
 fn wanted(copy: &Copy, asked: &HeaderMap) -> Wanted {

@@ -20,6 +20,7 @@ use crate::storage::{FileId, Storage};
 use crate::{delivery, names, pages};
 
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 pub struct Gateway {
@@ -46,6 +47,23 @@ impl Gateway {
             .unwrap_or_else(|failure| pages::failure(&failure))
     }
 
+    /// The pages of the operator. They are on an address of their own.
+    pub fn handle_operator(&self, request: &Request<Body>) -> Response<Body> {
+        let stats = self.checker.stats();
+        match (request.uri().path(), request.method()) {
+            ("/", &Method::GET) => pages::status(stats.as_ref(), self.copies.len()),
+            ("/style.css", &Method::GET) => text(StatusCode::OK, "text/css", pages::STYLE.into()),
+            ("/metrics", &Method::GET) => {
+                let mut metrics = String::new();
+                match stats.unwrap_or_default().write_openmetrics(&mut metrics) {
+                    Ok(()) => text(StatusCode::OK, OPENMETRICS, metrics),
+                    Err(error) => pages::failure(&Failure::internal(&error)),
+                }
+            }
+            _ => pages::failure(&Failure::NOT_FOUND),
+        }
+    }
+
     fn route(&self, request: &mut Request<Body>) -> Result<Response<Body>, Failure> {
         let path = request.uri().path().to_owned();
         let method = request.method().clone();
@@ -54,7 +72,6 @@ impl Gateway {
             ("/login", &Method::GET) => Ok(pages::login()),
             ("/login", &Method::POST) => self.log_in(request),
             ("/files", &Method::PUT) => Ok(self.upload(request).unwrap_or_else(plain_failure)),
-            ("/status", &Method::GET) => self.status(request),
             ("/style.css", &Method::GET) => {
                 Ok(text(StatusCode::OK, "text/css", pages::STYLE.into()))
             }
@@ -63,7 +80,7 @@ impl Gateway {
                 "text/javascript",
                 pages::SCRIPT.into(),
             )),
-            ("/" | "/login" | "/files" | "/status" | "/style.css" | "/upload.js", _) => {
+            ("/" | "/login" | "/files" | "/style.css" | "/upload.js", _) => {
                 Err(Failure::NOT_ALLOWED)
             }
             _ => self.file(request, &path),
@@ -88,12 +105,6 @@ impl Gateway {
             }
             Err(_) => Ok(pages::login()),
         }
-    }
-
-    fn status(&self, request: &Request<Body>) -> Result<Response<Body>, Failure> {
-        self.session(request)?;
-        let stats = self.checker.stats();
-        Ok(pages::status(stats.as_ref(), self.copies.len()))
     }
 
     fn log_in(&self, request: &mut Request<Body>) -> Result<Response<Body>, Failure> {

@@ -7,7 +7,9 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use oxhttp::model::header::{CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
+use oxhttp::model::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+};
 use oxhttp::model::{Body, HeaderMap, HeaderValue, Request, Response, StatusCode};
 use oxhttp::{ListeningServer, Server};
 
@@ -24,8 +26,10 @@ const MAX_FORM: u64 = 4096;
 /// heads, to 8 KiB.
 const MAX_IGNORED: u64 = 16 << 20;
 
-/// Pages load nothing but the style and the script of the gateway, and no other site can show them in a frame.
-const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
+/// Pages load nothing but the style and the script of the gateway, and no other site can show them in a frame. Nothing
+/// is stored in a cache: pages have tickets, and the next verdict about a file may be another.
+const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
+    (CACHE_CONTROL, "private, no-store"),
     (
         CONTENT_SECURITY_POLICY,
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; \

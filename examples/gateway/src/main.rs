@@ -9,7 +9,7 @@
 //! cargo run --manifest-path examples/gateway/Cargo.toml -- --icap icap://127.0.0.1:1344/avscan --data /tmp/gateway
 //! ```
 //!
-//! It prints the address of its page. `--help` lists the settings. Without an ICAP service at hand, run it through
+//! It prints the address of its page, and that of the operator's status page. `--help` lists the settings. Without an ICAP service at hand, run it through
 //! `tests/run --servers`, which starts c-icap with ClamAV.
 //!
 //! | file | its job |
@@ -44,6 +44,9 @@ use std::sync::Arc;
 use gateway::Gateway;
 use settings::{Settings, USAGE};
 
+/// Connections of the operator and of the monitoring system at the same time.
+const OPERATOR_THREADS: usize = 4;
+
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -63,9 +66,14 @@ fn main() -> ExitCode {
 fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     let settings = Settings::parse(arguments)?;
     let gateway = Arc::new(Gateway::new(&settings)?);
+    let for_operator = Arc::clone(&gateway);
+    let (_, operator) = http::serve(settings.operator, OPERATOR_THREADS, move |request| {
+        for_operator.handle_operator(request)
+    })?;
     let (server, address) = http::serve(settings.listen, settings.threads, move |request| {
         gateway.handle(request)
     })?;
+    println!("status on http://{operator}/");
     println!("listening on http://{address}/");
     Ok(server.join()?)
 }

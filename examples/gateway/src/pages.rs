@@ -18,8 +18,9 @@ pub fn drive(session: &Session, entries: &[Entry], is_scanning: bool) -> Respons
         StatusCode::OK,
         "Files",
         &html! {
+            script src="/upload.js" defer {}
             (warning(is_scanning))
-            p { "You are " b { (session.user) } ". " a href="/login" { "Log in as somebody else" } " · " a href="/status" { "Status" } }
+            p { "You are " b { (session.user) } ". " a href="/login" { "Log in as somebody else" } }
             form #upload data-csrf-token=(session.csrf_token) {
                 input #file type="file" required aria-label="File to upload";
                 button { "Upload" }
@@ -123,6 +124,7 @@ pub fn status(stats: Option<&Stats>, copies: usize) -> Response<Body> {
                     }
                 }
             }
+            p { a href="/metrics" { "All numbers, for a monitoring system" } }
         },
     )
 }
@@ -157,7 +159,6 @@ fn page(status: StatusCode, title: &str, content: &Markup) -> Response<Body> {
                 meta name="viewport" content="width=device-width";
                 title { (title) }
                 link rel="stylesheet" href="/style.css";
-                script src="/upload.js" defer {}
             }
             body {
                 h1 { (title) }

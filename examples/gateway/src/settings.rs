@@ -11,6 +11,8 @@ usage: gateway --icap URI --data FOLDER [SETTING...]
                            further ones are asked if it fails
   --data FOLDER            the drive, and the copies that are being checked
   --listen ADDRESS:PORT    the address of the page [default: 127.0.0.1:8080; port 0: any]
+  --operator ADDRESS:PORT  the address of the status page and of /metrics; people do not get
+                           to see it, because it names servers [default: 127.0.0.1:8081]
   --max-scan BYTES         larger files are not scanned [default: 104857600]
   --max-upload BYTES       larger files are not accepted [default: 209715200]
   --max-files NUMBER       files on the drive [default: 1000]
@@ -23,6 +25,7 @@ pub struct Settings {
     pub icap: Vec<String>,
     pub data: PathBuf,
     pub listen: SocketAddr,
+    pub operator: SocketAddr,
     pub max_scan: u64,
     pub max_upload: u64,
     pub max_files: usize,
@@ -37,6 +40,7 @@ impl Settings {
             icap: Vec::new(),
             data: PathBuf::new(),
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            operator: (Ipv4Addr::LOCALHOST, 8081).into(),
             max_scan: icap_client::limits::DEFAULT_MAX_SIZE,
             max_upload: 2 * icap_client::limits::DEFAULT_MAX_SIZE,
             max_files: 1000,
@@ -66,6 +70,7 @@ impl Settings {
             "--icap" => self.icap.push(value.to_owned()),
             "--data" => self.data = value.into(),
             "--listen" => self.listen = value.parse().ok()?,
+            "--operator" => self.operator = value.parse().ok()?,
             "--max-scan" => self.max_scan = value.parse().ok()?,
             "--max-upload" => self.max_upload = value.parse().ok()?,
             "--max-files" => self.max_files = value.parse().ok()?,

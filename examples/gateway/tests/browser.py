@@ -233,7 +233,7 @@ def name_of_a_file_is_only_text(machine, person):
 
 
 def operator_sees_the_numbers(machine, person):
-    person.visits(machine.scanning(), "status")
+    person.visits(machine.status_of_scanning())
     person.sees("infected 1")
     person.sees("errors 0")
     person.picture("shown")
@@ -274,7 +274,7 @@ class Machine:
 
     def __init__(self, program, folder, stack):
         self.program, self.folder, self.stack = program, folder, stack
-        self.started = {}
+        self.started, self.status = {}, {}
         # A port on which nothing listens yet.
         self.port = stack.enter_context(socket.socket())
         self.port.bind(("127.0.0.1", 0))
@@ -300,12 +300,17 @@ class Machine:
     def gateway(self, name, icap, *arguments, drive=None):
         """Starts a gateway once; its address."""
         if name not in self.started:
-            command = [self.program, "--icap", f"{icap}/{SERVICE}", "--listen", "127.0.0.1:0"]
-            command += ["--max-scan", str(MAX_SCAN), "--data", self.folder / (drive or name)]
+            command = [self.program, "--icap", f"{icap}/{SERVICE}", "--data", self.folder / (drive or name)]
+            command += ["--listen", "127.0.0.1:0", "--operator", "127.0.0.1:0", "--max-scan", str(MAX_SCAN)]
             process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
             self.stack.callback(end, process)
+            self.status[name] = process.stdout.readline().removeprefix("status on ").strip()
             self.started[name] = process.stdout.readline().removeprefix("listening on ").strip()
         return self.started[name]
+
+    def status_of_scanning(self):
+        self.scanning()
+        return self.status["scanning"]
 
     def server_comes_up(self):
         """From now on the port of the server that was down leads to the real one."""

@@ -15,6 +15,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Gateway {
     process: Child,
     address: String,
+    operator: String,
     data: Option<TempDir>,
 }
 
@@ -32,21 +33,28 @@ impl Gateway {
 
     fn start_in(data: TempDir, icap: &str, arguments: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(["--icap", icap, "--listen", "127.0.0.1:0", "--data"])
+            .args(["--icap", icap])
+            .args(["--listen", "127.0.0.1:0", "--operator", "127.0.0.1:0"])
+            .arg("--data")
             .arg(data.path())
             .args(arguments)
             .env("RUST_LOG", "off")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
         let output = process.stdout.take().unwrap();
-        BufReader::new(output).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://");
-        let address = address.unwrap().trim_end_matches('/').to_owned();
+        let mut lines = BufReader::new(output).lines();
+        let mut address = |before: &str| {
+            let line = lines.next().unwrap().unwrap();
+            let address = line.strip_prefix(before).expect("an address");
+            address.trim_end_matches('/').to_owned()
+        };
+        let operator = address("status on http://");
+        let address = address("listening on http://");
         Self {
             process,
             address,
+            operator,
             data: Some(data),
         }
     }
@@ -58,10 +66,15 @@ impl Gateway {
     }
 
     pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream.set_write_timeout(Some(LIMIT)).unwrap();
-        stream
+        connect(&self.address)
+    }
+
+    /// Gets a page of the operator.
+    pub fn operator_gets(&self, path: &str) -> Response {
+        let mut stream = connect(&self.operator);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        Response::read(stream)
     }
 
     /// Sends these bytes. A server that does not want them all may close before it has read them.
@@ -94,6 +107,13 @@ impl Gateway {
             csrf_token: String::new(),
         }
     }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
+    stream
 }
 
 impl Drop for Gateway {

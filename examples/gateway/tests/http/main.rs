@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use client::{Gateway, Response};
-use icap_client::testing::{self, Script, Server};
+use icap_client::testing::{self, Engine, Script, Server};
 
 /// Content that is too large for a scan of at most 1,000 bytes.
 const LARGE: [u8; 2000] = [b'x'; 2000];
@@ -150,6 +150,21 @@ fn unchecked_file_is_delivered_after_the_question_only() {
 }
 
 #[test]
+fn file_that_the_service_skips_leads_to_the_question() {
+    let server = Server::with_engine(Engine::Echo).unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    let path = jane.upload("a.pdf", b"hello").field("location").to_owned();
+    let question = jane.get(&path);
+    assert!(
+        question.text().contains("data-code=\"echoed\""),
+        "{}",
+        question.text()
+    );
+    assert_eq!(question.field("cache-control"), "private, no-store");
+}
+
+#[test]
 fn override_needs_the_csrf_token_of_the_session() {
     let server = Server::start().unwrap();
     let gateway = asking(&server);
@@ -277,7 +292,6 @@ fn request_without_a_session_gets_nothing() {
     let path = path.field("location").to_owned();
     let nobody = gateway.nobody();
     assert_eq!(nobody.get(&path).status, 401);
-    assert_eq!(nobody.get("/status").status, 401);
     assert_eq!(nobody.post(&path, "").status, 401);
     assert_eq!(nobody.upload("b.txt", b"hello").status, 401);
     assert_eq!(gateway.files("drive"), 2);
@@ -481,11 +495,8 @@ fn switched_off_scanner_is_shown_and_gives_no_ranges() {
         (200, &b"0123456789"[..])
     );
     assert_eq!(file.field("accept-ranges"), "none");
-    for path in ["/", "/status"] {
-        assert!(
-            jane.get(path).text().contains("scanner is switched off"),
-            "{path}"
-        );
+    for page in [jane.get("/"), gateway.operator_gets("/")] {
+        assert!(page.text().contains("scanner is switched off"));
     }
     assert_eq!(server.connections(), 0);
 }
@@ -497,7 +508,7 @@ fn status_page_has_the_numbers() {
     let jane = gateway.log_in("jane");
     jane.upload("a.txt", b"hello");
     jane.upload("eicar.com", &testing::eicar());
-    let status = jane.get("/status").text();
+    let status = gateway.operator_gets("/").text();
     for row in [
         "<th>scans</th><td>2</td>",
         "<th>clean</th><td>1</td>",
@@ -508,13 +519,36 @@ fn status_page_has_the_numbers() {
 }
 
 #[test]
+fn metrics_are_for_the_operator_alone() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    jane.upload("secret.txt", b"hello");
+    let metrics = gateway.operator_gets("/metrics");
+    assert!(
+        metrics
+            .field("content-type")
+            .starts_with("application/openmetrics-text;")
+    );
+    assert!(
+        metrics.text().contains("\nicap_scans_total 1\n"),
+        "{}",
+        metrics.text()
+    );
+    assert!(metrics.text().ends_with("# EOF\n"));
+    assert!(!metrics.text().contains("secret"));
+    assert_eq!(jane.get("/metrics").status, 404);
+    assert_eq!(gateway.operator_gets("/files").status, 404);
+}
+
+#[test]
 fn other_methods_are_refused() {
     let server = Server::start().unwrap();
     let gateway = Gateway::start(&server.uri(), &[]);
     for (method, path) in [
         ("POST", "/"),
         ("DELETE", "/files"),
-        ("PUT", "/status"),
+        ("PUT", "/login"),
         ("HEAD", "/"),
     ] {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
