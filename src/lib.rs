@@ -4,7 +4,7 @@
 //! ```no_run
 //! use icap_client::{Content, Scanner, Verdict};
 //!
-//! // c-icap with these four arguments scans every file; see `manual::c_icap`.
+//! // With these four arguments, c-icap skips no file; set the limits of clamd too, see `manual::c_icap`.
 //! let service = "icap://127.0.0.1/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
 //! let scanner = Scanner::new(service)?;
 //! let report = scanner.scan(Content::file("invoice.pdf")?)?;
@@ -39,8 +39,8 @@
 //! to a download (method **RESPMOD**), or as the body of an upload (**REQMOD**). The start line and fields of that
 //! message are the **encapsulated HTTP head**. Fields after a body are a **trailer**. **OPTIONS** is the request
 //! that asks what a service offers. A **preview** is the beginning of the content, after which the service decides
-//! whether it needs the rest. The response has one of these statuses: **204** says "unmodified" and has no content,
-//! **200** has content, and **206** has new content and a number n: the original from byte n on belongs after
+//! whether it needs the rest. The most frequent statuses of a response are these: **204** says "unmodified" and has no content,
+//! **200** returns content, and **206** has new content and a number n: the original from byte n on belongs after
 //! it, and is not sent back. The **state tag**
 //! (`ISTag`) names the version of the service and of its signatures.
 //!
@@ -63,7 +63,8 @@
 //!       (REQMOD) any HTTP response except 400, 401 and 5xx ────────────► Blocked
 //!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
 //!     204 or the same content, the state tag means "no engine" ────────► NotScanned(NoEngine) *
-//!     204 after which the server resets the connection or sends bytes ─► Err
+//!     204 after which the server resets the connection or sends bytes,
+//!       or an early 204 after which it closes the connection ──────────► Err
 //!     204 (not to a preview) or the same content, and it began before
 //!       all content was sent ──────────────────────────────────────────► NotScanned(EarlyResponse) *
 //!     204 that the request did not allow ──────────────────────────────► Err
@@ -161,8 +162,8 @@
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
 //!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
-//!   response or read timeout counts. If another limit runs out first, such as the deadline, it counts if the exchange
-//!   has waited for the server, all waits added up, for at least the timeout of that phase. Not counted are the caller's slow
+//!   response or read timeout counts. If another limit ends the exchange, such as the deadline, this counts only if the
+//!   waits for the server add up to at least the timeout of the phase: connect, write, response or read. Not counted are the caller's slow
 //!   reader or writer, a deadline that was too short, a shortage on this machine, 503 while the server serves other
 //!   exchanges, and a timeout on a connection on which no response ever came, if other connections got responses meanwhile.
 //!
@@ -174,7 +175,7 @@
 //! | --- | --- | --- |
 //! | `rustls` | `icaps://` (ICAP over TLS), and a connector with roots and client certificates of your own | rustls with ring, rustls-native-certs |
 //! | `testing` | an ICAP server [inside your tests](manual::testing) | none |
-//! | `override` | tickets with which a person overrides a [policy](manual::notices)'s question | hmac, sha2 |
+//! | `override` | tickets by which a person whom the [policy](manual::notices) asks gets the file all the same | hmac, sha2 |
 //! | `cli` | the program `icap`, and the features `rustls` and `testing` | clap, indicatif, env_logger, serde_json |
 //!
 //! Without `rustls`, an `icaps://` service is an error, unless you set a

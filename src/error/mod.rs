@@ -87,7 +87,8 @@ pub enum Error {
     /// Time ran out.
     #[error("{0}")]
     Timeout(TimeoutError),
-    /// The connection broke before the response was complete.
+    /// The connection was reset, or the server closed it before its response began. If it closes the connection in the
+    /// middle of the response, that is [`Protocol`](Self::Protocol).
     #[error("{0}")]
     Disconnected(DisconnectedError),
     /// The service responded with a status that is no verdict.

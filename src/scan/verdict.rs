@@ -153,7 +153,8 @@ impl Modified {
         self.body_len
     }
 
-    /// For a 206: the offset in the original from which its bytes follow the body.
+    /// For a 206: a number n of bytes. The whole content is the body that came back, and after it the original from
+    /// byte n on.
     #[must_use]
     pub fn original_from(&self) -> Option<u64> {
         self.original_from

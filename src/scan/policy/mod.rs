@@ -197,7 +197,7 @@ pub enum Decision {
     /// Deliver the content.
     Deliver,
     /// Tell the person why the content is not known to be clean, and deliver it only if they then ask for it. With
-    /// the feature `override`, a ticket (module `override_ticket`) proves that the server has asked.
+    /// the feature `override`, a ticket (module `override_ticket`) proves that your program has asked the person.
     Ask(Notice),
     /// Refuse the content, and tell the person why.
     Refuse(Notice),
