@@ -2,7 +2,6 @@
 #![cfg(feature = "cli")]
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::ChildStdin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ fn batch_survives_a_restart_of_the_service() {
     let is_over = AtomicBool::new(false);
     let run = std::thread::scope(|scope| {
         scope.spawn(|| {
-            front.serve_while(|| server.requests() < FILES / 3);
+            front.serve_while(|| server.requests() < FILES / 3 && !is_over.load(SeqCst));
             // The outage lasts longer than the program takes to suspend the service.
             std::thread::sleep(Duration::from_millis(1200));
             front.serve_while(|| !is_over.load(SeqCst));
@@ -86,9 +85,6 @@ fn standard_input_survives_a_restart_of_the_service() {
             std::thread::sleep(Duration::from_millis(300));
             front.serve_while(|| !is_over.load(SeqCst));
         });
-        while TcpStream::connect(front.address).is_err() {
-            std::thread::yield_now();
-        }
         let mut child = icap.spawn(&scan(&uri, &["-j1", "--retry", "10s", "a", "-"]));
         inputs.send(child.stdin.take().unwrap()).unwrap();
         let mut out = child.stdout.take().unwrap();
@@ -118,9 +114,13 @@ fn run_with_lasting_outage(arguments: &[&str]) -> Run {
     let server = Server::start().unwrap();
     let front = Front::of(server.address());
     let uri = front.uri();
+    let is_over = AtomicBool::new(false);
+    let goes_on = || server.requests() < FILES / 3 && !is_over.load(SeqCst);
     std::thread::scope(|scope| {
-        scope.spawn(|| front.serve_while(|| server.requests() < FILES / 3));
-        icap.run(&[&["scan", "-r", "--retry", "300ms", &uri, "."], arguments].concat())
+        scope.spawn(|| front.serve_while(goes_on));
+        let run = icap.run(&[&["scan", "-r", "--retry", "300ms", &uri, "."], arguments].concat());
+        is_over.store(true, SeqCst);
+        run
     })
 }
 

@@ -1,11 +1,14 @@
 //! A server that goes away and comes back.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
 
 /// An address of a server that can go away and come back. It forwards connections to the server.
 pub(crate) struct Front {
-    pub(crate) address: SocketAddr,
-    pub(crate) after: SocketAddr,
+    address: SocketAddr,
+    after: SocketAddr,
+    /// Listens from the beginning, until the first outage.
+    first: Mutex<Option<TcpListener>>,
 }
 
 impl Front {
@@ -13,15 +16,22 @@ impl Front {
     pub(crate) fn of(after: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        Self { address, after }
+        let first = Mutex::new(Some(listener));
+        Self {
+            address,
+            after,
+            first,
+        }
     }
 
     pub(crate) fn uri(&self) -> String {
         format!("icap://{}/scan", self.address)
     }
 
+    /// Serves while it goes on; then closes all connections and refuses new ones.
     pub(crate) fn serve_while(&self, goes_on: impl Fn() -> bool) {
-        let listener = TcpListener::bind(self.address).unwrap();
+        let first = self.first.lock().unwrap().take();
+        let listener = first.unwrap_or_else(|| TcpListener::bind(self.address).unwrap());
         listener.set_nonblocking(true).unwrap();
         let mut streams = Vec::new();
         while goes_on() {
