@@ -11,6 +11,7 @@ use super::defaults::{
 };
 use super::endpoint::Endpoint;
 use super::options_cache::OptionsCache;
+use super::server_state::ServerState;
 use super::{Client, Shared};
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::deadline::Timeouts;
@@ -295,6 +296,7 @@ impl Settings {
             options: OptionsCache::default(),
             breaker: CircuitBreaker::new(self.breaker),
             lacks_engine: AtomicBool::new(false),
+            state: ServerState::default(),
         };
         Ok(Client {
             shared: Arc::new(shared),

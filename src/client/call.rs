@@ -115,7 +115,7 @@ impl<'c> Call<'c> {
     }
 
     /// Whether the circuit of the server is open, and this call is a trial.
-    pub(super) fn is_trial(&self) -> bool {
+    pub(crate) fn is_trial(&self) -> bool {
         self.admission.as_ref().is_some_and(Admission::is_trial)
     }
 

@@ -38,6 +38,11 @@ impl Credentials {
             .transpose()
     }
 
+    /// The user and the password, encoded.
+    pub(crate) fn secret(&self) -> Vec<u8> {
+        self.value.clone()
+    }
+
     /// Whether the service has asked for them.
     pub(crate) fn are_wanted(&self) -> bool {
         self.are_wanted.load(Ordering::Relaxed)

@@ -20,6 +20,7 @@ pub(crate) mod output;
 mod partial_content;
 mod reading;
 mod send;
+pub(crate) mod server_state;
 
 use std::fmt;
 use std::io::Write;
@@ -35,8 +36,11 @@ use endpoint::Endpoint;
 use options_cache::OptionsCache;
 use outcome::{CompleteResponse, protocol_error};
 use output::Output;
+use server_state::ServerState;
 
-use crate::error::{Asked, Error, Phase, StatusError, SuspendedError, TimeLimit, Violation};
+use crate::error::{
+    Asked, Error, InputError, Phase, StatusError, SuspendedError, TimeLimit, Violation,
+};
 use crate::net::deadline::{Deadline, RanOut, Timeouts};
 use crate::net::pool::Pool;
 use crate::proto::options::ServiceOptions;
@@ -82,6 +86,7 @@ struct Shared {
     breaker: CircuitBreaker,
     /// The last state tag that was seen is that of a server without an engine.
     lacks_engine: AtomicBool,
+    state: ServerState,
 }
 
 impl fmt::Debug for Shared {
@@ -215,8 +220,7 @@ impl Client {
         options: Option<&ServiceOptions>,
     ) -> bool {
         response.lacks_engine().unwrap_or_else(|| {
-            let last = self.shared.lacks_engine.load(Ordering::Relaxed);
-            last || options.is_some_and(ServiceOptions::lacks_engine)
+            self.is_without_engine() || options.is_some_and(ServiceOptions::lacks_engine)
         })
     }
 
@@ -231,6 +235,29 @@ impl Client {
         if let Some(tag) = response.istag().filter(|tag| !counters.is_known_tag(tag)) {
             counters.tag_changed(tag, self.now());
         }
+    }
+
+    /// What the responses of the server say about its state.
+    pub(crate) fn state(&self) -> &ServerState {
+        &self.shared.state
+    }
+
+    /// Whether the last state tag that was seen, of whatever response, is that of a server without an engine.
+    pub(crate) fn is_without_engine(&self) -> bool {
+        self.shared.lacks_engine.load(Ordering::Relaxed)
+    }
+
+    /// Everything but the content by which the server decides: what goes to which service for this request. The
+    /// credentials are part of it, whether the service has asked for them or not. So it is a secret.
+    pub(crate) fn identify(&self, request: &Request) -> Result<[Vec<u8>; 4], InputError> {
+        let uri = self.uri();
+        let request = request.clone().add_headers(&self.shared.headers);
+        let head = request.encode(&uri.request_uri(), &uri.authority(), true)?;
+        let credentials = self.shared.credentials.as_ref();
+        let credentials = credentials.map_or(Vec::new(), Credentials::secret);
+        let (host, port) = uri.address();
+        let address = format!("{host} {port}").into_bytes();
+        Ok([uri.to_string().into_bytes(), address, credentials, head])
     }
 
     /// Remembers what the state tag of a response says about the engine; `None` without a tag.

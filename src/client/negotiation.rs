@@ -1,5 +1,7 @@
 //! Asking a service what it offers (RFC 3507 §4.10).
 
+use std::time::Instant;
+
 use super::Client;
 use super::body::Body;
 use super::call::Call;
@@ -15,11 +17,22 @@ use crate::proto::response::Response;
 
 impl Call<'_> {
     /// What the service offers, from the cache while that holds.
-    pub(crate) fn negotiated(&mut self) -> Result<Known, AttemptError> {
+    ///
+    /// If no response of the service belongs to a request after `confirmed_since`, it is asked anew. `None` needs no
+    /// confirmation.
+    pub(crate) fn negotiated(
+        &mut self,
+        confirmed_since: Option<Instant>,
+    ) -> Result<Known, AttemptError> {
         let client = self.client;
         let now = client.now();
         let options = &client.shared.options;
-        match options.look_up(now, self.is_trial(), &self.deadline) {
+        let is_confirmed = |since: &Instant| {
+            let tag = client.state().tag();
+            tag.is_some_and(|tag| *since <= tag.confirmed)
+        };
+        let newest = confirmed_since.filter(|since| !is_confirmed(since));
+        match options.look_up(now, newest, self.is_trial(), &self.deadline) {
             Lookup::Found(known) => Ok(known),
             Lookup::Failed(failed) => Err(failed),
             Lookup::TimedOut => Err(AttemptError {

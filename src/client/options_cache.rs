@@ -45,6 +45,8 @@ struct State {
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) options: Arc<ServiceOptions>,
+    /// When the request for them began.
+    asked: Instant,
     /// When they expire; `None` is never.
     expires: Option<Instant>,
     /// The number of the fetch that they came from, among those that have ended.
@@ -67,7 +69,15 @@ impl OptionsCache {
     /// the result and share it. A timeout is shared only with those who have waited for as long.
     ///
     /// A trial of a server whose circuit is open does not wait, because the fetch of an earlier trial may hang.
-    pub(crate) fn look_up(&self, now: Instant, is_trial: bool, deadline: &Deadline) -> Lookup<'_> {
+    ///
+    /// Options that were asked for before `newest` count as expired for this caller only.
+    pub(crate) fn look_up(
+        &self,
+        now: Instant,
+        newest: Option<Instant>,
+        is_trial: bool,
+        deadline: &Deadline,
+    ) -> Lookup<'_> {
         let mut waiter = Waiter::new(deadline);
         loop {
             // The clock may be the caller's, so it is asked outside of the lock.
@@ -79,7 +89,8 @@ impl OptionsCache {
                 Some(Err(failed)) => return Lookup::Failed(failed),
                 None => {}
             }
-            if let Some(known) = state.known(now) {
+            let is_new = |known: &Known| newest.is_none_or(|newest| newest <= known.asked);
+            if let Some(known) = state.known(now).filter(is_new) {
                 return Lookup::Found(known);
             }
             if is_trial || state.under_way.is_none() {
@@ -269,6 +280,7 @@ impl Fetching<'_> {
         now: Instant,
     ) -> Result<Known, AttemptError> {
         let mut outcome = fetched.map_err(Arc::new).map(|options| Known {
+            asked: now,
             // A time that an `Instant` cannot hold is never.
             expires: options.options_ttl().and_then(|ttl| now.checked_add(ttl)),
             options: Arc::new(options),
@@ -322,7 +334,7 @@ mod tests {
         let (cache, now) = (OptionsCache::default(), Instant::now());
         let deadline = Deadline::by_system(None);
         // Two trials fetch at the same time.
-        let fetching = || match cache.look_up(now, true, &deadline) {
+        let fetching = || match cache.look_up(now, None, true, &deadline) {
             Lookup::Missing(fetching) => fetching,
             _ => panic!("there are no options yet"),
         };
@@ -331,11 +343,11 @@ mod tests {
         let failure = InputError::new(InvalidInput::Uri, "text").into();
         assert!(second.end(Err(failure), now).is_err());
 
-        let Lookup::Found(known) = cache.look_up(now, false, &deadline) else {
+        let Lookup::Found(known) = cache.look_up(now, None, false, &deadline) else {
             panic!("the options of the first fetch hold");
         };
         cache.saw_istag("new", &known, now);
-        let after = cache.look_up(now, false, &deadline);
+        let after = cache.look_up(now, None, false, &deadline);
         assert!(matches!(after, Lookup::Missing(_)));
     }
 }

@@ -36,6 +36,16 @@ impl CompleteResponse {
         matches!(self.response.status(), ..400 | 403) && !is_empty
     }
 
+    /// Whether the exchange was complete and nothing was odd about it. Then the connection is usable, or the peer has
+    /// closed it in an orderly way.
+    pub(crate) fn is_orderly(&self) -> bool {
+        let is_orderly_end = |reason| {
+            use CloseReason::{PeerAsked, PeerClosed, TransportOver};
+            matches!(reason, PeerAsked | PeerClosed | TransportOver)
+        };
+        self.request_complete && self.close_reason.is_none_or(is_orderly_end)
+    }
+
     /// The response makes sense: gives the connection back to the pool if the exchange left it clean.
     pub(crate) fn release(&mut self) {
         let Some(connection) = self.connection.take() else {

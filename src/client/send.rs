@@ -91,15 +91,23 @@ impl Call<'_> {
             Some(place) => self.connect_again(place)?,
             None => self.check_out(is_fresh)?,
         };
+        let began = self.client.now();
         let exchange = self.begin(request, connection, preview.is_some(), output);
         let result = exchange.run(out, first, encoder);
         if let Ok(complete) = &result {
             self.client.note_state_tag(&complete.response);
         }
-        self.client.note_engine(match &result {
-            Ok(complete) => complete.response.lacks_engine(),
-            Err(failure) => failure.remains.lacks_engine(),
-        });
+        let (response, lacks_engine) = match &result {
+            Ok(complete) => (Some(&complete.response), complete.response.lacks_engine()),
+            Err(failure) => (
+                failure.remains.response.as_ref(),
+                failure.remains.lacks_engine(),
+            ),
+        };
+        self.client.note_engine(lacks_engine);
+        if let Some(response) = response {
+            self.client.state().saw(response, began, self.client.now());
+        }
         result
     }
 

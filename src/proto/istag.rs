@@ -1,9 +1,22 @@
 //! What a state tag (RFC 3507 §4.7) says about the server.
 
 use super::header::Field;
+use super::limits::MAX_DISPLAY;
 
 /// The base64 of the MD5 of no bytes. c-icap computes its tag from the list of its engines, which is then empty.
 const NO_ENGINE: &[u8] = b"1B2M2Y8AsgTpgAmY7PhCfg";
+
+/// The value of a state tag without its quotation marks. `None` if it has only one of them, is empty, or is longer than
+/// [`MAX_DISPLAY`] bytes.
+pub(crate) fn unquoted(tag: Field<'_>) -> Option<Vec<u8>> {
+    let value = tag.value();
+    let tag = match &*value {
+        [b'"', tag @ .., b'"'] => tag,
+        [b'"', ..] | [.., b'"'] | [] => return None,
+        tag => tag,
+    };
+    (tag.len() <= MAX_DISPLAY).then(|| tag.to_vec())
+}
 
 /// Whether a state tag among these fields says that the server has no engine; `None` without a tag. A c-icap that
 /// was started without its engine responds 204 to everything under such a tag.

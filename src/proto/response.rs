@@ -6,7 +6,6 @@ use std::ops::Range;
 use super::header::{BadField, Headers};
 use super::http_head;
 use super::istag;
-use super::limits::MAX_DISPLAY;
 use super::method::Method;
 use super::status_line::StatusLine;
 use super::text::displayable;
@@ -71,13 +70,17 @@ impl Response {
     /// [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) bytes.
     #[must_use]
     pub fn istag(&self) -> Option<String> {
-        let value = self.headers().get("ISTag")?.value();
-        let tag = match &*value {
-            [b'"', tag @ .., b'"'] => tag,
-            [b'"', ..] | [.., b'"'] | [] => return None,
-            tag => tag,
-        };
-        (tag.len() <= MAX_DISPLAY).then(|| displayable(tag))
+        let tag = istag::unquoted(self.headers().get("ISTag")?);
+        tag.map(|tag| displayable(&tag))
+    }
+
+    /// The bytes of the state tag, without its quotation marks, by which two tags are compared. `None` as for
+    /// [`istag`](Self::istag), and if there are several.
+    pub(crate) fn state_tag(&self) -> Option<Vec<u8>> {
+        let headers = self.headers();
+        let mut tags = headers.get_all("ISTag");
+        let tag = tags.next().filter(|_| tags.next().is_none())?;
+        istag::unquoted(tag)
     }
 
     /// Whether a state tag of this response, or of an interim one before it, says that the server has no engine;

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the seam")]
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A monotonic clock. Give a scanner one of your own to test what expires without waiting for it, see
 /// [`ScannerBuilder::clock`](crate::ScannerBuilder::clock).
@@ -19,6 +19,14 @@ pub trait Clock: Send + Sync {
     fn now_for_waits(&self) -> Instant {
         Instant::now()
     }
+}
+
+/// Milliseconds since 1970 by the system's calendar clock, which processes and machines share and which can be set.
+/// Before 1970 it is 0.
+pub(crate) fn calendar_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let ms = since_1970.unwrap_or_default().as_millis();
+    u64::try_from(ms).unwrap_or(u64::MAX)
 }
 
 /// The system's monotonic clock.
