@@ -225,6 +225,7 @@ pub use proto::response::Response;
 pub use proto::uri::ServiceUri;
 pub use scan::Scanner;
 pub use scan::builder::ScannerBuilder;
+pub use scan::cache::{Cache, VerdictCache};
 pub use scan::content::Content;
 #[cfg(feature = "override")]
 pub use scan::override_ticket;
@@ -246,6 +247,9 @@ pub mod limits {
     pub use crate::net::resolver::MAX_LOOK_UP_THREADS;
     pub use crate::proto::limits::*;
     pub use crate::scan::builder::DEFAULT_MAX_SIZE;
+    pub use crate::scan::cache::{
+        DEFAULT_CACHE_AGE, DEFAULT_CACHE_ENTRIES, DEFAULT_REVALIDATE, MAX_CACHE_ENTRY,
+    };
     pub use crate::stats::histogram::DURATION_BOUNDS;
 }
 

@@ -10,12 +10,12 @@ use crate::proto::text::CUT;
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Threat {
-    pub(super) name: Option<String>,
-    pub(super) kind: Option<ThreatKind>,
-    pub(super) resolution: Option<Resolution>,
-    pub(super) file: Option<String>,
-    pub(super) problem: Option<String>,
-    pub(super) description: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) kind: Option<ThreatKind>,
+    pub(crate) resolution: Option<Resolution>,
+    pub(crate) file: Option<String>,
+    pub(crate) problem: Option<String>,
+    pub(crate) description: Option<String>,
 }
 
 impl Threat {
@@ -154,7 +154,7 @@ pub struct Threats(Vec<Threat>);
 
 impl Threats {
     /// `None` without a threat.
-    pub(super) fn new(threats: Vec<Threat>) -> Option<Self> {
+    pub(crate) fn new(threats: Vec<Threat>) -> Option<Self> {
         (!threats.is_empty()).then_some(Self(threats))
     }
 

@@ -5,6 +5,7 @@
 //! | [`verdicts`] | What does each verdict mean, and what do I do with the file? |
 //! | [`errors`] | What does each error mean, and who can correct it? |
 //! | [`content`] | What do I tell the service about the content? What do I log of a report? |
+//! | [`caching`] | How is the same content not scanned again? What must an id be? |
 //! | [`notices`] | What is a person told about a file that is not delivered? |
 //! | [`gateway`] | How do the parts work together in an application? |
 //! | [`limitations`] | What does a verdict not promise? |
@@ -32,4 +33,7 @@ macro_rules! pages {
     )+};
 }
 
-pages! { verdicts errors content notices gateway limitations timeouts threads operating c_icap haproxy icaps testing fuzzing }
+pages! {
+    verdicts errors content caching notices gateway limitations timeouts threads operating c_icap haproxy icaps testing
+    fuzzing
+}

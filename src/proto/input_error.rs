@@ -60,7 +60,9 @@ pub enum InvalidInput {
     /// A user or group with an empty name, a group name that would be read as two, or credentials that cannot be
     /// sent.
     User,
-    /// A timeout, a deadline, `suspend_after` or `max_connections` of zero.
+    /// An empty id of content.
+    Id,
+    /// A timeout, a deadline, `suspend_after`, `max_connections` or a limit of the cache of zero.
     Zero,
 }
 
@@ -84,6 +86,7 @@ impl fmt::Display for InvalidInput {
             }
             Self::Method => "this method does not scan",
             Self::User => "not a usable user, group or password",
+            Self::Id => "the id of the content is empty",
             Self::Zero => "this setting must be more than zero",
         })
     }

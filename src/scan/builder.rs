@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cache::Cache;
 use super::failover::Endpoints;
 use super::preview::Preview;
 use super::{Rules, Scanner, Shared};
@@ -50,6 +51,7 @@ pub struct ScannerBuilder {
     rules: Rules,
     custom_headers: CustomHeaders,
     require_tls: bool,
+    cache: Option<Cache>,
 }
 
 impl ScannerBuilder {
@@ -69,6 +71,7 @@ impl ScannerBuilder {
             },
             custom_headers: CustomHeaders::default(),
             require_tls: false,
+            cache: None,
         }
     }
 
@@ -244,6 +247,35 @@ impl ScannerBuilder {
         self
     }
 
+    /// Keeps verdicts on content that has an [id](crate::Content::id), so that the same content is not scanned again.
+    /// Default: none.
+    ///
+    /// A verdict is given again if all of this holds; otherwise the content is scanned:
+    ///
+    /// - It is `Clean` or `Infected`, and came of a complete exchange in which nothing was odd.
+    /// - It is for the same id and length, and everything that is sent besides the bytes is the same: the URI with its
+    ///   arguments, method, preview, fields, name, type, HTTP heads, addresses, user, groups and credentials. The
+    ///   settings by which responses are judged are the same too.
+    /// - It came from the server that a scan would ask now. The verdict of a fallback server counts only where that
+    ///   server would be asked.
+    /// - The server's state tag (`ISTag`) is still the one that the response had, and a response has confirmed it within
+    ///   the time of [`revalidate`](crate::Cache::revalidate). A service without a tag is asked each time.
+    /// - It is younger than [`max_age`](crate::Cache::max_age).
+    /// - For a clean verdict: nothing says that the server does not scan, by its state tag or by an early response.
+    ///
+    /// Then no byte of the content is read, and no connection is needed unless the tag must be confirmed. The report
+    /// [says](crate::Report::is_cached) that it is not new.
+    ///
+    /// Scans of the same content at the same time wait for the first of them: at most a read timeout, and half of the
+    /// time that they have left. If the first one fails or gets another verdict, all of them scan.
+    ///
+    /// [`scan_replace`](Scanner::scan_replace) does not use the cache.
+    /// [`manual::caching`](crate::manual::caching) says what to choose for an id.
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
     /// Sets the user and the password for the first server, the one given to
     /// [`Scanner::builder`], if it asks for them with `407` and `Basic` (RFC 3507 §7.1).
     ///
@@ -296,11 +328,13 @@ impl ScannerBuilder {
             rules,
             custom_headers,
             require_tls,
+            cache,
         } = self;
         custom_headers.check()?;
         if rules.method == Some(Method::Options) {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
         }
+        let cache = cache.map(|cache| cache.open(settings.clock.now(), max_size));
         let client = |endpoint: Result<Endpoint, Error>| -> Result<Client, Error> {
             settings.client(endpoint?)
         };
@@ -317,6 +351,7 @@ impl ScannerBuilder {
             rules,
             custom_headers: Arc::new(custom_headers),
             counters: ScanCounters::default(),
+            cache: cache.transpose()?,
         };
         Ok(Scanner {
             shared: Arc::new(shared),

@@ -232,6 +232,23 @@ impl<'a> Content<'a> {
         self
     }
 
+    /// Sets what identifies the bytes of this content, for the [cache](crate::ScannerBuilder::cache) of verdicts.
+    /// Without a cache it has no effect. An empty id is an [`Error::Input`] in the scan.
+    ///
+    /// Two contents with the same id must have the same bytes, always. So an id is a cryptographic digest of the bytes
+    /// that *this program* has computed, or the version of an immutable object in its own store. It is never a name, a
+    /// path, a time of change, an `ETag` or a digest that the uploader sent, or anything else that the uploader could
+    /// choose: a second file under the id of a clean one would be called clean without a scan.
+    ///
+    /// If a stored verdict holds, no byte is read. To open nothing either, pass a [`reader`](Self::reader) that opens the
+    /// content at its first read, and its [`len`](Self::len).
+    ///
+    /// The id is not sent, and stores get it only as part of a hash.
+    pub fn id(mut self, id: impl AsRef<[u8]>) -> Self {
+        self.about.id = Some(id.as_ref().to_vec());
+        self
+    }
+
     /// Sets a function that is called with the bytes sent and the length, now and then during the upload. The
     /// length is `None` if it is not known. When the content is sent again, the bytes start at 0 again.
     pub fn progress(mut self, progress: impl FnMut(u64, Option<u64>) + Send + 'a) -> Self {

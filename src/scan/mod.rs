@@ -1,6 +1,7 @@
 //! Decisions: content goes in, a verdict comes out.
 
 pub(crate) mod builder;
+pub(crate) mod cache;
 pub(crate) mod content;
 pub(crate) mod decide;
 mod echo;
@@ -22,6 +23,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use builder::ScannerBuilder;
+use cache::verdicts::Verdicts;
 use content::Content;
 use preview::Preview;
 use report::Report;
@@ -67,6 +69,7 @@ struct Shared {
     rules: Rules,
     custom_headers: Arc<CustomHeaders>,
     counters: ScanCounters,
+    cache: Option<Verdicts>,
 }
 
 /// How a request is made and judged.

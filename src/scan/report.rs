@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::verdict::{NotScanned, Verdict};
 use crate::proto::header::Headers;
 use crate::proto::response::{Response, StatusHead};
+use crate::proto::text::displayable;
 
 /// The result of a scan: the verdict, and how it came about.
 ///
@@ -35,6 +36,7 @@ pub struct Report {
     elapsed: Duration,
     service: String,
     advice: Option<&'static str>,
+    is_cached: bool,
 }
 
 impl Report {
@@ -81,6 +83,16 @@ impl Report {
         self.elapsed
     }
 
+    /// Whether the verdict is one that the service gave before, from the [cache](crate::ScannerBuilder::cache).
+    ///
+    /// Then no request was sent for this content: [`status`](Self::status) is `None`, there are no
+    /// [`headers`](Self::headers), and [`bytes_sent`](Self::bytes_sent) is 0. [`istag`](Self::istag) is the state tag
+    /// under which the verdict was given, which is still that of the service.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.is_cached
+    }
+
     /// The service that responded, as a URI without its arguments.
     #[must_use]
     pub fn service(&self) -> &str {
@@ -110,6 +122,16 @@ impl Report {
             elapsed: Duration::ZERO,
             service: service.to_owned(),
             advice: None,
+            is_cached: false,
+        }
+    }
+
+    /// A verdict that `service` gave before under this state tag.
+    pub(super) fn cached(verdict: Verdict, state_tag: &[u8], service: &str) -> Self {
+        Self {
+            istag: Some(displayable(state_tag)),
+            is_cached: true,
+            ..Self::new(verdict, None, 0, service)
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::cache::verdicts::{LookUp, Subject, Verdicts};
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
 use super::echo::is_same_message;
@@ -29,7 +31,7 @@ use crate::stats::CloseReason;
 
 /// Has `content` scanned, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
-    shared: &Shared,
+    shared: &'c Shared,
     mut content: Content<'c>,
     output: Option<&'c mut (dyn Write + 'c)>,
 ) -> Result<Report, Error> {
@@ -52,7 +54,12 @@ pub(super) fn scan<'c>(
         let outcome = scan.unless_cancelled(outcome, call.client);
         failover.take(call, outcome, scan.can_repeat());
     }
-    failover.result()
+    let result = failover.result();
+    if scan.cache.is_some() {
+        let is_hit = result.as_ref().is_ok_and(Report::is_cached);
+        shared.counters.looked_up(is_hit);
+    }
+    result
 }
 
 /// Content, what is known about it, and what came back of it.
@@ -66,12 +73,14 @@ struct Scan<'c> {
     body: Body<'c>,
     output: Output<'c>,
     deadline: Deadline,
+    /// If the content has an id, and what comes back is not wanted.
+    cache: Option<&'c Verdicts>,
 }
 
 impl<'c> Scan<'c> {
     /// Makes the request, so that content which cannot be sent is an error before a server is asked.
     fn new(
-        shared: &Shared,
+        shared: &'c Shared,
         content: Content<'c>,
         length: Option<u64>,
         output: Option<&'c mut (dyn Write + 'c)>,
@@ -85,6 +94,7 @@ impl<'c> Scan<'c> {
         let (sent, returned) = Digest::pair();
         let (about, body) = content.monitored(max_size, sent);
         let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
+        let is_cacheable = about.id.is_some() && output.is_none();
         Ok(Self {
             request: about.request(rules.method.unwrap_or(Method::Respmod), length)?,
             rules,
@@ -94,6 +104,7 @@ impl<'c> Scan<'c> {
             body,
             output: Output::of_scan(output, returned, limit.unwrap_or(u64::MAX), judged_by),
             deadline,
+            cache: shared.cache.as_ref().filter(|_| is_cacheable),
         })
     }
 
@@ -123,15 +134,22 @@ impl<'c> Scan<'c> {
         }
     }
 
-    /// Has one server scan the content.
+    /// Has one server scan the content, unless its verdict is in the cache.
     fn with_server(&mut self, call: &mut Call<'_>) -> Result<Report, AttemptError> {
         let client = call.client;
+        let cache = self.cache;
+        let since = cache.and_then(|cache| cache.confirmed_since(client.now()));
         let known = match self.rules.negotiate {
-            true => Some(call.negotiated()?),
+            true => Some(call.negotiated(since)?),
             false => None,
         };
         let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
+        let turn = match cache.and_then(|cache| self.look_up(cache, call, &request, since)) {
+            Some(LookUp::Found(report)) => return Ok(report),
+            Some(LookUp::Missing(turn)) => Some(turn),
+            None => None,
+        };
         let mut complete = match call.exchange(&request, &mut self.body, &mut self.output) {
             Ok(complete) => complete,
             Err(failure) => return Ok(self.salvage(*failure, client.name())?),
@@ -147,7 +165,27 @@ impl<'c> Scan<'c> {
         if complete.is_success() {
             call.succeeded();
         }
+        if let Some(turn) = turn {
+            turn.keep(client, &report, &complete);
+        }
         Ok(report)
+    }
+
+    /// Looks for the server's verdict in the cache.
+    fn look_up(
+        &self,
+        cache: &'c Verdicts,
+        call: &Call<'_>,
+        request: &Request,
+        confirmed_since: Option<Instant>,
+    ) -> Option<LookUp<'c>> {
+        let subject = Subject {
+            request,
+            about: &self.about,
+            length: self.length,
+            rules: &(self.rules, &self.custom_headers),
+        };
+        cache.look_up(call, &subject, confirmed_since)
     }
 
     /// Decides what becomes of the connection. Then puts the part of the content that a 206 refers to after
@@ -159,6 +197,15 @@ impl<'c> Scan<'c> {
         client: &Client,
     ) -> Result<(), Error> {
         let verdict = report.verdict();
+        match verdict {
+            Verdict::NotScanned(NotScanned::EarlyResponse) => {
+                client
+                    .state()
+                    .saw_early_response(complete.content_sent, client.now());
+            }
+            Verdict::Clean => client.state().saw_late_response(complete.content_sent),
+            _ => {}
+        }
         if *verdict == Verdict::NotScanned(NotScanned::NoEngine) {
             complete.discard(CloseReason::NoEngine);
             return Ok(());

@@ -33,6 +33,8 @@ pub(crate) struct ScanCounters {
     durations: [AtomicHistogram; Outcome::ALL.len()],
     errors: [AtomicU64; ErrorKind::ALL.len()],
     in_flight: AtomicU64,
+    cache_hits: AtomicU64,
+    cache_misses: AtomicU64,
 }
 
 impl ScanCounters {
@@ -43,6 +45,14 @@ impl ScanCounters {
     /// The scan is over, with a result or by a panic.
     pub(crate) fn ended(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// A scan looked for its verdict in the cache.
+    pub(crate) fn looked_up(&self, is_hit: bool) {
+        count(match is_hit {
+            true => &self.cache_hits,
+            false => &self.cache_misses,
+        });
     }
 
     pub(crate) fn record(&self, outcome: Outcome, took: Duration) {
@@ -72,6 +82,8 @@ impl ScanCounters {
             errors_by_kind: errors.into_iter().filter(|(_, count)| *count > 0).collect(),
             durations: durations.filter(|(_, of)| of.count() > 0).collect(),
             scans_in_flight: get(&self.in_flight),
+            cache_hits: get(&self.cache_hits),
+            cache_misses: get(&self.cache_misses),
             ..Stats::default()
         };
         stats.add(endpoints);

@@ -90,6 +90,10 @@ pub struct Stats {
     /// Times a scan went on to another server after one had failed. Passing over a suspended server is not
     /// counted.
     pub failovers: u64,
+    /// Scans whose verdict came from the [cache](crate::ScannerBuilder::cache). They are counted by their verdict too.
+    pub cache_hits: u64,
+    /// Scans that looked for a verdict in the cache and found none.
+    pub cache_misses: u64,
     /// `OPTIONS` requests sent.
     pub options_sent: u64,
     /// Bytes written, heads and chunk framing included.

@@ -13,6 +13,8 @@ type Metric<S> = (&'static str, &'static str, &'static str, fn(&S) -> u64);
 #[rustfmt::skip]
 const COUNTERS: &[Metric<Stats>] = &[
     ("icap_scans", "", "Scans that ended with a verdict or an error.", |s| s.scans),
+    ("icap_cache_hits", "", "Scans whose verdict came from the cache.", |s| s.cache_hits),
+    ("icap_cache_misses", "", "Scans that found no verdict in the cache.", |s| s.cache_misses),
 ];
 
 #[rustfmt::skip]

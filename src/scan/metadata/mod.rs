@@ -17,6 +17,8 @@ const CONTENT_HOST: &str = "content.invalid";
 /// What is known about content besides its bytes and its length.
 #[derive(Default)]
 pub(crate) struct About {
+    /// By which the verdict is cached. It is not sent.
+    pub(crate) id: Option<Vec<u8>>,
     pub(crate) name: Option<String>,
     pub(crate) content_type: Option<String>,
     pub(crate) http_request: Option<Vec<u8>>,
@@ -44,6 +46,10 @@ impl About {
     /// The ICAP request for the content, which has `length` bytes if that is known.
     pub(crate) fn request(&self, method: Method, length: Option<u64>) -> Result<Request, Error> {
         self.refuse_part(method)?;
+        if self.id.as_ref().is_some_and(Vec::is_empty) {
+            let why = "each content without an id would have the verdict of the first one";
+            return Err(InputError::new(InvalidInput::Id, why).into());
+        }
         let mut request = match method {
             Method::Options => return Err(InputError::new(InvalidInput::Method, "OPTIONS").into()),
             Method::Respmod => Request::respmod()

@@ -1,0 +1,241 @@
+//! The cache at work: when a stored verdict is given again, and which verdicts are stored.
+//!
+//! A verdict belongs to the server that gave it. It is looked for at the moment when a scan would ask that server: after
+//! `OPTIONS`, before the request. So a scan that goes on to the next server also looks for that server's verdict.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::entry::{Entry, Made};
+use super::flights::{Boarding, Flights, Leading};
+pub(in crate::scan) use super::key::Subject;
+use super::keyed_hash::{Hash, KeyedHash};
+use super::store::{self, VerdictCache};
+use crate::client::Client;
+use crate::client::call::Call;
+use crate::client::outcome::CompleteResponse;
+use crate::error::TimeLimit;
+use crate::scan::report::Report;
+use crate::scan::verdict::Verdict;
+use crate::seam::{random, time};
+
+/// How long a verdict, and a state tag without a new response, hold.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::scan) struct Ages {
+    pub(super) max_age: Duration,
+    pub(super) revalidate: Duration,
+}
+
+/// The verdicts of a scanner.
+pub(in crate::scan) struct Verdicts {
+    store: Box<dyn VerdictCache>,
+    hash: KeyedHash,
+    ages: Ages,
+    max_size: Option<u64>,
+    flights: Flights,
+    /// Tells the entries of this cache from those of others in the same store.
+    origin: u64,
+    opened: Instant,
+}
+
+/// The result of a look-up.
+pub(in crate::scan) enum LookUp<'v> {
+    Found(Report),
+    /// The content is to be scanned.
+    Missing(Turn<'v>),
+}
+
+/// A scan that can store its verdict. Dropping it lets the scans that wait for it go on by themselves.
+pub(in crate::scan) struct Turn<'v> {
+    verdicts: &'v Verdicts,
+    key: Hash,
+    began: Instant,
+    /// `None` for a scan for which no other waits.
+    leading: Option<Leading<'v>>,
+}
+
+impl Verdicts {
+    pub(super) fn new(
+        store: Box<dyn VerdictCache>,
+        secret: [u8; 32],
+        ages: Ages,
+        max_size: Option<u64>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            store,
+            hash: KeyedHash::new(secret),
+            ages,
+            max_size,
+            flights: Flights::default(),
+            origin: random::number(),
+            opened: now,
+        }
+    }
+
+    /// Since when a response must have confirmed the state tag of a server; `None` if any has.
+    pub(in crate::scan) fn confirmed_since(&self, now: Instant) -> Option<Instant> {
+        now.checked_sub(self.ages.revalidate)
+    }
+
+    /// The verdict of the called server on this content. If there is none, and another scan is about to get it, waits
+    /// for that one: at most half of the time that is left and one read timeout.
+    ///
+    /// `None` if this scan does not use the cache.
+    pub(in crate::scan) fn look_up(
+        &self,
+        call: &Call<'_>,
+        subject: &Subject<'_>,
+        confirmed_since: Option<Instant>,
+    ) -> Option<LookUp<'_>> {
+        let client = call.client;
+        let key = subject.key(&self.hash, client)?;
+        let report = |entry: &[u8]| self.report(&key, entry, client, confirmed_since);
+        let stored = || {
+            let entry = store::get(&*self.store, &key)?;
+            report(&entry).map(|report| (report, entry))
+        };
+        if let Some((report, _)) = stored() {
+            return Some(LookUp::Found(report));
+        }
+        let leading = match self.board(key, call) {
+            Boarding::Alone => None,
+            Boarding::Landed(entry) => match report(&entry) {
+                Some(report) => return Some(LookUp::Found(report)),
+                None => None,
+            },
+            // Another scan may have ended since this one looked.
+            Boarding::Lead(leading) => match stored() {
+                Some((report, entry)) => {
+                    leading.land(entry.into());
+                    return Some(LookUp::Found(report));
+                }
+                None => Some(leading),
+            },
+        };
+        Some(LookUp::Missing(Turn {
+            verdicts: self,
+            key,
+            began: client.now(),
+            leading,
+        }))
+    }
+
+    /// Joins the scans of the same content.
+    fn board(&self, key: Hash, call: &Call<'_>) -> Boarding<'_> {
+        let client = call.client;
+        // A trial of a server must not wait. Without a tag there is nothing to wait for.
+        if call.is_trial() || client.state().is_untagged() {
+            return Boarding::Alone;
+        }
+        let patience = client.read_timeout();
+        let left = call.deadline.cap_whole(patience.saturating_mul(2));
+        let half = left.unwrap_or_default() / 2;
+        let wait = call.deadline.within(half, TimeLimit::ReadTimeout);
+        self.flights.board(key, &wait, patience)
+    }
+
+    /// The report that an entry gives now; `None` if it does not hold.
+    fn report(
+        &self,
+        key: &Hash,
+        entry: &[u8],
+        client: &Client,
+        confirmed_since: Option<Instant>,
+    ) -> Option<Report> {
+        let entry = Entry::decode(&self.hash, key, entry)?;
+        let state = client.state();
+        let is_confirmed = |confirmed| confirmed_since.is_none_or(|since| since <= confirmed);
+        let tag = state.tag().filter(|tag| is_confirmed(tag.confirmed))?;
+        let now = client.now();
+        let made = self.instant(entry.made, now)?;
+        let is_young = now.checked_duration_since(made)? < self.ages.max_age;
+        let fits = self.max_size.is_none_or(|max| entry.content_len <= max);
+        let may_be_blind = state.responds_early() || client.is_without_engine();
+        let holds = is_young
+            && fits
+            && entry.state_tag == tag.value
+            && state.stands_by(made)
+            && !(entry.verdict.is_clean() && may_be_blind);
+        holds.then(|| Report::cached(entry.verdict, &tag.value, client.name()))
+    }
+
+    fn made(&self, at: Instant, now: Instant) -> Made {
+        let offset = at.saturating_duration_since(self.opened).as_nanos();
+        let ago = now.saturating_duration_since(at).as_millis();
+        let ago = u64::try_from(ago).unwrap_or(u64::MAX);
+        Made {
+            origin: self.origin,
+            offset_ns: u64::try_from(offset).unwrap_or(u64::MAX),
+            calendar_ms: time::calendar_ms().saturating_sub(ago),
+        }
+    }
+
+    /// When an entry was made, by the clock of this scanner; `None` if it is of the future.
+    fn instant(&self, made: Made, now: Instant) -> Option<Instant> {
+        if made.origin == self.origin {
+            let offset = Duration::from_nanos(made.offset_ns);
+            return self.opened.checked_add(offset);
+        }
+        let ago = time::calendar_ms().checked_sub(made.calendar_ms)?;
+        now.checked_sub(Duration::from_millis(ago))
+    }
+}
+
+impl Turn<'_> {
+    /// Stores the verdict and gives it to all who wait, if it is one for others.
+    pub(in crate::scan) fn keep(
+        self,
+        client: &Client,
+        report: &Report,
+        complete: &CompleteResponse,
+    ) {
+        let Self {
+            verdicts,
+            key,
+            began,
+            leading,
+        } = self;
+        let Some(entry) = verdicts.entry(began, client, report, complete) else {
+            return;
+        };
+        let Some(bytes) = entry.encode(&verdicts.hash, &key) else {
+            return;
+        };
+        let bytes: Arc<[u8]> = bytes.into();
+        // First to those who wait: the store may take its time.
+        if let Some(leading) = &leading {
+            leading.land(Arc::clone(&bytes));
+        }
+        store::put(&*verdicts.store, &key, &bytes, verdicts.ages.max_age);
+        drop(leading);
+    }
+}
+
+impl Verdicts {
+    /// The entry for a verdict that holds for others too.
+    fn entry(
+        &self,
+        began: Instant,
+        client: &Client,
+        report: &Report,
+        complete: &CompleteResponse,
+    ) -> Option<Entry> {
+        let verdict = report.verdict();
+        let is_sure = match verdict {
+            Verdict::Clean => !client.state().responds_early(),
+            // A 204 contradicts it.
+            Verdict::Infected(_) => complete.response.status() != 204,
+            _ => false,
+        };
+        if !is_sure || !complete.is_orderly() {
+            return None;
+        }
+        Some(Entry {
+            verdict: verdict.clone(),
+            state_tag: complete.response.state_tag()?,
+            content_len: complete.content_sent,
+            made: self.made(began, client.now()),
+        })
+    }
+}

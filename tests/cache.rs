@@ -1,0 +1,971 @@
+//! The verdict cache: when a stored verdict is given again, and when it is not.
+
+mod support;
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use icap_client::error::{ErrorKind, InvalidInput};
+use icap_client::testing::{
+    CLEAN, Gate, ManualClock, OPTIONS_RESPONSE, Script, Server, echo, eicar, infected,
+    options_with_preview,
+};
+use icap_client::{
+    Cache, Content, Endpoint, Error, Method, NotScanned, Preview, Report, Scanner, ScannerBuilder,
+    Verdict, VerdictCache,
+};
+use support::content::holding;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const SECRET: [u8; 32] = [7; 32];
+
+/// `response` with this state tag, or without one.
+fn tagged(response: impl AsRef<[u8]>, tag: &str) -> Vec<u8> {
+    let response = String::from_utf8(response.as_ref().to_vec()).unwrap();
+    let field = match tag {
+        "" => String::new(),
+        tag => format!("ISTag: \"{tag}\"\r\n"),
+    };
+    let old = "ISTag: \"icap-client-testing\"\r\n";
+    response.replacen(old, &field, 1).into_bytes()
+}
+
+/// What a server does, and how often it was asked.
+#[derive(Default)]
+struct Plan {
+    tag: Mutex<String>,
+    /// The response to scans. `None` is that of a healthy server.
+    response: Mutex<Option<Vec<u8>>>,
+    scans: AtomicUsize,
+    options: AtomicUsize,
+}
+
+impl Plan {
+    fn scans(&self) -> usize {
+        self.scans.load(SeqCst)
+    }
+
+    fn options(&self) -> usize {
+        self.options.load(SeqCst)
+    }
+
+    fn set_tag(&self, tag: &str) {
+        tag.clone_into(&mut self.tag.lock().unwrap());
+    }
+
+    fn respond(&self, response: impl Into<Vec<u8>>) {
+        *self.response.lock().unwrap() = Some(response.into());
+    }
+}
+
+fn planned() -> (Server, Arc<Plan>) {
+    let plan = Arc::new(Plan::default());
+    plan.set_tag("tag-1");
+    let of_server = Arc::clone(&plan);
+    let server = Server::answering(move |request| {
+        let plan = &of_server;
+        let response = if request.method() == "OPTIONS" {
+            plan.options.fetch_add(1, SeqCst);
+            options_with_preview(4).into_bytes()
+        } else {
+            plan.scans.fetch_add(1, SeqCst);
+            let set = plan.response.lock().unwrap().clone();
+            set.unwrap_or_else(|| match request.has_eicar() {
+                true => infected("Eicar"),
+                false => CLEAN.into(),
+            })
+        };
+        let tag = plan.tag.lock().unwrap().clone();
+        Script::new().send(tagged(response, &tag))
+    });
+    (server.unwrap(), plan)
+}
+
+fn cached(server: &Server) -> ScannerBuilder {
+    let builder = Scanner::builder(server.uri()).cache(Cache::new());
+    builder.read_timeout(MINUTE).connect_timeout(MINUTE)
+}
+
+fn hello() -> Content<'static> {
+    Content::bytes(b"hello").id("id")
+}
+
+fn scan(scanner: &Scanner, content: Content<'_>) -> Report {
+    scanner.scan(content).unwrap()
+}
+
+/// Whether the verdict on `content` comes from the cache.
+fn is_hit(scanner: &Scanner, content: Content<'_>) -> bool {
+    scan(scanner, content).is_cached()
+}
+
+/// A store that several scanners share, and in which a test can meddle.
+#[derive(Clone, Default)]
+struct Store(Arc<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    rows: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    gets: AtomicUsize,
+    fault: Mutex<Option<Fault>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Panic,
+    Error,
+    Empty,
+    Garbage,
+    Damaged,
+    Cut,
+    Huge,
+    /// The entry of another key.
+    Swapped,
+}
+
+impl Store {
+    fn cache(&self) -> Cache {
+        Cache::shared(self.clone(), SECRET)
+    }
+
+    fn rows(&self) -> HashMap<Vec<u8>, Vec<u8>> {
+        self.0.rows.lock().unwrap().clone()
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        *self.0.fault.lock().unwrap()
+    }
+
+    fn set_fault(&self, fault: Option<Fault>) {
+        *self.0.fault.lock().unwrap() = fault;
+    }
+}
+
+impl VerdictCache for Store {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.0.gets.fetch_add(1, SeqCst);
+        let rows = self.rows();
+        let entry = rows.get(key).cloned();
+        Ok(match self.fault() {
+            None => entry,
+            Some(Fault::Panic) => panic!("as the test wants"),
+            Some(Fault::Error) => return Err(io::ErrorKind::TimedOut.into()),
+            Some(Fault::Empty) => Some(Vec::new()),
+            Some(Fault::Garbage) => Some(vec![1; 100]),
+            Some(Fault::Huge) => Some(vec![1; 10 << 20]),
+            Some(Fault::Damaged) => entry.map(|mut entry| {
+                entry[0] ^= 1;
+                entry
+            }),
+            Some(Fault::Cut) => entry.map(|mut entry| {
+                entry.pop();
+                entry
+            }),
+            Some(Fault::Swapped) => {
+                let mut others = rows.iter().filter(|(other, _)| *other != key);
+                others.next().map(|(_, entry)| entry.clone())
+            }
+        })
+    }
+
+    fn put(&self, key: &[u8], entry: &[u8], _: Duration) -> io::Result<()> {
+        assert_eq!(key.len(), 16);
+        match self.fault() {
+            Some(Fault::Panic) => panic!("as the test wants"),
+            Some(Fault::Error) => Err(io::ErrorKind::TimedOut.into()),
+            _ => {
+                let mut rows = self.0.rows.lock().unwrap();
+                rows.insert(key.to_vec(), entry.to_vec());
+                Ok(())
+            }
+        }
+    }
+}
+
+// Hits
+
+#[test]
+fn many_look_ups_of_an_id_are_one_scan() {
+    let (server, plan) = planned();
+    let clock = ManualClock::new();
+    let scanner = cached(&server).clock(clock.clone()).build().unwrap();
+    let look_up_all = |expected: fn(&Verdict) -> bool| {
+        thread::scope(|scope| {
+            for thread in 0..32 {
+                let scanner = &scanner;
+                scope.spawn(move || {
+                    for n in (thread..10_000).step_by(32) {
+                        let id = format!("id-{}", (n / 7) % 100);
+                        let report = scan(scanner, Content::bytes(id.as_bytes()).id(&id));
+                        assert!(expected(report.verdict()));
+                    }
+                });
+            }
+        });
+    };
+    look_up_all(Verdict::is_clean);
+    assert_eq!((plan.scans(), plan.options()), (100, 1));
+    // New signatures, which find something in all of it.
+    plan.set_tag("tag-2");
+    plan.respond(infected("Worm"));
+    clock.advance(MINUTE + Duration::from_millis(1));
+    look_up_all(Verdict::is_infected);
+    assert_eq!((plan.scans(), plan.options()), (200, 2));
+    let stats = scanner.stats();
+    assert_eq!((stats.cache_hits, stats.cache_misses), (19_800, 200));
+    assert_eq!((stats.clean, stats.infected), (10_000, 10_000));
+}
+
+#[test]
+fn hit_reads_nothing_and_needs_no_connection() {
+    struct Unread;
+    impl Read for Unread {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("the content is read")
+        }
+    }
+    let (server, _) = planned();
+    let scanner = cached(&server).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    let connections = scanner.stats().connections_opened;
+    drop(server);
+    let report = scan(&scanner, Content::reader(Unread).len(5).id("id"));
+    assert!(report.is_cached() && report.verdict().is_clean());
+    assert_eq!((report.status(), report.bytes_sent()), (None, 0));
+    assert_eq!(report.istag(), Some("tag-1"));
+    assert_eq!(scanner.stats().connections_opened, connections);
+}
+
+#[test]
+fn infected_verdict_is_given_again_with_its_threats() {
+    let (server, plan) = planned();
+    let scanner = cached(&server).build().unwrap();
+    let virus = eicar();
+    let first = scan(&scanner, Content::bytes(&virus).id("virus"));
+    let second = scan(&scanner, Content::bytes(&virus).id("virus"));
+    assert!(second.is_cached() && !first.is_cached());
+    assert!(second.verdict().is_infected());
+    assert_eq!(first.verdict(), second.verdict());
+    assert_eq!(plan.scans(), 1);
+}
+
+#[test]
+fn content_without_id_and_replacement_are_scanned() {
+    let (server, plan) = planned();
+    let scanner = cached(&server).build().unwrap();
+    for _ in 0..2 {
+        assert!(!is_hit(&scanner, Content::bytes(b"hello")));
+        let report = scanner.scan_replace(hello(), io::sink()).unwrap();
+        assert!(!report.is_cached());
+    }
+    assert_eq!(plan.scans(), 4);
+    let stats = scanner.stats();
+    assert_eq!((stats.cache_hits, stats.cache_misses), (0, 0));
+}
+
+// What must be the same
+
+#[test]
+fn same_id_with_other_metadata_is_another_scan() {
+    const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n";
+    const COOKIE: &[u8] = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nSet-Cookie: a=1\r\n\r\n";
+    let (server, plan) = planned();
+    let scanner = cached(&server).build().unwrap();
+    let with = |n: usize| {
+        let content = hello();
+        match n {
+            0 => content,
+            1 => content.id("other"),
+            2 => Content::bytes(b"hello!").id("id"),
+            3 => Content::reader(&b"hello"[..]).id("id"),
+            4 => content.name("a.txt"),
+            5 => content.name(""),
+            6 => content.content_type("text/plain"),
+            7 => content.content_type("application/octet-stream"),
+            8 => content.client_ip([127, 0, 0, 1].into()),
+            9 => content.server_ip([127, 0, 0, 1].into()),
+            10 => content.user("jane"),
+            11 => content.user("joe"),
+            12 => content.groups(["staff"]),
+            13 => content.user("jane").groups(["staff"]),
+            14 => content.header("X-Unit", "a"),
+            15 => content.header("X-Unit", "b"),
+            16 => content.http_request(REQUEST),
+            17 => content.http_response(RESPONSE),
+            18 => content.http_response(COOKIE).include_sensitive(true),
+            19 => content.http_response(RESPONSE).name("a.txt"),
+            20 => content.http_response(RESPONSE).content_type("text/plain"),
+            21 => content.id("id\0"),
+            _ => unreachable!(),
+        }
+    };
+    for n in 0..22 {
+        assert!(!is_hit(&scanner, with(n)), "{n}");
+    }
+    assert_eq!(plan.scans(), 22);
+    for n in 0..22 {
+        assert!(is_hit(&scanner, with(n)), "{n}");
+    }
+}
+
+#[test]
+fn scanner_with_other_settings_scans_again() {
+    let (server, plan) = planned();
+    let store = Store::default();
+    let with = |n: usize| {
+        let uri = server.uri();
+        let builder = match n {
+            1 => Scanner::builder(format!("{uri}?force=on")),
+            2 => Scanner::builder(format!("{uri}?force=off")),
+            3 => Scanner::builder(format!("{uri}2")),
+            4 => Scanner::builder(uri.replace("127.0.0.1", "localhost")),
+            _ => Scanner::builder(uri),
+        };
+        let builder = match n {
+            5 => builder.method(Method::Reqmod),
+            6 => builder.preview(Preview::Negotiated),
+            7 => builder.preview(Preview::Limit(2)),
+            8 => builder.preview(Preview::Limit(2)).trust_preview(true),
+            9 => builder.allow_206(true),
+            10 => builder.header("X-Customer", "1"),
+            11 => builder.credentials("joe", "secret"),
+            12 => builder.credentials("jane", "secret"),
+            13 => builder.infection_header("X-Acme"),
+            14 => builder.refusal_header("X-Acme"),
+            _ => builder,
+        };
+        builder.cache(store.cache()).build().unwrap()
+    };
+    let content = || Content::bytes(b"he").id("id");
+    for n in 0..15 {
+        assert!(!is_hit(&with(n), content()), "{n}");
+    }
+    assert_eq!(plan.scans(), 15);
+    // A new scanner asks for the state tag, and then finds the verdicts of the earlier one.
+    for n in 0..15 {
+        assert!(is_hit(&with(n), content()), "{n}");
+    }
+    assert_eq!((plan.scans(), plan.options()), (15, 30));
+}
+
+#[test]
+fn verdict_belongs_to_the_server_that_gave_it() {
+    let refusing = format!("icap://{}/scan", support::refusing_address());
+    let (server, plan) = planned();
+    let scanner = Scanner::builder(&*refusing)
+        .endpoint(server.uri())
+        .suspend_after(1)
+        .cache(Cache::new())
+        .build()
+        .unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    // The first server is suspended or fails again, so the second one would be asked.
+    let report = scan(&scanner, hello());
+    assert!(report.is_cached());
+    assert_eq!(report.service(), server.uri());
+    assert_eq!(plan.scans(), 1);
+    // For another scanner the same server is the first.
+    let store = Store::default();
+    let (other, others_plan) = planned();
+    let both = |first: &Server, second: &Server| {
+        let builder = Scanner::builder(first.uri()).endpoint(second.uri());
+        builder.cache(store.cache()).build().unwrap()
+    };
+    assert!(!is_hit(&both(&server, &other), hello()));
+    assert!(!is_hit(&both(&other, &server), hello()));
+    assert!(is_hit(&both(&server, &other), hello()));
+    assert_eq!((plan.scans(), others_plan.scans()), (2, 1));
+}
+
+#[test]
+fn larger_content_than_max_size_is_no_hit() {
+    let (server, _) = planned();
+    let store = Store::default();
+    let scanner = |max| {
+        let builder = Scanner::builder(server.uri()).max_size(max);
+        builder.cache(store.cache()).build().unwrap()
+    };
+    let known = || hello();
+    let unknown = || Content::reader(&b"hello"[..]).id("id");
+    for content in [known, unknown as fn() -> Content<'static>] {
+        assert!(!is_hit(&scanner(5), content()));
+        assert!(is_hit(&scanner(5), content()));
+        let report = scan(&scanner(4), content());
+        let too_large = Verdict::NotScanned(NotScanned::TooLarge { limit: 4 });
+        assert_eq!((report.verdict(), report.is_cached()), (&too_large, false));
+    }
+}
+
+#[test]
+fn empty_id_and_zero_settings_are_errors() {
+    let (server, plan) = planned();
+    let scanner = cached(&server).build().unwrap();
+    let error = scanner.scan(hello().id("")).unwrap_err();
+    assert!(
+        matches!(&error, Error::Input(e) if e.kind() == InvalidInput::Id),
+        "{error}"
+    );
+    for cache in [
+        Cache::new().entries(0),
+        Cache::new().max_age(Duration::ZERO),
+    ] {
+        let error = Scanner::builder(server.uri()).cache(cache).build();
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Input);
+    }
+    assert_eq!(plan.scans(), 0);
+}
+
+// Until when a verdict holds
+
+#[test]
+fn verdict_expires_at_its_age() {
+    let (server, plan) = planned();
+    let clock = ManualClock::new();
+    let builder = || {
+        let cache = Cache::new().max_age(30 * MINUTE).revalidate(1000 * MINUTE);
+        cached(&server).cache(cache).clock(clock.clone())
+    };
+    let scanner = builder().build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    clock.advance(30 * MINUTE - Duration::from_millis(1));
+    assert!(is_hit(&scanner, hello()));
+    clock.advance(Duration::from_millis(1));
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+    assert_eq!(plan.scans(), 2);
+}
+
+#[test]
+fn default_age_is_an_hour_from_the_scan() {
+    let (server, _) = planned();
+    let clock = ManualClock::new();
+    let scanner = cached(&server).clock(clock.clone()).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    for _ in 0..59 {
+        clock.advance(MINUTE);
+        assert!(is_hit(&scanner, hello()));
+    }
+    clock.advance(MINUTE);
+    assert!(!is_hit(&scanner, hello()));
+}
+
+#[test]
+fn unconfirmed_tag_is_asked_for_by_one_thread() {
+    let (server, plan) = planned();
+    let clock = ManualClock::new();
+    let scanner = cached(&server).clock(clock.clone()).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    for asked in 2..5 {
+        clock.advance(MINUTE);
+        assert!(is_hit(&scanner, hello()), "a minute is not too long");
+        clock.advance(Duration::from_millis(1));
+        thread::scope(|scope| {
+            for _ in 0..32 {
+                scope.spawn(|| assert!(is_hit(&scanner, hello())));
+            }
+        });
+        assert_eq!((plan.options(), plan.scans()), (asked, 1));
+    }
+}
+
+#[test]
+fn response_to_another_scan_confirms_the_tag() {
+    let (server, plan) = planned();
+    let clock = ManualClock::new();
+    let scanner = cached(&server).clock(clock.clone()).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    for _ in 0..3 {
+        clock.advance(MINUTE);
+        assert!(!is_hit(&scanner, Content::bytes(b"another")));
+        clock.advance(MINUTE / 2);
+        assert!(is_hit(&scanner, hello()));
+    }
+    assert_eq!(plan.options(), 1);
+    // It also shows that the tag is another one.
+    plan.set_tag("tag-2");
+    assert!(!is_hit(&scanner, Content::bytes(b"another")));
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+}
+
+#[test]
+fn failed_confirmation_is_no_hit() {
+    let (server, _) = planned();
+    let clock = ManualClock::new();
+    let scanner = cached(&server).clock(clock.clone()).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    drop(server);
+    assert!(is_hit(&scanner, hello()));
+    clock.advance(2 * MINUTE);
+    assert!(scanner.scan(hello()).is_err());
+}
+
+#[test]
+fn service_without_a_tag_is_asked_each_time() {
+    let (server, plan) = planned();
+    plan.set_tag("");
+    let scanner = cached(&server).build().unwrap();
+    for _ in 0..3 {
+        assert!(!is_hit(&scanner, hello()));
+    }
+    assert_eq!((plan.scans(), plan.options()), (3, 1));
+    // From now on it has one.
+    plan.set_tag("tag-1");
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+    // A response without a tag makes the tag unknown.
+    plan.set_tag("");
+    assert!(!is_hit(&scanner, Content::bytes(b"another")));
+    assert!(!is_hit(&scanner, hello()));
+}
+
+#[test]
+fn without_options_only_scans_confirm_the_tag() {
+    let (server, plan) = planned();
+    let clock = ManualClock::new();
+    let builder = cached(&server).clock(clock.clone()).negotiate(false);
+    let scanner = builder.build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+    clock.advance(2 * MINUTE);
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+    assert_eq!((plan.scans(), plan.options()), (2, 0));
+}
+
+#[test]
+fn tag_of_no_engine_makes_no_clean_hit() {
+    const BLIND: &str = "CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA";
+    let (server, plan) = planned();
+    let scanner = cached(&server).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    plan.set_tag(BLIND);
+    assert!(!is_hit(&scanner, Content::bytes(b"another")));
+    for _ in 0..2 {
+        let report = scan(&scanner, hello());
+        let expected = Verdict::NotScanned(NotScanned::NoEngine);
+        assert_eq!((report.verdict(), report.is_cached()), (&expected, false));
+    }
+    plan.set_tag("tag-1");
+    assert!(!is_hit(&scanner, Content::bytes(b"another")));
+    assert!(is_hit(&scanner, hello()));
+}
+
+/// One OPTIONS, and eight scans.
+fn healthy() -> Script {
+    let scan = |script: Script| script.read_request().send(CLEAN);
+    (0..8).fold(Script::new().answer_options(), |script, _| scan(script))
+}
+
+#[test]
+fn early_response_withdraws_clean_verdicts() {
+    let early = Script::new().read_bytes(64 * 1024).send(CLEAN);
+    let late = Script::new().read_request().send(CLEAN);
+    let scripts = [healthy(), early.read_to_end(), late.close()];
+    let server = Server::scripted(scripts).unwrap();
+    let clock = ManualClock::new();
+    let scanner = cached(&server).clock(clock.clone()).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+    let large = |len: u64| Content::reader(io::repeat(0).take(len)).len(len);
+    let report = scan(&scanner, large(50 << 20));
+    let expected = Verdict::NotScanned(NotScanned::EarlyResponse);
+    assert_eq!(*report.verdict(), expected);
+    // Small content proves nothing, because the system takes it at once.
+    for _ in 0..2 {
+        clock.advance(Duration::from_secs(1));
+        assert!(!is_hit(&scanner, hello()));
+    }
+    // The server takes as much before it responds.
+    assert!(scan(&scanner, large(50 << 20)).verdict().is_clean());
+    clock.advance(Duration::from_secs(1));
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+}
+
+// Which verdicts are stored
+
+#[test]
+fn only_clean_and_infected_are_stored() {
+    let page = "HTTP/1.1 200 OK\r\n\r\n";
+    let with = |field: &str| CLEAN.replace("Encapsulated", &format!("{field}\r\nEncapsulated"));
+    let responses: [(&str, Vec<u8>); 9] = [
+        ("blocked", b"ICAP/1.0 403 Forbidden\r\n\r\n".to_vec()),
+        ("modified", echo(page, b"other")),
+        ("not scanned: ", echo(page, b"hello")),
+        ("not scanned: ", echo("HTTP/1.1 500 Error\r\n\r\n", b"x")),
+        (
+            "not scanned: ",
+            with("X-Infection-Found: Type=2; Threat=Locked;").into(),
+        ),
+        ("not scanned: ", with("X-Error-Code: internal_error").into()),
+        // The status contradicts the field.
+        (
+            "infected: ",
+            with("X-Infection-Found: Type=0; Threat=Worm;").into(),
+        ),
+        // Something is odd about the rest of the exchange.
+        ("infected: ", [&infected("Worm")[..], b"\r\n"].concat()),
+        ("clean", [CLEAN.as_bytes(), b"\r\n"].concat()),
+    ];
+    let (server, plan) = planned();
+    let scanner = cached(&server).build().unwrap();
+    for (n, (verdict, response)) in responses.into_iter().enumerate() {
+        plan.respond(response);
+        let content = || Content::bytes(b"hello").id(format!("id {n}"));
+        for _ in 0..2 {
+            let report = scan(&scanner, content());
+            let shown = report.verdict().to_string();
+            assert!(shown.starts_with(verdict), "{n}: {shown}");
+            assert!(!report.is_cached(), "{n}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn clean_preview_is_stored_only_if_it_was_everything() {
+    let (server, plan) = planned();
+    let builder = cached(&server).preview(Preview::Negotiated);
+    let scanner = builder.trust_preview(true).build().unwrap();
+    let part = || Content::bytes(b"hello").id("longer than the preview");
+    let whole = || Content::bytes(b"hell").id("whole");
+    for is_second in [false, true] {
+        assert!(!is_hit(&scanner, part()));
+        assert_eq!(is_hit(&scanner, whole()), is_second);
+    }
+    assert_eq!(plan.scans(), 3);
+}
+
+#[test]
+fn error_is_not_stored() {
+    let (server, plan) = planned();
+    let scanner = cached(&server).build().unwrap();
+    plan.respond("ICAP/1.0 500 Error\r\n\r\n");
+    for _ in 0..2 {
+        assert!(scanner.scan(hello()).is_err());
+    }
+    plan.respond(CLEAN);
+    assert!(!is_hit(&scanner, hello()));
+    let stats = scanner.stats();
+    assert_eq!((stats.cache_hits, stats.cache_misses), (0, 3));
+}
+
+#[test]
+fn verdict_with_too_many_threats_is_not_stored() {
+    let names: Vec<_> = (0..100)
+        .map(|n| format!("Worm.{}.{n}", "x".repeat(90)))
+        .collect();
+    let (server, plan) = planned();
+    plan.respond(infected(&format!(
+        "A;\r\nX-Virus-Name: {}",
+        names.join(",")
+    )));
+    let scanner = cached(&server).build().unwrap();
+    for _ in 0..2 {
+        let report = scan(&scanner, hello());
+        assert!(report.verdict().is_infected() && !report.is_cached());
+    }
+}
+
+#[test]
+fn oldest_entry_makes_room() {
+    let (server, _) = planned();
+    let scanner = cached(&server)
+        .cache(Cache::new().entries(2))
+        .build()
+        .unwrap();
+    let numbered = |n: u8| Content::bytes(b"hello").id([n]);
+    for n in [1, 2, 3] {
+        assert!(!is_hit(&scanner, numbered(n)));
+    }
+    assert_eq!(
+        [3, 2, 1].map(|n| is_hit(&scanner, numbered(n))),
+        [true, true, false]
+    );
+}
+
+// Stores
+
+#[test]
+fn faulty_store_leads_to_scans() {
+    let (server, plan) = planned();
+    let store = Store::default();
+    let scanner = cached(&server).cache(store.cache()).build().unwrap();
+    let virus = eicar();
+    let clean = || Content::bytes(&[b'a'; 68]).id("id");
+    let infected = || Content::bytes(&virus).id("virus");
+    for fault in [
+        Fault::Panic,
+        Fault::Error,
+        Fault::Empty,
+        Fault::Garbage,
+        Fault::Huge,
+        Fault::Damaged,
+        Fault::Cut,
+        Fault::Swapped,
+    ] {
+        store.set_fault(None);
+        for content in [clean(), infected()] {
+            let _ = scan(&scanner, content);
+        }
+        assert_eq!(store.rows().len(), 2);
+        let before = plan.scans();
+        store.set_fault(Some(fault));
+        for (content, is_infected) in [(clean(), false), (infected(), true)] {
+            let report = scan(&scanner, content);
+            assert!(!report.is_cached(), "{fault:?}");
+            assert_eq!(report.verdict().is_infected(), is_infected, "{fault:?}");
+        }
+        assert_eq!(plan.scans(), before + 2, "{fault:?}");
+    }
+}
+
+#[test]
+fn store_is_shared_only_under_the_same_secret() {
+    let (server, plan) = planned();
+    let store = Store::default();
+    let with = |secret| {
+        let builder = Scanner::builder(server.uri());
+        let cache = Cache::shared(store.clone(), secret);
+        builder.cache(cache).build().unwrap()
+    };
+    assert!(!is_hit(&with(SECRET), hello()));
+    assert!(is_hit(&with(SECRET), hello()));
+    assert!(!is_hit(&with([8; 32]), hello()));
+    assert_eq!((plan.scans(), store.rows().len()), (2, 2));
+}
+
+#[test]
+fn store_learns_neither_names_nor_secrets() {
+    let secrets = [
+        "hunter2",
+        "jane",
+        "force=on",
+        "salary.xls",
+        "sha256:1234",
+        "customer-7",
+    ];
+    let (server, _) = planned();
+    let store = Store::default();
+    let uri = format!("{}?force=on", server.uri());
+    let endpoint = Endpoint::new(uri).unwrap().credentials("jane", "hunter2");
+    let builder = Scanner::builder(endpoint).header("X-Customer", "customer-7");
+    let scanner = builder.cache(store.cache()).build().unwrap();
+    let content = hello().user("jane").name("salary.xls").id("sha256:1234");
+    assert!(!is_hit(&scanner, content));
+    let rows = store.rows();
+    assert_eq!(rows.len(), 1);
+    for (key, entry) in rows {
+        let bytes = String::from_utf8_lossy(&[key, entry].concat()).into_owned();
+        assert!(
+            secrets.iter().all(|secret| !bytes.contains(secret)),
+            "{bytes}"
+        );
+    }
+    let shown = format!(
+        "{:?} {:?}",
+        Cache::shared(store, *b"hunter2hunter2hunter2hunter2hunt"),
+        scanner
+    );
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("104, 117"),
+        "{shown}"
+    );
+}
+
+// Single flight
+
+/// A server that holds its response to the first scan until the gate is open. It reports each scan.
+fn stalling(gate: &Gate, first: &'static str) -> (Server, mpsc::Receiver<()>) {
+    let (sender, scans) = mpsc::channel();
+    let gate = gate.clone();
+    let is_first = AtomicBool::new(true);
+    let server = Server::answering(move |request| {
+        if request.method() == "OPTIONS" {
+            return Script::new().send(OPTIONS_RESPONSE);
+        }
+        let _ = sender.send(());
+        match is_first.swap(false, SeqCst) {
+            true => Script::new().wait_for(&gate).send(first),
+            false => Script::new().send(CLEAN),
+        }
+    });
+    (server.unwrap(), scans)
+}
+
+const WAITING: usize = 8;
+
+/// A scan of some content that others wait for.
+struct Beside<'s> {
+    scanner: &'s Scanner,
+    store: &'s Store,
+    content: &'s (dyn Fn() -> Content<'static> + Sync),
+    /// The first scan is released only after all others have ended.
+    is_stuck: bool,
+}
+
+impl Beside<'_> {
+    /// Runs `first` until it `has_begun`, then scans the same content in other threads. Releases the first scan when all
+    /// of them have looked into the store. Returns how long the slowest took.
+    fn run(
+        &self,
+        first: impl FnOnce() + Send,
+        has_begun: impl FnOnce(),
+        release: impl FnOnce(),
+    ) -> Duration {
+        thread::scope(|scope| {
+            scope.spawn(first);
+            has_begun();
+            let gets = || self.store.0.gets.load(SeqCst);
+            let looked = gets() + WAITING;
+            let began = Instant::now();
+            let (scanner, content) = (self.scanner, self.content);
+            let others: Vec<_> = (0..WAITING)
+                .map(|_| {
+                    scope.spawn(move || {
+                        assert!(scan(scanner, content()).verdict().is_clean());
+                        began.elapsed()
+                    })
+                })
+                .collect();
+            while gets() < looked {
+                thread::yield_now();
+            }
+            let mut release = Some(release);
+            if !self.is_stuck {
+                release.take().unwrap()();
+            }
+            let took = others.into_iter().map(|thread| thread.join().unwrap());
+            let took = took.max().unwrap();
+            if let Some(release) = release {
+                release();
+            }
+            took
+        })
+    }
+}
+
+#[test]
+fn waiting_scans_share_the_verdict_of_the_first() {
+    // Also if the store keeps nothing.
+    for fault in [None, Some(Fault::Error)] {
+        let gate = Gate::new();
+        let (server, scans) = stalling(&gate, CLEAN);
+        let store = Store::default();
+        store.set_fault(fault);
+        let scanner = cached(&server).cache(store.cache()).build().unwrap();
+        let beside = Beside {
+            scanner: &scanner,
+            store: &store,
+            content: &hello,
+            is_stuck: false,
+        };
+        let first = || assert!(!is_hit(&scanner, hello()));
+        let took = beside.run(first, || scans.recv().unwrap(), || gate.open());
+        assert!(took < MINUTE / 2, "{took:?}");
+        if fault.is_none() {
+            assert_eq!(scans.try_iter().count(), 0);
+            assert_eq!(scanner.stats().cache_hits, WAITING as u64);
+        }
+    }
+}
+
+#[test]
+fn failed_first_scan_lets_all_others_scan() {
+    let gate = Gate::new();
+    let (server, scans) = stalling(&gate, "ICAP/1.0 500 Error\r\n\r\n");
+    let store = Store::default();
+    let scanner = cached(&server).cache(store.cache()).build().unwrap();
+    let beside = Beside {
+        scanner: &scanner,
+        store: &store,
+        content: &hello,
+        is_stuck: false,
+    };
+    let first = || assert!(scanner.scan(hello()).is_err());
+    let took = beside.run(first, || scans.recv().unwrap(), || gate.open());
+    assert!(took < MINUTE / 2, "{took:?}");
+    assert!(scans.try_iter().count() >= 1);
+}
+
+#[test]
+fn panicking_first_scan_lets_all_others_scan() {
+    struct Panics(mpsc::Sender<()>, mpsc::Receiver<()>);
+    impl Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.send(()).unwrap();
+            self.1.recv().unwrap();
+            panic!("as the test wants")
+        }
+    }
+    let (server, plan) = planned();
+    let store = Store::default();
+    let scanner = cached(&server).cache(store.cache()).build().unwrap();
+    let (begins, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let panics = Content::reader(Panics(begins, released)).len(5).id("id");
+    let beside = Beside {
+        scanner: &scanner,
+        store: &store,
+        content: &hello,
+        is_stuck: false,
+    };
+    let first = || {
+        let scan = std::panic::AssertUnwindSafe(|| scanner.scan(panics));
+        assert!(std::panic::catch_unwind(scan).is_err());
+    };
+    let took = beside.run(
+        first,
+        || begun.recv().unwrap(),
+        || release.send(()).unwrap(),
+    );
+    assert!(took < MINUTE / 2, "{took:?}");
+    assert!(plan.scans() >= 1);
+}
+
+#[test]
+fn slow_upload_of_a_stranger_holds_nobody_for_long() {
+    let (server, plan) = planned();
+    let store = Store::default();
+    let timeout = Duration::from_secs(2);
+    let builder = cached(&server).cache(store.cache()).read_timeout(timeout);
+    let scanner = builder.response_timeout(MINUTE).build().unwrap();
+    let (holds, hold) = holding();
+    let beside = Beside {
+        scanner: &scanner,
+        store: &store,
+        content: &|| Content::reader(io::empty()).id("id"),
+        is_stuck: true,
+    };
+    let slow = Content::reader(holds).id("id");
+    let first = || assert!(scan(&scanner, slow).verdict().is_clean());
+    let hold = Mutex::new(Some(hold));
+    let await_read = || hold.lock().unwrap().as_ref().unwrap().await_read();
+    let took = beside.run(first, await_read, || drop(hold.lock().unwrap().take()));
+    // Not one after the other.
+    assert!(took < timeout * (WAITING as u32) / 2, "{took:?}");
+    assert!(plan.scans() >= 2);
+}
+
+#[test]
+fn waiting_takes_at_most_half_of_the_time_left() {
+    let gate = Gate::new();
+    let (server, scans) = stalling(&gate, CLEAN);
+    let store = Store::default();
+    let scanner = cached(&server).cache(store.cache()).build().unwrap();
+    let own = Duration::from_secs(4);
+    let beside = Beside {
+        scanner: &scanner,
+        store: &store,
+        content: &|| hello().deadline(own),
+        is_stuck: true,
+    };
+    let first = || assert!(!is_hit(&scanner, hello()));
+    let took = beside.run(first, || scans.recv().unwrap(), || gate.open());
+    assert!(took < own, "{took:?}");
+}
