@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use icap_client::{Content, Scanner, limits, testing};
 
+use crate::about::About;
 use crate::entry::Subject;
 use crate::files::Files;
 use crate::interrupt::Interrupt;
@@ -58,6 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         service: server.uri(),
         patience: Patience::new(None),
         progress: Arc::new(Progress::hidden()),
+        about: About::default(),
         deadline: Some(limits::DEFAULT_DEADLINE),
     };
     let eicar = testing::eicar();

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod about;
 mod batch;
+mod config;
 mod demo;
 mod entry;
 mod files;
@@ -30,12 +32,15 @@ mod worker;
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use config::Config;
 use report::Status;
+use settings::Settings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +50,14 @@ Examples:
       show what a service offers
   icap scan 'icap://av/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple' invoice.pdf
       scan a file with c-icap and ClamAV
+
+Settings:
+  An option of the command line takes precedence over the environment, and that over
+  the configuration file, ~/.config/icap/config.toml. ICAP_URI and the key 'service' set
+  the service; then 'icap scan FILE' is enough. Other options have their own names:
+  --read-timeout is ICAP_READ_TIMEOUT and the key 'read-timeout'. The password is
+  ICAP_PASSWORD or the key 'password'; then only you may be able to read the file.
+  Options that may improve a verdict, as --no-options, are for the command line only.
 
 Run 'icap COMMAND --help' for more about a command.";
 
@@ -65,6 +78,10 @@ struct CommandLine {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     #[arg(value_parser = color, display_order = 101)]
     color: ColorChoice,
+
+    /// Read settings from this file, not from ~/.config/icap/config.toml
+    #[arg(long, global = true, value_name = "FILE", display_order = 102)]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,19 +96,62 @@ fn main() -> ExitCode {
         command,
         verbose,
         color,
-    } = CommandLine::parse();
+        ..
+    } = match command_line() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            complain(&*error);
+            return Status::Unsure.into();
+        }
+    };
     color.write_global();
     start_log(verbose);
-    let result = match &command {
-        Command::Scan(arguments) => scan::run(arguments),
-        Command::Options(arguments) => options::run(arguments),
-        Command::Demo(arguments) => demo::run(arguments),
-    };
-    let status = result.unwrap_or_else(|error| {
+    let status = run(&command).unwrap_or_else(|error| {
         complain(&*error);
         Status::Unsure
     });
     status.into()
+}
+
+/// Reads the command line, and the defaults that the environment and the configuration file set.
+fn command_line() -> Result<CommandLine, Box<dyn Error>> {
+    let config = Config::load(named_config().as_deref())?;
+    let matches = config.apply(CommandLine::command()).get_matches();
+    let mut command_line = CommandLine::from_arg_matches(&matches)?;
+    if let Some(settings) = command_line.command.settings() {
+        settings.set_password(config.password);
+    }
+    Ok(command_line)
+}
+
+/// The file that `--config` names. What else is wrong with the command line is found later.
+fn named_config() -> Option<PathBuf> {
+    let matches = CommandLine::command()
+        .ignore_errors(true)
+        .try_get_matches()
+        .ok()?;
+    let of_command = matches
+        .subcommand()
+        .map_or(&matches, |(_, matches)| matches);
+    of_command.get_one(config::OPTION).cloned()
+}
+
+fn run(command: &Command) -> Result<Status, Box<dyn Error>> {
+    match command {
+        Command::Scan(arguments) => scan::run(arguments),
+        Command::Options(arguments) => options::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+    }
+}
+
+impl Command {
+    fn settings(&mut self) -> Option<&mut Settings> {
+        match self {
+            Self::Scan(arguments) => Some(&mut arguments.settings),
+            Self::Options(arguments) => Some(&mut arguments.settings),
+            Self::Demo(_) => None,
+        }
+    }
 }
 
 fn color(when: &str) -> Result<ColorChoice, String> {

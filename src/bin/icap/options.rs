@@ -8,7 +8,7 @@ use clap::Args;
 use icap_client::{Body, Client, Method, Request, ServiceOptions};
 
 use crate::report::Status;
-use crate::settings::{SERVICE, Settings};
+use crate::settings::{Settings, URI_HELP};
 use crate::text::safe;
 
 const MORE: &str = "\
@@ -26,22 +26,21 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = MORE)]
 pub(crate) struct Arguments {
-    #[arg(help = SERVICE)]
-    uri: String,
+    #[arg(help = URI_HELP)]
+    uri: Option<String>,
 
     /// Print the head of the response as the service sent it, also of an error
     #[arg(long)]
     raw: bool,
 
     #[command(flatten)]
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
-    let client = arguments
-        .settings
-        .of_client(Client::builder(&arguments.uri))?
-        .build()?;
+    let settings = &arguments.settings;
+    let service = settings.endpoint(arguments.uri.as_deref())?;
+    let client = settings.of_client(Client::builder(service))?.build()?;
     if arguments.raw {
         let response = client.send(&Request::options(), Body::none(), &mut io::sink())?;
         print_raw(response.head())?;

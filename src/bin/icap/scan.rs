@@ -2,25 +2,27 @@
 
 use std::error::Error as StdError;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 use globset::Glob;
-use icap_client::{Method, Preview, Scanner, ServiceUri};
+use icap_client::{Endpoint, Method, Preview, Scanner};
 
+use crate::about::About;
 use crate::files::Files;
 use crate::globs::{Globs, glob};
 use crate::interrupt::Interrupt;
 use crate::list::List;
+use crate::name::Name;
 use crate::patience::Patience;
 use crate::progress::Progress;
 use crate::quantity::{Bound, bound, size, time};
 use crate::report::{Format, Shown, Status};
 use crate::session::Session;
-use crate::settings::{SERVICE, Settings};
+use crate::settings::Settings;
 use crate::worker::Worker;
 
 /// A scan mostly waits for the service, so there can be several for each core.
@@ -29,7 +31,10 @@ const JOBS_PER_CORE: usize = 4;
 /// As many idle connections as the library keeps by default.
 const MAX_DEFAULT_JOBS: usize = icap_client::limits::DEFAULT_MAX_IDLE;
 
+const USAGE: &str = "icap scan [OPTIONS] [URI] FILE...";
+
 const MORE: &str = "\
+A URI is icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]; the default port is 1344, of icaps 11344.
 A TIME is for example 500ms, 10s or 5m; without a unit it is in milliseconds.
 A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
 
@@ -51,14 +56,13 @@ For c-icap with ClamAV, SERVICE is
 
 /// Scan files and print a verdict for each
 #[derive(Debug, Args)]
-#[command(after_help = MORE)]
+#[command(override_usage = USAGE, after_help = MORE)]
 pub(crate) struct Arguments {
-    #[arg(help = SERVICE)]
-    uri: String,
-
-    /// Files to scan; - is standard input
-    #[arg(required_unless_present = "files_from", value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// Service, unless it is set elsewhere, and the files to scan; - is standard input
+    ///
+    /// The first argument is a service if it begins with icap:// or icaps://.
+    #[arg(value_name = "URI or FILE")]
+    arguments: Vec<PathBuf>,
 
     /// Scan the files in directories; symbolic links in them are not followed
     #[arg(short, long, help_heading = "Files")]
@@ -129,12 +133,21 @@ pub(crate) struct Arguments {
     #[arg(verbatim_doc_comment)]
     retry: Bound<Duration>,
 
+    /// Ask this service if the one before it is away or does not scan; can be repeated
+    #[arg(long, value_name = "URI", help_heading = "Connection")]
+    endpoint: Vec<String>,
+
     #[command(flatten)]
-    settings: Settings,
+    about: About,
+
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
-    let files = arguments.selection()?;
+    let (uri, files) = arguments.uri_and_files()?;
+    let service = arguments.settings.endpoint(uri)?;
+    let files = arguments.selection(files)?;
     let format = arguments.format();
     // Log lines and a progress bar on one terminal overwrite each other.
     let is_bar_shown = format == Format::default() && !log::log_enabled!(log::Level::Info);
@@ -144,8 +157,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
         Progress::hidden()
     };
     let worker = Worker {
-        scanner: arguments.scanner()?,
-        service: arguments.uri.parse::<ServiceUri>()?.name(),
+        service: service.uri().name(),
+        scanner: arguments.scanner(service)?,
+        about: arguments.about.clone(),
         patience: Patience::new(arguments.retry.0),
         progress: Arc::new(progress),
         deadline: arguments.settings.deadline(),
@@ -158,9 +172,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
 }
 
 impl Arguments {
-    fn selection(&self) -> Result<Files, Box<dyn StdError>> {
+    /// The first argument is a service only with its scheme.
+    fn uri_and_files(&self) -> Result<(Option<&str>, &[PathBuf]), String> {
+        let first = self.arguments.first().and_then(|first| first.to_str());
+        let (uri, files) = match first {
+            Some(first) if is_service(first) => (Some(first), &self.arguments[1..]),
+            _ => (None, &self.arguments[..]),
+        };
+        if files.is_empty() && self.files_from.is_none() {
+            return Err(format!("no FILE is given; usage: {USAGE}"));
+        }
+        if uri.is_none() && !self.settings.has_service() {
+            let first = Name::of(files.first().map_or(Path::new(""), PathBuf::as_path));
+            return Err(format!(
+                "no service is given, and '{first}' is none: a service is icap://HOST/SERVICE. \
+                 Put it before the first FILE, or set --service or ICAP_URI"
+            ));
+        }
+        Ok((uri, files))
+    }
+
+    fn selection(&self, files: &[PathBuf]) -> Result<Files, Box<dyn StdError>> {
         let globs = Globs::new(&self.include, &self.exclude)?;
-        let files = Files::of(&self.files, self.recursive)?.with_globs(globs);
+        let files = Files::of(files, self.recursive)?.with_globs(globs);
         let Some(path) = &self.files_from else {
             return Ok(files);
         };
@@ -183,14 +217,17 @@ impl Arguments {
         }
     }
 
-    fn scanner(&self) -> Result<Scanner, Box<dyn StdError>> {
-        let mut builder = Scanner::builder(&self.uri)
+    fn scanner(&self, service: Endpoint) -> Result<Scanner, Box<dyn StdError>> {
+        let mut builder = Scanner::builder(service)
             .max_size(self.max_size.0)
             .negotiate(!self.no_options)
             .preview(self.preview.unwrap_or_default())
             .max_idle(self.jobs());
         if let Some(method) = self.method {
             builder = builder.method(method);
+        }
+        for uri in &self.endpoint {
+            builder = builder.endpoint(self.settings.other_endpoint(uri)?);
         }
         // The pool keeps to Max-Connections, and the jobs beyond it stand in line.
         if let Some(deadline) = self.settings.deadline() {
@@ -204,6 +241,11 @@ impl Arguments {
         let default = (cores * JOBS_PER_CORE).min(MAX_DEFAULT_JOBS);
         self.jobs.map_or(default, |jobs| jobs.get().into())
     }
+}
+
+fn is_service(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|it| it.eq_ignore_ascii_case("icap") || it.eq_ignore_ascii_case("icaps"))
 }
 
 fn method(text: &str) -> Result<Method, String> {

@@ -1,24 +1,28 @@
 //! The options of the connection, which most commands have.
 
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{env, fmt, fs};
 
 use clap::Args;
 use icap_client::tls::TlsConnector;
-use icap_client::{ClientBuilder, ScannerBuilder};
+use icap_client::{ClientBuilder, Endpoint, ScannerBuilder};
 
 use crate::quantity::{Bound, bound, time};
-
-/// The help of the argument URI.
-pub(crate) const SERVICE: &str =
-    "Service: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]; default port 1344, icaps 11344";
 
 /// The options of the connection.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Settings {
+    /// Service, if no URI is given: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]
+    #[arg(long, value_name = "URI")]
+    service: Option<String>,
+
+    /// Connect to this address; the host in the URI stays the name of the service
+    #[arg(long, value_name = "HOST:PORT")]
+    connect_to: Option<String>,
+
     /// Time limit for looking up the host and connecting
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     connect_timeout: Duration,
@@ -58,7 +62,29 @@ pub(crate) struct Settings {
     /// For icaps: key of the client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
+
+    /// The password in the configuration file.
+    #[arg(skip)]
+    password: Password,
 }
+
+/// It is never shown.
+#[derive(Clone, Default)]
+struct Password(Option<String>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+/// How the argument URI is described in help.
+pub(crate) const URI_HELP: &str =
+    "Service: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]; default port 1344, icaps 11344";
+
+/// The error without a service.
+const NO_SERVICE: &str =
+    "no service is given: name it as icap://HOST/SERVICE, with --service or in ICAP_URI";
 
 /// Both builders have these setters, but no common trait.
 macro_rules! with_settings {
@@ -72,9 +98,6 @@ macro_rules! with_settings {
         }
         if let Some(timeout) = settings.response_timeout {
             builder = builder.response_timeout(timeout);
-        }
-        if let Some((user, password)) = settings.credentials()? {
-            builder = builder.credentials(user, &password);
         }
         builder
             .connect_timeout(settings.connect_timeout)
@@ -103,13 +126,44 @@ impl Settings {
         self.deadline.0
     }
 
-    /// The password is no option: every user of the machine can read command lines.
+    /// Sets the password for a user; the environment takes precedence.
+    pub(crate) fn set_password(&mut self, password: Option<String>) {
+        self.password = Password(password);
+    }
+
+    /// The service for this URI, or else the one of `--service`.
+    pub(crate) fn endpoint(&self, uri: Option<&str>) -> Result<Endpoint, Box<dyn Error>> {
+        let uri = uri.or(self.service.as_deref()).ok_or(NO_SERVICE)?;
+        let endpoint = self.other_endpoint(uri)?;
+        Ok(match &self.connect_to {
+            Some(address) => endpoint.connect_to(address),
+            None => endpoint,
+        })
+    }
+
+    /// A further service. The credentials are for all services that the user names.
+    pub(crate) fn other_endpoint(&self, uri: &str) -> Result<Endpoint, Box<dyn Error>> {
+        let endpoint = Endpoint::new(uri)?;
+        Ok(match self.credentials()? {
+            Some((user, password)) => endpoint.credentials(user, password),
+            None => endpoint,
+        })
+    }
+
+    /// Whether there is a service without an argument.
+    pub(crate) fn has_service(&self) -> bool {
+        self.service.is_some()
+    }
+
     fn credentials(&self) -> Result<Option<(&str, String)>, Box<dyn Error>> {
         let Some(user) = &self.user else {
             return Ok(None);
         };
-        let password = std::env::var("ICAP_PASSWORD")
-            .map_err(|_| "--user needs the password in the environment variable ICAP_PASSWORD")?;
+        let password = env::var("ICAP_PASSWORD").ok();
+        let password = password.or_else(|| self.password.0.clone()).ok_or(
+            "--user needs the password in the environment variable ICAP_PASSWORD \
+             or in the configuration file",
+        )?;
         Ok(Some((user, password)))
     }
 

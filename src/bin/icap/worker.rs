@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use icap_client::{Content, Error, Report, Scanner};
 
+use crate::about::About;
 use crate::entry::{Entry, Subject};
 use crate::files::Found;
 use crate::name::Name;
@@ -25,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) service: String,
     pub(crate) patience: Patience,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) about: About,
     /// The time limit for reading a pipe.
     pub(crate) deadline: Option<Duration>,
 }
@@ -66,14 +68,14 @@ impl Worker {
         }
     }
 
-    /// Scans content that can be read only once. `file` is its name for the service.
+    /// Scans content that can be read only once. A pipe has the name of its `file` for the service.
     fn scan_once(&self, path: &Path, pipe: impl Read + Send, file: Option<&OsStr>) -> Entry {
         let once = Once::new(pipe);
         let content = || {
             let content = Content::reader(once.attempt());
             match file {
                 Some(file) => content.name(file.to_string_lossy()),
-                None => content,
+                None => self.about.describe_standard_input(content),
             }
         };
         let (name, size) = (Name::of(path), None);
@@ -137,6 +139,7 @@ impl Worker {
                 .update(sent, total, sent.saturating_sub(before));
             before = sent;
         };
+        let content = self.about.describe(content);
         self.scanner.scan(content.progress(progress))
     }
 }

@@ -1,0 +1,196 @@
+//! Settings from the environment and from a configuration file.
+//!
+//! Both become defaults of the options of the same name. So the command line takes precedence, then the environment,
+//! then the file, and each value is checked as on the command line.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, Command};
+use toml::{Table, Value};
+
+/// The option with the name of the file.
+pub(crate) const OPTION: &str = "config";
+
+/// The key of the password. It is no option, because every user of the machine can read command lines.
+const PASSWORD: &str = "password";
+
+/// A larger file is no configuration file.
+const MAX_LEN: u64 = 1 << 20;
+
+/// The options that can be set elsewhere, by their long names. An option that can improve a verdict, as
+/// `--no-options`, is none of them.
+const KEYS: &[&str] = &[
+    "authenticated-user",
+    "ca-file",
+    "client-cert",
+    "client-ip",
+    "client-key",
+    "color",
+    "connect-timeout",
+    "connect-to",
+    "deadline",
+    "endpoint",
+    "groups",
+    "header",
+    "jobs",
+    "max-size",
+    "method",
+    "preview",
+    "read-timeout",
+    "response-timeout",
+    "retry",
+    "service",
+    "user",
+    "write-timeout",
+];
+
+/// The keys with a file name. It is relative to the folder of the configuration file.
+const FILES: &[&str] = &["ca-file", "client-cert", "client-key"];
+
+/// What a configuration file sets.
+#[derive(Default)]
+pub(crate) struct Config {
+    values: Vec<(&'static str, Vec<String>)>,
+    pub(crate) password: Option<String>,
+}
+
+impl Config {
+    /// Reads the file that `--config` names, or else the user's own if it exists.
+    pub(crate) fn load(named: Option<&Path>) -> Result<Self, String> {
+        if let Some(path) = named {
+            return Self::read(path).map_err(|error| in_file(path, &error));
+        }
+        match usual_place() {
+            Some(path) if path.exists() => {
+                Self::read(&path).map_err(|error| in_file(&path, &error))
+            }
+            _ => Ok(Self::default()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, String> {
+        let (text, metadata) = read(path).map_err(|error| error.to_string())?;
+        let table: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| error.to_string())?;
+        if table.contains_key(PASSWORD) && is_readable_by_others(&metadata) {
+            return Err("it has a password and other users can read it: chmod 600".to_owned());
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut config = Self::default();
+        for (key, value) in &table {
+            config.set(key, value, folder)?;
+        }
+        Ok(config)
+    }
+
+    fn set(&mut self, key: &str, value: &Value, folder: &Path) -> Result<(), String> {
+        if key == PASSWORD {
+            self.password = Some(text(key, value)?);
+            return Ok(());
+        }
+        let Some(key) = KEYS.iter().find(|known| **known == key) else {
+            let keys = KEYS.join(", ");
+            return Err(format!(
+                "unknown key {key:?}; the keys are {PASSWORD}, {keys}"
+            ));
+        };
+        let mut values = match value {
+            Value::Array(values) => values
+                .iter()
+                .map(|it| text(key, it))
+                .collect::<Result<_, _>>()?,
+            value => vec![text(key, value)?],
+        };
+        if FILES.contains(key) {
+            for value in &mut values {
+                *value = folder.join(&value).to_string_lossy().into_owned();
+            }
+        }
+        self.values.push((key, values));
+        Ok(())
+    }
+
+    /// Adds the environment and the file to the options of each command.
+    pub(crate) fn apply(&self, command: Command) -> Command {
+        let names: Vec<_> = command
+            .get_subcommands()
+            .map(|it| it.get_name().to_owned())
+            .collect();
+        let command = self.apply_to_options(command);
+        names.into_iter().fold(command, |command, name| {
+            command.mut_subcommand(name, |subcommand| self.apply_to_options(subcommand))
+        })
+    }
+
+    fn apply_to_options(&self, command: Command) -> Command {
+        command.mut_args(
+            |arg| match KEYS.iter().find(|key| arg.get_long() == Some(key)) {
+                Some(key) => self.apply_to_option(key, arg),
+                None => arg,
+            },
+        )
+    }
+
+    fn apply_to_option(&self, key: &'static str, arg: Arg) -> Arg {
+        let arg = arg.env(variable(key)).hide_env(true);
+        match self.values.iter().find(|(name, _)| *name == key) {
+            Some((_, values)) => arg.default_values(values.clone()),
+            None => arg,
+        }
+    }
+}
+
+/// The variable that sets an option, for example `ICAP_READ_TIMEOUT`.
+fn variable(key: &str) -> String {
+    match key {
+        "service" => "ICAP_URI".to_owned(),
+        key => format!("ICAP_{}", key.to_uppercase().replace('-', "_")),
+    }
+}
+
+fn in_file(path: &Path, error: &str) -> String {
+    format!("the configuration file {}: {error}", path.display())
+}
+
+/// A relative path would be in the working directory, where a stranger may have put a file.
+fn usual_place() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from);
+    let folder = folder("XDG_CONFIG_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| folder("HOME").map(|home| home.join(".config")))?;
+    folder
+        .is_absolute()
+        .then(|| folder.join("icap/config.toml"))
+}
+
+fn read(path: &Path) -> io::Result<(String, Metadata)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut text = String::new();
+    file.take(MAX_LEN).read_to_string(&mut text)?;
+    Ok((text, metadata))
+}
+
+#[cfg(unix)]
+fn is_readable_by_others(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    metadata.mode() & 0o077 != 0
+}
+
+#[cfg(not(unix))]
+fn is_readable_by_others(_: &Metadata) -> bool {
+    false
+}
+
+fn text(key: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        _ => Err(format!(
+            "{key} is neither a text, a number nor a list of them"
+        )),
+    }
+}

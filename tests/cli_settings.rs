@@ -1,0 +1,259 @@
+//! Where the program `icap` gets its settings from: arguments, environment, configuration file.
+#![cfg(feature = "cli")]
+
+use std::process::{Child, Command, Stdio};
+
+use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server};
+
+mod support;
+
+use support::program::{Icap, Run, obedient, scan};
+use support::refusing_address;
+
+/// The place of the configuration file below the home folder of [`Icap`].
+const CONFIG: &str = ".config/icap/config.toml";
+
+/// Runs the program with variables of the environment.
+fn run_with(icap: &Icap, variables: &[(&str, &str)], arguments: &[&str]) -> Run {
+    let child: Child = Command::new(env!("CARGO_BIN_EXE_icap"))
+        .args(arguments)
+        .current_dir(icap.path(""))
+        .env_clear()
+        .env("HOME", icap.path(""))
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Run::of(child)
+}
+
+/// Waits for ever after the OPTIONS request.
+fn silent() -> Server {
+    Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
+        _ => Script::new().hold(),
+    })
+    .unwrap()
+}
+
+#[test]
+fn command_line_precedes_environment_and_file() {
+    let icap = Icap::with_files(&["a"]);
+    let server = silent();
+    let uri = server.uri();
+    icap.write(
+        CONFIG,
+        format!("service = \"{uri}\"\nread-timeout = \"31ms\""),
+    );
+    let environment = ("ICAP_READ_TIMEOUT", "32ms");
+    for (variables, arguments, limit) in [
+        (&[][..], &["scan", "a"][..], "31 ms"),
+        (&[environment], &["scan", "a"], "32 ms"),
+        (
+            &[environment],
+            &["scan", "--read-timeout", "33ms", "a"],
+            "33 ms",
+        ),
+    ] {
+        let run = run_with(&icap, variables, arguments);
+        assert!(run.err.contains(limit), "{run:?}");
+    }
+}
+
+#[test]
+fn service_of_the_environment_needs_no_argument() {
+    let icap = Icap::with_files(&["a", "icap"]);
+    let (server, other) = (obedient(), obedient());
+    let (uri, other_uri) = (server.uri(), other.uri());
+    let variables = [("ICAP_URI", uri.as_str())];
+    let run = run_with(&icap, &variables, &["scan", "a", "icap"]);
+    assert_eq!(run.lines(), ["a: clean", "icap: clean", "2 files: 2 clean"]);
+    let run = run_with(&icap, &variables, &["options"]);
+    assert!(run.out.contains(&uri), "{run:?}");
+    run_with(
+        &icap,
+        &variables,
+        &["scan", &other_uri.replace("icap:", "ICAP:"), "a"],
+    );
+    assert_eq!((server.requests(), other.requests()), (4, 2));
+}
+
+#[test]
+fn file_is_never_taken_from_the_working_directory() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    for place in ["config.toml", "icap/config.toml", "icap.toml"] {
+        icap.write(place, "service = \"icap://127.0.0.1:1/x\"\nunknown = 1");
+    }
+    for home in [&[][..], &[("HOME", ".")], &[("XDG_CONFIG_HOME", ".")]] {
+        let run = run_with(&icap, home, &["scan", &server.uri(), "a"]);
+        assert_eq!(run.status, Some(0), "{run:?}");
+    }
+}
+
+#[test]
+fn named_file_replaces_the_usual_one() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    icap.write(CONFIG, "no TOML");
+    icap.write("other", format!("service = \"{}\"\njobs = 1", server.uri()));
+    for arguments in [
+        ["scan", "--config", "other", "a"],
+        ["--config", "other", "scan", "a"],
+    ] {
+        let run = run_with(&icap, &[], &arguments);
+        assert_eq!(run.lines()[0], "a: clean", "{run:?}");
+    }
+    let run = run_with(&icap, &[], &["scan", "a"]);
+    assert_eq!(run.status, Some(2));
+    assert!(run.err.contains("icap/config.toml: "), "{run:?}");
+    let run = run_with(&icap, &[], &["scan", "--config", "none", "a"]);
+    assert!(run.err.contains("none: "), "{run:?}");
+}
+
+#[test]
+fn odd_keys_and_values_are_refused() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    for (line, word) in [
+        ("no-options = true", "no-options"),
+        ("trust-preview = true", "trust-preview"),
+        ("infected-only = true", "infected-only"),
+        ("read-timeout = \"soon\"", "--read-timeout"),
+        ("read-timeout = true", "read-timeout"),
+        ("jobs = 0", "--jobs"),
+    ] {
+        icap.write(CONFIG, line);
+        let run = run_with(&icap, &[], &["scan", &server.uri(), "a"]);
+        assert_eq!((run.status, run.out.as_str()), (Some(2), ""), "{line}");
+        assert!(run.err.contains(word), "{line}: {run:?}");
+    }
+    let variables = [("ICAP_NO_OPTIONS", "true")];
+    icap.write(CONFIG, "");
+    run_with(&icap, &variables, &["scan", &server.uri(), "a"]);
+    assert_eq!(server.requests(), 2);
+}
+
+/// Asks for the password `hunter2` of the user `joe`.
+fn asking() -> Server {
+    let asks = "ICAP/1.0 407 Who\r\nProxy-Authenticate: Basic realm=\"av\"\r\n\r\n";
+    Server::answering(move |request| {
+        let credentials = request.headers().get("Proxy-Authorization");
+        match credentials.map(|field| field.value().to_vec()) {
+            Some(value) if value == b"Basic am9lOmh1bnRlcjI=" => {
+                Script::new().send(match request.method() {
+                    "OPTIONS" => OPTIONS_RESPONSE,
+                    _ => CLEAN,
+                })
+            }
+            _ => Script::new().send(asks),
+        }
+    })
+    .unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn password_in_the_file_needs_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let icap = Icap::with_files(&["a"]);
+    let server = asking();
+    let text = format!(
+        "service = \"{}\"\nuser = \"joe\"\npassword = \"hunter2\"",
+        server.uri()
+    );
+    icap.write(CONFIG, text);
+    for (mode, is_read) in [
+        (0o644, false),
+        (0o640, false),
+        (0o604, false),
+        (0o600, true),
+    ] {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(icap.path(CONFIG), permissions).unwrap();
+        let run = run_with(&icap, &[], &["scan", "a"]);
+        assert_eq!(run.status, Some(if is_read { 0 } else { 2 }), "{run:?}");
+        assert!(is_read || run.err.contains("chmod 600"), "{run:?}");
+        assert!(!run.err.contains("hunter2"), "{run:?}");
+    }
+    let run = run_with(&icap, &[("ICAP_PASSWORD", "wrong")], &["scan", "a"]);
+    assert_eq!(run.status, Some(2), "{run:?}");
+}
+
+#[test]
+fn next_endpoint_is_asked_if_the_first_is_away() {
+    let icap = Icap::with_files(&["infected"]);
+    let server = obedient();
+    let (uri, away) = (server.uri(), format!("icap://{}/scan", refusing_address()));
+    let run = icap.run(&scan(&away, &["--json", "--endpoint", &uri, "infected"]));
+    assert_eq!(run.objects()[0]["verdict"], "infected", "{run:?}");
+    assert_eq!(run.objects()[0]["service"], uri);
+}
+
+#[test]
+fn address_may_differ_from_the_host() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let address = server.address().to_string();
+    let run = icap.run(&scan(
+        "icap://av.example/scan",
+        &["--connect-to", &address, "a"],
+    ));
+    assert_eq!(run.lines()[0], "a: clean", "{run:?}");
+    let conversations = server.finish();
+    let received = String::from_utf8_lossy(conversations[0].received());
+    assert!(received.contains("Host: av.example"), "{received}");
+}
+
+#[test]
+fn service_is_told_about_files_and_people() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let uri = server.uri();
+    let arguments = [
+        "--client-ip=192.0.2.1",
+        "--authenticated-user=joe",
+        "--groups=staff,board",
+        "--name=in voice.pdf",
+        "--content-type=application/pdf",
+        "-",
+    ];
+    let run = icap.run_with_input(&scan(&uri, &arguments), b"hello");
+    assert_eq!(run.lines()[0], "-: clean", "{run:?}");
+    let conversations = server.finish();
+    let received = String::from_utf8_lossy(conversations[0].received());
+    for text in [
+        "X-Client-IP: 192.0.2.1",
+        "X-Authenticated-User: ",
+        "X-Authenticated-Groups: ",
+        "Content-Type: application/pdf",
+        "in%20voice.pdf",
+    ] {
+        assert!(received.contains(text), "{received}");
+    }
+}
+
+#[test]
+fn missing_service_or_file_is_named() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    for (arguments, words) in [
+        (
+            &["scan", "a"][..],
+            &["'a'", "icap://HOST/SERVICE", "ICAP_URI"][..],
+        ),
+        (&["scan", "http://x/y", "a"], &["'http://x/y'", "icap://"]),
+        (&["scan", &server.uri()], &["FILE"]),
+        (&["scan"], &["FILE"]),
+        (&["options"], &["icap://HOST/SERVICE", "URI"]),
+    ] {
+        let run = icap.run(arguments);
+        assert_eq!((run.status, run.out.as_str()), (Some(2), ""));
+        for word in words {
+            assert!(run.err.contains(word), "{word}: {run:?}");
+        }
+    }
+}
