@@ -126,7 +126,7 @@ impl<'e> Failover<'e> {
         outcome: Result<Report, AttemptError>,
         can_repeat: bool,
     ) {
-        if outcome.is_ok() {
+        if outcome.as_ref().is_ok_and(|report| !report.is_cached()) {
             call.client.has_reported();
         }
         match outcome {
