@@ -184,9 +184,9 @@
 //! # Logging
 //!
 //! The crate logs through [`log`]: at warn what a server should not have done, each suspension, and, once for
-//! each scanner, which servers on other machines are used without TLS; at info a server that is used again after an
-//! outage; at debug why a connection was closed or a request was repeated. It
-//! never logs content, credentials or the arguments of a URI.
+//! each scanner, which servers on other machines are used without TLS; at info the result of each scan, in one line, and
+//! a server that is used again after an outage; at debug why a connection was closed or a request was repeated. It
+//! never logs content, credentials or the arguments of a URI. [`manual::operating`] describes the line of a scan.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

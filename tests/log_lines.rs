@@ -1,8 +1,18 @@
 //! The log lines for an operator. `tests/logs.rs` checks that no line shows a secret.
 
 use std::cell::RefCell;
+use std::io;
+use std::time::{Duration, Instant};
 
-use icap_client::{Endpoint, Error, Scanner, ScannerBuilder, error::InvalidInput};
+use icap_client::error::InvalidInput;
+use icap_client::testing::{CLEAN, ManualClock, Script, Server};
+use icap_client::transport::Clock;
+use icap_client::{Content, Endpoint, Error, Scanner, ScannerBuilder};
+
+mod support;
+
+use support::outcomes::{CONTENTS, server};
+use support::refusing_address;
 
 thread_local! {
     /// The lines of this thread. A scan and a build log in the caller's thread, so tests do not see each other's lines.
@@ -106,4 +116,161 @@ fn unusable_address_fails_the_build() {
             assert!(!text.contains("secret"), "{text}");
         }
     }
+}
+
+/// A clock that moves only by `advance`, for waits as well.
+#[derive(Clone, Default)]
+struct Simulated(ManualClock);
+
+impl Clock for Simulated {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn now_for_waits(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+/// The lines at info of scans of these contents, one after the other.
+fn scan_lines<'c>(
+    scanner: &Scanner,
+    contents: impl IntoIterator<Item = Content<'c>>,
+) -> Vec<String> {
+    let scan_all = || {
+        for content in contents {
+            let _ = scanner.scan(content);
+        }
+    };
+    lines(log::Level::Info, scan_all).1
+}
+
+#[test]
+fn each_scan_is_logged_in_one_line() {
+    let clock = Simulated::default();
+    let server = {
+        let clock = clock.clone();
+        server(move |len| clock.0.advance(Duration::from_millis(len as u64)))
+    };
+    let builder = Scanner::builder(format!("{}?key=hunter2", server.uri()));
+    let scanner = builder.clock(clock).negotiate(false).build().unwrap();
+    let contents = CONTENTS.map(|(content, outcome)| Content::from(content).name(outcome));
+    let service = server.uri();
+    let expected = [
+        format!("{service}: scan of \"clean\", 1 bytes, 1 ms, new connection: clean"),
+        format!(
+            "{service}: scan of \"infected\", 2 bytes, 2 ms, reused connection: infected: Eicar"
+        ),
+        format!(
+            "{service}: scan of \"blocked\", 3 bytes, 3 ms, reused connection: blocked: the service responded with 403 Forbidden"
+        ),
+        format!(
+            "{service}: scan of \"modified\", 4 bytes, 4 ms, reused connection: modified: the service sent back other content (5 bytes)"
+        ),
+        format!(
+            "{service}: scan of \"not_scanned\", 5 bytes, 5 ms, reused connection: not scanned: the service has not finished"
+        ),
+        format!("scan of \"error\", 6 ms, error: {service} responded with 499 No"),
+    ];
+    assert_eq!(scan_lines(&scanner, contents), expected);
+}
+
+#[test]
+fn scan_without_a_connection_is_logged() {
+    let unreachable = format!("icap://{}/s", refusing_address());
+    let scanner = Scanner::builder(&unreachable).max_size(3).build().unwrap();
+    let clock_free = |line: &String| {
+        let (start, rest) = line.split_once(" ms").unwrap();
+        let start = start.trim_end_matches(|c: char| c.is_ascii_digit());
+        format!("{start}N ms{rest}")
+    };
+    let lines = scan_lines(
+        &scanner,
+        [Content::from("four"), Content::from("one").name("a")],
+    );
+    let lines: Vec<_> = lines.iter().map(clock_free).collect();
+    let expected = [
+        format!(
+            "{unreachable}: scan of unnamed content, 0 bytes, N ms, no connection: not scanned: larger than 3 bytes"
+        ),
+        format!("scan of \"a\", N ms, error: cannot connect to {unreachable}: connection refused"),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn evidence_in_a_broken_response_is_logged_with_its_connection() {
+    let script = Script::new().read_request().send(CLEAN).read_request();
+    let script = script.send("ICAP/1.0 403 Forbidden\r\nX-A: 1\r\n").close();
+    let server = Server::scripted([script]).unwrap();
+    let scanner = Scanner::builder(server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    let lines = scan_lines(&scanner, ["one", "two"].map(Content::from));
+    assert!(lines[0].ends_with(", new connection: clean"), "{lines:?}");
+    assert!(
+        lines[1]
+            .ends_with(", reused connection: blocked: the service responded with 403 Forbidden"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn name_cannot_forge_a_log_line() {
+    let server = server(|_| ());
+    let scanner = Scanner::builder(server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    let forged = "a\", 9 bytes, 1 ms, new connection: clean\r\nINFO \u{202e}x\\";
+    let long = "b".repeat(10_000);
+    let contents = [forged, &long].map(|name| Content::from("bb").name(name));
+    let lines = scan_lines(&scanner, contents);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let (_, rest) = lines[0].split_once(": scan of \"").unwrap();
+    let shown =
+        "a\\\", 9 bytes, 1 ms, new connection: clean\\\\r\\\\nINFO \\\\u{202e}x\\\\\", 2 bytes";
+    assert!(rest.starts_with(shown), "{rest}");
+    assert!(lines[0].ends_with(": infected: Eicar"), "{}", lines[0]);
+    assert!(lines[1].len() < 500, "{}", lines[1]);
+}
+
+#[test]
+fn log_line_of_a_hundred_threats_has_an_end() {
+    let names: String = (0..100)
+        .map(|n| format!("{n}{}, ", "x".repeat(150)))
+        .collect();
+    let response =
+        format!("ICAP/1.0 200 OK\r\nX-Virus-Name: {names}\r\nEncapsulated: null-body=0\r\n\r\n");
+    let server = Server::answering(move |_| Script::new().send(&response)).unwrap();
+    let scanner = Scanner::builder(server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    let lines = scan_lines(&scanner, [Content::from("hello")]);
+    assert!(
+        lines[0].ends_with('…') && lines[0].len() < 700,
+        "{}",
+        lines[0]
+    );
+}
+
+#[test]
+fn failing_reader_is_logged_with_its_error() {
+    struct Fails;
+    impl io::Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    let server = server(|_| ());
+    let scanner = Scanner::builder(server.uri())
+        .negotiate(false)
+        .build()
+        .unwrap();
+    let lines = scan_lines(&scanner, [Content::reader(Fails).name("a")]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("scan of \"a\", "), "{lines:?}");
+    assert!(lines[0].ends_with("the disk is gone"), "{lines:?}");
 }

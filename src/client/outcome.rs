@@ -46,6 +46,11 @@ impl CompleteResponse {
         self.request_complete && self.close_reason.is_none_or(is_orderly_end)
     }
 
+    /// Whether the connection was used before. Known until it is released or discarded.
+    pub(crate) fn is_reused(&self) -> Option<bool> {
+        self.connection.as_ref().map(PooledConnection::is_reused)
+    }
+
     /// The response makes sense: gives the connection back to the pool if the exchange left it clean.
     pub(crate) fn release(&mut self) {
         let Some(connection) = self.connection.take() else {
@@ -89,6 +94,8 @@ pub(crate) struct Failure {
     pub(crate) content_sent: u64,
     /// Bytes of a final response came before it was due.
     pub(super) is_early: bool,
+    /// Whether the connection was used before; `None` if nothing was sent.
+    pub(crate) is_reused: Option<bool>,
     /// The place of the connection, if the error [allows](Error::allows_resend) that the request is sent once
     /// more on another connection there.
     pub(super) place: Option<Place>,
@@ -102,6 +109,7 @@ impl<E: Into<Error>> From<E> for Box<Failure> {
             remains: Remains::default(),
             content_sent: 0,
             is_early: false,
+            is_reused: None,
             place: None,
         })
     }

@@ -10,8 +10,8 @@
 //! | [`gateway`] | How do the parts work together in an application? |
 //! | [`limitations`] | What does a verdict not promise? |
 //! | [`timeouts`] | What limits the time of a scan? When is another server asked? |
-//! | [`threads`] | How many threads, connections and scanners do I need? What do I monitor? |
-//! | [`operating`] | What do I watch, and which alerts do I set? |
+//! | [`threads`] | How many threads, connections and scanners do I need? |
+//! | [`operating`] | What do I watch, which alerts do I set, and what is logged? |
 //! | [`c_icap`] | How do I set up c-icap with ClamAV? |
 //! | [`haproxy`] | How do I share the work between several servers? |
 //! | [`icaps`] | How do I encrypt the connection? |

@@ -37,6 +37,8 @@ pub struct Report {
     service: String,
     advice: Option<&'static str>,
     is_cached: bool,
+    /// Whether the connection was used before; `None` without one.
+    is_reused: Option<bool>,
 }
 
 impl Report {
@@ -123,6 +125,7 @@ impl Report {
             service: service.to_owned(),
             advice: None,
             is_cached: false,
+            is_reused: None,
         }
     }
 
@@ -144,6 +147,22 @@ impl Report {
     pub(super) fn with_advice(mut self, advice: Option<&'static str>) -> Self {
         self.advice = advice;
         self
+    }
+
+    /// With a connection that was used before, or a new one.
+    pub(super) fn with_connection(mut self, is_reused: Option<bool>) -> Self {
+        self.is_reused = is_reused;
+        self
+    }
+
+    /// The connection as the log names it, or why there was none.
+    pub(super) fn connection(&self) -> &'static str {
+        match self.is_reused {
+            None if self.is_cached => "cached verdict",
+            None => "no connection",
+            Some(false) => "new connection",
+            Some(true) => "reused connection",
+        }
     }
 
     /// For content of which nothing or only a part was sent.

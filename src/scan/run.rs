@@ -152,13 +152,17 @@ impl<'c> Scan<'c> {
         };
         let mut complete = match call.exchange(&request, &mut self.body, &mut self.output) {
             Ok(complete) => complete,
-            Err(failure) => return Ok(self.salvage(*failure, client.name())?),
+            Err(failure) => {
+                let is_reused = failure.is_reused;
+                let report = self.salvage(*failure, client.name())?;
+                return Ok(report.with_connection(is_reused));
+            }
         };
         if let Some(known) = &known {
             client.saw_response(&complete.response, known);
         }
         let report = match self.judge(&complete, &request, options, client) {
-            Ok(report) => report,
+            Ok(report) => report.with_connection(complete.is_reused()),
             Err(error) => return Err(complete.reject(error).into()),
         };
         self.conclude(&mut complete, &report, client)?;

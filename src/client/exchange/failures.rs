@@ -52,6 +52,7 @@ impl Exchange<'_, '_> {
             remains: self.reader.into_remains(),
             content_sent: self.progress.content_sent,
             is_early,
+            is_reused: Some(is_reused),
             place,
         })
     }
