@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use icap_client::error::InvalidInput;
 use icap_client::testing::{CLEAN, ManualClock, Script, Server};
 use icap_client::transport::Clock;
-use icap_client::{Content, Endpoint, Error, Scanner, ScannerBuilder};
+use icap_client::{Cache, Content, Endpoint, Error, Scanner, ScannerBuilder};
 
 mod support;
 
@@ -273,4 +273,14 @@ fn failing_reader_is_logged_with_its_error() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("scan of \"a\", "), "{lines:?}");
     assert!(lines[0].ends_with("the disk is gone"), "{lines:?}");
+}
+
+#[test]
+fn cached_verdict_is_logged_as_such() {
+    let server = Server::start().unwrap();
+    let builder = Scanner::builder(server.uri()).cache(Cache::default());
+    let scanner = builder.build().unwrap();
+    let lines = scan_lines(&scanner, [(); 2].map(|()| Content::from("one").id("1")));
+    assert!(lines[0].ends_with(" connection: clean"), "{lines:?}");
+    assert!(lines[1].ends_with(", cached verdict: clean"), "{lines:?}");
 }
