@@ -63,8 +63,9 @@
 //!       (REQMOD) any HTTP response except 400, 401 and 5xx ────────────► Blocked
 //!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
 //!     204 or the same content, the state tag means "no engine" ────────► NotScanned(NoEngine) *
-//!     204 after which the server resets the connection or sends bytes,
-//!       or an early 204 after which it closes the connection ──────────► Err
+//!     any response with more bytes after it, a 204 after which the
+//!       server resets the connection, or an early 204 after which it
+//!       closes the connection ─────────────────────────────────────────► Err
 //!     204 (not to a preview) or the same content, and it began before
 //!       all content was sent ──────────────────────────────────────────► NotScanned(EarlyResponse) *
 //!     204 that the request did not allow ──────────────────────────────► Err
@@ -75,7 +76,8 @@
 //!       request line), and 204 was not offered or not allowed ─────────► Clean
 //!     the same content otherwise ──────────────────────────────────────► NotScanned(Echoed)
 //!     an HTTP head with the status 400, 401 or 5xx ────────────────────► NotScanned(ServiceError) *
-//!     the beginning of the content, or less than its Content-Length ───► NotScanned(Truncated)
+//!     the beginning of the content, or less than the Content-Length of
+//!       the response ──────────────────────────────────────────────────► NotScanned(Truncated)
 //!     other content, or a 206 that the request allowed ────────────────► Modified
 //!     202, not finished ───────────────────────────────────────────────► NotScanned(Pending)
 //!     any other status, or no valid response ──────────────────────────► Err *
@@ -122,8 +124,8 @@
 //! The source code and the tests refer to these rules by number.
 //!
 //! - **R1 No false clean.** Only two responses make content [`Verdict::Clean`]:
-//!   1. A complete, valid 204 that the request allowed, if the request was written completely, the first byte of the
-//!      response came after the last byte of content was written, and no byte was seen after the response. A 204 to a preview counts only if the
+//!   1. A complete, valid 204 that the request allowed, if the request was written completely and the first byte
+//!      of the response came after the last byte of content was written. A 204 to a preview counts only if the
 //!      preview was all of the content, or if the caller set [`trust_preview`](ScannerBuilder::trust_preview).
 //!   2. A complete 200 or 201 that returns exactly the bytes that were sent, if all of these hold:
 //!      - The length and a keyed hash of the content agree.
@@ -131,8 +133,8 @@
 //!      - The service does not offer 204, or the caller did not [allow](ScannerBuilder::allow_204) it.
 //!      - The response began after the last byte of content was written.
 //!
-//!   Neither counts under a state tag that means "no engine". Clean never comes from the end of a connection,
-//!   a timeout, an unknown status, a 200 without content or a default.
+//!   Neither counts if more bytes follow the response, or under a state tag that means "no engine".
+//!   Clean never comes from the end of a connection, a timeout, an unknown status, a 200 without content or a default.
 //! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, or
 //!   a field with words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
 //!   trailers. It counts as soon as it can be read, also if the response breaks off after it. No retry and no
@@ -162,8 +164,9 @@
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
 //!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
-//!   response or read timeout counts. If another limit ends the exchange, such as the deadline, this counts only if the
-//!   waits for the server add up to at least the timeout of the phase: connect, write, response or read. Not counted are the caller's slow
+//!   response or read timeout counts. If another limit ends the exchange while it connects, writes, waits for the
+//!   response or reads it, this counts only if the server has kept it waiting, in total, for as long as the timeout of
+//!   that phase. Not counted are the caller's slow
 //!   reader or writer, a deadline that was too short, a shortage on this machine, 503 while the server serves other
 //!   exchanges, and a timeout on a connection on which no response ever came, if other connections got responses meanwhile.
 //!

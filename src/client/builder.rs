@@ -40,7 +40,8 @@ macro_rules! connection_settings {
             self
         }
 
-        /// Limits each wait for bytes of the response. Each byte starts it again. Default: 10,000 ms
+        /// Limits each wait for bytes of the response after its ICAP head. Each byte starts it again. The wait for the
+        /// head has the [response timeout](Self::response_timeout). Default: 10,000 ms
         /// ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
         ///
         /// Content and response bodies must move at 1 KiB/s or more, measured over one read timeout. An
@@ -53,7 +54,8 @@ macro_rules! connection_settings {
         /// Limits the time from the last byte sent to the end of the response's ICAP head. Default: the
         /// [read timeout](Self::read_timeout).
         ///
-        /// A service sends nothing while its engine works. Set this to more than a scan of the largest file
+        /// Most services send nothing while their engine works. An interim response (1xx) does not start this timeout
+        /// again. Set this to more than a scan of the largest file
         /// takes.
         pub fn response_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.response = Some(timeout);

@@ -88,7 +88,7 @@ pub enum TimeLimit {
     ConnectTimeout,
     /// `write_timeout`: no byte moved in either direction while the request was sent.
     WriteTimeout,
-    /// `read_timeout`: no byte of the response arrived for this long. An `OPTIONS` exchange as a whole may take no
+    /// `read_timeout`: no byte arrived for this long after the ICAP head of the response. An `OPTIONS` exchange as a whole may take no
     /// longer either.
     ReadTimeout,
     /// `response_timeout`: from the last byte sent to the end of the response's ICAP head.

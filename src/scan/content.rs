@@ -137,7 +137,8 @@ impl<'a> Content<'a> {
     ///
     /// These parts are not forwarded:
     ///
-    /// - Credentials and session data, unless [`include_sensitive`](Self::include_sensitive) is set.
+    /// - Credentials, cookies, query strings and similar data, unless [`include_sensitive`](Self::include_sensitive) is
+    ///   set.
     /// - Hop-by-hop fields (RFC 3507 §4.4.2), and the fields that `Connection` names. Fields for every recipient,
     ///   such as `Content-Type` and `Host`, are forwarded all the same, so that a sender cannot hide them from
     ///   the service.

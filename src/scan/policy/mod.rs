@@ -99,19 +99,19 @@ pub enum Action {
 }
 
 impl Policy {
-    /// Asks the person for this reason.
+    /// If a scan ends with this reason, the person is asked.
     #[must_use]
     pub fn ask(self, reason: Reason) -> Self {
         self.with(reason, Action::Ask)
     }
 
-    /// Refuses the content for this reason.
+    /// If a scan ends with this reason, the content is refused.
     #[must_use]
     pub fn refuse(self, reason: Reason) -> Self {
         self.with(reason, Action::Refuse)
     }
 
-    /// Delivers the content for this reason, although it is not known to be clean.
+    /// If a scan ends with this reason, the content is delivered, although it is not known to be clean.
     ///
     /// # Errors
     ///
