@@ -200,7 +200,8 @@ fn ticket_of_another_file_user_or_time_is_refused() {
     let ticket = hidden_field(&jane.get(&path), "ticket");
     let csrf_token = hidden_field(&jane.get(&path), "csrf_token");
     let of_joe = hidden_field(&joe.get(&path), "csrf_token");
-    let edited = ticket.replace('a', "b");
+    let other_digit = if ticket.ends_with('0') { '1' } else { '0' };
+    let edited = format!("{}{other_digit}", &ticket[..ticket.len() - 1]);
 
     for (session, path, token, ticket) in [
         (&jane, &other, &csrf_token, &ticket),
