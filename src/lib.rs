@@ -116,8 +116,8 @@
 //! - **A failing server is suspended.** After ten failures in a row, a circuit breaker opens, and scans go to
 //!   the next server or fail at once. Otherwise each file would keep a thread waiting for a timeout.
 //! - **`OPTIONS` is no health check.** A server whose engine has failed can respond to it as always, and call
-//!   everything clean. Scan something that must be found, for example EICAR, on a schedule.
-//!   [`manual::limitations`] says what else no client can see.
+//!   everything clean. [`Scanner::self_test`] scans what must be found, in the forms that
+//!   services often skip. [`manual::limitations`] says what else no client can see.
 //!
 //! # Rules that are never broken
 //!
@@ -235,6 +235,7 @@ pub use scan::override_ticket;
 pub use scan::policy::{self, Decision, Notice, Policy};
 pub use scan::preview::Preview;
 pub use scan::report::Report;
+pub use scan::self_test::{self, SelfTest};
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
 pub use stats::Stats;
 

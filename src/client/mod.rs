@@ -18,7 +18,7 @@ mod options_cache;
 pub(crate) mod outcome;
 pub(crate) mod output;
 mod partial_content;
-mod reading;
+pub(crate) mod reading;
 mod send;
 pub(crate) mod server_state;
 

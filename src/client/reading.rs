@@ -10,7 +10,7 @@ use crate::seam::sync::sleep;
 pub(super) const CHUNK: usize = 64 * 1024;
 
 /// How long a chunk is filled by a slow reader before it is sent as it is.
-pub(super) const GATHERING: Duration = Duration::from_millis(100);
+pub(crate) const GATHERING: Duration = Duration::from_millis(100);
 
 /// Interruptions in a row after which a reader has failed.
 const MAX_INTERRUPTIONS: u32 = 1_000;

@@ -34,6 +34,6 @@ macro_rules! pages {
 }
 
 pages! {
-    verdicts errors content caching notices gateway limitations timeouts threads operating c_icap haproxy icaps testing
-    fuzzing
+    verdicts errors content caching notices gateway limitations timeouts threads operating c_icap haproxy icaps self_test
+    testing fuzzing
 }

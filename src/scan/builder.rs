@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cache::Cache;
 use super::failover::Endpoints;
 use super::preview::Preview;
-use super::{Rules, Scanner, Shared};
+use super::{Recipe, Rules, Scanner, Shared};
 use crate::client::Client;
 use crate::client::builder::{Settings, connection_settings};
 use crate::client::endpoint::Endpoint;
@@ -72,6 +72,17 @@ impl ScannerBuilder {
             custom_headers: CustomHeaders::default(),
             require_tls: false,
             cache: None,
+        }
+    }
+
+    /// A scanner of one service, as the scanner of `shared` is, with connections and counters of its own.
+    pub(super) fn like(shared: &Shared, endpoint: &Endpoint) -> Self {
+        Self {
+            settings: shared.recipe.settings.clone(),
+            max_size: shared.max_size,
+            rules: shared.rules,
+            custom_headers: (*shared.custom_headers).clone(),
+            ..Self::new(endpoint.clone())
         }
     }
 
@@ -319,6 +330,14 @@ impl ScannerBuilder {
     /// [required](Self::require_tls) and a URI begins with `icap://`; also for an `icaps` URI without the feature `rustls` and
     /// without a [connector](Self::connector).
     pub fn build(self) -> Result<Scanner, Error> {
+        let require_tls = self.require_tls;
+        let scanner = self.assemble()?;
+        check_encryption(&scanner.shared.endpoints, require_tls)?;
+        Ok(scanner)
+    }
+
+    /// Does what [`build`](Self::build) does, without a look at the encryption.
+    pub(super) fn assemble(self) -> Result<Scanner, Error> {
         self.settings.check()?;
         let Self {
             first,
@@ -327,7 +346,7 @@ impl ScannerBuilder {
             max_size,
             rules,
             custom_headers,
-            require_tls,
+            require_tls: _,
             cache,
         } = self;
         custom_headers.check()?;
@@ -335,23 +354,21 @@ impl ScannerBuilder {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
         }
         let cache = cache.map(|cache| cache.open(settings.clock.now(), max_size));
-        let client = |endpoint: Result<Endpoint, Error>| -> Result<Client, Error> {
-            settings.client(endpoint?)
-        };
-        let first = client(first)?;
-        let others = others
-            .into_iter()
-            .map(client)
-            .collect::<Result<_, Error>>()?;
-        let endpoints = Endpoints::new(first, others);
-        check_encryption(&endpoints, require_tls)?;
+        let first = first?;
+        let others = others.into_iter().collect::<Result<Vec<_>, Error>>()?;
+        let client = |endpoint: &Endpoint| settings.client(endpoint.clone());
+        let fallbacks = others.iter().map(client).collect::<Result<_, Error>>()?;
         let shared = Shared {
-            endpoints,
+            endpoints: Endpoints::new(client(&first)?, fallbacks),
             max_size,
             rules,
             custom_headers: Arc::new(custom_headers),
             counters: ScanCounters::default(),
             cache: cache.transpose()?,
+            recipe: Recipe {
+                settings,
+                endpoints: std::iter::once(first).chain(others).collect(),
+            },
         };
         Ok(Scanner {
             shared: Arc::new(shared),

@@ -16,11 +16,14 @@ mod regular_file;
 pub(crate) mod report;
 pub(crate) mod run;
 mod running;
+pub(crate) mod sample;
+pub mod self_test;
 pub(crate) mod verdict;
 
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use builder::ScannerBuilder;
 use cache::verdicts::Verdicts;
@@ -28,7 +31,9 @@ use content::Content;
 use preview::Preview;
 use report::Report;
 use running::Running;
+use self_test::SelfTest;
 
+use crate::client::builder::Settings;
 use crate::client::endpoint::Endpoint;
 use crate::error::Error;
 use crate::evidence::CustomHeaders;
@@ -70,6 +75,13 @@ struct Shared {
     custom_headers: Arc<CustomHeaders>,
     counters: ScanCounters,
     cache: Option<Verdicts>,
+    recipe: Recipe,
+}
+
+/// What a scanner for one of the services is made of.
+struct Recipe {
+    settings: Settings,
+    endpoints: Vec<Endpoint>,
 }
 
 /// How a request is made and judged.
@@ -178,6 +190,48 @@ impl Scanner {
     /// As [`Client::options`].
     pub fn options(&self) -> Result<ServiceOptions, Error> {
         self.shared.endpoints.first().options()
+    }
+
+    /// Tests whether the services really scan, and up to which size.
+    ///
+    /// `OPTIONS` is no health check: a server without its engine responds to it as always. This sends the EICAR test
+    /// file, which every virus scanner finds, in the forms that services often do not scan: in archives that no server
+    /// has seen, up to the [size limit](ScannerBuilder::max_size); in PDF, images and documents; under a preview; and
+    /// with the last byte held back, so that a server which responds before it has the content is noticed. EICAR is
+    /// made in memory. Each server logs what it finds.
+    ///
+    /// Every service of the scanner is tested by itself, one after the other, with the scanner's settings. The test has
+    /// connections, a circuit breaker and counters of its own: it changes nothing for other scans.
+    ///
+    /// It sends about twice the size limit to each service, and up to six times as much if it has to look for the size
+    /// from which on the service does not scan. On a fast network and with the default limit this takes some 10 s for
+    /// each service. Each of its scans, about 30 for each service, has the scanner's
+    /// [deadline](ScannerBuilder::deadline). Lower `max_size` for a quicker test.
+    ///
+    /// The page [`self_test`](crate::manual::self_test) of the manual says what each finding means.
+    ///
+    /// # Errors
+    ///
+    /// The first error, if none of the services responds. A service that does not respond beside one that does is
+    /// [`Failed`](self_test::Outcome::Failed).
+    ///
+    /// ```
+    /// # let server = icap_client::testing::Server::start()?;
+    /// # let service = server.uri();
+    /// use icap_client::Scanner;
+    ///
+    /// let scanner = Scanner::builder(service).max_size(1 << 20).build()?;
+    /// let test = scanner.self_test()?;
+    /// assert!(test.passed(), "{test}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn self_test(&self) -> Result<SelfTest, Error> {
+        self_test::run(&self.shared)
+    }
+
+    /// The time now, by which waits are measured.
+    fn now_for_waits(&self) -> Instant {
+        self.shared.endpoints.first().now_for_waits()
     }
 
     /// What this scanner and its clones have done so far.

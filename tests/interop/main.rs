@@ -11,6 +11,7 @@ mod peer;
 mod previews;
 mod quirks;
 mod scans;
+mod self_test;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -43,6 +44,7 @@ const BOTH: &[Test] = tests![
     previews::scanner_with_previews_scans_everything,
     previews::preview_204_is_clean_only_with_trust_preview,
     previews::returned_body_is_written,
+    self_test::self_test_tells_scanning_from_echoing,
 ];
 
 const PYICAP_ONLY: &[Test] = tests![

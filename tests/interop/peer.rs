@@ -59,6 +59,7 @@ impl Peer {
         let mut running = Running {
             child,
             log,
+            name: self.name,
             uri: String::new(),
         };
         let (sender, receiver) = mpsc::channel();
@@ -79,10 +80,16 @@ impl Peer {
 pub(crate) struct Running {
     child: Child,
     log: File,
+    name: &'static str,
     uri: String,
 }
 
 impl Running {
+    /// The name of its project.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The URI of one of its services.
     pub(crate) fn uri(&self, service: &str) -> String {
         format!("{}/{service}", self.uri)

@@ -7,6 +7,9 @@ mod engine;
 mod failover;
 mod manual;
 mod protocol;
+mod self_test;
+#[path = "../support/mod.rs"]
+mod support;
 #[cfg(feature = "rustls")]
 mod tls;
 
@@ -42,6 +45,10 @@ const TESTS: &[(&str, fn())] = &[
     (
         "c_icap_without_its_engine_is_never_clean",
         engine::away_and_back,
+    ),
+    (
+        "self_test_finds_what_is_expected_of_each_service",
+        self_test::findings_are_as_expected,
     ),
     (
         "forced_service_finds_every_test_file",

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod content;
+pub(crate) mod expected_findings;
 pub(crate) mod outage;
 pub(crate) mod outcomes;
 #[cfg(feature = "cli")]

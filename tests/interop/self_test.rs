@@ -1,0 +1,24 @@
+//! The self-test against services that scan, and against others.
+
+use std::time::Duration;
+
+use icap_client::Scanner;
+
+use crate::peer::Running;
+use crate::support::expected_findings::assert_expected;
+
+/// Both servers take seconds for a large body.
+const MAX_SIZE: u64 = 2 << 20;
+
+pub(crate) fn self_test_tells_scanning_from_echoing(server: &Running) {
+    for service in ["scan", "echo"] {
+        let builder = Scanner::builder(server.uri(service)).max_size(MAX_SIZE);
+        // However slow they are.
+        let builder = builder.response_timeout(Duration::from_secs(3600));
+        let scanner = builder.deadline(None).build().unwrap();
+        let test = scanner.self_test().unwrap();
+        println!("\n{test}");
+        let name = server.name();
+        assert_expected(&format!("{name}, {service}"), &test.services()[0]);
+    }
+}
