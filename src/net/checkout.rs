@@ -148,6 +148,10 @@ impl PooledConnection {
     /// Puts it aside to be used again. The caller knows that the exchange left it clean (rule R3).
     pub(crate) fn release(self) {
         let now = self.now();
+        log::debug!(
+            "{}: kept a connection",
+            self.permit.pool().target().counters.service
+        );
         self.permit.check_in(self.connection, now);
     }
 

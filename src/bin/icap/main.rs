@@ -13,9 +13,11 @@ mod demo;
 mod entry;
 mod files;
 mod globs;
+mod heads;
 mod interrupt;
 mod left_out;
 mod list;
+mod mask;
 mod name;
 mod once;
 mod options;
@@ -28,6 +30,7 @@ mod scan;
 mod session;
 mod settings;
 mod text;
+mod trace;
 mod worker;
 
 use std::error::Error;
@@ -36,7 +39,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use config::Config;
 use report::Status;
@@ -68,9 +71,13 @@ struct CommandLine {
     #[command(subcommand)]
     command: Command,
 
-    /// Log to standard error what the program does (RUST_LOG sets other levels)
-    #[arg(short, long, global = true, display_order = 100)]
-    verbose: bool,
+    /// Log what the program does, with -vv also the heads of requests and responses
+    ///
+    /// Log lines go to standard error, without credentials and content. RUST_LOG sets other
+    /// levels.
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]
+    #[arg(verbatim_doc_comment)]
+    verbose: u8,
 
     /// When to use colours: auto, always or never
     ///
@@ -163,12 +170,12 @@ fn color(when: &str) -> Result<ColorChoice, String> {
     }
 }
 
-fn start_log(verbose: bool) {
-    let filter = if verbose {
-        "warn,icap=debug,icap_client=debug"
-    } else {
+fn start_log(verbose: u8) {
+    let filter = match verbose {
         // The program itself reports a service that is away.
-        "warn,icap_client::client::call=error"
+        0 => "warn,icap_client::client::call=error",
+        1 => "warn,icap=debug,icap_client=debug",
+        _ => "warn,icap=trace,icap_client=trace",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))
         .format_timestamp_millis()

@@ -89,7 +89,7 @@ impl Progress {
                 let bytes = BinaryBytes(*sent);
                 let rate = per_second(*sent, self.bar.elapsed().as_secs_f64().max(0.001));
                 let rate = BinaryBytes(rate);
-                return self.bar.set_message(format!("{bytes}, {rate}/s"));
+                return self.bar.set_prefix(format!("{bytes}, {rate}/s"));
             }
             State::File(stage) => stage,
         };
@@ -110,7 +110,7 @@ impl Progress {
     /// Counts a file. Its name is shown beside the number.
     pub(crate) fn finish_file(&self, name: &Name) {
         if let State::Files { .. } = *self.state() {
-            self.bar.set_prefix(name.to_string());
+            self.bar.set_message(name.to_string());
             self.bar.inc(1);
         }
     }
@@ -155,7 +155,7 @@ fn style(template: &str) -> ProgressStyle {
 
 /// `120 of 5000 files, 3 files/s, 1.2 MiB, 30 KiB/s, ETA 20 s  NAME`
 fn style_of_files() -> ProgressStyle {
-    style("{spinner} {count}, {rate} files/s, {msg}{left}  {prefix}")
+    style("{spinner} {count}, {rate} files/s, {prefix}{left}  {wide_msg}")
         .with_key(
             "count",
             |state: &ProgressState, out: &mut dyn std::fmt::Write| {

@@ -125,7 +125,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_options: bool,
 
-    /// How long to wait for a service that stops serving; 'none' does not wait
+    /// Wait this long for a service that stops serving; or 'none'
     ///
     /// The file is then scanned again. If the service stays away, the program ends with one
     /// message. It does not wait for a service that has never served.
@@ -133,7 +133,7 @@ pub(crate) struct Arguments {
     #[arg(verbatim_doc_comment)]
     retry: Bound<Duration>,
 
-    /// Ask this service if the one before it is away or does not scan; can be repeated
+    /// Next service, if the one before it is away or blind; can be repeated
     #[arg(long, value_name = "URI", help_heading = "Connection")]
     endpoint: Vec<String>,
 
@@ -150,7 +150,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     let files = arguments.selection(files)?;
     let format = arguments.format();
     // Log lines and a progress bar on one terminal overwrite each other.
-    let is_bar_shown = format == Format::default() && !log::log_enabled!(log::Level::Info);
+    let is_bar_shown = format.has_summary() && !log::log_enabled!(log::Level::Info);
     let progress = if is_bar_shown {
         Progress::of(&files)
     } else {

@@ -9,7 +9,10 @@ use clap::Args;
 use icap_client::tls::TlsConnector;
 use icap_client::{ClientBuilder, Endpoint, ScannerBuilder};
 
+use log::Level;
+
 use crate::quantity::{Bound, bound, time};
+use crate::trace::{self, TARGET, Tracer};
 
 /// The options of the connection.
 #[derive(Debug, Args)]
@@ -62,6 +65,10 @@ pub(crate) struct Settings {
     /// For icaps: key of the client certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
+
+    /// Write the heads of requests and responses to this new file
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 
     /// The password in the configuration file.
     #[arg(skip)]
@@ -167,11 +174,21 @@ impl Settings {
         Ok(Some((user, password)))
     }
 
-    /// `None` without TLS options: the library has a connector for `icaps`.
-    fn connector(&self) -> Result<Option<TlsConnector>, Box<dyn Error>> {
-        if self.ca_file.is_none() && self.client_cert.is_none() {
+    /// `None` if the connections of the library are enough.
+    fn connector(&self) -> Result<Option<Tracer>, Box<dyn Error>> {
+        let is_tls_default = self.ca_file.is_none() && self.client_cert.is_none();
+        let is_shown = self.trace.is_some() || log::log_enabled!(target: TARGET, Level::Debug);
+        if is_tls_default && !is_shown {
             return Ok(None);
         }
+        let file = self.trace.as_deref().map(|path| {
+            let in_path = |error| format!("cannot create {}: {error}", path.display());
+            trace::create(path).map_err(in_path)
+        });
+        Ok(Some(Tracer::new(self.tls()?, file.transpose()?)))
+    }
+
+    fn tls(&self) -> Result<TlsConnector, Box<dyn Error>> {
         let mut builder = TlsConnector::builder();
         if let Some(path) = &self.ca_file {
             builder = builder
@@ -181,7 +198,7 @@ impl Settings {
         if let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) {
             builder = builder.client_certificate_pem(&read(certificate)?, &read(key)?)?;
         }
-        Ok(Some(builder.build()?))
+        Ok(builder.build()?)
     }
 }
 
