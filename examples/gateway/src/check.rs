@@ -10,7 +10,7 @@ use icap_client::override_ticket::{
     ContentDigest, DigestWriter, OverrideError, OverrideKey, Ticket,
 };
 use icap_client::policy::Reason;
-use icap_client::{Content, Decision, Policy, Report, Scanner, Stats};
+use icap_client::{Content, Decision, Notice, Policy, Report, Scanner, Stats};
 use tempfile::NamedTempFile;
 
 use crate::copies::FileReader;
@@ -131,6 +131,12 @@ impl Checked {
             decision: Decision::Deliver,
             is_clean: false,
         }
+    }
+
+    /// The scanner found something, or refuses the file.
+    pub fn is_objection(&self) -> bool {
+        let reason = self.decision.notice().map(Notice::reason);
+        matches!(reason, Some(Reason::Infected | Reason::Blocked))
     }
 
     pub fn clean() -> Self {

@@ -1,16 +1,19 @@
 //! Copies of the drive's files, made for a download: a file is fetched once, also if the person is asked about it or
 //! wants it in ranges.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use icap_client::Decision;
 use icap_client::override_ticket::ContentDigest;
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::check::Checked;
 use crate::storage::{FileId, Storage};
 
 /// Copies that are kept. The oldest is removed when there are more, so they take at most this many times the size of
@@ -69,9 +72,16 @@ impl Copy {
     }
 }
 
-/// The copies of the last minutes.
+/// What is known about the files of the drive: the copies of the last minutes, and what the scanner objected to. A
+/// real program has the objections in its database.
 #[derive(Default)]
-pub struct Copies(Mutex<Vec<Kept>>);
+pub struct Copies(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    kept: Vec<Kept>,
+    objections: HashMap<FileId, Decision>,
+}
 
 struct Kept {
     copy: Arc<Copy>,
@@ -82,32 +92,52 @@ struct Kept {
 impl Copies {
     /// The copy of a file, and whether it was found to be clean.
     pub fn find(&self, id: &FileId) -> Option<(Arc<Copy>, bool)> {
-        let mut copies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        copies.retain(|kept| kept.since.elapsed() < MAX_AGE);
-        let kept = copies.iter().find(|kept| kept.copy.id == *id)?;
+        let mut known = self.lock();
+        known.kept.retain(|kept| kept.since.elapsed() < MAX_AGE);
+        let kept = known.kept.iter().find(|kept| kept.copy.id == *id)?;
         Some((Arc::clone(&kept.copy), kept.is_clean))
     }
 
-    pub fn keep(&self, copy: &Arc<Copy>, is_clean: bool) {
-        self.forget(&copy.id);
-        let mut copies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if copies.len() == MAX_COPIES {
-            copies.remove(0);
+    /// Keeps a copy, if its file is not refused, and returns what holds for the file.
+    ///
+    /// An infected file stays infected until the scanner finds it to be clean. Otherwise an outage of the scanner
+    /// would turn a refusal into a question.
+    pub fn settle(&self, copy: &Arc<Copy>, mut checked: Checked) -> Checked {
+        let mut known = self.lock();
+        if checked.is_clean {
+            known.objections.remove(&copy.id);
+        } else if checked.is_objection() {
+            let objection = checked.decision.clone();
+            known.objections.insert(copy.id.clone(), objection);
+        } else if let Some(objection) = known.objections.get(&copy.id) {
+            checked.decision = objection.clone();
         }
-        copies.push(Kept {
+        known.kept.retain(|kept| kept.copy.id != copy.id);
+        if matches!(checked.decision, Decision::Deliver | Decision::Ask(_)) {
+            known.keep(copy, checked.is_clean);
+        }
+        checked
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().kept.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn keep(&mut self, copy: &Arc<Copy>, is_clean: bool) {
+        if self.kept.len() == MAX_COPIES {
+            self.kept.remove(0);
+        }
+        self.kept.push(Kept {
             copy: Arc::clone(copy),
             is_clean,
             since: Instant::now(),
         });
-    }
-
-    pub fn forget(&self, id: &FileId) {
-        let mut copies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        copies.retain(|kept| kept.copy.id != *id);
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
@@ -137,6 +167,10 @@ impl Read for FileReader {
             .len()
             .min(usize::try_from(left).unwrap_or(usize::MAX));
         let read = read_at(&self.file, &mut buffer[..wanted], self.position)?;
+        if read == 0 && wanted > 0 {
+            // The file has become shorter. What was read is not the file.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.position += read as u64;
         Ok(read)
     }

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use icap_client::override_ticket::OverrideError;
+use icap_client::protocol::is_displayable;
 use icap_client::{Decision, Notice};
-use oxhttp::model::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderName, LOCATION, SET_COOKIE,
-};
-use oxhttp::model::{Body, Method, Request, Response, StatusCode};
+use oxhttp::model::header::{CONTENT_LENGTH, COOKIE, HeaderName, LOCATION, SET_COOKIE};
+use oxhttp::model::{Body, HeaderValue, Method, Request, Response, StatusCode};
+use tempfile::NamedTempFile;
 
 use crate::check::{Checked, Checker};
 use crate::copies::{Copies, Copy, FileReader};
@@ -111,7 +111,7 @@ impl Gateway {
         let form = Form::read(request)?;
         let user = form.field("user").trim();
         let is_name = !user.is_empty() && user.chars().count() <= MAX_USER;
-        if !is_name || user.chars().any(char::is_control) {
+        if !is_name || !user.chars().all(is_displayable) {
             return Ok(pages::login());
         }
         let cookie = self.sessions.begin(user)?;
@@ -134,25 +134,16 @@ impl Gateway {
             .ok_or(Failure::NOT_LOGGED_IN)
     }
 
-    /// Receives a file under a temporary name, scans it, and gives it its place on the drive unless it is refused.
-    /// A file that could not be scanned is stored: whoever downloads it is asked.
+    /// Receives a file, scans it, and gives it its place on the drive unless it is refused. A file that could not be
+    /// scanned is stored: the person who downloads it is asked.
     fn upload(&self, request: &mut Request<Body>) -> Result<Response<Body>, Failure> {
         let session = self.session(request)?;
         if !session.is_csrf_token(header(request.headers(), CSRF_TOKEN)) {
             return Err(Failure::FORGED);
         }
-        let announced = header(request.headers(), CONTENT_LENGTH).parse();
-        if announced.is_ok_and(|len: u64| len > self.max_upload) {
-            return Err(Failure::TOO_LARGE);
-        }
         let name = names::safe(Form::of_query(request).field("name"));
-
-        let mut spool = self.storage.spool()?;
-        let body = Bounded::upload(request.body_mut(), self.max_upload);
-        let len = io::copy(&mut { body }, &mut spool)?;
-        let content = FileReader::new(spool.as_file().try_clone()?.into(), 0..len);
+        let (spool, content) = self.receive(request)?;
         let checked = self.checker.check(content, &name);
-
         let told = match &checked.decision {
             Decision::Deliver if checked.is_clean => "The file was checked and stored.".to_owned(),
             Decision::Deliver => "The file was stored. It was not checked.".to_owned(),
@@ -165,12 +156,25 @@ impl Gateway {
         };
         let id = self.storage.store(spool, &name)?;
         log::info!("{:?} stored {name:?} as {}", session.user, id.as_str());
-        let response = Response::builder()
-            .status(StatusCode::CREATED)
-            .header(CONTENT_TYPE, PLAIN)
-            .header(LOCATION, format!("/files/{}", id.as_str()))
-            .body(Body::from(told))?;
-        Ok(with_security_headers(response))
+        let mut response = text(StatusCode::CREATED, PLAIN, told);
+        let location = HeaderValue::try_from(format!("/files/{}", id.as_str()));
+        response
+            .headers_mut()
+            .insert(LOCATION, location.map_err(oxhttp::model::Error::from)?);
+        Ok(response)
+    }
+
+    /// Writes the body of a request into a file with a temporary name.
+    fn receive(&self, request: &mut Request<Body>) -> Result<(NamedTempFile, FileReader), Failure> {
+        let announced = header(request.headers(), CONTENT_LENGTH).parse();
+        if announced.is_ok_and(|len: u64| len > self.max_upload) {
+            return Err(Failure::TOO_LARGE);
+        }
+        let mut spool = self.storage.spool()?;
+        let mut body = Bounded::upload(request.body_mut(), self.max_upload);
+        let len = io::copy(&mut body, &mut spool)?;
+        let content = FileReader::new(spool.as_file().try_clone()?.into(), 0..len);
+        Ok((spool, content))
     }
 
     fn download(&self, request: &Request<Body>, id: &FileId) -> Result<Response<Body>, Failure> {
@@ -254,10 +258,7 @@ impl Gateway {
             }
             None => self.fetch(id)?,
         };
-        match checked.decision {
-            Decision::Deliver | Decision::Ask(_) => self.copies.keep(&copy, checked.is_clean),
-            _ => self.copies.forget(id),
-        }
+        let checked = self.copies.settle(&copy, checked);
         Ok((copy, checked))
     }
 

@@ -74,8 +74,8 @@ pub fn serve(
 
 /// Reads what is left of a body. The connection of a client that sends too much is closed.
 fn ignore_rest(request: &mut Request<Body>) {
-    let body = Bounded::new(request.body_mut(), MAX_IGNORED, TIMEOUT);
-    if io::copy(&mut { body }, &mut io::sink()).is_err() {
+    let mut body = Bounded::new(request.body_mut(), MAX_IGNORED, TIMEOUT);
+    if io::copy(&mut body, &mut io::sink()).is_err() {
         *request.body_mut() = Body::empty();
         let close = HeaderValue::from_static("close");
         request.headers_mut().insert(CONNECTION, close);

@@ -13,7 +13,7 @@ use crate::sessions::random_text;
 
 /// The number of a file. It is 32 hexadecimal digits, so it cannot lead out of the drive's folder. The content of a
 /// number never changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileId(String);
 
 impl FileId {

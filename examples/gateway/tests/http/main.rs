@@ -4,7 +4,7 @@ mod client;
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use client::{Gateway, Response};
 use icap_client::testing::{self, Engine, Script, Server};
@@ -15,6 +15,26 @@ const LARGE: [u8; 2000] = [b'x'; 2000];
 /// A gateway that asks about files of more than 1,000 bytes.
 fn asking(server: &Server) -> Gateway {
     Gateway::start(&server.uri(), &["--max-scan", "1000"])
+}
+
+const FAILING: u8 = 0;
+const INFECTED: u8 = 1;
+const CLEAN: u8 = 2;
+
+/// A server that fails, until a test changes its mode.
+fn server_with_modes() -> (Server, Arc<AtomicU8>) {
+    let mode = Arc::new(AtomicU8::new(FAILING));
+    let now = Arc::clone(&mode);
+    let server = Server::answering(move |request| {
+        let response = match (request.method(), now.load(Ordering::SeqCst)) {
+            ("OPTIONS", _) => testing::OPTIONS_RESPONSE.into(),
+            (_, INFECTED) => testing::infected("Worm.A"),
+            (_, CLEAN) => testing::CLEAN.into(),
+            _ => "ICAP/1.0 500 Server error\r\n\r\n".into(),
+        };
+        Script::new().send(response)
+    });
+    (server.unwrap(), mode)
 }
 
 fn hidden_field(page: &Response, name: &str) -> String {
@@ -233,14 +253,7 @@ fn ticket_of_another_file_user_or_time_is_refused() {
 
 #[test]
 fn ticket_loses_to_a_newer_infected_verdict() {
-    let is_repaired = Arc::new(AtomicBool::new(false));
-    let is_scanning = Arc::clone(&is_repaired);
-    let server = Server::answering(move |request| match request.method() {
-        "OPTIONS" => Script::new().send(testing::OPTIONS_RESPONSE),
-        _ if is_scanning.load(Ordering::SeqCst) => Script::new().send(testing::infected("Worm.A")),
-        _ => Script::new().send("ICAP/1.0 500 Server error\r\n\r\n"),
-    })
-    .unwrap();
+    let (server, mode) = server_with_modes();
     let gateway = Gateway::start(&server.uri(), &[]);
     let jane = gateway.log_in("jane");
     let path = jane.upload("a.exe", b"MZ").field("location").to_owned();
@@ -255,7 +268,7 @@ fn ticket_loses_to_a_newer_infected_verdict() {
         hidden_field(&question, "ticket"),
     );
 
-    is_repaired.store(true, Ordering::SeqCst);
+    mode.store(INFECTED, Ordering::SeqCst);
     let refused = jane.post(&path, &form(&token, &ticket));
     assert_eq!(refused.status, 403);
     assert!(
@@ -265,6 +278,32 @@ fn ticket_loses_to_a_newer_infected_verdict() {
     );
     assert_eq!((gateway.files("spool"), gateway.files("delivered")), (0, 0));
     assert_eq!(jane.get(&path).status, 403);
+}
+
+#[test]
+fn infected_file_stays_refused_while_the_server_is_down() {
+    let (server, mode) = server_with_modes();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    let path = jane.upload("a.exe", b"MZ").field("location").to_owned();
+    let question = jane.get(&path);
+    let form = form(
+        &hidden_field(&question, "csrf_token"),
+        &hidden_field(&question, "ticket"),
+    );
+
+    mode.store(INFECTED, Ordering::SeqCst);
+    assert_eq!(jane.get(&path).status, 403);
+    mode.store(FAILING, Ordering::SeqCst);
+    for refused in [jane.get(&path), jane.post(&path, &form)] {
+        assert_eq!(refused.status, 403);
+        assert!(refused.text().contains("Worm.A"), "{}", refused.text());
+    }
+    assert_eq!((gateway.files("spool"), gateway.files("delivered")), (0, 0));
+
+    // It was a false alarm, and the scanner knows that now.
+    mode.store(CLEAN, Ordering::SeqCst);
+    assert_eq!(jane.get(&path).body, b"MZ");
 }
 
 #[test]
