@@ -66,7 +66,7 @@ fn custom_refusal_header_is_blocked_with_its_value() {
     )));
     match servers.scan().verdict() {
         Verdict::Blocked(blocked) => {
-            assert_eq!((blocked.status(), blocked.reason()), (204, "rule 7"))
+            assert_eq!((blocked.status(), blocked.reason()), (204, "rule 7"));
         }
         other => panic!("{other:?}"),
     }

@@ -28,15 +28,17 @@ impl Clock for Simulated {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A server, and the numbers after a scan with each outcome, which took 1 ms, 20 ms, 400 ms, 8 s, 160 s and 3200 s.
+/// How long the scan with each outcome takes.
+const MILLISECONDS: [u64; 6] = [1, 20, 400, 8_000, 160_000, 3_200_000];
+
+/// A server, and the numbers after a scan with each outcome.
 fn all_outcomes() -> (Server, Stats) {
     let clock = Simulated::default();
     let server = {
         let clock = clock.clone();
         server(move |len| {
-            clock
-                .0
-                .advance(Duration::from_millis(20_u64.pow(len as u32 - 1)))
+            let took = Duration::from_millis(MILLISECONDS[len - 1]);
+            clock.0.advance(took);
         })
     };
     let scanner = Scanner::builder(server.uri())
@@ -220,7 +222,9 @@ fn state_tag_age_begins_anew_with_another_tag() {
         tagged("A"),
         tagged("A"),
         untagged,
+        tagged("A"),
         tagged("B"),
+        tagged("A"),
     ];
     let script = responses.iter().fold(Script::new(), |script, response| {
         script.read_request().send(response)
@@ -241,5 +245,16 @@ fn state_tag_age_begins_anew_with_another_tag() {
                 .map(|age| age.as_secs())
         })
         .collect();
-    assert_eq!(ages, [None, Some(10), Some(20), Some(30), Some(10)]);
+    assert_eq!(
+        ages,
+        [
+            None,
+            Some(10),
+            Some(20),
+            Some(30),
+            Some(40),
+            Some(10),
+            Some(10)
+        ]
+    );
 }

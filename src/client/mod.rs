@@ -180,7 +180,8 @@ impl Client {
             connections_idle: self.shared.pool.idle() as u64,
             waiting_callers: self.shared.pool.waiting() as u64,
             is_suspended: self.breaker().rejection().is_some(),
-            ..self.counters().snapshot(self.now())
+            state_tag_age: self.state().tag_age(self.now()),
+            ..self.counters().snapshot()
         }
     }
 
@@ -227,14 +228,6 @@ impl Client {
     /// The time now, by which timeouts and deadlines are measured.
     pub(crate) fn now_for_waits(&self) -> Instant {
         self.shared.clock.now_for_waits()
-    }
-
-    /// Notes when a state tag is another than the last one.
-    fn note_state_tag(&self, response: &Response) {
-        let counters = self.counters();
-        if let Some(tag) = response.istag().filter(|tag| !counters.is_known_tag(tag)) {
-            counters.tag_changed(tag, self.now());
-        }
     }
 
     /// What the responses of the server say about its state.

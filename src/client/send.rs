@@ -94,9 +94,6 @@ impl Call<'_> {
         let began = self.client.now();
         let exchange = self.begin(request, connection, preview.is_some(), output);
         let result = exchange.run(out, first, encoder);
-        if let Ok(complete) = &result {
-            self.client.note_state_tag(&complete.response);
-        }
         let (response, lacks_engine) = match &result {
             Ok(complete) => (Some(&complete.response), complete.response.lacks_engine()),
             Err(failure) => (

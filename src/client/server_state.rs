@@ -3,7 +3,7 @@
 //!
 //! A verdict may be repeated from a cache only while this agrees with it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::proto::response::Response;
 use crate::seam::sync::Mutex;
@@ -16,6 +16,8 @@ pub(crate) struct ServerState(Mutex<State>);
 struct State {
     /// The state tag of the newest response. `None` before the first response, and if the newest one has no tag.
     tag: Option<StateTag>,
+    /// The last tag, also if newer responses have none, and when it came first.
+    last_tag: Option<(Vec<u8>, Instant)>,
     /// When the tag last changed; also when it came first or was lost.
     changed: Option<Instant>,
     /// The server began a response before it had this many bytes of content, and has not taken as many since.
@@ -52,6 +54,7 @@ impl ServerState {
         } else if state.changed.is_none_or(|changed| changed <= began) {
             state.changed = Some(now);
             state.responds_early_after = None;
+            state.note_tag(value.as_deref(), now);
             state.tag = value.map(|value| StateTag {
                 value,
                 confirmed: began,
@@ -97,6 +100,14 @@ impl ServerState {
         })
     }
 
+    /// How long ago the tag changed, or came first. A response without a tag does not change it. `None` before the
+    /// first tag.
+    pub(crate) fn tag_age(&self, now: Instant) -> Option<Duration> {
+        let state = self.0.lock();
+        let (_, since) = state.last_tag.as_ref()?;
+        Some(now.saturating_duration_since(*since))
+    }
+
     /// The state tag of the newest response, if it has one.
     pub(crate) fn tag(&self) -> Option<StateTag> {
         self.0.lock().tag.clone()
@@ -111,5 +122,14 @@ impl ServerState {
     /// Whether the server is known to respond before it has the content.
     pub(crate) fn responds_early(&self) -> bool {
         self.0.lock().responds_early_after.is_some()
+    }
+}
+
+impl State {
+    fn note_tag(&mut self, value: Option<&[u8]>, now: Instant) {
+        let last = self.last_tag.as_ref().map(|(last, _)| last.as_slice());
+        if let Some(value) = value.filter(|_| last != value) {
+            self.last_tag = Some((value.to_owned(), now));
+        }
     }
 }

@@ -6,17 +6,17 @@
 //!    not counted, such as the idle connections, needs no counter.
 //! 2. Add a documented field to [`EndpointStats`] or [`Stats`], and fill it in `snapshot`; what is no counter, in
 //!    `Client::stats` or `Scanner::stats`.
-//! 3. Add a row to a table in `openmetrics.rs`. Its test shows the new line.
+//! 3. Add a row to a table in `openmetrics.rs`, and its lines to `tests/data/openmetrics.txt`.
 //! 4. Add a row to the table of metrics in `src/manual/operating.md`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Stats;
 use super::close_reason::CloseReason;
 use super::endpoint::EndpointStats;
 use super::histogram::{AtomicHistogram, Outcome};
 use crate::error::ErrorKind;
-use crate::seam::sync::{AtomicU64, Mutex, Ordering::Relaxed};
+use crate::seam::sync::{AtomicU64, Ordering::Relaxed};
 
 /// Adds one.
 pub(crate) fn count(counter: &AtomicU64) {
@@ -106,8 +106,6 @@ pub(crate) struct ServiceCounters {
     closed: [AtomicU64; CloseReason::ALL.len()],
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
-    /// The state tag of the last response with one, and when it was first seen.
-    state_tag: Mutex<Option<(String, Instant)>>,
 }
 
 impl ServiceCounters {
@@ -124,7 +122,6 @@ impl ServiceCounters {
             closed: Default::default(),
             bytes_sent: AtomicU64::default(),
             bytes_received: AtomicU64::default(),
-            state_tag: Mutex::default(),
         }
     }
 
@@ -134,17 +131,6 @@ impl ServiceCounters {
 
     pub(crate) fn received(&self, bytes: u64) {
         self.bytes_received.fetch_add(bytes, Relaxed);
-    }
-
-    /// Whether the last response with a state tag had this one.
-    pub(crate) fn is_known_tag(&self, tag: &str) -> bool {
-        let known = self.state_tag.lock();
-        known.as_ref().is_some_and(|(known, _)| known == tag)
-    }
-
-    /// The server has this state tag now, and had another one before.
-    pub(crate) fn tag_changed(&self, tag: String, now: Instant) {
-        *self.state_tag.lock() = Some((tag, now));
     }
 
     /// Counts and logs that a connection was closed.
@@ -161,11 +147,9 @@ impl ServiceCounters {
         log::log!(level, "{}: closed a connection: {reason}", self.service);
     }
 
-    /// A copy without what the counters do not know: the place of the server, and what is idle, waiting or suspended now.
-    pub(crate) fn snapshot(&self, now: Instant) -> EndpointStats {
+    /// A copy without what the counters do not know: the place of the server and its state.
+    pub(crate) fn snapshot(&self) -> EndpointStats {
         let closed = CloseReason::ALL.map(|reason| (reason, get(&self.closed[reason as usize])));
-        let state_tag = self.state_tag.lock();
-        let seen = state_tag.as_ref().map(|(_, seen)| *seen);
         EndpointStats {
             service: self.service.clone(),
             reports: get(&self.reports),
@@ -179,40 +163,7 @@ impl ServiceCounters {
             closed_by_reason: closed.into_iter().filter(|(_, count)| *count > 0).collect(),
             bytes_sent: get(&self.bytes_sent),
             bytes_received: get(&self.bytes_received),
-            state_tag_age: seen.map(|seen| now.saturating_duration_since(seen)),
             ..EndpointStats::default()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn state_tag_is_as_old_as_its_first_sight() {
-        let counters = ServiceCounters::new("icap://av/s".to_owned());
-        let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(counters.snapshot(start).state_tag_age, None);
-        let see = |tag: &str, now| {
-            if !counters.is_known_tag(tag) {
-                counters.tag_changed(tag.to_owned(), now);
-            }
-        };
-        for (tag, seen, looked, age) in [
-            ("A", 0, 5, 5),
-            ("A", 6, 7, 7),
-            ("B", 8, 9, 1),
-            ("A", 10, 13, 3),
-        ] {
-            see(tag, after(seen));
-            let stats = counters.snapshot(after(looked));
-            assert_eq!(
-                stats.state_tag_age,
-                Some(Duration::from_secs(age)),
-                "{tag} {seen}"
-            );
         }
     }
 }

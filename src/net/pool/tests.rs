@@ -197,7 +197,7 @@ impl crate::Stream for Silent {
 
 /// How many connections of the pool were closed, by reason.
 fn closed(pool: &Pool) -> Vec<(CloseReason, u64)> {
-    let stats = pool.target().counters.snapshot(Instant::now());
+    let stats = pool.target().counters.snapshot();
     stats.closed_by_reason.into_iter().collect()
 }
 
