@@ -42,7 +42,8 @@
 //! whether it needs the rest. The most frequent statuses of a response are these: **204** says "unmodified" and has no content,
 //! **200** returns content, and **206** has new content and a number n: the original from byte n on belongs after
 //! it, and is not sent back. The **state tag**
-//! (`ISTag`) names the version of the service and of its signatures.
+//! (`ISTag`) names the version of the service and, with most servers
+//! but not with c-icap, that of its signatures.
 //!
 //! ```text
 //!  Content ──► it is larger than max_size ─────────────────────────────► NotScanned(TooLarge)
@@ -63,9 +64,9 @@
 //!       (REQMOD) any HTTP response except 400, 401 and 5xx ────────────► Blocked
 //!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
 //!     204 or the same content, the state tag means "no engine" ────────► NotScanned(NoEngine) *
-//!     any response with more bytes after it, a 204 after which the
-//!       server resets the connection, or an early 204 after which it
-//!       closes the connection ─────────────────────────────────────────► Err
+//!     any response with more bytes after it (but for a 206 on a new
+//!       connection), a 204 after which the server resets the
+//!       connection, or an early 204 after which it closes it ──────────► Err
 //!     204 (not to a preview) or the same content, and it began before
 //!       all content was sent ──────────────────────────────────────────► NotScanned(EarlyResponse) *
 //!     204 that the request did not allow ──────────────────────────────► Err

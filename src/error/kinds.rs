@@ -97,8 +97,8 @@ pub enum TimeLimit {
     MinimumRate,
     /// `deadline`: the whole scan, or the whole exchange of a [`Client`](crate::Client).
     Deadline,
-    /// The part of the deadline that one server gets: the rest of the deadline, less a quarter of it and at most one
-    /// read timeout, which is left for the next server.
+    /// The part of the deadline that one server gets: the time that is left, less what is kept for the next server: a
+    /// quarter of it or one read timeout, whichever is shorter.
     DeadlineShare,
 }
 

@@ -96,7 +96,7 @@ impl ScannerBuilder {
     ///
     /// Failover needs content that can be sent again: bytes, files, seekable readers, and other readers of
     /// which at most the first 64 KiB were read. For such content a server leaves time for the next one: a
-    /// quarter of the rest of the [deadline](Self::deadline), and at most one read timeout.
+    /// quarter of what is left until the [deadline](Self::deadline), or one read timeout, whichever is shorter.
     pub fn endpoint(mut self, endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
         self.others.push(endpoint.try_into().map_err(Into::into));
         self
@@ -204,7 +204,7 @@ impl ScannerBuilder {
     /// be readable again as well, because the rest is read from it.
     ///
     /// Some servers, c-icap among them, send a 206 before they have read the request, take the rest of it for
-    /// the next request, and respond to that too. On a new connection the first response counts. On a used
+    /// the next request, and respond to that too. On a new connection the first response is the one that counts, and the second is dropped. On a used
     /// connection the two cannot be distinguished, and the scan fails. With [`max_idle(0)`](Self::max_idle) every
     /// connection is new.
     pub fn allow_206(mut self, allow: bool) -> Self {

@@ -56,15 +56,15 @@ use crate::scan::report::Report;
 /// | --- | --- | --- |
 /// | [`Infected`](Reason::Infected), [`Blocked`](Reason::Blocked) | refuse | The service objects to the content. |
 /// | [`Modified`](Reason::Modified), [`ModifiedNoContent`](Reason::ModifiedNoContent), [`ModifiedPartly`](Reason::ModifiedPartly) | refuse | A service that changes content had a reason to, and it does not vouch for the original. |
-/// | the reasons of [`NotScanned`](crate::NotScanned), `TooLarge` to `PreviewOnly` | ask | Nothing is known about the content, and a scan of the same file will most likely end in the same way. |
+/// | the reasons of [`NotScanned`](crate::NotScanned), `TooLarge` to `PreviewOnly` | ask | Nothing shows that the content was scanned. For most of these reasons, a scan of the same file ends in the same way. |
 /// | [`ConnectError`](Reason::ConnectError), [`TimeoutError`](Reason::TimeoutError), [`DisconnectedError`](Reason::DisconnectedError), [`StatusError`](Reason::StatusError), [`ProtocolError`](Reason::ProtocolError), [`SuspendedError`](Reason::SuspendedError) | ask | The service could not scan, which says nothing about the content. An outage of the scanner need not stop all work. |
 /// | [`ContentError`](Reason::ContentError), [`OutputError`](Reason::OutputError), [`InputError`](Reason::InputError) | refuse | The fault is in the content, its name, its HTTP head or the program. The sender of a file can cause some of these on purpose, so a question would be a way around the scanner. |
 /// | [`CancelledError`](Reason::CancelledError) | refuse | Most programs cancel a scan because nobody waits for the file any more. A person who can cancel a scan must not get around the scanner by that. |
 ///
 /// A reason that a later version adds refuses unless that version documents otherwise.
 ///
-/// c-icap in its percent mode returns the beginning of an infected file, which is
-/// [`Truncated`](Reason::Truncated): refuse that reason if your service works in this way.
+/// c-icap returns the beginning of a large infected file, unless the URI has `mode=simple`. That is
+/// [`Truncated`](Reason::Truncated): refuse that reason unless you use `mode=simple`.
 ///
 /// ```
 /// use icap_client::Policy;
