@@ -218,6 +218,7 @@ pub use client::Client;
 pub use client::body::Body;
 pub use client::builder::ClientBuilder;
 pub use client::endpoint::Endpoint;
+pub use client::tee::IncompleteCopy;
 pub use error::Error;
 pub use evidence::{Resolution, Threat, ThreatKind, Threats};
 pub use net::cancel::Cancel;
@@ -237,6 +238,7 @@ pub use scan::policy::{self, Decision, Notice, Policy};
 pub use scan::preview::Preview;
 pub use scan::report::Report;
 pub use scan::self_test::{self, SelfTest};
+pub use scan::tee::Teed;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
 pub use stats::Stats;
 
@@ -251,7 +253,7 @@ pub mod limits {
     pub use crate::net::connecting::MAX_CONNECT_THREADS;
     pub use crate::net::resolver::MAX_LOOK_UP_THREADS;
     pub use crate::proto::limits::*;
-    pub use crate::scan::builder::DEFAULT_MAX_SIZE;
+    pub use crate::scan::builder::{DEFAULT_MAX_COPY_FACTOR, DEFAULT_MAX_SIZE};
     pub use crate::scan::cache::{
         DEFAULT_CACHE_AGE, DEFAULT_CACHE_ENTRIES, DEFAULT_REVALIDATE, MAX_CACHE_ENTRY,
     };

@@ -10,6 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::monitor::Monitor;
 use super::once_reader::OnceReader;
 use super::reading::read_once;
+use super::tee::Tee;
 use crate::error::{ContentError, ContentFault};
 use crate::net::deadline::Deadline;
 use crate::proto::request::check_header;
@@ -116,6 +117,15 @@ impl<'a> Body<'a> {
         self
     }
 
+    /// Reads from now on from `reader`, which has the same content. That has `length` bytes.
+    pub(crate) fn read_from(&mut self, reader: impl Read + Seek + Send + 'a, length: u64) {
+        self.declared = Some(length);
+        self.source = Source::Seekable {
+            reader: Box::new(reader),
+            start: None,
+        };
+    }
+
     /// The declared length in bytes, if there is one.
     pub(crate) fn declared_len(&self) -> Option<u64> {
         self.declared
@@ -177,29 +187,34 @@ impl<'a> Body<'a> {
 
     /// Goes back to the beginning.
     pub(super) fn rewind(&mut self) -> Result<(), ContentError> {
-        let after = self.read;
+        let after = std::mem::take(&mut self.read);
         let rewound = self.source.rewind();
         rewound.map_err(|source| ContentError::read(after, source))?;
-        self.read = 0;
         if let Some(monitor) = &mut self.monitor {
             monitor.restart();
         }
         Ok(())
     }
 
-    /// Reads once. A count that does not fit `buf` is an error.
-    pub(super) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+    /// Reads once. A count that does not fit `buf` is an error. What is read goes to `tee` as well, also if
+    /// it is over the size limit.
+    pub(super) fn read(&mut self, buf: &mut [u8], tee: Option<&mut Tee<'_>>) -> io::Result<usize> {
         let room = match &mut self.monitor {
             Some(monitor) => monitor.before_read(self.declared)?.min(buf.len()),
             None => buf.len(),
         };
         let buf = &mut buf[..room];
-        let len = self.source.read(self.read, buf)?;
-        if let Some(monitor) = &mut self.monitor {
-            monitor.after_read(&buf[..len])?;
-        }
+        let position = self.read;
+        let len = self.source.read(position, buf)?;
         self.read += len as u64;
-        Ok(len)
+        let checked = match &mut self.monitor {
+            Some(monitor) => monitor.after_read(&buf[..len]),
+            None => Ok(()),
+        };
+        if let Some(tee) = tee.filter(|_| !self.has_changed()) {
+            tee.take(position, &buf[..len])?;
+        }
+        checked.map(|()| len)
     }
 }
 

@@ -9,6 +9,7 @@ use super::body::Body;
 use super::once_reader::goes_on;
 use super::output::{Output, check_time};
 use super::reading::{CHUNK, GATHERING, Interruptions};
+use super::tee::Tee;
 use crate::error::{ContentError, ContentFault, Error};
 use crate::net::deadline::Deadline;
 use crate::proto::chunk::{encode_chunk, encode_end, encode_last_chunk};
@@ -66,14 +67,17 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
     }
 
     /// Appends the next chunk to `out`, with the last-chunk if the body or its preview ends with it. If the reader
-    /// gave nothing for a while, nothing is appended.
-    pub(crate) fn encode_next(&mut self, out: &mut Vec<u8>) -> Result<Next, ContentError> {
+    /// gave nothing for a while, nothing is appended. What is read goes to `tee` as well.
+    pub(crate) fn encode_next(
+        &mut self,
+        out: &mut Vec<u8>,
+        tee: Option<&mut Tee<'_>>,
+    ) -> Result<Next, ContentError> {
         if !self.body.is_some() {
             let then = Then::Done;
             return Ok(Next { len: 0, then });
         }
-        let has_ended = self.gather()?;
-        self.check_length(has_ended)?;
+        let has_ended = self.read_chunk(tee)?;
         let len = self.preview.unwrap_or(CHUNK).min(self.chunk.filled);
         encode_chunk(out, &self.chunk.bytes()[..len]);
         self.chunk.consume(len);
@@ -102,17 +106,27 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         }
     }
 
+    /// Reads more into the chunk, and checks the length. Returns whether the body has ended.
+    fn read_chunk(&mut self, mut tee: Option<&mut Tee<'_>>) -> Result<bool, ContentError> {
+        let has_ended = self.gather(tee.as_deref_mut())?;
+        self.check_length(has_ended)?;
+        if let Some(tee) = tee.filter(|_| has_ended) {
+            tee.end();
+        }
+        Ok(has_ended)
+    }
+
     /// Fills the chunk across short reads and `Interrupted`. Returns whether the reader has ended. With a slow
     /// reader it stops before the chunk is full, so that the response and the deadline are looked at.
     ///
     /// One byte more than the preview is read, because only then is it known whether the preview is all.
-    fn gather(&mut self) -> Result<bool, ContentError> {
+    fn gather(&mut self, mut tee: Option<&mut Tee<'_>>) -> Result<bool, ContentError> {
         let limit = self
             .preview
             .map_or(CHUNK, |left| CHUNK.min(left.saturating_add(1)));
         let began = self.deadline.now();
         while self.chunk.filled < limit && self.deadline.since(began) < GATHERING {
-            match self.body.read(self.chunk.room(limit)) {
+            match self.body.read(self.chunk.room(limit), tee.as_deref_mut()) {
                 Ok(0) if self.end_seen => return Ok(true),
                 // An empty read is the end, unless more comes after it. Then the reader is broken, and what
                 // would be taken for all of the content is only a part.
@@ -134,6 +148,9 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
     }
 
     fn failed(&self, source: io::Error) -> ContentError {
+        if self.body.has_changed() {
+            return ContentError::new(ContentFault::Changed);
+        }
         let after = self.body.bytes_read();
         ContentError::read(after, source)
     }
@@ -154,6 +171,14 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         }
     }
 
+    /// Reads the rest for the copy, and sends nothing. Stops if the copy is out of time.
+    pub(crate) fn read_rest(mut self, tee: &mut Tee<'_>) -> Result<(), ContentError> {
+        while tee.is_in_time() && !self.read_chunk(Some(tee))? {
+            self.chunk.consume(self.chunk.filled);
+        }
+        Ok(())
+    }
+
     /// Writes all but the first `offset` bytes to `output`, as they are.
     pub(super) fn copy_from(
         mut self,
@@ -164,8 +189,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let mut left_out = offset;
         loop {
             check_time(&self.deadline, service)?;
-            let has_ended = self.gather()?;
-            self.check_length(has_ended)?;
+            let has_ended = self.read_chunk(None)?;
             let bytes = self.chunk.bytes();
             let skipped = usize::try_from(left_out).map_or(bytes.len(), |n| n.min(bytes.len()));
             left_out -= skipped as u64;
@@ -212,7 +236,7 @@ mod tests {
         let mut out = Vec::new();
         let mut len = 0;
         loop {
-            match encoder.encode_next(&mut out) {
+            match encoder.encode_next(&mut out, None) {
                 Ok(next) if next.then == Then::Done => return (out, Ok(len + next.len)),
                 Ok(next) => len += next.len,
                 Err(error) => return (out, Err(error)),
@@ -245,7 +269,7 @@ mod tests {
         let mut parts = Vec::new();
         let mut out = Vec::new();
         loop {
-            let then = encoder.encode_next(&mut out).unwrap().then;
+            let then = encoder.encode_next(&mut out, None).unwrap().then;
             if then != Then::Continues {
                 parts.push(String::from_utf8(std::mem::take(&mut out)).unwrap());
             }
@@ -376,7 +400,7 @@ mod tests {
         let mut calls = 0;
         let error = loop {
             calls += 1;
-            match encoder.encode_next(&mut out) {
+            match encoder.encode_next(&mut out, None) {
                 Ok(next) => assert_eq!((next.len, next.then), (0, Then::Continues)),
                 Err(error) => break error,
             }
@@ -422,9 +446,9 @@ mod tests {
         let mut body = Body::reader(fails);
         let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
         let mut out = Vec::new();
-        encoder.encode_next(&mut out).unwrap();
+        encoder.encode_next(&mut out, None).unwrap();
         let sent = out.len();
-        let error = encoder.encode_next(&mut out).unwrap_err();
+        let error = encoder.encode_next(&mut out, None).unwrap_err();
         let after = CHUNK as u64;
         assert_eq!(error.fault(), ContentFault::Read { after });
         assert_eq!(out.len(), sent);

@@ -21,6 +21,8 @@ mod partial_content;
 pub(crate) mod reading;
 mod send;
 pub(crate) mod server_state;
+pub(crate) mod tee;
+mod writing;
 
 use std::fmt;
 use std::io::Write;

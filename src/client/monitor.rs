@@ -12,14 +12,22 @@ pub(crate) struct Monitor<'a> {
     max_size: Option<u64>,
     /// Of what was read since the body was last rewound.
     digest: Digest,
-    /// What was sent, if what is read now must be the same.
-    sent: Option<Sent>,
+    /// The content was read to its end since the body was last rewound.
+    has_ended: bool,
+    /// What was read before, if what is read now must be the same.
+    expected: Option<Expected>,
+    /// Other content was read than what was copied.
+    has_changed: bool,
+    /// Whatever is read must be the same when it is read again.
+    is_copied: bool,
+    /// What is read is sent.
+    is_sent: bool,
     progress: Option<Progress<'a>>,
 }
 
-/// What was sent of the content.
+/// What was read of the content before.
 #[derive(Clone)]
-struct Sent {
+struct Expected {
     digest: Digest,
     /// It was all of the content.
     is_all: bool,
@@ -34,7 +42,11 @@ impl<'a> Monitor<'a> {
         Self {
             max_size,
             digest,
-            sent: None,
+            has_ended: false,
+            expected: None,
+            has_changed: false,
+            is_copied: false,
+            is_sent: true,
             progress,
         }
     }
@@ -52,15 +64,48 @@ impl<'a> Monitor<'a> {
     /// is told of no progress, because it is not sent.
     pub(super) fn expect_the_same(&mut self, is_all: bool) {
         self.progress = None;
-        self.sent = Some(Sent {
+        self.expect(is_all);
+    }
+
+    fn expect(&mut self, is_all: bool) {
+        self.expected = Some(Expected {
             digest: self.digest.clone(),
             is_all,
         });
     }
 
+    /// Whatever is read must be the same when it is read again. It may have `max_size` bytes.
+    pub(super) fn is_copied(&mut self, max_size: Option<u64>) {
+        self.max_size = max_size;
+        self.is_copied = true;
+    }
+
+    /// What is read from now on is not sent, and may have `max_size` bytes in all. The caller is told of no progress.
+    pub(super) fn stop_sending(&mut self, max_size: Option<u64>) {
+        self.max_size = max_size;
+        self.is_sent = false;
+    }
+
     /// The content is read from its beginning again.
     pub(super) fn restart(&mut self) {
+        let expected = self.expected.as_ref();
+        let is_further = expected.is_none_or(|expected| self.digest.len > expected.digest.len);
+        if self.is_copied && (is_further || self.has_ended) {
+            self.expect(self.has_ended);
+        }
         self.digest.restart();
+        self.has_ended = false;
+        self.is_sent = true;
+    }
+
+    /// Whether it was read to its end since the body was last rewound.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether other content was read than what was copied.
+    pub(super) fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     /// Returns how many bytes may be read at most; at least one.
@@ -69,7 +114,7 @@ impl<'a> Monitor<'a> {
             return Err(too_large());
         }
         // What was read before has been sent by now.
-        if let Some(progress) = &mut self.progress {
+        if let (Some(progress), true) = (&mut self.progress, self.is_sent) {
             progress(self.digest.len, total);
         }
         // One byte more than the limit shows that there is more, and is not passed on.
@@ -88,13 +133,19 @@ impl<'a> Monitor<'a> {
         if self.exceeded_limit().is_some() {
             return Err(too_large());
         }
-        self.compare(bytes.is_empty())
+        self.has_ended |= bytes.is_empty();
+        if !self.is_the_same() {
+            self.has_changed = self.is_copied;
+            let why = "the content has changed since it was sent";
+            return Err(io::Error::other(why));
+        }
+        Ok(())
     }
 
-    /// Bytes up to the end of what was sent, if that is to be compared.
+    /// Bytes up to the end of what was read before, if that is to be compared.
     fn left_to_compare(&self) -> Option<u64> {
         let left = self
-            .sent
+            .expected
             .as_ref()?
             .digest
             .len
@@ -102,20 +153,15 @@ impl<'a> Monitor<'a> {
         Some(left).filter(|&left| left > 0)
     }
 
-    /// An error if other content was read than was sent, or less or more of it.
-    fn compare(&self, has_ended: bool) -> io::Result<()> {
-        let Some(Sent { digest, is_all }) = &self.sent else {
-            return Ok(());
+    /// Whether what was read so far is what is expected, as far as that is known.
+    fn is_the_same(&self) -> bool {
+        let Some(Expected { digest, is_all }) = &self.expected else {
+            return true;
         };
-        let is_short = has_ended && self.digest.len < digest.len;
+        let is_short = self.has_ended && self.digest.len < digest.len;
         let is_other = self.digest.len == digest.len && self.digest != *digest;
         let is_long = *is_all && self.digest.len > digest.len;
-        if is_short || is_other || is_long {
-            return Err(io::Error::other(
-                "the content has changed since it was sent",
-            ));
-        }
-        Ok(())
+        !(is_short || is_other || is_long)
     }
 
     /// The size limit, if more bytes were read than it allows.
@@ -128,10 +174,8 @@ impl<'a> Monitor<'a> {
         let mut digest = self.digest.clone();
         digest.restart();
         Self {
-            max_size: self.max_size,
-            digest,
-            sent: self.sent.clone(),
-            progress: None,
+            expected: self.expected.clone(),
+            ..Self::new(self.max_size, digest, None)
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use super::body::Body;
 use super::digest::{Beginning, Digest};
+use crate::error::ContentError;
 use crate::net::deadline::Deadline;
 
 impl Body<'_> {
@@ -24,6 +25,41 @@ impl Body<'_> {
         if let Some(monitor) = &mut self.monitor {
             monitor.expect_the_same(is_all);
         }
+    }
+
+    /// The content is copied: if it is read again, it must be the same. At most `max_size` bytes are sent.
+    pub(crate) fn is_copied(&mut self, max_size: Option<u64>) {
+        if let Some(monitor) = &mut self.monitor {
+            monitor.is_copied(max_size);
+        }
+    }
+
+    /// Whether it was read to its end since it was last rewound.
+    pub(crate) fn has_ended(&self) -> bool {
+        let monitor = self.monitor.as_ref();
+        monitor.is_some_and(|monitor| monitor.has_ended())
+    }
+
+    /// Whether other content was read than what was copied.
+    pub(super) fn has_changed(&self) -> bool {
+        let monitor = self.monitor.as_ref();
+        monitor.is_some_and(|monitor| monitor.has_changed())
+    }
+
+    /// What is read from now on is not sent. It goes on where the present attempt to send it ended, up to `max_size`
+    /// bytes in all.
+    pub(crate) fn stop_sending(&mut self, max_size: Option<u64>) -> Result<(), ContentError> {
+        // Something else may have been read since.
+        if self
+            .digest()
+            .is_some_and(|digest| digest.len != self.bytes_read())
+        {
+            self.rewind()?;
+        }
+        if let Some(monitor) = &mut self.monitor {
+            monitor.stop_sending(max_size);
+        }
+        Ok(())
     }
 
     /// Whether `part` is the beginning of the content, of which not all need have been read.
@@ -64,7 +100,7 @@ impl Body<'_> {
             }
             let left = usize::try_from(len - self.bytes_read()).unwrap_or(usize::MAX);
             let room = left.min(buf.len());
-            if self.read(&mut buf[..room])? == 0 {
+            if self.read(&mut buf[..room], None)? == 0 {
                 break;
             }
         }
@@ -89,7 +125,7 @@ mod tests {
         let mut all = Vec::new();
         let mut buf = [0; 8 * 1024];
         loop {
-            match body.read(&mut buf)? {
+            match body.read(&mut buf, None)? {
                 0 => return Ok(all),
                 len => all.extend_from_slice(&buf[..len]),
             }
@@ -228,7 +264,7 @@ mod tests {
                 for body in [Body::reader(lies(None)), Body::seekable(lies(None))] {
                     let mut body = monitored(body, max_size);
                     body.rewind().unwrap();
-                    let read = body.read(&mut [0; 64]);
+                    let read = body.read(&mut [0; 64], None);
                     assert!(read.is_err(), "{more} {max_size:?}");
                     assert_eq!(body.exceeded_limit(), None);
                     assert_eq!(body.digest().unwrap().len, 0);
@@ -241,7 +277,10 @@ mod tests {
                 assert_eq!(read_all(&mut body).unwrap(), b"hello");
                 body.has_been_sent(false);
                 body.rewind().unwrap();
-                assert!(body.read(&mut [0; 64]).is_err(), "{more} {max_size:?}");
+                assert!(
+                    body.read(&mut [0; 64], None).is_err(),
+                    "{more} {max_size:?}"
+                );
                 assert_eq!(body.digest().unwrap().len, 0);
             }
         }

@@ -1,17 +1,16 @@
-//! Where the body of a response goes: to a digest, and to the caller's writer. The writer may be slow, full or
-//! broken.
+//! Where the body of a response goes: to a digest, and to the caller's writer. Also where a copy of the content goes,
+//! if the caller keeps one.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::digest::Digest;
+use super::tee::Tee;
+use super::writing::{WriteError, write_all};
 use crate::error::{Error, OutputError, Phase};
 use crate::evidence::CustomHeaders;
 use crate::net::deadline::Deadline;
 use crate::proto::response::Response;
-
-/// How often in a row a writer may return `Interrupted`. A signal interrupts a call now and then, not always.
-const MAX_INTERRUPTED: u32 = 1_000;
 
 /// Where the body of a response goes.
 pub(crate) struct Output<'o> {
@@ -25,6 +24,8 @@ pub(crate) struct Output<'o> {
     is_passed_on: bool,
     /// Bytes that the body may have.
     limit: u64,
+    /// For a copy of the content.
+    tee: Option<Tee<'o>>,
 }
 
 impl<'o> Output<'o> {
@@ -36,6 +37,7 @@ impl<'o> Output<'o> {
             digest: None,
             is_passed_on: false,
             limit,
+            tee: None,
         }
     }
 
@@ -81,6 +83,33 @@ impl<'o> Output<'o> {
         self.is_passed_on
     }
 
+    /// Copies the content, from now on.
+    pub(crate) fn copy_to(&mut self, tee: Tee<'o>) {
+        self.tee = Some(tee);
+    }
+
+    /// The same for another exchange of the scan, without a writer.
+    pub(crate) fn without_writers<'n>(self) -> Output<'n> {
+        Output {
+            judged_by: self.judged_by,
+            writer: None,
+            digest: self.digest,
+            is_passed_on: false,
+            limit: self.limit,
+            tee: None,
+        }
+    }
+
+    /// Stops copying.
+    pub(crate) fn take_tee(&mut self) -> Option<Tee<'o>> {
+        self.tee.take()
+    }
+
+    /// Where the copy of the content goes, if the caller keeps one.
+    pub(crate) fn tee(&mut self) -> Option<&mut Tee<'o>> {
+        self.tee.as_mut()
+    }
+
     /// The digest of the body.
     pub(crate) fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
@@ -107,7 +136,11 @@ impl<'o> Output<'o> {
         deadline: &Deadline,
         service: &str,
     ) -> Result<(), Error> {
-        write_all(self, data, || check_time(deadline, service))
+        let time_is_up = || check_time(deadline, service).err();
+        write_all(self, data, time_is_up).map_err(|error| match error {
+            WriteError::Stopped(error) => error,
+            WriteError::Failed(error) => OutputError::new(error).into(),
+        })
     }
 }
 
@@ -152,123 +185,5 @@ pub(super) fn check_time(deadline: &Deadline, service: &str) -> Result<(), Error
     match deadline.ran_out() {
         None => Ok(()),
         Some(ran_out) => Err(ran_out.error(service, Phase::Read).into()),
-    }
-}
-
-/// Writes all of `data`, and checks `is_in_time` before each call.
-///
-/// Unlike [`Write::write_all`] it ends in time if a writer takes a byte a call or is always interrupted, and it
-/// does not panic if a writer claims more than it was given.
-fn write_all(
-    writer: &mut impl Write,
-    mut data: &[u8],
-    is_in_time: impl Fn() -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut interrupted = 0;
-    while !data.is_empty() {
-        is_in_time()?;
-        match writer.write(data) {
-            Ok(0) => return Err(failed("the writer takes no more bytes")),
-            Ok(len) if len > data.len() => {
-                return Err(failed("the writer claims more bytes than it was given"));
-            }
-            Ok(len) => {
-                data = &data[len..];
-                interrupted = 0;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {
-                interrupted += 1;
-                if interrupted == MAX_INTERRUPTED {
-                    return Err(OutputError::new(error).into());
-                }
-            }
-            Err(error) => return Err(OutputError::new(error).into()),
-        }
-    }
-    Ok(())
-}
-
-fn failed(what: &str) -> Error {
-    OutputError::new(io::Error::new(ErrorKind::WriteZero, what)).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::{InputError, InvalidInput};
-    use std::cell::Cell;
-
-    /// Each call returns what the function makes of the bytes.
-    struct Writer<F>(F);
-
-    impl<F: FnMut(&[u8]) -> io::Result<usize>> Write for Writer<F> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            (self.0)(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn written(reply: impl FnMut(&[u8]) -> io::Result<usize>) -> Result<(), Error> {
-        write_all(&mut Writer(reply), b"hello", || Ok(()))
-    }
-
-    #[test]
-    fn writer_of_single_bytes_gets_all_in_order() {
-        let mut got = Vec::new();
-        written(|bytes| {
-            got.push(bytes[0]);
-            Ok(1)
-        })
-        .unwrap();
-        assert_eq!(got, b"hello");
-    }
-
-    #[test]
-    fn writer_that_claims_too_much_or_nothing_is_an_error() {
-        for len in [0, 6, usize::MAX] {
-            let error = written(|_| Ok(len)).unwrap_err();
-            assert!(matches!(error, Error::Output(_)), "{len}: {error:?}");
-        }
-        assert!(written(|bytes| Ok(bytes.len())).is_ok());
-    }
-
-    #[test]
-    fn writer_that_is_always_interrupted_is_an_error() {
-        let mut calls = 0;
-        let error = written(|_| {
-            calls += 1;
-            Err(ErrorKind::Interrupted.into())
-        });
-        assert!(matches!(error, Err(Error::Output(_))));
-        assert_eq!(calls, MAX_INTERRUPTED);
-        let mut is_second = false;
-        let mut got = 0;
-        let each_other_time = |_: &[u8]| {
-            is_second = !is_second;
-            if !is_second {
-                return Err(ErrorKind::Interrupted.into());
-            }
-            got += 1;
-            Ok(1)
-        };
-        assert!(written(each_other_time).is_ok());
-        assert_eq!(got, 5);
-    }
-
-    #[test]
-    fn writer_that_is_slow_is_stopped_between_two_calls() {
-        let calls = Cell::new(0);
-        let mut writer = Writer(|_: &[u8]| {
-            calls.set(calls.get() + 1);
-            Ok(1)
-        });
-        let in_time = || match calls.get() {
-            2 => Err(InputError::new(InvalidInput::Zero, "time").into()),
-            _ => Ok(()),
-        };
-        assert!(write_all(&mut writer, b"hello", in_time).is_err());
-        assert_eq!(calls.get(), 2);
     }
 }

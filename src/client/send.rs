@@ -84,7 +84,7 @@ impl Call<'_> {
         output.restart();
         let preview = request.preview_size().filter(|_| body.is_some());
         let mut encoder = BodyEncoder::new(body, preview, &self.deadline);
-        let first = encoder.encode_next(&mut out)?;
+        let first = encoder.encode_next(&mut out, output.tee())?;
         // Content that would be lost with a connection that turns out to be closed goes out on a new one.
         let is_fresh = !is_kept;
         let connection = match place {

@@ -27,6 +27,11 @@ pub(crate) fn words_of(error: &io::Error) -> String {
     words
 }
 
+/// The same error once more. Only kind and text are kept.
+pub(crate) fn duplicate(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), words_of(error))
+}
+
 /// Removes each ` (os error 111)`, which `std` appends to what the operating system says.
 fn without_code(text: &str) -> String {
     let mut parts = text.split(" (os error ");

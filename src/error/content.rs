@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::cause::words_of;
+use super::cause::{duplicate, words_of};
 use crate::proto::content_name::ContentName;
 
 /// The caller's content could not be read, or has another length than declared.
@@ -41,6 +41,8 @@ pub enum ContentFault {
         /// The length that was declared, in bytes.
         declared: u64,
     },
+    /// The content was read more than once, and was not the same each time.
+    Changed,
 }
 
 impl ContentError {
@@ -57,6 +59,14 @@ impl ContentError {
         Self {
             source: Some(source),
             ..Self::new(ContentFault::Read { after })
+        }
+    }
+
+    /// The same once more. Its `io::Error` keeps only kind and text.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            source: self.source.as_ref().map(duplicate),
+            ..Self::new(self.fault)
         }
     }
 
@@ -93,6 +103,7 @@ impl fmt::Display for ContentError {
                 f,
                 "the content goes on after the {declared} bytes that were declared"
             ),
+            ContentFault::Changed => f.write_str("the content has changed since it was first read"),
         }
     }
 }

@@ -206,23 +206,22 @@ impl Error {
 
     /// The same error for another caller that waited for the same thing. Its `io::Error` keeps only kind and text.
     pub(crate) fn duplicate(&self) -> Self {
-        let again = |error: &io::Error| io::Error::new(error.kind(), words_of(error));
         match self {
             Self::Connect(e) => Self::Connect(ConnectError {
                 service: e.service.clone(),
-                source: again(&e.source),
+                source: cause::duplicate(&e.source),
                 name: None,
                 ..*e
             }),
             Self::Timeout(e) => Self::Timeout(TimeoutError {
                 service: e.service.clone(),
-                source: e.source.as_ref().map(again),
+                source: e.source.as_ref().map(cause::duplicate),
                 name: None,
                 ..*e
             }),
             Self::Disconnected(e) => Self::Disconnected(DisconnectedError {
                 service: e.service.clone(),
-                source: again(&e.source),
+                source: cause::duplicate(&e.source),
                 name: None,
                 ..*e
             }),
@@ -231,11 +230,8 @@ impl Error {
             Self::Input(e) => Self::Input(e.clone()),
             Self::Suspended(e) => Self::Suspended(e.clone()),
             Self::Cancelled(e) => Self::Cancelled(e.clone()),
-            Self::Output(e) => Self::Output(OutputError::new(again(&e.source))),
-            Self::Content(e) => Self::Content(ContentError {
-                source: e.source.as_ref().map(again),
-                ..ContentError::new(e.fault)
-            }),
+            Self::Output(e) => Self::Output(OutputError::new(cause::duplicate(&e.source))),
+            Self::Content(e) => Self::Content(e.duplicate()),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! What may be repeated after an error: three rules, from the narrowest to the widest.
+//! What may be repeated after an error: four rules, from the narrowest to the widest.
 //!
 //! | rule | what is repeated | who asks |
 //! | --- | --- | --- |
 //! | [`Error::allows_resend`] | the request, to the same server, on a new connection | one exchange |
 //! | [`Error::allows_failover`] | the scan, with another server | one scan |
+//! | [`Error::is_broken_connection`] | the scan, once, from the caller's copy of the content | one scan |
 //! | [`Error::is_retryable`] | the scan, later | the caller |
 //!
 //! Each rule is about the error only. The caller of a rule must also know that the content can be sent again, that
@@ -45,6 +46,15 @@ impl Error {
                 is_of_options || violation.is_cut() || violation.is_foreign()
             }
             Self::Content(_) | Self::Output(_) | Self::Input(_) | Self::Cancelled(_) => false,
+        }
+    }
+
+    /// Whether the connection broke while the content was sent or its response was waited for.
+    pub(crate) fn is_broken_connection(&self) -> bool {
+        match self {
+            Self::Disconnected(_) => true,
+            Self::Protocol(error) => error.violation().is_cut(),
+            _ => false,
         }
     }
 

@@ -208,7 +208,7 @@ fn encode(mut body: Body<'_>, preview: Option<usize>) -> (Vec<Vec<u8>>, Result<(
     let mut parts = vec![Vec::new()];
     loop {
         let part = parts.last_mut().expect("one at least");
-        match encoder.encode_next(part).map(|next| next.then) {
+        match encoder.encode_next(part, None).map(|next| next.then) {
             Ok(Then::Continues) => {}
             Ok(Then::Decides) => parts.push(Vec::new()),
             Ok(Then::Done) => return (parts, Ok(())),

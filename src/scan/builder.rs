@@ -24,6 +24,9 @@ use crate::stats::counters::ScanCounters;
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).
 pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
 
+/// The default of [`ScannerBuilder::max_copy`] is so many times [`max_size`](ScannerBuilder::max_size): 2.
+pub const DEFAULT_MAX_COPY_FACTOR: u64 = 2;
+
 /// Configures a [`Scanner`].
 ///
 /// ```
@@ -48,10 +51,28 @@ pub struct ScannerBuilder {
     others: Vec<Result<Endpoint, Error>>,
     settings: Settings,
     max_size: Option<u64>,
+    max_copy: MaxCopy,
     rules: Rules,
     custom_headers: CustomHeaders,
     require_tls: bool,
     cache: Option<Cache>,
+}
+
+/// How large a copy of content may be.
+#[derive(Debug, Clone, Copy)]
+enum MaxCopy {
+    /// The default, which depends on the size limit.
+    OfMaxSize,
+    Bytes(Option<u64>),
+}
+
+impl MaxCopy {
+    fn bytes(self, max_size: Option<u64>) -> Option<u64> {
+        match self {
+            Self::OfMaxSize => max_size.map(|max| max.saturating_mul(DEFAULT_MAX_COPY_FACTOR)),
+            Self::Bytes(max_copy) => max_copy,
+        }
+    }
 }
 
 impl ScannerBuilder {
@@ -61,6 +82,7 @@ impl ScannerBuilder {
             others: Vec::new(),
             settings: Settings::default(),
             max_size: Some(DEFAULT_MAX_SIZE),
+            max_copy: MaxCopy::OfMaxSize,
             rules: Rules {
                 method: None,
                 preview: Preview::Off,
@@ -143,6 +165,18 @@ impl ScannerBuilder {
     /// request is abandoned as soon as the content exceeds the limit.
     pub fn max_size(mut self, max_size: impl Into<Option<u64>>) -> Self {
         self.max_size = max_size.into();
+        self
+    }
+
+    /// Limits the size of a copy that [`scan_tee`](Scanner::scan_tee) and [`scan_spooled`](Scanner::scan_spooled)
+    /// write, in bytes. `None` is no limit. Default: twice the [size limit](Self::max_size)
+    /// ([`DEFAULT_MAX_COPY_FACTOR`](crate::limits::DEFAULT_MAX_COPY_FACTOR)), which is 200 MiB by default, and no limit
+    /// without a size limit.
+    ///
+    /// The copy of larger content is [incomplete](crate::IncompleteCopy::TooLarge), and the content is
+    /// [`NotScanned::TooLarge`] in these two scans.
+    pub fn max_copy(mut self, max_copy: impl Into<Option<u64>>) -> Self {
+        self.max_copy = MaxCopy::Bytes(max_copy.into());
         self
     }
 
@@ -344,6 +378,7 @@ impl ScannerBuilder {
             others,
             settings,
             max_size,
+            max_copy,
             rules,
             custom_headers,
             require_tls: _,
@@ -361,6 +396,7 @@ impl ScannerBuilder {
         let shared = Shared {
             endpoints: Endpoints::new(client(&first)?, fallbacks),
             max_size,
+            max_copy: max_copy.bytes(max_size),
             rules,
             custom_headers: Arc::new(custom_headers),
             counters: ScanCounters::default(),
@@ -410,6 +446,7 @@ impl fmt::Debug for ScannerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScannerBuilder")
             .field("max_size", &self.max_size)
+            .field("max_copy", &self.max_copy)
             .field("rules", &self.rules)
             .finish_non_exhaustive()
     }

@@ -25,6 +25,10 @@ impl Endpoints {
         &self.first
     }
 
+    pub(crate) fn are_several(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     pub(crate) fn stats(&self) -> Vec<EndpointStats> {
         let stats = |(index, client): (usize, &Client)| EndpointStats {
             index,

@@ -18,6 +18,7 @@ pub(crate) mod run;
 mod running;
 pub(crate) mod sample;
 pub mod self_test;
+pub(crate) mod tee;
 pub(crate) mod verdict;
 
 use std::fmt;
@@ -71,6 +72,7 @@ pub struct Scanner {
 struct Shared {
     endpoints: Endpoints,
     max_size: Option<u64>,
+    max_copy: Option<u64>,
     rules: Rules,
     custom_headers: Arc<CustomHeaders>,
     counters: ScanCounters,
@@ -250,6 +252,7 @@ impl fmt::Debug for Scanner {
         f.debug_struct("Scanner")
             .field("endpoints", &self.shared.endpoints)
             .field("max_size", &self.shared.max_size)
+            .field("max_copy", &self.shared.max_copy)
             .field("rules", &self.shared.rules)
             .finish_non_exhaustive()
     }

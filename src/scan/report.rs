@@ -171,6 +171,12 @@ impl Report {
         Self::new(verdict, None, bytes_sent, service)
     }
 
+    /// The same for content that turned out to be too large.
+    pub(super) fn into_too_large(mut self, limit: u64) -> Self {
+        self.verdict = Verdict::NotScanned(NotScanned::TooLarge { limit });
+        self
+    }
+
     pub(super) fn finish(mut self, name: Option<String>, elapsed: Duration) -> Self {
         self.name = name;
         self.elapsed = elapsed;

@@ -1,6 +1,6 @@
 //! One scan. It asks one server after the other until one of them gives a report.
 
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use crate::client::call::Call;
 use crate::client::digest::Digest;
 use crate::client::outcome::{AttemptError, CompleteResponse, Failure, protocol_error};
 use crate::client::output::Output;
+use crate::client::tee::Tee;
 use crate::client::{Client, status_error};
 use crate::error::{CancelledError, Error};
 use crate::evidence::{CustomHeaders, Findings};
@@ -32,60 +33,43 @@ use crate::stats::CloseReason;
 /// Has `content` scanned, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
     shared: &'c Shared,
-    mut content: Content<'c>,
+    content: Content<'c>,
     output: Option<&'c mut (dyn Write + 'c)>,
 ) -> Result<Report, Error> {
-    let first = shared.endpoints.first();
-    let deadline = first
-        .start(content.own_deadline()?)
-        .or_cancelled(content.own_cancel());
-    if deadline.is_cancelled() {
-        return Err(CancelledError::new(first.name(), None).into());
-    }
-    let length = content.known_length()?;
-    let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
-    if let Some(limit) = shared.max_size.filter(exceeded) {
-        return Ok(Report::too_large(limit, 0, first.name()));
-    }
-    let mut scan = Scan::new(shared, content, length, output, deadline.clone())?;
-    let mut failover = Failover::new(&shared.endpoints, deadline, scan.is_repeatable());
-    while let Some(mut call) = failover.next_server() {
-        let outcome = scan.with_server(&mut call);
-        let outcome = scan.unless_cancelled(outcome, call.client);
-        failover.take(call, outcome, scan.can_repeat());
-    }
-    let result = failover.result();
-    if scan.cache.is_some() {
-        let is_hit = result.as_ref().is_ok_and(Report::is_cached);
-        shared.counters.looked_up(is_hit);
-    }
-    result
+    Scan::new(shared, content, output)?.run(shared)
 }
 
 /// Content, what is known about it, and what came back of it.
-struct Scan<'c> {
+pub(super) struct Scan<'c, 'o> {
     rules: Rules,
     custom_headers: Arc<CustomHeaders>,
     about: About,
     length: Option<u64>,
+    max_size: Option<u64>,
     /// For the method that was last used.
-    request: Request,
-    body: Body<'c>,
-    output: Output<'c>,
-    deadline: Deadline,
-    /// If the content has an id, and what comes back is not wanted.
+    request: Option<Request>,
+    pub(super) body: Body<'c>,
+    pub(super) output: Output<'o>,
+    pub(super) deadline: Deadline,
+    /// If the content has an id, and is not written anywhere.
     cache: Option<&'c Verdicts>,
 }
 
-impl<'c> Scan<'c> {
-    /// Makes the request, so that content which cannot be sent is an error before a server is asked.
-    fn new(
+impl<'c, 'o> Scan<'c, 'o> {
+    /// Its time begins now.
+    pub(super) fn new(
         shared: &'c Shared,
-        content: Content<'c>,
-        length: Option<u64>,
-        output: Option<&'c mut (dyn Write + 'c)>,
-        deadline: Deadline,
+        mut content: Content<'c>,
+        output: Option<&'o mut (dyn Write + 'o)>,
     ) -> Result<Self, Error> {
+        let first = shared.endpoints.first();
+        let deadline = first
+            .start(content.own_deadline()?)
+            .or_cancelled(content.own_cancel());
+        if deadline.is_cancelled() {
+            return Err(CancelledError::new(first.name(), None).into());
+        }
+        let length = content.known_length()?;
         let Shared {
             rules, max_size, ..
         } = *shared;
@@ -96,16 +80,81 @@ impl<'c> Scan<'c> {
         let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
         let is_cacheable = about.id.is_some() && output.is_none();
         Ok(Self {
-            request: about.request(rules.method.unwrap_or(Method::Respmod), length)?,
             rules,
             custom_headers,
             about,
             length,
+            max_size,
+            request: None,
             body,
             output: Output::of_scan(output, returned, limit.unwrap_or(u64::MAX), judged_by),
             deadline,
             cache: shared.cache.as_ref().filter(|_| is_cacheable),
         })
+    }
+
+    /// Copies the content to `writer` while it is scanned. It is scanned only up to the size that a copy may have.
+    pub(super) fn copy_to(&mut self, writer: &'o mut (dyn Write + 'o), max_copy: Option<u64>) {
+        self.cache = None;
+        self.max_size = [self.max_size, max_copy].into_iter().flatten().min();
+        self.body.is_copied(self.max_size);
+        let tee = Tee::new(writer, self.deadline.clone(), max_copy);
+        self.output.copy_to(tee);
+    }
+
+    /// The same scan, with nowhere to write to.
+    pub(super) fn without_output(self) -> Scan<'c, 'static> {
+        Scan {
+            rules: self.rules,
+            custom_headers: self.custom_headers,
+            about: self.about,
+            length: self.length,
+            max_size: self.max_size,
+            request: self.request,
+            body: self.body,
+            output: self.output.without_writers(),
+            deadline: self.deadline,
+            cache: self.cache,
+        }
+    }
+
+    /// Reads the content from now on from `copy`, which has `length` bytes.
+    pub(super) fn read_from(&mut self, copy: impl Read + Seek + Send + 'c, length: u64) {
+        self.length = Some(length);
+        self.request = None;
+        self.body.read_from(copy, length);
+    }
+
+    /// Asks one server after the other.
+    pub(super) fn run(&mut self, shared: &Shared) -> Result<Report, Error> {
+        let endpoints = &shared.endpoints;
+        let exceeded = |&max: &u64| self.length.is_some_and(|length| length > max);
+        if let Some(limit) = self.max_size.filter(exceeded) {
+            return Ok(Report::too_large(limit, 0, endpoints.first().name()));
+        }
+        // Content that cannot be sent is an error before a server is asked.
+        self.request(self.rules.method.unwrap_or(Method::Respmod))?;
+        let mut failover = Failover::new(endpoints, self.deadline.clone(), self.is_repeatable());
+        while let Some(mut call) = failover.next_server() {
+            let outcome = self.with_server(&mut call);
+            let outcome = self.unless_cancelled(outcome, call.client);
+            failover.take(call, outcome, self.can_repeat());
+        }
+        let result = failover.result();
+        if self.cache.is_some() {
+            let is_hit = result.as_ref().is_ok_and(Report::is_cached);
+            shared.counters.looked_up(is_hit);
+        }
+        result
+    }
+
+    /// The request for the content, as far as it is the same for each service.
+    fn request(&mut self, method: Method) -> Result<Request, Error> {
+        let request = match self.request.take() {
+            Some(request) if request.method() == method => request,
+            _ => self.about.request(method, self.length)?,
+        };
+        Ok(self.request.insert(request).clone())
     }
 
     /// Whether the content can be sent more than once, however long it is.
@@ -233,14 +282,11 @@ impl<'c> Scan<'c> {
             Some(options) if options.methods() == [Method::Reqmod] => Method::Reqmod,
             _ => Method::Respmod,
         });
-        if self.request.method() != method {
-            self.request = self.about.request(method, self.length)?;
-        }
+        let request = self.request(method)?.allow_204(self.rules.allow_204);
         let name = self.about.name.as_deref();
         let can_complete = !self.output.is_wanted() || self.body.is_repeatable();
         let offers_206 = options.is_none_or(ServiceOptions::allows_206);
         let asked_for = options.map(|options| self.about.asked_for(options));
-        let request = self.request.clone().allow_204(self.rules.allow_204);
         // c-icap sends an empty preview back. A 204 to a preview is allowed also without `Allow: 204`.
         let has_preview = self.rules.allow_204 && self.length != Some(0);
         let preview = self.rules.preview.size(name, options);
@@ -312,13 +358,18 @@ impl<'c> Scan<'c> {
 
     /// The report of an exchange that broke off, if there is evidence in the part of the response that came, or if
     /// the content is too large. Such a report is never better than the error.
-    fn salvage(&self, failure: Failure, service: &str) -> Result<Report, Error> {
+    fn salvage(&mut self, failure: Failure, service: &str) -> Result<Report, Error> {
         let Failure {
             error,
             remains,
             content_sent,
             ..
         } = failure;
+        let is_too_large = self.body.exceeded_limit().is_some();
+        if let (Error::Content(error), Some(tee), false) = (&error, self.output.tee(), is_too_large)
+        {
+            tee.content_failed(error);
+        }
         let response = remains.response.as_ref();
         let findings = Findings::of_remains(response, &remains.fragments, &self.custom_headers);
         if let Some(evidence) = findings.evidence {

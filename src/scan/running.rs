@@ -24,6 +24,11 @@ impl<'s> Running<'s> {
         }
     }
 
+    /// The service that is asked first.
+    pub(super) fn service(&self) -> &'s str {
+        self.shared.endpoints.first().name()
+    }
+
     /// Counts and logs the result, and adds to it the name of the content and the duration.
     pub(super) fn finish(
         self,

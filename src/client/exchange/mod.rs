@@ -118,7 +118,7 @@ impl Exchange<'_, '_> {
             }
             out.clear();
             let began = self.deadline.now();
-            let encoded = body.encode_next(&mut out);
+            let encoded = body.encode_next(&mut out, self.output.tee());
             self.waiting.paused(began, self.deadline.now());
             next = match encoded {
                 Ok(next) => next,

@@ -1,0 +1,311 @@
+//! Scanning content and keeping it in one pass, so that it is fetched once.
+
+mod spooled_copy;
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use super::content::Content;
+use super::report::Report;
+use super::run::Scan;
+use super::running::Running;
+use super::{Scanner, Shared};
+use crate::client::body_encoder::BodyEncoder;
+use crate::client::tee::IncompleteCopy;
+use crate::error::{CancelledError, Error, OutputError, Phase, TimeLimit};
+use crate::net::deadline::RanOut;
+#[cfg(doc)]
+use crate::{NotScanned, ScannerBuilder, Verdict};
+use spooled_copy::SpooledCopy;
+
+/// The result of a scan, and of the copy that was written meanwhile.
+///
+/// Look at both: the [outcome](Self::outcome) says whether the content may be delivered, and
+/// [`is_complete`](Self::is_complete) whether the copy is the content. A copy that is not complete is never to be
+/// delivered, whatever the outcome.
+#[non_exhaustive]
+#[derive(Debug)]
+#[must_use = "an incomplete copy must not be taken for the content"]
+pub struct Teed {
+    /// The result of the scan.
+    ///
+    /// It is [`Clean`](Verdict::Clean) only if the copy is complete, and has the bytes that were scanned.
+    pub outcome: Result<Report, Error>,
+    /// The bytes that the writer took.
+    pub copied: u64,
+    /// Why the copy is not the whole content; `None` if it is.
+    pub incomplete: Option<IncompleteCopy>,
+}
+
+impl Teed {
+    /// Whether the copy is the whole content.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.incomplete.is_none()
+    }
+}
+
+impl Scanner {
+    /// Has `content` scanned, and writes it to `writer` in the same pass. So a file that comes from elsewhere is
+    /// fetched once.
+    ///
+    /// The content is read once. Each buffer of at most 64 KiB is written to `writer` and sent to the service before
+    /// the next one is read. If the content is sent again, to another server for example, it is compared with what was
+    /// read before, and is not written again. The writer is flushed at the end.
+    ///
+    /// The copy goes on where the scan ends early: after an error, a refusal, an early response, above
+    /// [`max_size`](ScannerBuilder::max_size), or if no server is there. So a person can be asked, and the
+    /// content is there. The copy ends at [`max_copy`](ScannerBuilder::max_copy), at the deadline, or if the content
+    /// or the writer fails. [`Teed::is_complete`] says whether it is the whole content. If it is not, the outcome is:
+    ///
+    /// | the copy is incomplete because | outcome |
+    /// | --- | --- |
+    /// | the content is larger than `max_copy` | [`NotScanned::TooLarge`], or what the scan came to before |
+    /// | the deadline ended | [`Error::Timeout`], or what the scan came to before |
+    /// | the content failed, or changed between two attempts | [`Error::Content`] |
+    /// | `writer` failed | none; an `io::Error` is returned |
+    ///
+    /// Evidence is never lost: [`Infected`](Verdict::Infected) and [`Blocked`](Verdict::Blocked) are the
+    /// outcome in any case, also if the writer failed. Clean is never the outcome with an incomplete copy.
+    ///
+    /// Content above `max_copy` is not scanned, even if it is below `max_size`. The writer's time is the caller's: it
+    /// counts for the deadline, and not for a timeout of the server. Verdicts are never taken from a cache.
+    ///
+    /// # Errors
+    ///
+    /// The error of `writer`, unless there is evidence. Every other error is in [`Teed::outcome`].
+    ///
+    /// ```
+    /// # let server = icap_client::testing::Server::start()?;
+    /// # let scanner = icap_client::Scanner::new(server.uri())?;
+    /// # let (download, folder) = (&b"the file"[..], tempfile::tempdir()?);
+    /// use icap_client::Content;
+    ///
+    /// let mut copy = tempfile::NamedTempFile::new_in(&folder)?;
+    /// let teed = scanner.scan_tee(Content::reader(download).name("letter.txt"), &mut copy)?;
+    /// let is_clean = teed.outcome.as_ref().is_ok_and(|report| report.verdict().is_clean());
+    /// if is_clean && teed.is_complete() {
+    ///     copy.persist(folder.path().join("letter.txt"))?;
+    /// }
+    /// # assert_eq!(std::fs::read(folder.path().join("letter.txt"))?, b"the file");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn scan_tee<'c>(
+        &self,
+        content: impl Into<Content<'c>>,
+        mut writer: impl Write,
+    ) -> io::Result<Teed> {
+        let content = content.into();
+        let name = content.own_name();
+        let running = Running::begin(&self.shared);
+        let (teed, _) = copy_and_scan(&self.shared, content, &mut writer);
+        finish(running, name, teed)
+    }
+
+    /// Has `content` scanned and copied to `spool` as [`scan_tee`](Self::scan_tee) does, and scans the copy if a
+    /// reader cannot be sent again.
+    ///
+    /// A scan of a [reader](Content::reader) that is larger than 64 KiB is over when its connection breaks, because
+    /// what was read is gone. Here the scan is repeated once from the copy, if that is complete and there is time: after
+    /// a broken connection, and also in the other cases in which a file is sent to a fallback server. What is read
+    /// from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
+    ///
+    /// The copy begins at the present position of `spool`, which is at the same position afterwards. Other bytes of
+    /// `spool` are neither read nor written. It must be open for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// The error of `spool` as a writer, or of a seek in it, unless there is evidence.
+    ///
+    /// ```
+    /// # let server = icap_client::testing::Server::start()?;
+    /// # let scanner = icap_client::Scanner::new(server.uri())?;
+    /// # let download = &b"the file"[..];
+    /// use icap_client::Content;
+    ///
+    /// let mut spool = tempfile::tempfile()?;
+    /// let teed = scanner.scan_spooled(Content::reader(download), &mut spool)?;
+    /// if teed.is_complete() && teed.outcome?.verdict().is_clean() {
+    ///     // The handle stands at the beginning of the copy. Deliver what it reads.
+    ///     println!("{}", std::io::read_to_string(spool)?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn scan_spooled<'c>(
+        &self,
+        content: impl Into<Content<'c>>,
+        mut spool: impl Read + Write + Seek + Send,
+    ) -> io::Result<Teed> {
+        let content = content.into();
+        let name = content.own_name();
+        let start = spool.stream_position()?;
+        let running = Running::begin(&self.shared);
+        let (mut teed, scan) = copy_and_scan(&self.shared, content, &mut spool);
+        if let Some(scan) = scan {
+            teed = repeat_from_copy(&self.shared, scan, teed, &mut spool, start);
+        }
+        if let Err(error) = spool.seek(SeekFrom::Start(start)) {
+            teed.incomplete = Some(IncompleteCopy::Writer(error));
+        }
+        finish(running, name, teed)
+    }
+}
+
+/// Counts the outcome.
+fn finish(running: Running<'_>, name: Option<String>, teed: Teed) -> io::Result<Teed> {
+    let (outcome, incomplete) = settle(teed.outcome, teed.incomplete, running.service());
+    match running.finish(name, outcome) {
+        // Only the writer of the copy makes such an error: there is no output for the response.
+        Err(Error::Output(error)) => Err(error.source),
+        outcome => Ok(Teed {
+            outcome,
+            incomplete,
+            ..teed
+        }),
+    }
+}
+
+/// Scans content and copies it to `writer`. Returns the scan as well if it is to be repeated from the copy.
+fn copy_and_scan<'c>(
+    shared: &'c Shared,
+    content: Content<'c>,
+    writer: &mut dyn Write,
+) -> (Teed, Option<Scan<'c, 'static>>) {
+    let mut scan = match Scan::new(shared, content, None) {
+        Ok(scan) => scan,
+        Err(error) => return (Teed::without_copy(error), None),
+    };
+    scan.copy_to(writer, shared.max_copy);
+    let outcome = scan.run(shared);
+    let can_fail_over = !scan.body.can_rewind() && shared.endpoints.are_several();
+    copy_rest(&mut scan, shared.max_copy, is_clean(&outcome));
+    let (copied, incomplete) = match scan.output.take_tee() {
+        Some(tee) => tee.finish(),
+        None => (0, None),
+    };
+    let repeats = incomplete.is_none()
+        && scan.deadline.left().is_some()
+        && is_worth_repeating(&outcome, can_fail_over);
+    let teed = Teed {
+        outcome,
+        copied,
+        incomplete,
+    };
+    (teed, repeats.then(|| scan.without_output()))
+}
+
+impl Teed {
+    /// The content was not read.
+    fn without_copy(error: Error) -> Self {
+        let incomplete = match &error {
+            Error::Content(error) => IncompleteCopy::Content(error.duplicate()),
+            Error::Cancelled(_) => IncompleteCopy::Cancelled,
+            // A deadline of zero is invalid.
+            _ => IncompleteCopy::Deadline {
+                after: Duration::ZERO,
+            },
+        };
+        Self {
+            outcome: Err(error),
+            copied: 0,
+            incomplete: Some(incomplete),
+        }
+    }
+}
+
+/// Reads what the scan has not read of the content, for the copy. Content that is clean is also compared with the
+/// copy to its end.
+fn copy_rest(scan: &mut Scan<'_, '_>, max_copy: Option<u64>, is_clean: bool) {
+    let Scan { body, output, .. } = scan;
+    let Some(tee) = output.tee() else { return };
+    let is_done = tee.is_complete() && (body.has_ended() || !is_clean);
+    if is_done || tee.has_failed() {
+        return;
+    }
+    let result = match body.stop_sending(max_copy) {
+        Ok(()) => BodyEncoder::new(body, None, &scan.deadline).read_rest(tee),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = result {
+        tee.fail(IncompleteCopy::Content(error));
+    }
+}
+
+/// Whether another scan, of the copy, may do better. `can_fail_over` if there are other servers, to which the content
+/// could not be sent.
+fn is_worth_repeating(outcome: &Result<Report, Error>, can_fail_over: bool) -> bool {
+    match outcome {
+        Ok(report) => can_fail_over && report.verdict().asks_next_server(),
+        Err(error) => {
+            error.is_broken_connection() || (can_fail_over && error.allows_failover(false))
+        }
+    }
+}
+
+/// Scans the copy in `spool`, which begins at `start`.
+fn repeat_from_copy<'c>(
+    shared: &Shared,
+    mut scan: Scan<'c, 'static>,
+    teed: Teed,
+    spool: &'c mut (impl Read + Seek + Send),
+    start: u64,
+) -> Teed {
+    if let Err(error) = &teed.outcome {
+        log::debug!("once more from the copy of the content: {error}");
+    }
+    scan.read_from(SpooledCopy::new(spool, start, teed.copied), teed.copied);
+    let outcome = scan.run(shared);
+    let incomplete = match &outcome {
+        Err(Error::Content(error)) => Some(IncompleteCopy::Content(error.duplicate())),
+        _ => None,
+    };
+    Teed {
+        outcome,
+        incomplete,
+        ..teed
+    }
+}
+
+/// The outcome beside the copy. Evidence stays. Beside an incomplete copy nothing is clean. A writer that failed is the
+/// outcome itself.
+fn settle(
+    outcome: Result<Report, Error>,
+    incomplete: Option<IncompleteCopy>,
+    service: &str,
+) -> (Result<Report, Error>, Option<IncompleteCopy>) {
+    let Some(why) = incomplete else {
+        return (outcome, None);
+    };
+    if has_evidence(&outcome) {
+        return (outcome, Some(why));
+    }
+    let is_content_error = matches!(outcome, Err(Error::Content(_)));
+    let outcome = match why {
+        IncompleteCopy::Writer(error) => return (Err(OutputError::new(error).into()), None),
+        IncompleteCopy::Content(ref error) if !is_content_error => Err(error.duplicate().into()),
+        IncompleteCopy::TooLarge { limit } if is_clean(&outcome) => {
+            outcome.map(|report| report.into_too_large(limit))
+        }
+        IncompleteCopy::Cancelled => Err(CancelledError::new(service, None).into()),
+        // An error of the content is here that the copy, and so the upload, was out of time.
+        IncompleteCopy::Deadline { after } if is_clean(&outcome) || is_content_error => {
+            let limit = TimeLimit::Deadline;
+            let error = RanOut { limit, after }.error(service, Phase::Write);
+            Err(error.into())
+        }
+        IncompleteCopy::Content(_)
+        | IncompleteCopy::TooLarge { .. }
+        | IncompleteCopy::Deadline { .. } => outcome,
+    };
+    (outcome, Some(why))
+}
+
+fn is_clean(outcome: &Result<Report, Error>) -> bool {
+    let is_clean = |report: &Report| report.verdict().is_clean();
+    outcome.as_ref().is_ok_and(is_clean)
+}
+
+fn has_evidence(outcome: &Result<Report, Error>) -> bool {
+    let is_evidence = |report: &Report| report.verdict().is_objection();
+    outcome.as_ref().is_ok_and(is_evidence)
+}
