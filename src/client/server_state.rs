@@ -1,7 +1,7 @@
 //! What the responses of a server say about its state: which state tag it has (RFC 3507 §4.7), and from when on its
 //! verdicts are to be trusted.
 //!
-//! A verdict may be repeated from a cache only while this agrees with it.
+//! A verdict may be given again from a cache only while this agrees with it.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub(crate) struct StateTag {
     pub(crate) confirmed: Instant,
 }
 
-/// A time in which a server gave verdicts that must not be repeated. Its limits are part of it.
+/// A time in which a server gave verdicts that must not be given again. Its limits are part of it.
 #[derive(Debug, Clone, Copy)]
 struct Period {
     /// `None` is from the beginning.
@@ -83,7 +83,10 @@ impl ServerState {
         }
     }
 
-    /// Verdicts that the server gave since `from` are not repeated any more; `None` is since ever.
+    /// Verdicts that the server gave from `from` until now are not given again; `None` is from the beginning.
+    ///
+    /// This is for what shows that the server does not scan. After a failed canary, `from` is the time of the last one
+    /// that passed. Call it once more when a canary passes again, for verdicts that other processes have stored meanwhile.
     pub(crate) fn forget_since(&self, from: Option<Instant>, now: Instant) {
         let mut state = self.0.lock();
         let earlier = |known: Period| known.from.zip(from).map(|(a, b)| a.min(b));
@@ -91,7 +94,7 @@ impl ServerState {
         state.forgotten = Some(Period { from, to: now });
     }
 
-    /// Whether a verdict that the server gave at this time may still be repeated.
+    /// Whether a verdict that the server gave at this time may be given again.
     pub(crate) fn stands_by(&self, given: Instant) -> bool {
         let forgotten = self.0.lock().forgotten;
         !forgotten.is_some_and(|period| {
@@ -130,6 +133,153 @@ impl State {
         let last = self.last_tag.as_ref().map(|(last, _)| last.as_slice());
         if let Some(value) = value.filter(|_| last != value) {
             self.last_tag = Some((value.to_owned(), now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::method::Method;
+    use crate::proto::response_reader::ResponseReader;
+
+    fn response(fields: &str) -> Response {
+        let input = format!("ICAP/1.0 204 No Content\r\n{fields}\r\n");
+        let mut reader = ResponseReader::new(Method::Respmod, 0);
+        let mut used = 0;
+        while !reader.has_ended() {
+            used += reader.feed(&input.as_bytes()[used..]).unwrap().0;
+        }
+        reader.into_remains().response.unwrap()
+    }
+
+    /// A state, and the seconds since the beginning of the test.
+    struct Watch {
+        state: ServerState,
+        start: Instant,
+    }
+
+    impl Watch {
+        fn new() -> Self {
+            Self {
+                state: ServerState::default(),
+                start: Instant::now(),
+            }
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.start + Duration::from_secs(seconds)
+        }
+
+        fn saw(&self, tag: &str, began: u64, now: u64) {
+            let fields = match tag {
+                "" => String::new(),
+                tag => format!("ISTag: {tag}\r\n"),
+            };
+            let (began, now) = (self.at(began), self.at(now));
+            self.state.saw(&response(&fields), began, now);
+        }
+
+        /// The tag, and when it was confirmed.
+        fn tag(&self) -> Option<(String, u64)> {
+            let tag = self.state.tag()?;
+            let confirmed = (tag.confirmed - self.start).as_secs();
+            Some((String::from_utf8(tag.value).unwrap(), confirmed))
+        }
+    }
+
+    #[test]
+    fn tag_is_confirmed_when_the_request_began() {
+        let watch = Watch::new();
+        assert_eq!((watch.tag(), watch.state.is_untagged()), (None, false));
+        watch.saw("a", 1, 5);
+        assert_eq!(watch.tag(), Some(("a".to_owned(), 1)));
+        watch.saw("\"a\"", 6, 7);
+        watch.saw("a", 2, 8);
+        assert_eq!(watch.tag(), Some(("a".to_owned(), 6)));
+    }
+
+    #[test]
+    fn late_response_does_not_bring_an_old_tag_back() {
+        let watch = Watch::new();
+        watch.saw("old", 1, 2);
+        watch.saw("new", 3, 4);
+        watch.saw("old", 3, 10);
+        watch.saw("", 3, 11);
+        assert_eq!(watch.tag(), Some(("new".to_owned(), 3)));
+        watch.saw("old", 12, 13);
+        assert_eq!(watch.tag(), Some(("old".to_owned(), 12)));
+    }
+
+    #[test]
+    fn missing_or_ambiguous_tag_is_unknown() {
+        let long = format!("ISTag: {}\r\n", "x".repeat(300));
+        for fields in ["", "ISTag: a\r\nISTag: a\r\n", "ISTag: \"a\r\n", &long] {
+            let watch = Watch::new();
+            watch.saw("a", 1, 2);
+            watch.state.saw(&response(fields), watch.at(3), watch.at(4));
+            assert_eq!(watch.tag(), None, "{fields}");
+            assert!(watch.state.is_untagged(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn forgotten_time_covers_all_that_was_ever_forgotten() {
+        let watch = Watch::new();
+        let stand = |times: [u64; 5]| times.map(|at| watch.state.stands_by(watch.at(at)));
+        assert_eq!(stand([0, 10, 20, 30, 40]), [true; 5]);
+        watch.state.forget_since(Some(watch.at(10)), watch.at(20));
+        assert_eq!(
+            stand([9, 10, 15, 20, 21]),
+            [true, false, false, false, true]
+        );
+        watch.state.forget_since(Some(watch.at(30)), watch.at(40));
+        assert_eq!(
+            stand([9, 10, 35, 40, 41]),
+            [true, false, false, false, true]
+        );
+        watch.state.forget_since(None, watch.at(50));
+        assert_eq!(
+            stand([0, 9, 41, 50, 51]),
+            [false, false, false, false, true]
+        );
+    }
+
+    #[test]
+    fn early_response_counts_until_as_much_content_was_taken() {
+        let watch = Watch::new();
+        watch.state.saw_early_response(100, watch.at(1));
+        watch.state.saw_early_response(50, watch.at(2));
+        watch.state.saw_late_response(99);
+        assert!(watch.state.responds_early());
+        assert!(!watch.state.stands_by(watch.at(2)));
+        watch.state.saw_late_response(100);
+        assert!(!watch.state.responds_early());
+        // The engine was started, which changes the tag.
+        watch.state.saw_early_response(100, watch.at(3));
+        watch.saw("a", 4, 5);
+        assert!(!watch.state.responds_early());
+    }
+
+    #[test]
+    fn tag_is_as_old_as_its_first_sight() {
+        let watch = Watch::new();
+        assert_eq!(watch.state.tag_age(watch.at(1)), None);
+        for (tag, seen, looked, age) in [
+            ("A", 0, 5, 5),
+            ("A", 6, 7, 7),
+            ("", 7, 8, 8),
+            ("A", 8, 9, 9),
+            ("B", 10, 11, 1),
+            ("A", 12, 15, 3),
+        ] {
+            watch.saw(tag, seen, seen);
+            let expected = Some(Duration::from_secs(age));
+            assert_eq!(
+                watch.state.tag_age(watch.at(looked)),
+                expected,
+                "{tag} {seen}"
+            );
         }
     }
 }
