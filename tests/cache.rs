@@ -15,8 +15,8 @@ use icap_client::testing::{
     options_with_preview,
 };
 use icap_client::{
-    Cache, Content, Endpoint, Error, Method, NotScanned, Preview, Report, Scanner, ScannerBuilder,
-    Verdict, VerdictCache,
+    Cache, Cancel, Content, Endpoint, Error, Method, NotScanned, Preview, Report, Scanner,
+    ScannerBuilder, Verdict, VerdictCache,
 };
 use support::content::holding;
 
@@ -798,7 +798,7 @@ fn stalling(gate: &Gate, first: &'static str) -> (Server, mpsc::Receiver<()>) {
     (server.unwrap(), scans)
 }
 
-const WAITING: usize = 8;
+const WAITING: u8 = 8;
 
 /// A scan of some content that others wait for.
 struct Beside<'s> {
@@ -822,7 +822,7 @@ impl Beside<'_> {
             scope.spawn(first);
             has_begun();
             let gets = || self.store.0.gets.load(SeqCst);
-            let looked = gets() + WAITING;
+            let looked = gets() + usize::from(WAITING);
             let began = Instant::now();
             let (scanner, content) = (self.scanner, self.content);
             let others: Vec<_> = (0..WAITING)
@@ -870,7 +870,7 @@ fn waiting_scans_share_the_verdict_of_the_first() {
         assert!(took < MINUTE / 2, "{took:?}");
         if fault.is_none() {
             assert_eq!(scans.try_iter().count(), 0);
-            assert_eq!(scanner.stats().cache_hits, WAITING as u64);
+            assert_eq!(scanner.stats().cache_hits, u64::from(WAITING));
         }
     }
 }
@@ -948,7 +948,7 @@ fn slow_upload_of_a_stranger_holds_nobody_for_long() {
     let await_read = || hold.lock().unwrap().as_ref().unwrap().await_read();
     let took = beside.run(first, await_read, || drop(hold.lock().unwrap().take()));
     // Not one after the other.
-    assert!(took < timeout * (WAITING as u32) / 2, "{took:?}");
+    assert!(took < timeout * u32::from(WAITING) / 2, "{took:?}");
     assert!(plan.scans() >= 2);
 }
 
@@ -968,4 +968,63 @@ fn waiting_takes_at_most_half_of_the_time_left() {
     let first = || assert!(!is_hit(&scanner, hello()));
     let took = beside.run(first, || scans.recv().unwrap(), || gate.open());
     assert!(took < own, "{took:?}");
+}
+
+#[test]
+fn cancelled_first_scan_lets_all_others_scan() {
+    let gate = Gate::new();
+    let (server, scans) = stalling(&gate, CLEAN);
+    let store = Store::default();
+    let scanner = cached(&server).cache(store.cache()).build().unwrap();
+    let cancel = Cancel::new();
+    let beside = Beside {
+        scanner: &scanner,
+        store: &store,
+        content: &hello,
+        is_stuck: false,
+    };
+    let first = || {
+        let error = scanner.scan(hello().cancel(&cancel)).unwrap_err();
+        assert!(error.is_cancelled(), "{error}");
+    };
+    let took = beside.run(first, || scans.recv().unwrap(), || cancel.cancel());
+    assert!(took < MINUTE / 2, "{took:?}");
+    gate.open();
+}
+
+#[test]
+fn waiting_scan_can_be_cancelled() {
+    let gate = Gate::new();
+    let (server, scans) = stalling(&gate, CLEAN);
+    let store = Store::default();
+    let scanner = cached(&server).cache(store.cache()).build().unwrap();
+    let cancel = Cancel::new();
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(!is_hit(&scanner, hello())));
+        scans.recv().unwrap();
+        let looked = store.0.gets.load(SeqCst);
+        let waiting = scope.spawn(|| scanner.scan(hello().cancel(&cancel)));
+        while store.0.gets.load(SeqCst) == looked {
+            thread::yield_now();
+        }
+        let began = Instant::now();
+        cancel.cancel();
+        assert!(waiting.join().unwrap().unwrap_err().is_cancelled());
+        assert!(began.elapsed() < MINUTE / 2);
+        gate.open();
+    });
+    // It has sent nothing.
+    assert_eq!(scans.try_iter().count(), 0);
+    assert!(is_hit(&scanner, hello()));
+}
+
+#[test]
+fn cancelled_scan_gets_no_verdict_from_the_cache() {
+    let (server, _) = planned();
+    let scanner = cached(&server).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let error = scanner.scan(hello().cancel(&cancel)).unwrap_err();
+    assert!(error.is_cancelled());
 }

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::keyed_hash::Hash;
 use crate::net::deadline::Deadline;
+use crate::scan::cache::keyed_hash::Hash;
 use crate::seam::sync::{Condvar, Mutex};
 
 /// The scans under way, by their key.
@@ -117,3 +117,6 @@ impl Drop for Leading<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
