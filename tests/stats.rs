@@ -110,8 +110,17 @@ fn openmetrics_text_shows_no_file_threat_user_or_argument() {
     scan_all(&scanner);
     let mut text = String::new();
     scanner.stats().write_openmetrics(&mut text).unwrap();
-    for secret in ["invoice", "joe", "Eicar", "hunter2", "key=", "499"] {
+    for secret in ["invoice", "joe", "Eicar", "hunter2", "key=", "Forbidden"] {
         assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    for (line, labels) in text
+        .lines()
+        .filter_map(|line| Some((line, line.split_once('{')?.1)))
+    {
+        let is_bucket = labels.starts_with("le=\"");
+        let is_of_server =
+            labels.starts_with(&format!("endpoint=\"0\",uri=\"{}\"}} ", server.uri()));
+        assert!(is_bucket || is_of_server, "{line}");
     }
 }
 
