@@ -1,6 +1,8 @@
 //! Helper threads for calls that cannot be interrupted: the system's resolver, and a connector.
 //!
-//! They are few, because a call that hangs keeps its thread. Where all threads are busy, a task stands in line.
+//! They are few, because a call that hangs keeps its thread. Where all threads are busy, a task stands in line. A
+//! quarter of the threads is left for tasks about other subjects, so that a server that is gone does not hold up the
+//! tasks about another server.
 
 use std::collections::VecDeque;
 use std::io;
@@ -114,7 +116,7 @@ impl<T: Send + 'static> Helpers<T> {
         let idle = Deadline::by_system(self.idle_time);
         let mut state = self.lock();
         loop {
-            if let Some(task) = state.begin(idle.now()) {
+            if let Some(task) = state.begin(idle.now(), self.limit) {
                 return Some(task);
             }
             let Some(left) = idle.left() else {
@@ -128,9 +130,15 @@ impl<T: Send + 'static> Helpers<T> {
 }
 
 impl<T> State<T> {
-    /// Takes the first task out of the line.
-    fn begin(&mut self, now: Instant) -> Option<Arc<Task<T>>> {
-        let task = self.line.pop_front()?;
+    /// Takes the first task out of the line whose subject does not have its share of all threads already.
+    fn begin(&mut self, now: Instant, limit: usize) -> Option<Arc<Task<T>>> {
+        let has_room = |task: &Arc<Task<T>>| {
+            let busy = self.under_way.iter();
+            let busy = busy.filter(|(other, _)| other.subject == task.subject);
+            busy.count() < limit - limit / 4
+        };
+        let first = self.line.iter().position(has_room)?;
+        let task = self.line.remove(first)?;
         self.under_way.push((Arc::clone(&task), now));
         self.idle -= 1;
         Some(task)

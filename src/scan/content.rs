@@ -279,13 +279,13 @@ impl<'a> Content<'a> {
     ///
     /// A cancelled scan is never [`Clean`](crate::Verdict::Clean). If evidence against the content has arrived before
     /// the scan ends, the verdict is [`Infected`](crate::Verdict::Infected) or [`Blocked`](crate::Verdict::Blocked) all
-    /// the same: a cancel must not hide what is known. Its connection is closed, no other server is asked, and the
-    /// cancel counts against no server. What [`scan_replace`](crate::Scanner::scan_replace) has written is incomplete.
+    /// the same: a cancel must not hide what is known. A connection whose exchange is not complete is closed, no other
+    /// server is asked, and the cancel counts against no server. What [`scan_replace`](crate::Scanner::scan_replace) has written is incomplete.
     ///
     /// Without a token, a scan makes not one system call more. With a token, it wakes up every 50 ms
     /// ([`CANCEL_INTERVAL`](crate::limits::CANCEL_INTERVAL)) while it waits. A new connection is then made in a helper
     /// thread, because the system's resolver and a [`Connect`](crate::Connect) cannot be interrupted; in the whole
-    /// process there are at most 16 of these threads
+    /// process there are at most 16 of these threads, 12 for one service
     /// ([`MAX_CONNECT_THREADS`](crate::limits::MAX_CONNECT_THREADS)). After a cancel, such a thread goes on until the
     /// connector returns, and closes what it has connected.
     pub fn cancel(mut self, cancel: &Cancel) -> Self {

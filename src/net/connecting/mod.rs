@@ -15,8 +15,8 @@ use crate::error::TimeLimit;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::OnceLock;
 
-/// Threads that connect for scans with a [`Cancel`](crate::Cancel), at most, in the whole process: 16. They are
-/// apart from those that look up names, because they wait for these.
+/// Threads that connect for scans with a [`Cancel`](crate::Cancel), at most, in the whole process: 16, of which 12
+/// for one service. They are apart from those that look up names, because they wait for these.
 pub const MAX_CONNECT_THREADS: usize = 16;
 
 /// How long a helper thread waits for something to do until it ends.
@@ -32,7 +32,7 @@ type Connected = thread::Result<io::Result<Box<dyn Stream>>>;
 ///
 /// # Errors
 ///
-/// Those of the connector; a shortage of kind [`TimedOut`](io::ErrorKind::TimedOut) if all helper threads are busy for
+/// Those of the connector; a shortage of kind [`TimedOut`](io::ErrorKind::TimedOut) if the helper threads are busy for
 /// as long as `timeout`; any if the scan is cancelled.
 pub(super) fn connect(
     connector: &Arc<dyn Connect>,
@@ -65,7 +65,7 @@ fn connect_with(
             // As it would come out without a helper thread.
             Some(Err(panic)) => resume_unwind(panic),
             None if deadline.ran_out().is_some() && withdraw(helpers, &task) => {
-                let why = "all threads that connect for scans with a `Cancel` are busy";
+                let why = "the threads that connect for scans with a `Cancel` are busy";
                 return Err(shortage(io::ErrorKind::TimedOut, why));
             }
             // If it has begun, it ends by its own timeout.

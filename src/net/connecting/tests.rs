@@ -11,6 +11,9 @@ use crate::net::shortage::is_shortage;
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
 
+/// The threads of one service.
+const SHARE: usize = 12;
+
 fn service() -> ServiceUri {
     "icap://av.example/scan".parse().unwrap()
 }
@@ -90,18 +93,19 @@ fn abandoned_connection_is_closed_and_its_thread_ends() {
 }
 
 #[test]
-fn cancelled_caller_in_line_leaves_no_task() {
+fn caller_in_line_leaves_no_task_and_no_blame() {
     let ((hanging, begins), helpers) = (Hanging::new(), helpers());
     let connector = as_connect(&hanging);
     let (held, waiting) = (Cancel::new(), Cancel::new());
-    let call = |cancel: &Cancel, timeout| {
-        connect_with(&helpers, &connector, &service(), timeout, &deadline(cancel))
+    let other: ServiceUri = "icap://other.example/scan".parse().unwrap();
+    let to = |uri: &ServiceUri, cancel: &Cancel, timeout| {
+        connect_with(&helpers, &connector, uri, timeout, &deadline(cancel))
     };
+    let call = |cancel: &Cancel, timeout| to(&service(), cancel, timeout);
+    let has_begun = || begins.recv_timeout(LONG).unwrap();
     std::thread::scope(|scope| {
-        for _ in 0..MAX_CONNECT_THREADS {
-            scope.spawn(|| call(&held, LONG));
-        }
-        (0..MAX_CONNECT_THREADS).for_each(|_| begins.recv().unwrap());
+        (0..SHARE).for_each(|_| drop(scope.spawn(|| call(&held, LONG))));
+        (0..SHARE).for_each(|_| has_begun());
         let in_line = scope.spawn(|| call(&waiting, LONG));
         while helpers.lock().line.is_empty() {
             std::thread::yield_now();
@@ -114,6 +118,13 @@ fn cancelled_caller_in_line_leaves_no_task() {
         let error = call(&Cancel::new(), SHORT).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(is_shortage(&error), "{error}");
+
+        // Another service has threads all the same.
+        for _ in SHARE..MAX_CONNECT_THREADS {
+            scope.spawn(|| to(&other, &held, LONG));
+            has_begun();
+        }
+        assert!(to(&other, &Cancel::new(), SHORT).is_err());
         assert_eq!(helpers.lock().threads, MAX_CONNECT_THREADS);
         held.cancel();
         hanging.open();

@@ -1,0 +1,292 @@
+//! How long a cancelled scan takes to return, in each phase, and that the next scan is healthy.
+
+use std::net::TcpListener;
+use std::thread;
+use std::time::Instant;
+
+use icap_client::ScannerBuilder;
+use icap_client::testing::Script;
+#[cfg(feature = "rustls")]
+use icap_client::tls::TlsConnector;
+use icap_client::transport::TcpConnector;
+
+use super::support::stream::{self, wrapped};
+use super::*;
+
+const CANCELS: usize = 100;
+
+/// What is promised.
+const PROMISED: Duration = Duration::from_millis(200);
+
+/// What a busy machine needs beyond that.
+const BUSY: Duration = Duration::from_secs(20);
+
+/// The time from each cancel to the return of its scan, sorted.
+type Times = Vec<Duration>;
+
+/// Cancels scans, each when its event has happened. `after` undoes what one leaves in the test's server.
+fn cancel_each(
+    cancels: usize,
+    happened: &Receiver<()>,
+    scan: impl Fn(&Cancel) -> Result<Report, Error> + Sync,
+    after: impl Fn(),
+) -> Times {
+    let time = |_| {
+        let cancel = Cancel::new();
+        thread::scope(|scope| {
+            let scanning = scope.spawn(|| (scan(&cancel), Instant::now()));
+            await_event(happened);
+            // The person who cancels is no machine: by then, the scan waits.
+            thread::sleep(Duration::from_millis(10));
+            let cancelled = Instant::now();
+            cancel.cancel();
+            let (result, ended) = scanning.join().unwrap();
+            assert_cancelled(&result);
+            while happened.try_recv().is_ok() {}
+            after();
+            ended.saturating_duration_since(cancelled)
+        })
+    };
+    let mut times: Times = (0..cancels).map(time).collect();
+    times.sort_unstable();
+    times
+}
+
+/// A scanner that nothing ends but a cancel, and whose connections can be repaired.
+struct Subject {
+    scanner: Scanner,
+    connector: Repairable,
+    /// A connection is about to be made.
+    connects: Receiver<()>,
+    _good: Server,
+}
+
+impl Subject {
+    fn new(
+        uri: &str,
+        bad: impl Connect + 'static,
+        setup: impl Fn(ScannerBuilder) -> ScannerBuilder,
+    ) -> Self {
+        let (good, connector, connects) = repairable(bad);
+        let builder = Scanner::builder(uri)
+            .connector(connector.clone())
+            .negotiate(false)
+            .connect_timeout(LONG)
+            .read_timeout(LONG)
+            .write_timeout(LONG)
+            .deadline(None);
+        Self {
+            scanner: setup(builder).build().unwrap(),
+            connector,
+            connects,
+            _good: good,
+        }
+    }
+
+    fn of_server(bad: &Server, setup: impl Fn(ScannerBuilder) -> ScannerBuilder) -> Self {
+        Self::new(&bad.uri(), TcpConnector, setup)
+    }
+
+    fn repair(&self, cancelled: usize) {
+        self.connector.is_repaired.store(true, SeqCst);
+        assert_healthy(&self.scanner, cancelled as u64);
+    }
+}
+
+/// A call of a stream that waits.
+#[derive(Clone, Copy, PartialEq)]
+enum Wait {
+    Write,
+    Read,
+}
+
+/// Connects over TCP. Each wait of this kind is an event: a write that stalled, or a read that begins.
+struct Watched(Wait, Mutex<Event>);
+
+struct Calls(Wait, Event);
+
+impl Connect for Watched {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpConnector.connect(service, timeout)?;
+        let event = self.1.lock().unwrap().clone();
+        Ok(wrapped(stream, Calls(self.0, event)))
+    }
+}
+
+impl stream::Calls for Calls {
+    fn read(&mut self, stream: &mut dyn Stream, buf: &mut [u8]) -> io::Result<usize> {
+        if self.0 == Wait::Read {
+            self.1.happens();
+        }
+        stream.read(buf)
+    }
+
+    fn write(&mut self, stream: &mut dyn Stream, bytes: &[u8]) -> io::Result<usize> {
+        let written = stream.write(bytes);
+        if written.is_err() && self.0 == Wait::Write {
+            self.1.happens();
+        }
+        written
+    }
+}
+
+fn watched(wait: Wait) -> (Watched, Receiver<()>) {
+    let (waits, waiting) = event();
+    (Watched(wait, Mutex::new(waits)), waiting)
+}
+
+fn holding(script: Script) -> Server {
+    Server::scripted([script.hold()]).unwrap()
+}
+
+/// A connector that std cannot interrupt.
+fn connector() -> Times {
+    struct Hangs(Mutex<Receiver<()>>);
+    impl Connect for Hangs {
+        fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+            await_event(&self.0.lock().unwrap());
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+    let (release, released) = event();
+    let hangs = Hangs(Mutex::new(released));
+    let subject = Subject::new("icap://av.invalid/scan", hangs, |builder| builder);
+    let scan = |cancel: &Cancel| subject.scanner.scan(hello(cancel));
+    let times = cancel_each(CANCELS, &subject.connects, scan, || release.happens());
+    subject.repair(CANCELS);
+    times
+}
+
+/// A listener whose backlog is full: the system does not reply. Abandoned connects keep their threads for the default
+/// timeout, so there are only a few.
+fn connect() -> Times {
+    const FEW: usize = 10;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok();
+    let _backlog: Vec<_> = (0..5000).map_while(connect).collect();
+    let uri = format!("icap://{address}/scan");
+    let setup = |builder: ScannerBuilder| builder.connect_timeout(Duration::from_secs(10));
+    let subject = Subject::new(&uri, TcpConnector, setup);
+    let scan = |cancel: &Cancel| subject.scanner.scan(hello(cancel));
+    let times = cancel_each(FEW, &subject.connects, scan, || {});
+    subject.repair(FEW);
+    times
+}
+
+/// A server that does not respond to the TLS handshake.
+#[cfg(feature = "rustls")]
+fn handshake() -> Times {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("icaps://{}/scan", listener.local_addr().unwrap());
+    let subject = Subject::new(&uri, TlsConnector::default(), |builder| builder);
+    let scan = |cancel: &Cancel| subject.scanner.scan(hello(cancel));
+    let close = || drop(listener.accept().unwrap());
+    let times = cancel_each(CANCELS, &subject.connects, scan, close);
+    subject.repair(CANCELS);
+    times
+}
+
+/// Cancels scans that wait for another caller, who is cancelled at the end. The event of each is that its content was
+/// looked at, just before it waits.
+fn after_another(server: &Server, setup: impl Fn(ScannerBuilder) -> ScannerBuilder) -> Times {
+    let subject = Subject::of_server(server, setup);
+    let (looks, looked) = event();
+    let scan = |cancel: &Cancel| {
+        let content = Content::seekable(Bytes::new(5, looks.clone()));
+        subject.scanner.scan(content.cancel(cancel))
+    };
+    let first = Cancel::new();
+    let times = thread::scope(|scope| {
+        let holder = scope.spawn(|| subject.scanner.scan(hello(&first)));
+        while server.connections() == 0 {
+            thread::yield_now();
+        }
+        let times = cancel_each(CANCELS, &looked, scan, || {});
+        first.cancel();
+        assert_cancelled(&holder.join().unwrap());
+        times
+    });
+    // The others have opened no connection.
+    assert_eq!(closed_by_cancel(&subject.scanner), 1);
+    subject.repair(CANCELS + 1);
+    times
+}
+
+fn line() -> Times {
+    let server = holding(Script::new());
+    after_another(&server, |builder| builder.max_connections(1))
+}
+
+fn options_of_another() -> Times {
+    let server = holding(Script::new());
+    after_another(&server, |builder| builder.negotiate(true))
+}
+
+fn upload() -> Times {
+    let server = holding(Script::new());
+    let (connector, stalls) = watched(Wait::Write);
+    let subject = Subject::new(&server.uri(), connector, |builder| builder);
+    let scan = |cancel: &Cancel| {
+        // More than the buffers of the system take.
+        let content = Content::reader(io::repeat(b'x').take(64 << 20));
+        subject.scanner.scan(content.cancel(cancel))
+    };
+    let times = cancel_each(CANCELS, &stalls, scan, || {});
+    subject.repair(CANCELS);
+    times
+}
+
+fn response() -> Times {
+    let server = holding(Script::new().read_request());
+    let (connector, waits) = watched(Wait::Read);
+    let subject = Subject::new(&server.uri(), connector, |builder| builder);
+    let scan = |cancel: &Cancel| subject.scanner.scan(hello(cancel));
+    let times = cancel_each(CANCELS, &waits, scan, || {});
+    subject.repair(CANCELS);
+    times
+}
+
+fn body() -> Times {
+    let begins = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
+                  HTTP/1.1 200 OK\r\n\r\n5\r\nhello\r\n";
+    let server = holding(Script::new().read_request().send(begins));
+    let subject = Subject::of_server(&server, |builder| builder);
+    let (writes, written) = event();
+    let scan = |cancel: &Cancel| {
+        let notes = Notes(writes.clone());
+        subject.scanner.scan_replace(hello(cancel), notes)
+    };
+    let times = cancel_each(CANCELS, &written, scan, || {});
+    subject.repair(CANCELS);
+    times
+}
+
+#[test]
+fn cancel_ends_a_scan_in_each_phase() {
+    type Phase = (&'static str, fn() -> Times);
+    let phases: &[Phase] = &[
+        ("connector", connector),
+        ("connect", connect),
+        #[cfg(feature = "rustls")]
+        ("TLS handshake", handshake),
+        ("line", line),
+        ("OPTIONS of another", options_of_another),
+        ("upload", upload),
+        ("response", response),
+        ("response's body", body),
+    ];
+    let measured: Vec<_> = thread::scope(|scope| {
+        let measuring: Vec<_> = phases.iter().map(|(_, run)| scope.spawn(run)).collect();
+        let measured = measuring.into_iter().map(|phase| phase.join().unwrap());
+        measured.collect()
+    });
+    for ((phase, _), times) in phases.iter().zip(measured) {
+        let (cancels, median) = (times.len(), times[times.len() / 2]);
+        let longest = times[cancels - 1];
+        let (median_ms, longest_ms) = (median.as_millis(), longest.as_millis());
+        println!("{phase:<20} median {median_ms:>3} ms, longest {longest_ms:>3} ms of {cancels}");
+        assert!(median < PROMISED + BUSY / 20, "{phase}");
+        assert!(longest < PROMISED + BUSY, "{phase}");
+    }
+}
