@@ -261,8 +261,11 @@ fn content_without_id_and_replacement_are_scanned() {
         assert!(!is_hit(&scanner, Content::bytes(b"hello")));
         let report = scanner.scan_replace(hello(), io::sink()).unwrap();
         assert!(!report.is_cached());
+        let teed = scanner.scan_tee(hello(), io::sink()).unwrap();
+        assert!(!teed.outcome.unwrap().is_cached());
+        assert_eq!(teed.copied, 5);
     }
-    assert_eq!(plan.scans(), 4);
+    assert_eq!(plan.scans(), 6);
     let stats = scanner.stats();
     assert_eq!((stats.cache_hits, stats.cache_misses), (0, 0));
 }
@@ -418,6 +421,26 @@ fn empty_id_and_zero_settings_are_errors() {
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Input);
     }
     assert_eq!(plan.scans(), 0);
+}
+
+#[test]
+fn trial_of_a_suspended_server_scans() {
+    let (server, plan) = planned();
+    let clock = ManualClock::new();
+    let builder = cached(&server).clock(clock.clone()).suspend_after(1);
+    let scanner = builder.build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    plan.respond("ICAP/1.0 500 Error\r\n\r\n");
+    assert!(scanner.scan(Content::bytes(b"another")).is_err());
+    assert_eq!(
+        scanner.scan(hello()).unwrap_err().kind(),
+        ErrorKind::Suspended
+    );
+    plan.respond(CLEAN);
+    clock.advance(Duration::from_secs(2));
+    assert!(!is_hit(&scanner, hello()));
+    assert_eq!(scanner.stats().suspended.len(), 0);
+    assert!(is_hit(&scanner, hello()));
 }
 
 // Until when a verdict holds
@@ -782,6 +805,15 @@ fn store_learns_neither_names_nor_secrets() {
 
 /// A server that holds its response to the first scan until the gate is open. It reports each scan.
 fn stalling(gate: &Gate, first: &'static str) -> (Server, mpsc::Receiver<()>) {
+    stalling_before(gate, first, CLEAN)
+}
+
+/// The same with another response to all other scans.
+fn stalling_before(
+    gate: &Gate,
+    first: &'static str,
+    others: impl AsRef<[u8]> + Send + Sync + 'static,
+) -> (Server, mpsc::Receiver<()>) {
     let (sender, scans) = mpsc::channel();
     let gate = gate.clone();
     let is_first = AtomicBool::new(true);
@@ -792,7 +824,7 @@ fn stalling(gate: &Gate, first: &'static str) -> (Server, mpsc::Receiver<()>) {
         let _ = sender.send(());
         match is_first.swap(false, SeqCst) {
             true => Script::new().wait_for(&gate).send(first),
-            false => Script::new().send(CLEAN),
+            false => Script::new().send(&others),
         }
     });
     (server.unwrap(), scans)
@@ -968,6 +1000,26 @@ fn waiting_takes_at_most_half_of_the_time_left() {
     let first = || assert!(!is_hit(&scanner, hello()));
     let took = beside.run(first, || scans.recv().unwrap(), || gate.open());
     assert!(took < own, "{took:?}");
+}
+
+#[test]
+fn infected_is_kept_of_two_verdicts_at_once() {
+    let gate = Gate::new();
+    let (server, scans) = stalling_before(&gate, CLEAN, infected("Worm"));
+    let store = Store::default();
+    // Two processes, which know nothing of each other.
+    let scanners = [(); 2].map(|()| cached(&server).cache(store.cache()).build().unwrap());
+    thread::scope(|scope| {
+        let clean = scope.spawn(|| scan(&scanners[0], hello()));
+        scans.recv().unwrap();
+        assert!(scan(&scanners[1], hello()).verdict().is_infected());
+        gate.open();
+        assert!(clean.join().unwrap().verdict().is_clean());
+    });
+    for scanner in &scanners {
+        let report = scan(scanner, hello());
+        assert!(report.is_cached() && report.verdict().is_infected());
+    }
 }
 
 #[test]

@@ -314,7 +314,8 @@ impl ScannerBuilder {
     /// Scans of the same content at the same time wait for the first of them: at most a read timeout, and half of the
     /// time that they have left. If the first one fails or gets another verdict, all of them scan.
     ///
-    /// [`scan_replace`](Scanner::scan_replace) does not use the cache.
+    /// [`scan_replace`](Scanner::scan_replace) and [`scan_tee`](Scanner::scan_tee) do not use the cache, and neither does a
+    /// trial of a suspended server.
     /// [`manual::caching`](crate::manual::caching) says what to choose for an id.
     pub fn cache(mut self, cache: Cache) -> Self {
         self.cache = Some(cache);

@@ -241,7 +241,7 @@ impl<'a> Content<'a> {
     /// path, a time of change, an `ETag` or a digest that the uploader sent, or anything else that the uploader could
     /// choose: a second file under the id of a clean one would be called clean without a scan.
     ///
-    /// If a stored verdict holds, no byte is read. To open nothing either, pass a [`reader`](Self::reader) that opens the
+    /// If a stored verdict holds, no byte is read and [`progress`](Self::progress) is not called. To open nothing either, pass a [`reader`](Self::reader) that opens the
     /// content at its first read, and its [`len`](Self::len).
     ///
     /// The id is not sent, and stores get it only as part of a hash.

@@ -90,49 +90,67 @@ impl Verdicts {
     ) -> Option<LookUp<'_>> {
         let client = call.client;
         let key = subject.key(&self.hash, client)?;
-        let report = |entry: &[u8]| self.report(&key, entry, client, confirmed_since);
-        let stored = || {
-            let entry = store::get(&*self.store, &key)?;
-            report(&entry).map(|report| (report, entry))
-        };
-        if let Some((report, _)) = stored() {
+        // A trial has to show whether the server scans.
+        if call.is_trial() {
+            return Some(self.missing(key, client, None));
+        }
+        if let Some((report, _)) = self.stored(&key, client, confirmed_since) {
             return Some(LookUp::Found(report));
         }
-        let leading = match self.board(key, call) {
-            Boarding::Alone => None,
-            Boarding::Landed(entry) => match report(&entry) {
-                Some(report) => return Some(LookUp::Found(report)),
-                None => None,
+        Some(match self.board(key, call) {
+            Boarding::Alone => self.missing(key, client, None),
+            Boarding::Landed(entry) => match self.report(&key, &entry, client, confirmed_since) {
+                Some(report) => LookUp::Found(report),
+                None => self.missing(key, client, None),
             },
             // Another scan may have ended since this one looked.
-            Boarding::Lead(leading) => match stored() {
+            Boarding::Lead(leading) => match self.stored(&key, client, confirmed_since) {
                 Some((report, entry)) => {
                     leading.land(entry.into());
-                    return Some(LookUp::Found(report));
+                    LookUp::Found(report)
                 }
-                None => Some(leading),
+                None => self.missing(key, client, Some(leading)),
             },
-        };
-        Some(LookUp::Missing(Turn {
+        })
+    }
+
+    fn missing<'v>(
+        &'v self,
+        key: Hash,
+        client: &Client,
+        leading: Option<Leading<'v>>,
+    ) -> LookUp<'v> {
+        LookUp::Missing(Turn {
             verdicts: self,
             key,
             began: client.now(),
             leading,
-        }))
+        })
     }
 
     /// Joins the scans of the same content.
     fn board(&self, key: Hash, call: &Call<'_>) -> Boarding<'_> {
-        let client = call.client;
-        // A trial of a server must not wait. Without a tag there is nothing to wait for.
-        if call.is_trial() || client.state().is_untagged() {
+        // Without a tag there is nothing to wait for.
+        if call.client.state().is_untagged() {
             return Boarding::Alone;
         }
-        let patience = client.read_timeout();
+        let patience = call.client.read_timeout();
         let left = call.deadline.cap_whole(patience.saturating_mul(2));
         let half = left.unwrap_or_default() / 2;
         let wait = call.deadline.within(half, TimeLimit::ReadTimeout);
         self.flights.board(key, &wait, patience)
+    }
+
+    /// The report that the stored entry gives now, and the entry.
+    fn stored(
+        &self,
+        key: &Hash,
+        client: &Client,
+        confirmed_since: Option<Instant>,
+    ) -> Option<(Report, Vec<u8>)> {
+        let entry = store::get(&*self.store, key)?;
+        let report = self.report(key, &entry, client, confirmed_since)?;
+        Some((report, entry))
     }
 
     /// The report that an entry gives now; `None` if it does not hold.
@@ -196,12 +214,16 @@ impl Turn<'_> {
             began,
             leading,
         } = self;
-        let Some(entry) = verdicts.entry(began, client, report, complete) else {
+        let entry = verdicts.entry(began, client, report, complete);
+        let Some(bytes) = entry.and_then(|entry| entry.encode(&verdicts.hash, &key)) else {
             return;
         };
-        let Some(bytes) = entry.encode(&verdicts.hash, &key) else {
+        // Of two scans at once, the worse verdict is kept (rule R2).
+        let is_infected = |(stored, _): (Report, Vec<u8>)| stored.verdict().is_infected();
+        let is_clean = report.verdict().is_clean();
+        if is_clean && verdicts.stored(&key, client, None).is_some_and(is_infected) {
             return;
-        };
+        }
         let bytes: Arc<[u8]> = bytes.into();
         // First to those who wait: the store may take its time.
         if let Some(leading) = &leading {
