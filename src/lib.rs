@@ -30,7 +30,7 @@
 //! - [`manual`] explains the verdicts, errors and timeouts, and how to set up servers.
 //!
 //! The root has what a first program needs. The details are in modules: [`error`], [`policy`], [`stats`],
-//! [`transport`], [`protocol`], [`limits`], and `tls`, `testing` and `override_ticket` with their features.
+//! [`self_test`], [`transport`], [`protocol`], [`limits`], and `tls`, `testing` and `override_ticket` with their features.
 //!
 //! # How a verdict comes about
 //!
@@ -69,7 +69,7 @@
 //!       connection, or an early 204 after which it closes it ──────────► Err
 //!     204 (not to a preview) or the same content, and it began before
 //!       all content was sent ──────────────────────────────────────────► NotScanned(EarlyResponse) *
-//!     204 that the request did not allow ──────────────────────────────► Err
+//!     204 although neither `Allow: 204` nor a preview was sent ────────► Err
 //!     204 to a preview of a part of the content ───────────────────────► NotScanned(PreviewOnly)
 //!                                                     (Clean with trust_preview(true))
 //!     204 to all of the content ───────────────────────────────────────► Clean
@@ -125,7 +125,7 @@
 //! The source code and the tests refer to these rules by number.
 //!
 //! - **R1 No false clean.** Only two responses make content [`Verdict::Clean`]:
-//!   1. A complete, valid 204 that the request allowed, if the request was written completely and the first byte
+//!   1. A complete, valid 204 that the request allowed with `Allow: 204` or a preview, if the request was written completely and the first byte
 //!      of the response came after the last byte of content was written. A 204 to a preview counts only if the
 //!      preview was all of the content, or if the caller set [`trust_preview`](ScannerBuilder::trust_preview).
 //!   2. A complete 200 or 201 that returns exactly the bytes that were sent, if all of these hold:
