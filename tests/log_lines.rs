@@ -261,7 +261,7 @@ fn failing_reader_is_logged_with_its_error() {
     struct Fails;
     impl io::Read for Fails {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("the disk is gone"))
+            Err(io::Error::other("the disk\r\nINFO is gone"))
         }
     }
     let server = server(|_| ());
@@ -272,7 +272,10 @@ fn failing_reader_is_logged_with_its_error() {
     let lines = scan_lines(&scanner, [Content::reader(Fails).name("a")]);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("scan of \"a\", "), "{lines:?}");
-    assert!(lines[0].ends_with("the disk is gone"), "{lines:?}");
+    assert!(
+        lines[0].ends_with("the disk\\r\\nINFO is gone"),
+        "{lines:?}"
+    );
 }
 
 #[test]

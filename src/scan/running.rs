@@ -6,7 +6,7 @@ use super::Shared;
 use super::report::Report;
 use super::verdict::Verdict;
 use crate::error::Error;
-use crate::proto::text::{CUT, displayable};
+use crate::proto::text::{CUT, displayable, is_displayable};
 use crate::stats::Outcome;
 
 /// A scan that has begun. Without [`finish`](Self::finish), because of a panic, it counts as neither verdict nor error.
@@ -37,9 +37,8 @@ impl<'s> Running<'s> {
     ) -> Result<Report, Error> {
         let now = self.shared.endpoints.first().now_for_waits();
         let took = now.saturating_duration_since(self.began);
-        log_result(name.as_deref(), &result, took);
         let counters = &self.shared.counters;
-        match result {
+        let result = match result {
             Ok(report) => {
                 counters.record(outcome(report.verdict()), took);
                 Ok(report.finish(name, took))
@@ -48,7 +47,9 @@ impl<'s> Running<'s> {
                 counters.failed(error.kind(), took);
                 Err(error.with_name(name))
             }
-        }
+        };
+        log_result(&result, took);
+        result
     }
 }
 
@@ -58,15 +59,18 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Characters of a verdict in a log line. A service may name a hundred threats.
-const MAX_VERDICT: usize = 500;
+/// Characters of a verdict or an error in a log line. A service may name a hundred threats.
+const MAX_TEXT: usize = 500;
 
-/// One line for an operator. The name, the verdict and the error have no control characters and an end: a line cannot be
-/// forged.
-fn log_result(name: Option<&str>, result: &Result<Report, Error>, took: Duration) {
+/// One line for an operator, which no name and no text can forge.
+fn log_result(result: &Result<Report, Error>, took: Duration) {
     if !log::log_enabled!(log::Level::Info) {
         return;
     }
+    let name = match result {
+        Ok(report) => report.name(),
+        Err(error) => error.name(),
+    };
     // Quotation marks are escaped as well, so the end of the name is known.
     let name = name.map(|name| format!("{:?}", displayable(name.as_bytes())));
     let content = name.as_deref().unwrap_or("unnamed content");
@@ -77,17 +81,29 @@ fn log_result(name: Option<&str>, result: &Result<Report, Error>, took: Duration
             report.service(),
             report.bytes_sent(),
             report.connection(),
-            shortened(report.verdict().to_string()),
+            one_line(&report.verdict().to_string()),
         ),
-        Err(error) => log::info!("scan of {content}, {took} ms, error: {error}"),
+        Err(error) => {
+            let error = one_line(&error.to_string());
+            log::info!("scan of {content}, {took} ms, error: {error}");
+        }
     }
 }
 
-fn shortened(text: String) -> String {
-    match text.char_indices().nth(MAX_VERDICT) {
-        Some((end, _)) => format!("{}{CUT}", &text[..end]),
-        None => text,
+/// One line with an end. The error of a caller's reader can have any text.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for (count, c) in text.chars().enumerate() {
+        match c {
+            _ if count == MAX_TEXT => {
+                line.push(CUT);
+                break;
+            }
+            _ if is_displayable(c) => line.push(c),
+            _ => line.extend(c.escape_default()),
+        }
     }
+    line
 }
 
 fn outcome(verdict: &Verdict) -> Outcome {
