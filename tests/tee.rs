@@ -15,6 +15,7 @@ use icap_client::{
 
 mod support;
 
+use support::content::pattern;
 use support::refusing_address;
 use support::tap::Tap;
 
@@ -26,13 +27,6 @@ const BUFFER: usize = 64 * 1024;
 
 fn unasked(server: &Server) -> ScannerBuilder {
     Scanner::builder(server.uri()).negotiate(false)
-}
-
-fn pattern(len: usize) -> Vec<u8> {
-    let period: Vec<u8> = (0..=250).collect();
-    let mut pattern = period.repeat(len / period.len() + 1);
-    pattern.truncate(len);
-    pattern
 }
 
 /// The content in each form.

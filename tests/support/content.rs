@@ -3,6 +3,14 @@
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, Sender};
 
+/// `len` bytes, in a period that no size of a buffer is a multiple of.
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
+    let period: Vec<u8> = (0..=250).collect();
+    let mut pattern = period.repeat(len / period.len() + 1);
+    pattern.truncate(len);
+    pattern
+}
+
 /// Content without bytes that reports its first read, and ends when it is released.
 pub(crate) struct Holds {
     begins: Sender<()>,

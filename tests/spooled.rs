@@ -1,0 +1,278 @@
+//! A scan of content that can be read once is repeated from its copy.
+
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::sync::mpsc;
+
+use icap_client::error::ContentFault;
+use icap_client::testing::{CLEAN, Script, Server, eicar, infected};
+use icap_client::{Content, Error, IncompleteCopy, Scanner, ScannerBuilder, Teed, Verdict};
+
+mod support;
+
+use support::content::pattern;
+
+/// What is before the copy in a spool, and after it.
+const BEFORE: &[u8] = b"before";
+const AFTER: &[u8] = b"after";
+
+/// More than a reader keeps.
+const LEN: usize = 300_000;
+
+fn unasked(server: &Server) -> ScannerBuilder {
+    Scanner::builder(server.uri()).negotiate(false)
+}
+
+/// A spool with other bytes, which stands after the first ones.
+fn spool(len: usize) -> Cursor<Vec<u8>> {
+    let bytes = [BEFORE, &vec![0; len], AFTER].concat();
+    let mut spool = Cursor::new(bytes);
+    spool.set_position(BEFORE.len() as u64);
+    spool
+}
+
+/// Scans a reader of `content`. The spool has the content, stands at its beginning, and is not changed around it.
+fn scan(scanner: &Scanner, content: &[u8]) -> Teed {
+    let mut spool = spool(content.len());
+    let reader = Content::reader(content).name("letter.txt");
+    let teed = scanner.scan_spooled(reader, &mut spool).unwrap();
+    assert!(teed.is_complete(), "{teed:?}");
+    assert_eq!(teed.copied, content.len() as u64);
+    assert_eq!(spool.position(), BEFORE.len() as u64);
+    assert!(spool.into_inner() == [BEFORE, content, AFTER].concat());
+    teed
+}
+
+fn breaks() -> Script {
+    Script::new().read_bytes(100_000).close()
+}
+
+#[test]
+fn clean_content_is_scanned_once() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    for len in [0, 1, LEN] {
+        let teed = scan(&scanner, &pattern(len));
+        assert!(teed.outcome.unwrap().verdict().is_clean());
+    }
+    assert_eq!(scanner.stats().scans, 3);
+    assert_eq!(server.requests(), 4);
+}
+
+#[test]
+fn broken_connection_is_repeated_from_the_copy() {
+    let clean = Script::new().read_request().send(CLEAN);
+    let server = Server::scripted([breaks(), clean.read_to_end()]).unwrap();
+    let scanner = unasked(&server).build().unwrap();
+    let content = pattern(LEN);
+    let report = scan(&scanner, &content).outcome.unwrap();
+    assert!(report.verdict().is_clean());
+    assert_eq!(report.bytes_sent(), LEN as u64);
+    assert_eq!(scanner.stats().scans, 1);
+    drop(scanner);
+    let conversations = server.finish();
+    assert_eq!(conversations.len(), 2);
+    // Now its length is known.
+    let again = conversations[1].received();
+    let head = String::from_utf8_lossy(&again[..1000]).into_owned();
+    assert!(
+        head.contains("/letter.txt ") && head.contains("Content-Length: 300000"),
+        "{head}"
+    );
+}
+
+#[test]
+fn verdict_of_the_repeated_scan_counts() {
+    let broken_response = Script::new().read_request().send("ICAP/1.0 204 No").close();
+    for (script, content) in [(breaks(), pattern(LEN)), (broken_response, pattern(10))] {
+        let found = Script::new().read_request().send(infected("Eicar"));
+        let server = Server::scripted([script, found]).unwrap();
+        let scanner = unasked(&server).build().unwrap();
+        let teed = scan(&scanner, &content);
+        assert!(teed.outcome.unwrap().verdict().is_infected());
+    }
+}
+
+#[test]
+fn broken_connection_is_repeated_once() {
+    let server = Server::scripted([breaks()]).unwrap();
+    let scanner = unasked(&server).build().unwrap();
+    let teed = scan(&scanner, &pattern(LEN));
+    assert!(
+        matches!(teed.outcome, Err(Error::Disconnected(_))),
+        "{teed:?}"
+    );
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn evidence_is_not_repeated() {
+    let found = Script::new().read_bytes(100_000).send(infected("Eicar"));
+    let server = Server::scripted([found.close()]).unwrap();
+    let scanner = unasked(&server).build().unwrap();
+    let teed = scan(&scanner, &pattern(20_000_000));
+    assert!(teed.outcome.unwrap().verdict().is_infected());
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn reader_fails_over_as_a_file_does() {
+    let content = [pattern(20_000_000), eicar()].concat();
+    for response in [
+        CLEAN.as_bytes(),
+        b"ICAP/1.0 500 Server Error\r\n\r\n",
+        b"ICAP/1.0 404 Not Found\r\n\r\n",
+    ] {
+        let early = Script::new().read_bytes(100_000).send(response);
+        let first = Server::scripted([early.read_to_end()]).unwrap();
+        let second = Server::start().unwrap();
+        let scanner = unasked(&first).endpoint(second.uri()).build().unwrap();
+        let report = scan(&scanner, &content).outcome.unwrap();
+        assert!(report.verdict().is_infected());
+        assert_eq!(report.service(), second.uri());
+
+        // Without another server there is nothing to gain.
+        let scanner = unasked(&first).build().unwrap();
+        let before = first.connections();
+        let teed = scan(&scanner, &content);
+        assert!(!teed.outcome.is_ok_and(|report| report.verdict().is_clean()));
+        assert_eq!(first.connections(), before + 1);
+    }
+}
+
+#[test]
+fn incomplete_copy_is_not_scanned() {
+    let server = Server::scripted([breaks()]).unwrap();
+    let builder = unasked(&server).max_size(LEN as u64).max_copy(LEN as u64);
+    let scanner = builder.build().unwrap();
+    let reader = pattern(20_000_000);
+    let mut spool = spool(LEN);
+    let teed = scanner.scan_spooled(Content::reader(&reader[..]), &mut spool);
+    let teed = teed.unwrap();
+    assert_eq!(server.connections(), 1);
+    assert!(matches!(
+        teed.incomplete,
+        Some(IncompleteCopy::TooLarge { .. })
+    ));
+    assert_eq!(spool.position(), BEFORE.len() as u64);
+    assert!(spool.into_inner().ends_with(AFTER));
+}
+
+/// A spool that gives other bytes than it took.
+struct Forgetful(Cursor<Vec<u8>>);
+
+impl Read for Forgetful {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.0.read(buf)?;
+        buf[..len].fill(b'x');
+        Ok(len)
+    }
+}
+
+impl Write for Forgetful {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Forgetful {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn spool_that_gives_other_bytes_is_an_error() {
+    let server = Server::scripted([breaks(), Script::new().read_request().send(CLEAN)]).unwrap();
+    let scanner = unasked(&server).build().unwrap();
+    let content = pattern(LEN);
+    let spool = Forgetful(spool(LEN));
+    let teed = scanner.scan_spooled(Content::reader(&content[..]), spool);
+    let teed = teed.unwrap();
+    match (teed.outcome, teed.incomplete) {
+        (Err(Error::Content(error)), Some(IncompleteCopy::Content(why))) => {
+            assert_eq!(error.fault(), ContentFault::Changed);
+            assert_eq!(why.fault(), ContentFault::Changed);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A spool that cannot go back.
+struct Unseekable(Cursor<Vec<u8>>);
+
+impl Read for Unseekable {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Write for Unseekable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Unseekable {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            SeekFrom::Start(_) => Err(io::ErrorKind::Unsupported.into()),
+            to => self.0.seek(to),
+        }
+    }
+}
+
+#[test]
+fn spool_that_cannot_go_back_is_an_error_beside_no_evidence() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    let spool = || Unseekable(Cursor::new(Vec::new()));
+    let error = scanner.scan_spooled("hello", spool()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    let teed = scanner.scan_spooled(eicar(), spool()).unwrap();
+    assert!(matches!(teed.incomplete, Some(IncompleteCopy::Writer(_))));
+    assert!(matches!(
+        teed.outcome.unwrap().verdict(),
+        Verdict::Infected(_)
+    ));
+}
+
+#[test]
+fn file_is_a_spool_that_can_be_delivered() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    let mut spool = tempfile::tempfile().unwrap();
+    let content = pattern(LEN);
+    let teed = scanner.scan_spooled(Content::reader(&content[..]), &mut spool);
+    assert!(teed.unwrap().is_complete());
+    let mut delivered = Vec::new();
+    spool.read_to_end(&mut delivered).unwrap();
+    assert!(delivered == content);
+}
+
+#[test]
+fn progress_begins_again_with_the_repeated_scan() {
+    let clean = Script::new().read_request().send(CLEAN);
+    let server = Server::scripted([breaks(), clean]).unwrap();
+    let scanner = unasked(&server).build().unwrap();
+    let content = pattern(LEN);
+    let (sender, seen) = mpsc::channel();
+    let reader = Content::reader(&content[..]);
+    let reader = reader.progress(move |sent, _| sender.send(sent).unwrap());
+    let teed = scanner.scan_spooled(reader, spool(LEN)).unwrap();
+    assert!(teed.outcome.unwrap().verdict().is_clean());
+    let seen: Vec<u64> = seen.into_iter().collect();
+    assert_eq!(
+        seen.iter().filter(|&&sent| sent == 0).count(),
+        2,
+        "{seen:?}"
+    );
+    assert_eq!(seen.last(), Some(&(LEN as u64)));
+}
