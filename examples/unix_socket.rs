@@ -123,7 +123,7 @@ mod unix {
             }
         });
 
-        let builder = Scanner::builder("icap://scanner/SERVICE");
+        let builder = Scanner::builder("icap://localhost/SERVICE");
         let scanner = builder.connector(UnixConnector { path }).build()?;
         for content in [b"hello".to_vec(), testing::eicar()] {
             let report = scanner.scan(Content::bytes(&content))?;

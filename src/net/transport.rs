@@ -143,7 +143,7 @@ pub trait Stream: Read + Write + Send {
 /// Makes connections to a service.
 ///
 /// Implement it to reach a service through a tunnel, a Unix socket or a TLS library of your own. Every thread
-/// that scans calls it. If [`ServiceUri::is_tls`], what is sent must be encrypted; a connector that cannot do that
+/// that scans calls it. A connector over TCP connects to [`ServiceUri::address`]. If [`ServiceUri::is_tls`], what is sent must be encrypted; a connector that cannot do that
 /// has to fail.
 ///
 /// ```

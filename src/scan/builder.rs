@@ -348,7 +348,7 @@ impl ScannerBuilder {
     ///
     /// Over `icap` everybody on the way can read the content and the credentials, and can forge a clean verdict. So
     /// with `false`, `build` logs one warning that names each such server. It leaves out those whose address is this
-    /// machine's: 127.0.0.0/8, `::1` and `localhost`.
+    /// machine's: 127.0.0.0/8, `::1` and `localhost`. It cannot see whether a connector of your own encrypts.
     pub fn require_tls(mut self, require: bool) -> Self {
         self.require_tls = require;
         self

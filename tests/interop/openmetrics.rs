@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use icap_client::{Scanner, Stats};
 
@@ -15,6 +16,7 @@ const PATHS: [&str; 3] = [
 ];
 
 pub(crate) fn all_outcomes_are_accepted(python: &str) {
+    accepted(python, &Stats::default(), "");
     let server = server(|_| ());
     for path in PATHS {
         let path = path.replace(['#', ' '], "+");
@@ -36,6 +38,11 @@ pub(crate) fn all_outcomes_are_accepted(python: &str) {
         assert_eq!(value(&samples, "icap_endpoint_reports_total", "1"), 0.0);
         let sent = scanner.stats().bytes_sent as f64;
         assert_eq!(value(&samples, "icap_endpoint_sent_bytes_total", "0"), sent);
+        let mut largest = scanner.stats();
+        largest.scans = u64::MAX;
+        largest.endpoints[0].state_tag_age = Some(Duration::MAX);
+        let samples = accepted(python, &largest, &uri);
+        assert_eq!(value(&samples, "icap_scans_total", ""), u64::MAX as f64);
     }
 }
 
