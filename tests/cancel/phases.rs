@@ -4,11 +4,11 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Instant;
 
-use icap_client::ScannerBuilder;
 use icap_client::testing::Script;
 #[cfg(feature = "rustls")]
 use icap_client::tls::TlsConnector;
 use icap_client::transport::TcpConnector;
+use icap_client::{Cache, ScannerBuilder};
 
 use super::support::stream::{self, wrapped};
 use super::*;
@@ -189,38 +189,48 @@ fn handshake() -> Times {
 
 /// Cancels scans that wait for another caller, who is cancelled at the end. The event of each is that its content was
 /// looked at, just before it waits.
-fn after_another(server: &Server, setup: impl Fn(ScannerBuilder) -> ScannerBuilder) -> Times {
-    let subject = Subject::of_server(server, setup);
+fn after_another(script: Script, setup: impl Fn(ScannerBuilder) -> ScannerBuilder) -> Times {
+    let server = holding(script);
+    let subject = Subject::of_server(&server, setup);
     let (looks, looked) = event();
-    let scan = |cancel: &Cancel| {
-        let content = Content::seekable(Bytes::new(5, looks.clone()));
+    let scan = |cancel: &Cancel, event: &Event| {
+        let content = Content::seekable(Bytes::new(5, event.clone())).id("five bytes");
         subject.scanner.scan(content.cancel(cancel))
     };
-    let first = Cancel::new();
+    let (first, (ends, _ended)) = (Cancel::new(), event());
     let times = thread::scope(|scope| {
-        let holder = scope.spawn(|| subject.scanner.scan(hello(&first)));
-        while server.connections() == 0 {
+        let holder = scope.spawn(|| scan(&first, &ends));
+        while server.requests() == 0 {
             thread::yield_now();
         }
+        let scan = |cancel: &Cancel| scan(cancel, &looks);
         let times = cancel_each(CANCELS, &looked, scan, || {});
         first.cancel();
         assert_cancelled(&holder.join().unwrap());
         times
     });
     // The others have opened no connection.
-    assert_eq!(closed_by_cancel(&subject.scanner), 1);
+    assert_eq!(subject.scanner.stats().connections_opened, 1);
     subject.repair(CANCELS + 1);
     times
 }
 
 fn line() -> Times {
-    let server = holding(Script::new());
-    after_another(&server, |builder| builder.max_connections(1))
+    let script = Script::new().read_request();
+    after_another(script, |builder| builder.max_connections(1))
 }
 
 fn options_of_another() -> Times {
-    let server = holding(Script::new());
-    after_another(&server, |builder| builder.negotiate(true))
+    let script = Script::new().read_request();
+    after_another(script, |builder| builder.negotiate(true))
+}
+
+/// Waits for the scan of the same content, for the sake of its verdict.
+fn scan_of_another() -> Times {
+    let script = Script::new().answer_options().read_request();
+    after_another(script, |builder| {
+        builder.negotiate(true).cache(Cache::new())
+    })
 }
 
 fn upload() -> Times {
@@ -272,6 +282,7 @@ fn cancel_ends_a_scan_in_each_phase() {
         ("TLS handshake", handshake),
         ("line", line),
         ("OPTIONS of another", options_of_another),
+        ("scan of another", scan_of_another),
         ("upload", upload),
         ("response", response),
         ("response's body", body),

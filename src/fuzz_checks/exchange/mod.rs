@@ -4,6 +4,8 @@ mod plan;
 mod script;
 
 use super::input::Input;
+use crate::error::Error;
+use crate::net::cancel::Cancel;
 use crate::scan::report::Report;
 use crate::scan::verdict::Verdict;
 use observed::Exchange;
@@ -33,7 +35,23 @@ const SCANS: usize = 3;
 /// - What comes back of a scan that is called modified is no beginning of the content.
 /// - If a server says that it does not scan, the other one is asked.
 /// - No verdict is better than the worst evidence that any server gave, and no evidence becomes an error.
+///
+/// Then the same once more, with a cancel at one call of a stream:
+///
+/// - All of this holds for the scan that is cancelled, and it is never clean. Unless the content is infected or
+///   blocked, it ends in that error.
 pub fn exchange(data: &[u8]) {
+    let steps = run(data, None);
+    let any = data.iter().fold(data.len(), |sum, byte| {
+        sum.wrapping_mul(31) + usize::from(*byte)
+    });
+    if steps > 0 {
+        run(data, Some(any % steps + 1));
+    }
+}
+
+/// Returns how often a stream was asked for anything. The scan that is under way at the step `cancel_at` is cancelled.
+fn run(data: &[u8], cancel_at: Option<usize>) -> usize {
     let mut input = Input::new(data);
     let plan = Plan::new(&mut input);
     let contents: Vec<Vec<u8>> = (0..SCANS).map(|scan| plan.content(scan)).collect();
@@ -42,7 +60,12 @@ pub fn exchange(data: &[u8]) {
     let mut results = Vec::new();
     for (scan, content) in contents.iter().enumerate() {
         server.world().scan = scan;
-        let content = plan.source.wrap(content);
+        let mut content = plan.source.wrap(content);
+        let cancel = Cancel::new();
+        if let Some(step) = cancel_at {
+            server.world().cancel = Some((cancel.clone(), step));
+            content = content.cancel(&cancel);
+        }
         let mut back = Vec::new();
         let result = match plan.replaces {
             true => scanner.scan_replace(content, &mut back),
@@ -51,6 +74,7 @@ pub fn exchange(data: &[u8]) {
         if let Ok(report) = &result {
             assert_no_part(report, &back, &contents[scan]);
         }
+        assert_cancelled(&cancel, &result);
         results.push(result);
     }
     drop(scanner);
@@ -65,6 +89,15 @@ pub fn exchange(data: &[u8]) {
         let of_scan: Vec<&Exchange<'_>> = of_scan.collect();
         plan.assert_result(result, &of_scan, &world);
     }
+    world.steps
+}
+
+fn assert_cancelled(cancel: &Cancel, result: &Result<Report, Error>) {
+    let is_right = match result {
+        Ok(report) => !cancel.is_cancelled() || report.verdict().is_objection(),
+        Err(error) => cancel.is_cancelled() == error.is_cancelled(),
+    };
+    assert!(is_right, "cancelled, and {result:?}");
 }
 
 /// The beginning of the content, also if it came back in a valid response, is nothing to deliver. (Of a 206

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::script::{Event, KINDS, RecordEnd, WHILE, echo, part, scripts};
 use crate::fuzz_checks::input::Input;
+use crate::net::cancel::Cancel;
 use crate::net::transport::{Connect, Readiness, Stream};
 use crate::proto::uri::ServiceUri;
 
@@ -65,8 +66,10 @@ pub(super) struct World {
     pub(super) scan: usize,
     scripts: VecDeque<VecDeque<Event>>,
     /// How often a stream was asked for anything, and how often it may be.
-    steps: usize,
+    pub(super) steps: usize,
     max_steps: usize,
+    /// What cancels the present scan, and at which step.
+    pub(super) cancel: Option<(Cancel, usize)>,
 }
 
 /// A handle of the server, for the client and for the check.
@@ -86,6 +89,7 @@ impl Server {
             scripts,
             steps: 0,
             max_steps: 2000 + events * 8 * WHILE + bytes,
+            cancel: None,
         })))
     }
 
@@ -174,6 +178,9 @@ impl Connection {
         let mut world = server.world();
         world.steps += 1;
         assert!(world.steps < world.max_steps, "it does not come to an end");
+        if let Some((cancel, _)) = world.cancel.as_ref().filter(|(_, at)| *at == world.steps) {
+            cancel.cancel();
+        }
         let written = world.records[self.id].written.len();
         while let Some(event) = self.script.front() {
             let (bytes_then, scan_then) = *self.waiting_since.get_or_insert((written, world.scan));
