@@ -43,7 +43,7 @@ SERVICE is the path of the service on the server HOST.";
 /// Starts an ICAP server inside this program and scans EICAR, the harmless file that
 /// every virus scanner reports, and then the files. Nothing leaves this machine.
 #[derive(Debug, Args)]
-#[command(after_help = MORE, verbatim_doc_comment)]
+#[command(after_long_help = MORE, verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// Files to scan after EICAR; - is standard input
     #[arg(value_name = "FILE")]
@@ -60,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         patience: Patience::new(None),
         progress: Arc::new(Progress::hidden()),
         about: About::default(),
+        output: None,
         deadline: Some(limits::DEFAULT_DEADLINE),
     };
     let eicar = testing::eicar();

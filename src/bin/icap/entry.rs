@@ -192,6 +192,19 @@ impl Entry {
         }
     }
 
+    /// A file for which the output of a rebuilding service could not be written.
+    pub(crate) fn unwritable(
+        subject: Subject,
+        why: String,
+        service: &str,
+        elapsed: Duration,
+    ) -> Self {
+        Self {
+            reason: Some(Reason::OutputError.code()),
+            ..Self::failed(subject, why, ErrorKind::Output, service, elapsed)
+        }
+    }
+
     /// A file that was not sent, because the service had been away for too long.
     pub(crate) fn given_up(subject: Subject, why: String, service: &str) -> Self {
         Self {

@@ -8,8 +8,11 @@
 
 mod about;
 mod batch;
+mod bench;
+mod check;
 mod config;
 mod demo;
+mod documents;
 mod entry;
 mod files;
 mod globs;
@@ -18,15 +21,18 @@ mod interrupt;
 mod left_out;
 mod list;
 mod mask;
+mod message;
 mod name;
 mod once;
 mod options;
+mod output;
 mod patience;
 mod progress;
 mod pump;
 mod quantity;
 mod report;
 mod scan;
+mod scanning;
 mod session;
 mod settings;
 mod text;
@@ -45,12 +51,17 @@ use config::Config;
 use report::Status;
 use settings::Settings;
 
+const SHORT: &str =
+    "Run 'icap COMMAND -h' for the options of a command, and 'icap --help' for examples.";
+
 const EXAMPLES: &str = "\
 Examples:
   icap demo README.md
       scan a file with a built-in test server
   icap options icap://av.example:1344/virus_scan
       show what a service offers
+  icap check 'icap://av/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple'
+      test whether the service really scans
   icap scan 'icap://av/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple' invoice.pdf
       scan a file with c-icap and ClamAV
 
@@ -66,7 +77,7 @@ Run 'icap COMMAND --help' for more about a command.";
 
 /// Scans files for malware with an ICAP service (RFC 3507).
 #[derive(Debug, Parser)]
-#[command(name = "icap", version, after_help = EXAMPLES)]
+#[command(name = "icap", version, after_help = SHORT, after_long_help = EXAMPLES)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -94,8 +105,14 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Scan(scan::Arguments),
+    Check(check::Arguments),
     Options(options::Arguments),
+    Bench(bench::Arguments),
+    Respmod(message::Respmod),
+    Reqmod(message::Reqmod),
     Demo(demo::Arguments),
+    Completions(documents::Completions),
+    Man(documents::Man),
 }
 
 fn main() -> ExitCode {
@@ -147,16 +164,26 @@ fn run(command: &Command) -> Result<Status, Box<dyn Error>> {
     match command {
         Command::Scan(arguments) => scan::run(arguments),
         Command::Options(arguments) => options::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::Respmod(arguments) => arguments.run(),
+        Command::Reqmod(arguments) => arguments.run(),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Completions(arguments) => arguments.run(CommandLine::command()),
+        Command::Man(arguments) => arguments.run(CommandLine::command()),
     }
 }
 
 impl Command {
     fn settings(&mut self) -> Option<&mut Settings> {
         match self {
-            Self::Scan(arguments) => Some(&mut arguments.settings),
+            Self::Scan(arguments) => Some(&mut arguments.scanning.settings),
+            Self::Check(arguments) => Some(&mut arguments.scanning.settings),
             Self::Options(arguments) => Some(&mut arguments.settings),
-            Self::Demo(_) => None,
+            Self::Bench(arguments) => Some(&mut arguments.scanning.settings),
+            Self::Respmod(arguments) => Some(arguments.settings()),
+            Self::Reqmod(arguments) => Some(arguments.settings()),
+            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }
 }

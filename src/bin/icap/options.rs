@@ -6,10 +6,11 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 use icap_client::{Body, Client, Method, Request, ServiceOptions};
+use serde::Serialize;
 
 use crate::report::Status;
 use crate::settings::{Settings, URI_HELP};
-use crate::text::safe;
+use crate::text::{safe, safe_json};
 
 const MORE: &str = "\
 A TIME is for example 500ms, 10s or 5m; without a unit it is in milliseconds.
@@ -24,7 +25,7 @@ Examples:
 
 /// Show what a service offers
 #[derive(Debug, Args)]
-#[command(after_help = MORE)]
+#[command(after_long_help = MORE)]
 pub(crate) struct Arguments {
     #[arg(help = URI_HELP)]
     uri: Option<String>,
@@ -32,6 +33,10 @@ pub(crate) struct Arguments {
     /// Print the head of the response as the service sent it, also of an error
     #[arg(long)]
     raw: bool,
+
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "raw")]
+    json: bool,
 
     #[command(flatten)]
     pub(crate) settings: Settings,
@@ -50,7 +55,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
             Status::Unsure
         });
     }
-    print_rows(&rows(&client.uri().name(), &client.options()?))?;
+    let (service, options) = (client.uri().name(), client.options()?);
+    if arguments.json {
+        let json = serde_json::to_string(&Json::of(&service, &options))?;
+        writeln!(io::stdout(), "{}", safe_json(&json))?;
+    } else {
+        print_rows(&rows(&service, &options))?;
+    }
     Ok(Status::Clean)
 }
 
@@ -64,6 +75,52 @@ fn print_raw(head: &[u8]) -> io::Result<()> {
     let head = String::from_utf8_lossy(head);
     head.lines()
         .try_for_each(|line| writeln!(out, "{}", safe(line)))
+}
+
+/// The keys of `--json`. What the service does not give is null or empty.
+#[derive(Serialize)]
+struct Json<'o> {
+    uri: &'o str,
+    service: Option<&'o str>,
+    service_id: Option<&'o str>,
+    istag: Option<&'o str>,
+    methods: Vec<&'static str>,
+    allows_204: bool,
+    allow: &'o [String],
+    preview: Option<u64>,
+    transfer_preview: &'o [String],
+    transfer_ignore: &'o [String],
+    transfer_complete: &'o [String],
+    max_connections: Option<u64>,
+    options_ttl_s: Option<u64>,
+    x_include: &'o [String],
+    warnings: &'o [String],
+}
+
+impl<'o> Json<'o> {
+    fn of(uri: &'o str, options: &'o ServiceOptions) -> Self {
+        Self {
+            uri,
+            service: options.service(),
+            service_id: options.service_id(),
+            istag: options.istag(),
+            methods: options
+                .methods()
+                .iter()
+                .map(|method| method.as_str())
+                .collect(),
+            allows_204: options.allows_204(),
+            allow: options.allow(),
+            preview: options.preview(),
+            transfer_preview: options.transfer_preview(),
+            transfer_ignore: options.transfer_ignore(),
+            transfer_complete: options.transfer_complete(),
+            max_connections: options.max_connections(),
+            options_ttl_s: options.options_ttl().map(|ttl| ttl.as_secs()),
+            x_include: options.x_include(),
+            warnings: options.warnings(),
+        }
+    }
 }
 
 type Row = (&'static str, String);

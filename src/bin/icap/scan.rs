@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use clap::Args;
 use globset::Glob;
-use icap_client::{Endpoint, Method, Preview, Scanner};
 
 use crate::about::About;
 use crate::files::Files;
@@ -19,10 +18,10 @@ use crate::list::List;
 use crate::name::Name;
 use crate::patience::Patience;
 use crate::progress::Progress;
-use crate::quantity::{Bound, bound, size, time};
+use crate::quantity::{Bound, bound, time};
 use crate::report::{Format, Shown, Status};
+use crate::scanning::Scanning;
 use crate::session::Session;
-use crate::settings::Settings;
 use crate::worker::Worker;
 
 /// A scan mostly waits for the service, so there can be several for each core.
@@ -56,7 +55,7 @@ For c-icap with ClamAV, SERVICE is
 
 /// Scan files and print a verdict for each
 #[derive(Debug, Args)]
-#[command(override_usage = USAGE, after_help = MORE)]
+#[command(override_usage = USAGE, after_long_help = MORE)]
 pub(crate) struct Arguments {
     /// Service, unless it is set elsewhere, and the files to scan; - is standard input
     ///
@@ -106,24 +105,12 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Do not scan files larger than this; 'none' is no limit
-    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = bound(size))]
-    max_size: Bound<u64>,
-
-    /// As downloads (respmod) or uploads (reqmod) [default: RESPMOD, else REQMOD]
-    #[arg(long, value_name = "METHOD", value_parser = method)]
-    method: Option<Method>,
-
-    /// Send a preview: of this size, or 'negotiated' as the service asks [default: none]
+    /// Write what a rebuilding service makes of the one FILE to this new file
     ///
-    /// A preview is the beginning of the file. If the service responds with 204 to it, it does
-    /// not read the rest, and the verdict is "not scanned".
-    #[arg(long, value_name = "SIZE", value_parser = preview, verbatim_doc_comment)]
-    preview: Option<Preview>,
-
-    /// Do not ask the service (OPTIONS) what it offers before the first file
-    #[arg(long)]
-    no_options: bool,
+    /// The file is created only if the verdict is "modified". It is for you to know that the
+    /// service rebuilds files, and that what it sends is no page that refuses the file.
+    #[arg(short, long, value_name = "FILE", verbatim_doc_comment)]
+    output: Option<PathBuf>,
 
     /// Wait this long for a service that stops serving; or 'none'
     ///
@@ -133,21 +120,20 @@ pub(crate) struct Arguments {
     #[arg(verbatim_doc_comment)]
     retry: Bound<Duration>,
 
-    /// Next service, if the one before it is away or blind; can be repeated
-    #[arg(long, value_name = "URI", help_heading = "Connection")]
-    endpoint: Vec<String>,
-
     #[command(flatten)]
     about: About,
 
     #[command(flatten)]
-    pub(crate) settings: Settings,
+    pub(crate) scanning: Scanning,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     let (uri, files) = arguments.uri_and_files()?;
-    let service = arguments.settings.endpoint(uri)?;
+    let service = arguments.scanning.endpoint(uri)?;
     let files = arguments.selection(files)?;
+    if arguments.output.is_some() && !files.is_single() {
+        return Err("--output is for one FILE".into());
+    }
     let format = arguments.format();
     // Log lines and a progress bar on one terminal overwrite each other.
     let is_bar_shown = format.has_summary() && !log::log_enabled!(log::Level::Info);
@@ -158,11 +144,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     };
     let worker = Worker {
         service: service.uri().name(),
-        scanner: arguments.scanner(service)?,
+        scanner: arguments.scanning.parallel(service, arguments.jobs())?,
         about: arguments.about.clone(),
         patience: Patience::new(arguments.retry.0),
         progress: Arc::new(progress),
-        deadline: arguments.settings.deadline(),
+        deadline: arguments.scanning.deadline(),
+        output: arguments.output.clone(),
     };
     let mut session = Session::new(worker, format);
     let printed = session
@@ -182,7 +169,7 @@ impl Arguments {
         if files.is_empty() && self.files_from.is_none() {
             return Err(format!("no FILE is given; usage: {USAGE}"));
         }
-        if uri.is_none() && !self.settings.has_service() {
+        if uri.is_none() && !self.scanning.settings.has_service() {
             let first = Name::of(files.first().map_or(Path::new(""), PathBuf::as_path));
             return Err(format!(
                 "no service is given, and '{first}' is none: a service is icap://HOST/SERVICE. \
@@ -217,25 +204,6 @@ impl Arguments {
         }
     }
 
-    fn scanner(&self, service: Endpoint) -> Result<Scanner, Box<dyn StdError>> {
-        let mut builder = Scanner::builder(service)
-            .max_size(self.max_size.0)
-            .negotiate(!self.no_options)
-            .preview(self.preview.unwrap_or_default())
-            .max_idle(self.jobs());
-        if let Some(method) = self.method {
-            builder = builder.method(method);
-        }
-        for uri in &self.endpoint {
-            builder = builder.endpoint(self.settings.other_endpoint(uri)?);
-        }
-        // The pool keeps to Max-Connections, and the jobs beyond it stand in line.
-        if let Some(deadline) = self.settings.deadline() {
-            builder = builder.wait_timeout(deadline);
-        }
-        Ok(self.settings.of_scanner(builder)?.build()?)
-    }
-
     fn jobs(&self) -> usize {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let default = (cores * JOBS_PER_CORE).min(MAX_DEFAULT_JOBS);
@@ -246,20 +214,4 @@ impl Arguments {
 fn is_service(text: &str) -> bool {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     scheme.is_some_and(|it| it.eq_ignore_ascii_case("icap") || it.eq_ignore_ascii_case("icaps"))
-}
-
-fn method(text: &str) -> Result<Method, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "respmod" => Ok(Method::Respmod),
-        "reqmod" => Ok(Method::Reqmod),
-        _ => Err("neither respmod nor reqmod".to_owned()),
-    }
-}
-
-fn preview(text: &str) -> Result<Preview, String> {
-    if text == "negotiated" {
-        return Ok(Preview::Negotiated);
-    }
-    let limit = size(text).map_err(|_| "neither 'negotiated' nor a size".to_owned())?;
-    Ok(Preview::Limit(usize::try_from(limit).unwrap_or(usize::MAX)))
 }

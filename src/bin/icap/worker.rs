@@ -3,18 +3,19 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use icap_client::{Content, Error, Report, Scanner};
+use icap_client::{Content, Error, Report, Scanner, Verdict};
 
 use crate::about::About;
 use crate::entry::{Entry, Subject};
 use crate::files::Found;
 use crate::name::Name;
 use crate::once::Once;
+use crate::output::Output;
 use crate::patience::{Next, Patience};
 use crate::progress::Progress;
 use crate::pump::Pump;
@@ -27,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) patience: Patience,
     pub(crate) progress: Arc<Progress>,
     pub(crate) about: About,
+    /// The file for what a rebuilding service makes of the one file.
+    pub(crate) output: Option<PathBuf>,
     /// The time limit for reading a pipe.
     pub(crate) deadline: Option<Duration>,
 }
@@ -59,7 +62,7 @@ impl Worker {
             Found::Named(path) | Found::File(path) => {
                 let size = fs::metadata(path).ok().map(|it| it.len());
                 let name = Name::of(path);
-                self.scan_content(Subject { name, size }, || Content::file(path), || true)
+                self.scan_content(Subject { name, size }, || open(path), || true)
             }
             Found::Unreadable(path, error) => {
                 let (name, size) = (Name::of(path), None);
@@ -95,10 +98,16 @@ impl Worker {
         log::debug!("scans {}", subject.name);
         self.progress.begin(&subject.name);
         loop {
-            let result = match open() {
+            let sent = match open() {
                 Ok(content) => self.send(content),
                 Err(error) => {
                     return Entry::unreadable(subject, &error, &self.service, began.elapsed());
+                }
+            };
+            let result = match sent {
+                Ok(result) => result,
+                Err(why) => {
+                    return Entry::unwritable(subject, why, &self.service, began.elapsed());
                 }
             };
             let next = self.next(&result, can_resend);
@@ -132,7 +141,8 @@ impl Worker {
         }
     }
 
-    fn send(&self, content: Content<'_>) -> Result<Report, Error> {
+    /// The outer error is about the file of `--output`.
+    fn send(&self, content: Content<'_>) -> Result<Result<Report, Error>, String> {
         let mut before = 0;
         let progress = |sent: u64, total| {
             self.progress
@@ -140,8 +150,36 @@ impl Worker {
             before = sent;
         };
         let content = self.about.describe(content);
-        self.scanner.scan(content.progress(progress))
+        let content = content.progress(progress);
+        match &self.output {
+            Some(path) => self.replace(content, path),
+            None => Ok(self.scanner.scan(content)),
+        }
     }
+
+    /// Keeps what came back only if it is a new content, and all of it.
+    fn replace(&self, content: Content<'_>, path: &Path) -> Result<Result<Report, Error>, String> {
+        let mut output = Output::create(path)?;
+        let result = self.scanner.scan_replace(content, &mut output);
+        let verdict = result.as_ref().map(Report::verdict);
+        if matches!(verdict, Ok(Verdict::Modified(new)) if new.body_len().is_some()) {
+            output.keep()?;
+        }
+        Ok(result)
+    }
+}
+
+/// Opens a regular file. A URI in the place of a file is easily overlooked.
+fn open<'c>(path: &Path) -> io::Result<Content<'c>> {
+    Content::file(path).map_err(|error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        if is_missing && path.to_string_lossy().contains("://") {
+            let hint =
+                "it looks like a URI: a service is the first argument, a further one --endpoint";
+            return io::Error::new(error.kind(), format!("{error} ({hint})"));
+        }
+        error
+    })
 }
 
 /// Refuses a standard input that was closed: Rust opens /dev/null in its place, which would be clean.

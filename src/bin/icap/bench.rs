@@ -1,0 +1,280 @@
+//! `icap bench`: how many scans a service does in a time, and how long they take.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, Write};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use icap_client::policy::Reason;
+use icap_client::{Content, Scanner};
+use indicatif::BinaryBytes;
+use serde::Serialize;
+
+use crate::check::milliseconds;
+use crate::quantity::{size, time};
+use crate::report::{Status, per_second};
+use crate::scanning::Scanning;
+use crate::settings::URI_HELP;
+
+/// The pause after an error, so that a service that is away is not asked without end.
+const PAUSE: Duration = Duration::from_millis(20);
+
+const MORE: &str = "\
+Without --file, each scan has other content, so that no server knows it already.
+
+Exit status:
+  0  all scans had a verdict
+  2  a scan ended in an error
+
+Example:
+  icap bench --jobs 16 --time 30s --size 1MiB \"$SERVICE\"";
+
+/// Measure how many scans a service does, and how long they take
+#[derive(Debug, Args)]
+#[command(after_long_help = MORE)]
+pub(crate) struct Arguments {
+    #[arg(help = URI_HELP)]
+    uri: Option<String>,
+
+    /// Scan this many at once
+    #[arg(short, long, value_name = "N", default_value = "8")]
+    jobs: NonZeroU16,
+
+    /// Stop after this time
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    time: Duration,
+
+    /// Stop after this many scans
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u64>,
+
+    /// Size of the content
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = size)]
+    size: u64,
+
+    /// Scan this file, not content that is made
+    #[arg(long, value_name = "FILE", conflicts_with = "size")]
+    file: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    pub(crate) scanning: Scanning,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
+    let jobs = usize::from(arguments.jobs.get());
+    let service = arguments.scanning.endpoint(arguments.uri.as_deref())?;
+    let name = service.uri().name();
+    let bench = Bench {
+        scanner: arguments.scanning.parallel(service, jobs)?,
+        content: arguments.content()?,
+        is_made: arguments.file.is_none(),
+        next: AtomicU64::new(0),
+        count: arguments.count.unwrap_or(u64::MAX),
+        began: Instant::now(),
+        time: arguments.time,
+        samples: Mutex::default(),
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| bench.work());
+        }
+    });
+    let result = bench.result(name, jobs);
+    if arguments.json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&result)?)?;
+    } else {
+        result.print()?;
+    }
+    Ok(if result.errors.is_empty() {
+        Status::Clean
+    } else {
+        Status::Unsure
+    })
+}
+
+impl Arguments {
+    fn content(&self) -> Result<Vec<u8>, Box<dyn Error>> {
+        if let Some(path) = &self.file {
+            let content = std::fs::read(path);
+            return Ok(content.map_err(|error| format!("{}: {error}", path.display()))?);
+        }
+        let mut content = Vec::new();
+        content.try_reserve_exact(usize::try_from(self.size)?)?;
+        content.extend((0..self.size).map(|at| (at.wrapping_mul(0x9E37_79B9) >> 24) as u8));
+        Ok(content)
+    }
+}
+
+/// What the jobs share.
+struct Bench {
+    scanner: Scanner,
+    content: Vec<u8>,
+    is_made: bool,
+    next: AtomicU64,
+    count: u64,
+    began: Instant,
+    time: Duration,
+    samples: Mutex<Samples>,
+}
+
+#[derive(Default)]
+struct Samples {
+    latencies: Vec<Duration>,
+    verdicts: BTreeMap<&'static str, u64>,
+    errors: BTreeMap<&'static str, u64>,
+    bytes: u64,
+}
+
+impl Bench {
+    fn work(&self) {
+        let mut content = self.content.clone();
+        while self.began.elapsed() < self.time {
+            let number = self.next.fetch_add(1, Relaxed);
+            if number >= self.count {
+                return;
+            }
+            if self.is_made {
+                let len = content.len().min(8);
+                content[..len].copy_from_slice(&number.to_le_bytes()[..len]);
+            }
+            self.scan(&content);
+        }
+    }
+
+    fn scan(&self, content: &[u8]) {
+        let began = Instant::now();
+        let result = self.scanner.scan(Content::bytes(content).name("bench"));
+        let elapsed = began.elapsed();
+        let code = Reason::of(&result).map_or("clean", Reason::code);
+        let is_error = result.is_err();
+        {
+            let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_error {
+                *samples.errors.entry(code).or_default() += 1;
+            } else {
+                samples.latencies.push(elapsed);
+                samples.bytes += content.len() as u64;
+                *samples.verdicts.entry(code).or_default() += 1;
+            }
+        }
+        if let Err(error) = result {
+            log::info!("{error}");
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn result(&self, service: String, jobs: usize) -> Measured {
+        let elapsed = self.began.elapsed();
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.latencies.sort_unstable();
+        let scans = samples.latencies.len() as u64;
+        let at = |percent| milliseconds_at(&samples.latencies, percent);
+        Measured {
+            service,
+            jobs,
+            size: self.content.len(),
+            elapsed_ms: milliseconds(elapsed),
+            scans,
+            scans_per_second: per_second(scans * 100, elapsed.as_secs_f64().max(0.001)) as f64
+                / 100.0,
+            bytes_per_second: per_second(samples.bytes, elapsed.as_secs_f64().max(0.001)),
+            latency_ms: Latency {
+                p50: at(50),
+                p90: at(90),
+                p99: at(99),
+                max: at(100),
+            },
+            verdicts: samples.verdicts.clone(),
+            errors: samples.errors.clone(),
+        }
+    }
+}
+
+/// The latency that so many percent of the scans did not exceed; 0 without scans.
+fn milliseconds_at(sorted: &[Duration], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    let latency = sorted.get(rank.saturating_sub(1)).copied();
+    latency.unwrap_or_default().as_micros() as f64 / 1000.0
+}
+
+/// The result, in JSON with these keys.
+#[derive(Serialize)]
+struct Measured {
+    service: String,
+    jobs: usize,
+    size: usize,
+    elapsed_ms: u64,
+    scans: u64,
+    scans_per_second: f64,
+    bytes_per_second: u64,
+    latency_ms: Latency,
+    /// By `clean` or the code of the reason.
+    verdicts: BTreeMap<&'static str, u64>,
+    errors: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Measured {
+    fn print(&self) -> io::Result<()> {
+        let Latency { p50, p90, p99, max } = self.latency_ms;
+        let counts = |counts: &BTreeMap<&str, u64>| {
+            let counts = counts.iter().map(|(code, count)| format!("{count} {code}"));
+            let counts = counts.collect::<Vec<_>>().join(", ");
+            if counts.is_empty() {
+                "none".to_owned()
+            } else {
+                counts
+            }
+        };
+        let size = BinaryBytes(self.size as u64);
+        let mut out = io::stdout();
+        writeln!(out, "Service:  {}", self.service)?;
+        writeln!(out, "Load:     {} at once, {size} each", self.jobs)?;
+        writeln!(out, "Scans:    {} in {} ms", self.scans, self.elapsed_ms)?;
+        writeln!(
+            out,
+            "Rate:     {} scans/s, {}/s",
+            self.scans_per_second,
+            BinaryBytes(self.bytes_per_second)
+        )?;
+        writeln!(
+            out,
+            "Latency:  median {p50} ms, 90 % {p90} ms, 99 % {p99} ms, longest {max} ms"
+        )?;
+        writeln!(out, "Verdicts: {}", counts(&self.verdicts))?;
+        writeln!(out, "Errors:   {}", counts(&self.errors))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentile_is_a_measured_latency() {
+        let sorted: Vec<_> = (1..=200).map(Duration::from_millis).collect();
+        for (percent, expected) in [(50, 100.0), (90, 180.0), (99, 198.0), (100, 200.0)] {
+            assert_eq!(milliseconds_at(&sorted, percent), expected);
+        }
+        assert_eq!(milliseconds_at(&sorted[..1], 50), 1.0);
+        assert_eq!(milliseconds_at(&[], 99), 0.0);
+    }
+}

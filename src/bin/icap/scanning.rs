@@ -1,0 +1,96 @@
+//! The flags of all commands that scan: how, with which services, and what the services are told.
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::Args;
+use icap_client::{Endpoint, Method, Preview, Scanner, ScannerBuilder};
+
+use crate::quantity::{Bound, bound, size};
+use crate::settings::Settings;
+
+/// How files are scanned.
+#[derive(Debug, Args)]
+pub(crate) struct Scanning {
+    /// Do not scan files larger than this; 'none' is no limit
+    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = bound(size))]
+    max_size: Bound<u64>,
+
+    /// As downloads (respmod) or uploads (reqmod) [default: RESPMOD, else REQMOD]
+    #[arg(long, value_name = "METHOD", value_parser = method)]
+    method: Option<Method>,
+
+    /// Send a preview: of this size, or 'negotiated' as the service asks [default: none]
+    ///
+    /// A preview is the beginning of the file. If the service responds with 204 to it, it does
+    /// not read the rest, and the verdict is "not scanned".
+    #[arg(long, value_name = "SIZE", value_parser = preview, verbatim_doc_comment)]
+    preview: Option<Preview>,
+
+    /// Do not ask the service (OPTIONS) what it offers before the first file
+    #[arg(long)]
+    no_options: bool,
+
+    /// Next service, if the one before it is away or blind; can be repeated
+    #[arg(long, value_name = "URI", help_heading = "Connection")]
+    endpoint: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+impl Scanning {
+    /// The service for this URI, or else the one of `--service`.
+    pub(crate) fn endpoint(&self, uri: Option<&str>) -> Result<Endpoint, Box<dyn Error>> {
+        self.settings.endpoint(uri)
+    }
+
+    /// A scanner for this service and those of `--endpoint`.
+    pub(crate) fn builder(&self, service: Endpoint) -> Result<ScannerBuilder, Box<dyn Error>> {
+        let mut builder = Scanner::builder(service)
+            .max_size(self.max_size.0)
+            .negotiate(!self.no_options)
+            .preview(self.preview.unwrap_or_default());
+        if let Some(method) = self.method {
+            builder = builder.method(method);
+        }
+        for uri in &self.endpoint {
+            builder = builder.endpoint(self.settings.other_endpoint(uri)?);
+        }
+        self.settings.of_scanner(builder)
+    }
+
+    /// A scanner for so many scans at once. The pool keeps to Max-Connections; the jobs beyond it stand in line.
+    pub(crate) fn parallel(
+        &self,
+        service: Endpoint,
+        jobs: usize,
+    ) -> Result<Scanner, Box<dyn Error>> {
+        let builder = self.builder(service)?.max_idle(jobs);
+        let builder = match self.deadline() {
+            Some(deadline) => builder.wait_timeout(deadline),
+            None => builder,
+        };
+        Ok(builder.build()?)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.settings.deadline()
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "respmod" => Ok(Method::Respmod),
+        "reqmod" => Ok(Method::Reqmod),
+        _ => Err("neither respmod nor reqmod".to_owned()),
+    }
+}
+
+fn preview(text: &str) -> Result<Preview, String> {
+    if text == "negotiated" {
+        return Ok(Preview::Negotiated);
+    }
+    let limit = size(text).map_err(|_| "neither 'negotiated' nor a size".to_owned())?;
+    Ok(Preview::Limit(usize::try_from(limit).unwrap_or(usize::MAX)))
+}

@@ -1,0 +1,99 @@
+//! `icap check`: whether a service really scans, for a person, a program and a start script.
+#![cfg(feature = "cli")]
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use icap_client::testing::{CLEAN, Engine, OPTIONS_RESPONSE, Script, Server};
+
+mod support;
+
+use support::outage::Front;
+use support::program::Icap;
+use support::refusing_address;
+
+#[test]
+fn exit_status_tells_whether_malware_would_pass() {
+    let icap = Icap::new();
+    let whole = Server::start().unwrap();
+    let to_a_size = Server::with_engine(Engine::UpTo(300_000)).unwrap();
+    let nothing = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
+        _ => Script::new().send(CLEAN),
+    })
+    .unwrap();
+    for (server, status, words) in [
+        (&whole, 0, &["passed in", "eicar         found"][..]),
+        (
+            &to_a_size,
+            1,
+            &["FAILED", "depth         MISSED", "change: "],
+        ),
+        (&nothing, 1, &["FAILED", "eicar         MISSED", "UNKNOWN"]),
+    ] {
+        let run = icap.run(&["check", "--max-size", "1MiB", &server.uri()]);
+        assert_eq!(
+            (run.status, run.err.as_str()),
+            (Some(status), ""),
+            "{run:?}"
+        );
+        for word in words {
+            assert!(run.out.contains(word), "{word}: {}", run.out);
+        }
+    }
+    let away = format!("icap://{}/scan", refusing_address());
+    let run = icap.run(&["check", &away]);
+    assert_eq!((run.status, run.out.as_str()), (Some(2), ""));
+    assert!(run.err.contains("cannot connect"), "{run:?}");
+}
+
+#[test]
+fn json_has_each_probe_and_the_depth() {
+    let icap = Icap::new();
+    let server = Server::with_engine(Engine::UpTo(300_000)).unwrap();
+    let run = icap.run(&["check", "--json", "--max-size", "1MiB", &server.uri()]);
+    assert_eq!(run.status, Some(1));
+    let [object] = &run.objects()[..] else {
+        panic!("{run:?}")
+    };
+    assert_eq!(object["passed"], false);
+    let service = &object["services"][0];
+    assert_eq!(service["service"], server.uri());
+    assert!(service["depth"]["largest_found"].as_u64() <= Some(300_000));
+    let findings = service["findings"].as_array().unwrap();
+    let outcome = |probe| {
+        let mut findings = findings.iter();
+        &findings.find(|it| it["probe"] == probe).unwrap()["outcome"]
+    };
+    assert_eq!(
+        (outcome("eicar"), outcome("depth")),
+        (&"found".into(), &"missed".into())
+    );
+}
+
+#[test]
+fn wait_lasts_until_the_service_responds() {
+    let icap = Icap::new();
+    let server = Server::start().unwrap();
+    let front = Front::of(server.address());
+    // It goes away before the program starts.
+    front.serve_while(|| false);
+    let is_over = AtomicBool::new(false);
+    let run = std::thread::scope(|scope| {
+        let child = icap.spawn(&[
+            "check",
+            "-v",
+            "--wait=30s",
+            "--max-size=64KiB",
+            &front.uri(),
+        ]);
+        scope.spawn(|| front.serve_while(|| !is_over.load(SeqCst)));
+        let run = support::program::Run::of(child);
+        is_over.store(true, SeqCst);
+        run
+    });
+    assert_eq!(run.status, Some(0), "{run:?}");
+
+    let away = format!("icap://{}/scan", refusing_address());
+    let run = icap.run(&["check", "--wait=10ms", &away]);
+    assert_eq!(run.status, Some(2), "{run:?}");
+}
