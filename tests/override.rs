@@ -1,6 +1,6 @@
 //! Tickets with which a person overrides a policy's question.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::time::{Duration, SystemTime};
 
 use icap_client::override_ticket::{
@@ -373,4 +373,18 @@ fn digest_writer_digests_what_the_writer_took() {
     }
     let read = ContentDigest::of_reader(&b"hello"[..]).unwrap();
     assert_eq!(read, digest());
+}
+
+#[test]
+fn digest_writer_digests_a_spool_while_it_is_scanned() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    let mut spool = DigestWriter::new(tempfile::tempfile().unwrap());
+    let content = Content::reader(&b"hello"[..]);
+    let teed = scanner.scan_spooled(content, &mut spool).unwrap();
+    assert!(teed.is_complete());
+    let mut copy = String::new();
+    spool.read_to_string(&mut copy).unwrap();
+    assert_eq!(copy, "hello");
+    assert_eq!(spool.finish().1, digest());
 }

@@ -10,7 +10,7 @@ use icap_client::override_ticket::{
     ContentDigest, DigestWriter, OverrideError, OverrideKey, Ticket,
 };
 use icap_client::policy::Reason;
-use icap_client::{Content, Decision, Notice, Policy, Report, Scanner, Stats};
+use icap_client::{Content, Decision, IncompleteCopy, Notice, Policy, Report, Scanner, Stats};
 use tempfile::NamedTempFile;
 
 use crate::copies::FileReader;
@@ -65,18 +65,33 @@ impl Checker {
         }
     }
 
-    /// Copies a file into the spool and scans it. The digest is made also of what no scanner gets to see.
+    /// Copies a file into the spool and scans it in the same pass. The copy and its digest are made also if the scan
+    /// fails, so that the person can be asked.
     pub fn fetch_and_check(
         &self,
         mut file: File,
         name: &str,
         spool: &mut NamedTempFile,
     ) -> io::Result<(Checked, ContentDigest)> {
-        let mut writer = DigestWriter::new(&mut *spool);
-        let len = io::copy(&mut file, &mut writer)?;
-        let (_, digest) = writer.finish();
-        let content = FileReader::new(spool.as_file().try_clone()?.into(), 0..len);
-        Ok((self.check(content, name), digest))
+        let mut spool = DigestWriter::new(spool.as_file_mut());
+        let checked = match &self.scanner {
+            Some(scanner) => {
+                let len = file.metadata()?.len();
+                let content = Content::reader(file).len(len).name(name);
+                let teed = scanner.scan_spooled(content, &mut spool)?;
+                let checked = self.judge(&teed.outcome);
+                match (teed.incomplete, &checked.decision) {
+                    (None, _) | (Some(_), Decision::Refuse(_)) => checked,
+                    // A part of a file is not delivered, whatever else was found out.
+                    (Some(why), _) => return Err(error_of(why)),
+                }
+            }
+            None => {
+                io::copy(&mut file, &mut spool)?;
+                Checked::unscanned()
+            }
+        };
+        Ok((checked, spool.finish().1))
     }
 
     fn judge(&self, result: &Result<Report, icap_client::Error>) -> Checked {
@@ -147,9 +162,20 @@ impl Checked {
     }
 }
 
+fn error_of(why: IncompleteCopy) -> io::Error {
+    match why {
+        IncompleteCopy::TooLarge { .. } => io::ErrorKind::FileTooLarge.into(),
+        IncompleteCopy::Deadline { .. } => io::ErrorKind::TimedOut.into(),
+        IncompleteCopy::Writer(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
 fn scanner(settings: &Settings) -> Result<Scanner, Box<dyn Error>> {
     let (first, others) = settings.icap.split_first().ok_or("no ICAP service")?;
-    let mut builder = Scanner::builder(first).max_size(settings.max_scan);
+    let mut builder = Scanner::builder(first)
+        .max_size(settings.max_scan)
+        .max_copy(settings.max_upload);
     for uri in others {
         builder = builder.endpoint(uri);
     }

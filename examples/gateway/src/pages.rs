@@ -56,7 +56,7 @@ pub fn question(copy: &Copy, notice: &Notice, session: &Session, ticket: &str) -
         "This file was not checked",
         &html! {
             p.notice data-code=(notice.code()) { (notice) }
-            p { "It may contain malware. Wait until it can be checked, or download it if you trust the person who stored it." }
+            p { "It may contain malware. Download it only if you trust the person who stored it." }
             form method="post" action={ "/files/" (copy.id.as_str()) } {
                 input type="hidden" name="csrf_token" value=(session.csrf_token);
                 input type="hidden" name="ticket" value=(ticket);

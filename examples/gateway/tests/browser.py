@@ -359,7 +359,7 @@ class Person:
             "no-sandbox",  # it does not work for root
             "disable-dev-shm-usage",
             "disable-gpu",
-            "window-size=900,640",
+            "window-size=900,800",
             f"user-data-dir={folder / 'profile'}",
             # Nothing leaves this machine.
             "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

@@ -1,7 +1,7 @@
 //! The digest by which a ticket knows the content.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use sha2::{Digest, Sha256};
 
@@ -78,6 +78,15 @@ impl fmt::Debug for ContentDigest {
 /// spool.write_all(b"hello")?;
 /// let (stored, digest) = spool.finish();
 /// assert_eq!(digest, ContentDigest::of(&stored));
+///
+/// // Content that is scanned while it is stored.
+/// # let server = icap_client::testing::Server::start()?;
+/// # let scanner = icap_client::Scanner::new(server.uri()).unwrap();
+/// # let content = icap_client::Content::reader(&b"hello"[..]);
+/// let mut spool = DigestWriter::new(tempfile::tempfile()?);
+/// let teed = scanner.scan_spooled(content, &mut spool)?;
+/// assert!(teed.is_complete());
+/// assert_eq!(spool.finish().1, digest);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
@@ -114,5 +123,17 @@ impl<W: Write> Write for DigestWriter<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+impl<W: Read> Read for DigestWriter<W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.writer.read(buffer)
+    }
+}
+
+impl<W: Seek> Seek for DigestWriter<W> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.writer.seek(to)
     }
 }

@@ -65,6 +65,13 @@ impl Gateway {
         std::fs::read_dir(data.join(folder)).unwrap().count()
     }
 
+    pub fn empty_the_drive(&self) {
+        let data: &Path = self.data.as_ref().unwrap().path();
+        for file in std::fs::read_dir(data.join("drive")).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+
     pub fn connect(&self) -> TcpStream {
         connect(&self.address)
     }

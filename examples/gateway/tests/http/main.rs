@@ -3,6 +3,7 @@
 mod client;
 
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -170,6 +171,32 @@ fn unchecked_file_is_delivered_after_the_question_only() {
 }
 
 #[test]
+fn file_is_fetched_once_for_question_and_override() {
+    let server = Server::start().unwrap();
+    let gateway = asking(&server);
+    let jane = gateway.log_in("jane");
+    let path = jane.upload("film.mp4", &LARGE).field("location").to_owned();
+    let question = jane.get(&path);
+    gateway.empty_the_drive();
+    let form = form(
+        &hidden_field(&question, "csrf_token"),
+        &hidden_field(&question, "ticket"),
+    );
+    assert_eq!(jane.post(&path, &form).body, LARGE);
+}
+
+#[test]
+fn copy_that_is_not_complete_is_not_delivered() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let path = gateway.log_in("jane").upload("film.mp4", &LARGE);
+    let path = path.field("location").to_owned();
+    let gateway = gateway.restart(&server.uri(), &["--max-upload", "1500"]);
+    assert_eq!(gateway.log_in("jane").get(&path).status, 413);
+    assert_eq!((gateway.files("spool"), gateway.files("delivered")), (0, 0));
+}
+
+#[test]
 fn file_that_the_service_skips_leads_to_the_question() {
     let server = Server::with_engine(Engine::Echo).unwrap();
     let gateway = Gateway::start(&server.uri(), &[]);
@@ -308,9 +335,10 @@ fn infected_file_stays_refused_while_the_server_is_down() {
 
 #[test]
 fn server_that_is_down_leads_to_the_question() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let icap = format!("icap://{}/avscan", listener.local_addr().unwrap());
-    drop(listener);
+    // The port of a connection's other end: nothing listens there, and nobody else gets it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let icap = format!("icap://{}/avscan", client.local_addr().unwrap());
     let gateway = Gateway::start(&icap, &[]);
     let jane = gateway.log_in("jane");
     let stored = jane.upload("a.txt", b"hello");
