@@ -104,7 +104,8 @@
 //!   that type or size. That says nothing about the rest of the file, so it is [`NotScanned::PreviewOnly`].
 //!   [`Preview`] turns previews on.
 //! - **`Transfer-Ignore` does not make a file clean.** With this field, a service names file extensions that it
-//!   does not want to see, for example `jpg`. It has not scanned such a file, so the file is sent all the same.
+//!   does not want to see, for example `jpg`. A file that is not sent is not scanned, so the scanner sends such
+//!   a file all the same.
 //! - **Cookies are not forwarded.** You can pass the [head of the HTTP message](Content::http_response) that the
 //!   content came with. Cookies, credentials and query strings are left out of it, unless you
 //!   [ask for them](Content::include_sensitive).

@@ -133,8 +133,9 @@ impl ScannerBuilder {
     /// runs.
     ///
     /// These are no failures of the server: a deadline that ends before a timeout, a slow reader or writer of
-    /// the caller and a connection that the server closes because of it, a 503 while other scans run, and a
-    /// shortage on this machine (file descriptors, memory, ports, threads).
+    /// the caller and a connection that the server closes because of it, a 503 while other scans run, a shortage
+    /// on this machine (file descriptors, memory, ports, threads), and a timeout on a connection on which no response
+    /// ever came, if other connections to the server got responses meanwhile.
     ///
     /// While a server is suspended, scans ask the next server or fail at once with [`Error::Suspended`]. So no
     /// thread waits for a timeout for each file. After the [interval](Self::suspension) one scan is a trial. A
