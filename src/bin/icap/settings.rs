@@ -18,8 +18,12 @@ use crate::trace::{self, TARGET, Tracer};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Settings {
-    /// Service, if no URI is given: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]
-    #[arg(long, value_name = "URI")]
+    // No documentation comment: rustdoc would take the brackets for links.
+    #[arg(
+        long,
+        value_name = "URI",
+        help = "Service, if no URI is given: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]"
+    )]
     service: Option<String>,
 
     /// Connect to this address; the host in the URI stays the name of the service
