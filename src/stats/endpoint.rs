@@ -45,9 +45,9 @@ pub struct EndpointStats {
     /// How long ago the state tag (`ISTag`) of the server last changed: since the first response with the tag that it
     /// has now. `None` before the first tag.
     ///
-    /// c-icap computes its tag when it starts, and anew at its command `reconfigure`. It does not follow a reload of
-    /// clamd's signatures. So a great age does not mean that the signatures are old, and a small one does not mean that
-    /// they are new. If several servers share the address, for example after a load balancer, the tag changes with
-    /// the server that responds.
+    /// c-icap computes its tag from the version that clamd reports, and only when it starts and at its command
+    /// `reconfigure`. The tag does not follow a reload of clamd's signatures. So a great age does not mean that the
+    /// signatures are old. If several servers share the address, for example after a load balancer, the tag changes
+    /// with the server that responds.
     pub state_tag_age: Option<Duration>,
 }
