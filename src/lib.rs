@@ -23,6 +23,7 @@
 //! - [`Scanner::builder`] has the settings: size limit, timeouts, more servers, previews.
 //! - [`Content`] is what is scanned: bytes, a file or a reader, and what is known about it.
 //! - [`Policy`] decides what happens with the file: deliver it, ask the person, or refuse it; a [`Notice`] tells why.
+//! - [`Cache`] gives the verdict on the same content again without a scan.
 //! - [`Scanner::scan_replace`] also writes out the file that the service sends back: for services that rebuild
 //!   files without active parts (content disarm).
 //! - [`Client`] is the layer below: it sends RESPMOD and REQMOD requests and judges nothing.
@@ -52,6 +53,8 @@
 //!  take the first server that is not suspended
 //!     ▼
 //!  OPTIONS (cached): which methods? 204? previews?
+//!     ▼
+//!  with a cache: the content has an id, and its verdict holds ──────────► Clean or Infected, as before
 //!     ▼
 //!  a connection: an idle one that is open and has no unread byte, or a new one
 //!     ▼
@@ -137,6 +140,7 @@
 //!
 //!   Neither counts if more bytes follow the response, or under a state tag that means "no engine".
 //!   Clean never comes from the end of a connection, a timeout, an unknown status, a 200 without content or a default.
+//!   A [cache](ScannerBuilder::cache), if there is one, repeats only a clean verdict that came from one of the two.
 //! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, or
 //!   a field with words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
 //!   trailers. It counts as soon as it can be read, also if the response breaks off after it. No retry and no

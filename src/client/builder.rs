@@ -152,8 +152,8 @@ macro_rules! connection_settings {
             self
         }
 
-        /// Sets the clock by which options, idle connections and suspensions expire, for tests that must not
-        /// wait. Default: the system's monotonic clock.
+        /// Sets the clock by which options, cached verdicts, idle connections and suspensions expire, for tests that
+        /// must not wait. Default: the system's monotonic clock.
         ///
         /// Timeouts and deadlines use the system's clock, unless [`Clock::now_for_waits`] is another one.
         pub fn clock(mut self, clock: impl Clock + 'static) -> Self {

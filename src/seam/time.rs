@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime};
 /// A monotonic clock. Give a scanner one of your own to test what expires without waiting for it, see
 /// [`ScannerBuilder::clock`](crate::ScannerBuilder::clock).
 pub trait Clock: Send + Sync {
-    /// The time by which things expire: idle connections, cached `OPTIONS` responses, suspensions. It may stand
-    /// still, but it never goes back.
+    /// The time by which things expire: idle connections, cached `OPTIONS` responses and verdicts,
+    /// suspensions. It may stand still, but it never goes back.
     fn now(&self) -> Instant;
 
     /// The time by which timeouts and deadlines are measured. The default is the system's monotonic clock.
