@@ -2,6 +2,7 @@
 //!
 //! `tests/run` starts both and says where they are; without it these tests are ignored, and say so.
 
+mod cache;
 mod disk;
 mod engine;
 mod failover;
@@ -45,6 +46,10 @@ const TESTS: &[(&str, fn())] = &[
     (
         "c_icap_without_its_engine_is_never_clean",
         engine::away_and_back,
+    ),
+    (
+        "verdicts_of_c_icap_are_given_again_from_the_cache",
+        cache::verdicts_are_given_again,
     ),
     (
         "self_test_finds_what_is_expected_of_each_service",
