@@ -62,7 +62,7 @@ pub enum InvalidInput {
     User,
     /// An empty id of content.
     Id,
-    /// A timeout, a deadline, `suspend_after`, `max_connections` or a limit of the cache of zero.
+    /// Zero for a timeout, a deadline, `suspend_after`, `max_connections` or a limit of the cache.
     Zero,
 }
 

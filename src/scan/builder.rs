@@ -184,7 +184,7 @@ impl ScannerBuilder {
     /// Whether to send `OPTIONS` before the first scan, and again when the response expires. Default: true.
     ///
     /// With `false` the service is assumed to offer 204. Content that comes back unchanged is then
-    /// [`NotScanned::Echoed`] and never clean.
+    /// [`NotScanned::Echoed`], unless [`allow_204`](Self::allow_204) is `false`.
     pub fn negotiate(mut self, negotiate: bool) -> Self {
         self.rules.negotiate = negotiate;
         self
