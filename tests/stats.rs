@@ -87,9 +87,12 @@ fn openmetrics_text_has_every_number() {
     endpoint.service = "icap://av.example/a\"b\\c".to_owned();
     (endpoint.bytes_sent, endpoint.bytes_received) = (1_500, 800);
     let mut second = endpoint.clone();
+    endpoint.canaries = 3;
+    endpoint.eicar_age = Some(Duration::from_millis(12_500));
     second.index = 1;
     second.service = "icap://av2.example/scan".to_owned();
     second.is_suspended = true;
+    second.is_blind = true;
     second.state_tag_age = None;
     stats.endpoints.push(second);
     stats.scans_in_flight = 2;

@@ -11,6 +11,7 @@ use super::defaults::{
 };
 use super::endpoint::Endpoint;
 use super::options_cache::OptionsCache;
+use super::proof::Proofs;
 use super::server_state::ServerState;
 use super::{Client, Shared};
 use crate::error::{Error, InputError, InvalidInput};
@@ -297,6 +298,7 @@ impl Settings {
             pool: Pool::new(target, self.limits),
             options: OptionsCache::default(),
             breaker: CircuitBreaker::new(self.breaker),
+            proofs: Proofs::new(self.breaker),
             lacks_engine: AtomicBool::new(false),
             state: ServerState::default(),
         };

@@ -110,7 +110,7 @@ impl<'c> Call<'c> {
     }
 
     /// The server had room for it. If it lines up again, that is another wait.
-    pub(super) fn is_served(&mut self) {
+    pub(crate) fn is_served(&mut self) {
         self.line = Line::default();
     }
 

@@ -14,10 +14,11 @@ pub(crate) mod monitor;
 mod monitored;
 mod negotiation;
 mod once_reader;
-mod options_cache;
+pub(crate) mod options_cache;
 pub(crate) mod outcome;
 pub(crate) mod output;
 mod partial_content;
+pub(crate) mod proof;
 pub(crate) mod reading;
 mod send;
 pub(crate) mod server_state;
@@ -38,6 +39,7 @@ use endpoint::Endpoint;
 use options_cache::OptionsCache;
 use outcome::{CompleteResponse, protocol_error};
 use output::Output;
+use proof::Proofs;
 use server_state::ServerState;
 
 use crate::error::{
@@ -86,6 +88,7 @@ struct Shared {
     pool: Arc<Pool>,
     options: OptionsCache,
     breaker: CircuitBreaker,
+    proofs: Proofs,
     /// The last state tag that was seen is that of a server without an engine.
     lacks_engine: AtomicBool,
     state: ServerState,
@@ -182,6 +185,8 @@ impl Client {
             connections_idle: self.shared.pool.idle() as u64,
             waiting_callers: self.shared.pool.waiting() as u64,
             is_suspended: self.breaker().rejection().is_some(),
+            is_blind: self.proofs().is_blind(),
+            eicar_age: self.eicar_age(),
             state_tag_age: self.state().tag_age(self.now()),
             ..self.counters().snapshot()
         }
@@ -209,6 +214,21 @@ impl Client {
 
     pub(crate) fn read_timeout(&self) -> Duration {
         self.shared.timeouts.read
+    }
+
+    /// Whether the server has proven that it scans.
+    pub(crate) fn proofs(&self) -> &Proofs {
+        &self.shared.proofs
+    }
+
+    fn eicar_age(&self) -> Option<Duration> {
+        let found = self.proofs().last_found()?;
+        Some(self.now().saturating_duration_since(found))
+    }
+
+    /// Counts a canary.
+    pub(crate) fn sends_canary(&self) {
+        count(&self.counters().canaries);
     }
 
     pub(crate) fn breaker(&self) -> &CircuitBreaker {

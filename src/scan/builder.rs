@@ -56,6 +56,7 @@ pub struct ScannerBuilder {
     custom_headers: CustomHeaders,
     require_tls: bool,
     cache: Option<Cache>,
+    canary: Option<Duration>,
 }
 
 /// How large a copy of content may be.
@@ -94,6 +95,7 @@ impl ScannerBuilder {
             custom_headers: CustomHeaders::default(),
             require_tls: false,
             cache: None,
+            canary: None,
         }
     }
 
@@ -156,6 +158,48 @@ impl ScannerBuilder {
     pub fn suspension(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.breaker.first = first;
         self.settings.breaker.longest = longest;
+        self
+    }
+
+    /// Wants a proof that a server scans: content is clean only if the server has found EICAR no longer than `every` ago.
+    /// `None` wants no proof. Default: `None`.
+    ///
+    /// No single 204 shows whether the server has looked at the content. With this setting a scan sends a *canary* first
+    /// when one is due: EICAR in an archive of 1 KiB that the server cannot know, with the last byte held back for 300 ms,
+    /// with the method, the preview and all other settings of the scanner.
+    ///
+    /// - A canary is due before the first scan, when the last proof has a quarter of its time left, after a response under
+    ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). The last two come at most
+    ///   once a minute. A proof holds under the state tag of its response only.
+    /// - One scan sends it, which takes 0.4 s and one more exchange. The others go on while the last proof holds. Without
+    ///   one they wait for the result, within their own deadlines.
+    /// - A server that misses the canary is *blind*. Scans go to the next server without sending it their content;
+    ///   if none scans, the verdict is [`NotScanned::NoEngine`]. Further canaries follow at the intervals of
+    ///   [`suspension`](Self::suspension), until the server finds one. `Stats` and the log, at warn, say so.
+    /// - A canary that fails, because the connection breaks or time runs out, proves nothing. It is an error of the scan
+    ///   that sent it and of those that waited for it. The next server is asked as after any such error.
+    /// - Only clean verdicts need a proof. Evidence against content counts without one.
+    ///
+    /// A few minutes are a good value: up to `every` after its engine fails, a server can still make content clean. A
+    /// server logs each canary that it finds. A proof is one of the server that responded: after a load
+    /// balancer, name each server as an [endpoint](Self::endpoint) of its own. A server whose every response has another
+    /// tag never has a proof. See the page [`self_test`](crate::manual::self_test) of the manual.
+    ///
+    /// [`build`](Self::build) refuses zero. If `max_size` is below 300 bytes, every canary fails.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use icap_client::testing::{Engine, Server};
+    /// use icap_client::{NotScanned, Scanner, Verdict};
+    ///
+    /// let server = Server::with_engine(Engine::Blind)?;
+    /// let builder = Scanner::builder(server.uri()).canary(Duration::from_secs(300));
+    /// let report = builder.build()?.scan("hello")?;
+    /// assert_eq!(*report.verdict(), Verdict::NotScanned(NotScanned::NoEngine));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn canary(mut self, every: impl Into<Option<Duration>>) -> Self {
+        self.canary = every.into();
         self
     }
 
@@ -385,8 +429,12 @@ impl ScannerBuilder {
             custom_headers,
             require_tls: _,
             cache,
+            canary,
         } = self;
         custom_headers.check()?;
+        if canary == Some(Duration::ZERO) {
+            return Err(InputError::new(InvalidInput::Zero, "canary").into());
+        }
         if rules.method == Some(Method::Options) {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
         }
@@ -403,6 +451,7 @@ impl ScannerBuilder {
             custom_headers: Arc::new(custom_headers),
             counters: ScanCounters::default(),
             cache: cache.transpose()?,
+            canary,
             recipe: Recipe {
                 settings,
                 endpoints: std::iter::once(first).chain(others).collect(),

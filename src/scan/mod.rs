@@ -1,7 +1,9 @@
 //! Decisions: content goes in, a verdict comes out.
 
+mod attempt;
 pub(crate) mod builder;
 pub(crate) mod cache;
+mod canary;
 pub(crate) mod content;
 pub(crate) mod decide;
 mod echo;
@@ -24,7 +26,7 @@ pub(crate) mod verdict;
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use builder::ScannerBuilder;
 use cache::verdicts::Verdicts;
@@ -77,6 +79,8 @@ struct Shared {
     custom_headers: Arc<CustomHeaders>,
     counters: ScanCounters,
     cache: Option<Verdicts>,
+    /// How old a proof that a server scans may be; `None` if none is wanted.
+    canary: Option<Duration>,
     recipe: Recipe,
 }
 

@@ -149,6 +149,17 @@ impl Report {
         self
     }
 
+    /// For a server without a proof, to which nothing was sent.
+    pub(super) fn no_engine(service: &str) -> Self {
+        Self::new(Verdict::NotScanned(NotScanned::NoEngine), None, 0, service)
+    }
+
+    /// As it is if nothing proves that the server scans.
+    pub(super) fn without_proof(mut self) -> Self {
+        self.verdict = Verdict::NotScanned(NotScanned::NoEngine);
+        self
+    }
+
     /// With a connection that was used before, or a new one.
     pub(super) fn with_connection(mut self, is_reused: Option<bool>) -> Self {
         self.is_reused = is_reused;

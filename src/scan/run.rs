@@ -1,34 +1,25 @@
 //! One scan. It asks one server after the other until one of them gives a report.
 
-use std::io::{Read, Seek, Write};
-use std::sync::Arc;
+use std::io::Write;
 use std::time::Instant;
 
+use super::Shared;
+use super::attempt::Scan;
 use super::cache::verdicts::{LookUp, Subject, Verdicts};
+use super::canary::{Canary, Sighting, Tag};
 use super::content::Content;
-use super::decide::{NoVerdict, Sent, decide, from_evidence};
-use super::echo::is_same_message;
 use super::failover::Failover;
-use super::metadata::About;
 use super::report::Report;
+use super::sample::Sample;
 use super::verdict::{NotScanned, Verdict};
-use super::{Rules, Shared};
-use crate::client::body::Body;
+use crate::client::Client;
 use crate::client::call::Call;
-use crate::client::digest::Digest;
-use crate::client::outcome::{AttemptError, CompleteResponse, Failure, protocol_error};
-use crate::client::output::Output;
-use crate::client::tee::Tee;
-use crate::client::{Client, status_error};
+use crate::client::options_cache::Known;
+use crate::client::outcome::{AttemptError, CompleteResponse};
+use crate::client::proof::{Standing, Wanted};
 use crate::error::{CancelledError, Error};
-use crate::evidence::{CustomHeaders, Findings};
-use crate::net::deadline::Deadline;
-use crate::proto::limits::RESPONSE_BODY_ALLOWANCE;
 use crate::proto::method::Method;
-use crate::proto::options::ServiceOptions;
 use crate::proto::request::Request;
-use crate::proto::response::Response;
-use crate::stats::CloseReason;
 
 /// Has `content` scanned, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
@@ -39,92 +30,7 @@ pub(super) fn scan<'c>(
     Scan::new(shared, content, output)?.run(shared)
 }
 
-/// Content, what is known about it, and what came back of it.
-pub(super) struct Scan<'c, 'o> {
-    rules: Rules,
-    custom_headers: Arc<CustomHeaders>,
-    about: About,
-    length: Option<u64>,
-    max_size: Option<u64>,
-    /// For the method that was last used.
-    request: Option<Request>,
-    pub(super) body: Body<'c>,
-    pub(super) output: Output<'o>,
-    pub(super) deadline: Deadline,
-    /// If the content has an id, and is not written anywhere.
-    cache: Option<&'c Verdicts>,
-}
-
-impl<'c, 'o> Scan<'c, 'o> {
-    /// Its time begins now.
-    pub(super) fn new(
-        shared: &'c Shared,
-        mut content: Content<'c>,
-        output: Option<&'o mut (dyn Write + 'o)>,
-    ) -> Result<Self, Error> {
-        let first = shared.endpoints.first();
-        let deadline = first
-            .start(content.own_deadline()?)
-            .or_cancelled(content.own_cancel());
-        if deadline.is_cancelled() {
-            return Err(CancelledError::new(first.name(), None).into());
-        }
-        let length = content.known_length()?;
-        let Shared {
-            rules, max_size, ..
-        } = *shared;
-        let custom_headers = Arc::clone(&shared.custom_headers);
-        let judged_by = Arc::clone(&custom_headers);
-        let (sent, returned) = Digest::pair();
-        let (about, body) = content.monitored(max_size, sent);
-        let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
-        let is_cacheable = about.id.is_some() && output.is_none();
-        Ok(Self {
-            rules,
-            custom_headers,
-            about,
-            length,
-            max_size,
-            request: None,
-            body,
-            output: Output::of_scan(output, returned, limit.unwrap_or(u64::MAX), judged_by),
-            deadline,
-            cache: shared.cache.as_ref().filter(|_| is_cacheable),
-        })
-    }
-
-    /// Copies the content to `writer` while it is scanned. It is scanned only up to the size that a copy may have.
-    pub(super) fn copy_to(&mut self, writer: &'o mut (dyn Write + 'o), max_copy: Option<u64>) {
-        self.cache = None;
-        self.max_size = [self.max_size, max_copy].into_iter().flatten().min();
-        self.body.is_copied(self.max_size);
-        let tee = Tee::new(writer, self.deadline.clone(), max_copy);
-        self.output.copy_to(tee);
-    }
-
-    /// The same scan, with nowhere to write to.
-    pub(super) fn without_output(self) -> Scan<'c, 'static> {
-        Scan {
-            rules: self.rules,
-            custom_headers: self.custom_headers,
-            about: self.about,
-            length: self.length,
-            max_size: self.max_size,
-            request: self.request,
-            body: self.body,
-            output: self.output.without_writers(),
-            deadline: self.deadline,
-            cache: self.cache,
-        }
-    }
-
-    /// Reads the content from now on from `copy`, which has `length` bytes.
-    pub(super) fn read_from(&mut self, copy: impl Read + Seek + Send + 'c, length: u64) {
-        self.length = Some(length);
-        self.request = None;
-        self.body.read_from(copy, length);
-    }
-
+impl<'c> Scan<'c, '_> {
     /// Asks one server after the other.
     pub(super) fn run(&mut self, shared: &Shared) -> Result<Report, Error> {
         let endpoints = &shared.endpoints;
@@ -146,26 +52,6 @@ impl<'c, 'o> Scan<'c, 'o> {
             shared.counters.looked_up(is_hit);
         }
         result
-    }
-
-    /// The request for the content, as far as it is the same for each service.
-    fn request(&mut self, method: Method) -> Result<Request, Error> {
-        let request = match self.request.take() {
-            Some(request) if request.method() == method => request,
-            _ => self.about.request(method, self.length)?,
-        };
-        Ok(self.request.insert(request).clone())
-    }
-
-    /// Whether the content can be sent more than once, however long it is.
-    fn is_repeatable(&self) -> bool {
-        self.body.is_repeatable()
-    }
-
-    /// Whether the scan can begin again, with another server.
-    fn can_repeat(&self) -> bool {
-        let is_in_time = self.deadline.left().is_some();
-        self.body.can_rewind() && !self.output.is_passed_on() && is_in_time
     }
 
     /// The outcome of one server; if the caller has cancelled the scan, only evidence counts (rule R2), and nothing
@@ -199,7 +85,10 @@ impl<'c, 'o> Scan<'c, 'o> {
             Some(LookUp::Missing(turn)) => Some(turn),
             None => None,
         };
-        let mut complete = match call.exchange(&request, &mut self.body, &mut self.output) {
+        if !self.prove(call, known.as_ref(), Wanted::Any)? {
+            return Ok(Report::no_engine(client.name()));
+        }
+        let complete = match call.exchange(&request, &mut self.body, &mut self.output) {
             Ok(complete) => complete,
             Err(failure) => {
                 let is_reused = failure.is_reused;
@@ -207,21 +96,65 @@ impl<'c, 'o> Scan<'c, 'o> {
                 return Ok(report.with_connection(is_reused));
             }
         };
-        if let Some(known) = &known {
-            client.saw_response(&complete.response, known);
-        }
-        let report = match self.judge(&complete, &request, options, client) {
-            Ok(report) => report.with_connection(complete.is_reused()),
-            Err(error) => return Err(complete.reject(error).into()),
-        };
-        self.conclude(&mut complete, &report, client)?;
+        let (report, complete) = self.take(&request, complete, known.as_ref(), client)?;
         if complete.is_success() {
             call.succeeded();
         }
+        let report = self.confirm(call, known.as_ref(), report, &complete)?;
         if let Some(turn) = turn {
             turn.keep(client, &report, &complete);
         }
         Ok(report)
+    }
+
+    /// The report, which is clean only with a proof under the state tag of the response.
+    fn confirm(
+        &self,
+        call: &mut Call<'_>,
+        known: Option<&Known>,
+        report: Report,
+        complete: &CompleteResponse,
+    ) -> Result<Report, AttemptError> {
+        if *report.verdict() == Verdict::NotScanned(NotScanned::EarlyResponse) {
+            call.client.proofs().suspect();
+        }
+        if !report.verdict().is_clean() {
+            return Ok(report);
+        }
+        let tag = complete.response.state_tag();
+        match self.prove(call, known, Wanted::Under(tag.as_deref()))? {
+            true => Ok(report),
+            false => Ok(report.without_proof()),
+        }
+    }
+
+    /// Whether the server has proven that it scans, if that is wanted: before, or now by a canary of this scan or of
+    /// another one.
+    fn prove(
+        &self,
+        call: &mut Call<'_>,
+        known: Option<&Known>,
+        wanted: Wanted<'_>,
+    ) -> Result<bool, AttemptError> {
+        let Some(canary) = self.canary else {
+            return Ok(true);
+        };
+        let trial = match call.standing(wanted, canary.every) {
+            Standing::Proven => return Ok(true),
+            Standing::Unproven => return Ok(false),
+            Standing::Failed(failed) => return Err(failed),
+            Standing::Due(trial) => trial,
+        };
+        match send_canary(canary, call, known) {
+            Ok(sighting) => {
+                let found = sighting.conclude(trial, call.client);
+                Ok(found.is_some_and(|tag| wanted.fits(tag.as_deref())))
+            }
+            Err(failed) => {
+                trial.failed(&failed.error);
+                Err(failed)
+            }
+        }
     }
 
     /// Looks for the server's verdict in the cache.
@@ -240,159 +173,36 @@ impl<'c, 'o> Scan<'c, 'o> {
         };
         cache.look_up(call, &subject, confirmed_since)
     }
-
-    /// Decides what becomes of the connection. Then puts the part of the content that a 206 refers to after
-    /// what came, if the caller wants it, and if the verdict is not worse.
-    fn conclude(
-        &mut self,
-        complete: &mut CompleteResponse,
-        report: &Report,
-        client: &Client,
-    ) -> Result<(), Error> {
-        let verdict = report.verdict();
-        match verdict {
-            Verdict::NotScanned(NotScanned::EarlyResponse) => {
-                client
-                    .state()
-                    .saw_early_response(complete.content_sent, client.now());
-            }
-            Verdict::Clean => client.state().saw_late_response(complete.content_sent),
-            _ => {}
-        }
-        if *verdict == Verdict::NotScanned(NotScanned::NoEngine) {
-            complete.discard(CloseReason::NoEngine);
-            return Ok(());
-        }
-        if report.status() == Some(204) && verdict.is_contradicted() {
-            // A 204 says that nothing was found, so it contradicts this verdict.
-            complete.discard(CloseReason::Contradiction);
-            return Ok(());
-        }
-        complete.release();
-        if !self.output.is_wanted() || !matches!(verdict, Verdict::Modified(_)) {
-            return Ok(());
-        }
-        self.body.has_been_sent(complete.request_complete);
-        client.append_original(complete, &self.deadline, &mut self.body, &mut self.output)
-    }
-
-    /// The request to a service with these options; `None` if it was not asked for them.
-    fn request_for(&mut self, options: Option<&ServiceOptions>) -> Result<Request, Error> {
-        let method = self.rules.method.unwrap_or(match options {
-            Some(options) if options.methods() == [Method::Reqmod] => Method::Reqmod,
-            _ => Method::Respmod,
-        });
-        let request = self.request(method)?.allow_204(self.rules.allow_204);
-        let name = self.about.name.as_deref();
-        let can_complete = !self.output.is_wanted() || self.body.is_repeatable();
-        let offers_206 = options.is_none_or(ServiceOptions::allows_206);
-        let asked_for = options.map(|options| self.about.asked_for(options));
-        // c-icap sends an empty preview back. A 204 to a preview is allowed also without `Allow: 204`.
-        let has_preview = self.rules.allow_204 && self.length != Some(0);
-        let preview = self.rules.preview.size(name, options);
-        Ok(request
-            .preview(preview.filter(|_| has_preview))
-            .allow_206(self.rules.allow_206 && offers_206 && can_complete)
-            .allow_trailers(options.is_some_and(ServiceOptions::allows_trailers))
-            .add_headers(&asked_for.unwrap_or_default()))
-    }
-
-    /// Judges a complete response.
-    fn judge(
-        &mut self,
-        complete: &CompleteResponse,
-        request: &Request,
-        options: Option<&ServiceOptions>,
-        client: &Client,
-    ) -> Result<Report, Error> {
-        let service = client.name();
-        let response = &complete.response;
-        let is_beginning = self.is_beginning_returned(complete);
-        let sent = Sent {
-            is_complete: complete.request_complete,
-            responds_to_preview: complete.responds_to_preview,
-            trusts_preview: self.rules.trust_preview && complete.content_sent > 0,
-            is_early: complete.is_early,
-            lacks_engine: client.lacks_engine(response, options),
-            allowed_204: request.allows_204(),
-            allowed_206: request.allows_206(),
-            length: self.length.unwrap_or(complete.content_sent),
-            offers_204: request.allows_204()
-                && options.is_none_or(|options| offers_204(options, response)),
-            is_echoed: is_same_message(request, response) && self.is_content_returned(),
-            is_beginning,
-            has_trailing: complete.trailing.is_some(),
-        };
-        let verdict = decide(response, &sent, &self.custom_headers).map_err(|why| match why {
-            NoVerdict::Status { failure } => status_error(service, response, failure),
-            NoVerdict::Violation(violation) => {
-                let seen = complete.trailing.clone().unwrap_or_default();
-                protocol_error(service, violation, seen)
-            }
-        })?;
-        let is_retagged = sent.offers_204 && options.is_some_and(ServiceOptions::excludes_204);
-        let is_echoed = verdict == Verdict::NotScanned(NotScanned::Echoed);
-        let report = Report::new(verdict, Some(response), complete.content_sent, service);
-        Ok(report.with_advice((is_echoed && is_retagged).then_some(ANOTHER_TAG)))
-    }
-
-    /// Whether the bytes that came back are those that were sent.
-    fn is_content_returned(&self) -> bool {
-        match (self.body.digest(), self.output.digest()) {
-            (Some(sent), Some(back)) => sent == back,
-            _ => false,
-        }
-    }
-
-    /// Whether what came back is the beginning of the content, and not all of it.
-    fn is_beginning_returned(&mut self, complete: &CompleteResponse) -> bool {
-        let (Some(back), Some(sent)) = (self.output.digest(), self.body.digest()) else {
-            return true;
-        };
-        let is_all_or_more = complete.request_complete && back.len >= sent.len;
-        if complete.response.body_len() != Some(back.len) || is_all_or_more {
-            return false;
-        }
-        self.body.begins_with(back, &self.deadline)
-    }
-
-    /// The report of an exchange that broke off, if there is evidence in the part of the response that came, or if
-    /// the content is too large. Such a report is never better than the error.
-    fn salvage(&mut self, failure: Failure, service: &str) -> Result<Report, Error> {
-        let Failure {
-            error,
-            remains,
-            content_sent,
-            ..
-        } = failure;
-        let is_too_large = self.body.exceeded_limit().is_some();
-        if let (Error::Content(error), Some(tee), false) = (&error, self.output.tee(), is_too_large)
-        {
-            tee.content_failed(error);
-        }
-        let response = remains.response.as_ref();
-        let findings = Findings::of_remains(response, &remains.fragments, &self.custom_headers);
-        if let Some(evidence) = findings.evidence {
-            let verdict = from_evidence(evidence);
-            let report = Report::new(verdict, response, content_sent, service);
-            return Ok(report.with_status(remains.status()));
-        }
-        let limit = self.body.exceeded_limit().ok_or(error)?;
-        Ok(Report::too_large(limit, content_sent, service))
-    }
 }
 
-/// The advice if content that came back is not clean although the options have no 204.
-const ANOTHER_TAG: &str = "the service's OPTIONS response does not offer 204, but it has another state tag \
-    (ISTag) than this response, so it may offer 204 by now; if the service sends back what it found clean, \
-    do not allow 204 (`allow_204(false)`)";
+fn send_canary(
+    canary: Canary<'_>,
+    call: &mut Call<'_>,
+    known: Option<&Known>,
+) -> Result<Sighting, AttemptError> {
+    call.client.sends_canary();
+    let (verdict, tag) = ask(canary.shared, canary.sample(), call, known)?;
+    let sighting = Sighting::of(verdict, tag);
+    if !matches!(sighting, Sighting::Refused(..)) {
+        return Ok(sighting);
+    }
+    let (control, tag) = ask(canary.shared, canary.control(), call, known)?;
+    Ok(sighting.after_control(&control, &tag))
+}
 
-/// Whether the service can respond with 204. If it can, content that it sends back is content that it did not
-/// scan.
-///
-/// Only complete options with the tag of the response can say no. Under another tag the service, or another
-/// server after the same address, may offer something else by now. A service without a legible tag has its
-/// options only.
-fn offers_204(options: &ServiceOptions, response: &Response) -> bool {
-    !options.excludes_204() || options.istag() != response.istag().as_deref()
+/// What the called server alone says about a sample, without cache and canary.
+fn ask(
+    shared: &Shared,
+    sample: Sample,
+    call: &mut Call<'_>,
+    known: Option<&Known>,
+) -> Result<(Verdict, Tag), AttemptError> {
+    let mut scan = Scan::new(shared, sample.content(), None)?;
+    scan.deadline = call.deadline.clone();
+    let request = scan.request_for(known.map(|known| &*known.options))?;
+    let exchanged = call.exchange(&request, &mut scan.body, &mut scan.output);
+    let complete = exchanged.map_err(|failure| failure.error)?;
+    let (report, complete) = scan.take(&request, complete, known, call.client)?;
+    call.is_served();
+    Ok((report.verdict().clone(), complete.response.state_tag()))
 }

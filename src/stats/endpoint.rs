@@ -24,6 +24,8 @@ pub struct EndpointStats {
     pub failovers: u64,
     /// `OPTIONS` requests sent.
     pub options_sent: u64,
+    /// Canaries sent, see [`ScannerBuilder::canary`](crate::ScannerBuilder::canary).
+    pub canaries: u64,
     /// Connections made.
     pub connections_opened: u64,
     /// Exchanges on a connection that was used before.
@@ -42,6 +44,10 @@ pub struct EndpointStats {
     pub bytes_received: u64,
     /// Whether the server is suspended now.
     pub is_suspended: bool,
+    /// Whether the server missed the last canary. It is asked for no scan until it finds one.
+    pub is_blind: bool,
+    /// How long ago the server last found EICAR in a canary. `None` if it never did, or without canaries.
+    pub eicar_age: Option<Duration>,
     /// How long ago the state tag (`ISTag`) of the server last changed: since the first response with the tag that it
     /// has now. `None` before the first tag.
     ///

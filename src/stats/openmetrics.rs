@@ -1,6 +1,7 @@
 //! [`Stats`] as OpenMetrics text.
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use super::Stats;
 use super::endpoint::EndpointStats;
@@ -30,6 +31,7 @@ const ENDPOINT_COUNTERS: &[Metric<EndpointStats>] = &[
     ("icap_endpoint_retries", "", "Exchanges repeated because a used connection was gone.", |e| e.retries),
     ("icap_endpoint_failovers", "", "Scans that came here after another server.", |e| e.failovers),
     ("icap_endpoint_options_requests", "", "OPTIONS requests sent.", |e| e.options_sent),
+    ("icap_endpoint_canaries", "", "Canaries sent: EICAR, which the server must find.", |e| e.canaries),
     ("icap_endpoint_connections_opened", "", "Connections made.", |e| e.connections_opened),
     ("icap_endpoint_connections_reused", "", "Exchanges on a used connection.", |e| e.connections_reused),
     ("icap_endpoint_connections_closed", "", "Connections closed.", |e| e.connections_closed),
@@ -41,7 +43,21 @@ const ENDPOINT_COUNTERS: &[Metric<EndpointStats>] = &[
 const ENDPOINT_GAUGES: &[Metric<EndpointStats>] = &[
     ("icap_endpoint_connections_idle", "", "Connections that are idle now.", |e| e.connections_idle),
     ("icap_endpoint_waiting_callers", "", "Callers that wait for a connection now.", |e| e.waiting_callers),
+    ("icap_endpoint_blind", "", "1 while the last canary was missed, else 0.", |e| e.is_blind.into()),
     ("icap_endpoint_suspended", "", "1 while the server is suspended, else 0.", |e| e.is_suspended.into()),
+];
+
+/// Ages of each server, in seconds: name, help, value. Without a value there is no line.
+type Age = (
+    &'static str,
+    &'static str,
+    fn(&EndpointStats) -> Option<Duration>,
+);
+
+#[rustfmt::skip]
+const ENDPOINT_AGES: &[Age] = &[
+    ("icap_endpoint_state_tag_age_seconds", "Time since the state tag last changed. It need not follow the signatures.", |e| e.state_tag_age),
+    ("icap_endpoint_eicar_age_seconds", "Time since the server last found EICAR in a canary.", |e| e.eicar_age),
 ];
 
 impl Stats {
@@ -105,12 +121,12 @@ impl Stats {
                 writeln!(output, "{name}{labels} {}", value(endpoint))?;
             }
         }
-        let name = "icap_endpoint_state_tag_age_seconds";
-        let help = "Time since the state tag last changed. It need not follow the signatures.";
-        write_head(output, name, "gauge", "seconds", help)?;
-        for (endpoint, labels) in endpoints() {
-            if let Some(age) = endpoint.state_tag_age {
-                writeln!(output, "{name}{labels} {:?}", age.as_secs_f64())?;
+        for (name, help, age) in ENDPOINT_AGES {
+            write_head(output, name, "gauge", "seconds", help)?;
+            for (endpoint, labels) in endpoints() {
+                if let Some(age) = age(endpoint) {
+                    writeln!(output, "{name}{labels} {:?}", age.as_secs_f64())?;
+                }
             }
         }
         Ok(())

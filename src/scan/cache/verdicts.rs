@@ -169,7 +169,8 @@ impl Verdicts {
         let made = self.instant(entry.made, now)?;
         let is_young = now.checked_duration_since(made)? < self.ages.max_age;
         let fits = self.max_size.is_none_or(|max| entry.content_len <= max);
-        let may_be_blind = state.responds_early() || client.is_without_engine();
+        let may_be_blind =
+            state.responds_early() || client.is_without_engine() || client.proofs().is_blind();
         let holds = is_young
             && fits
             && entry.state_tag == tag.value

@@ -72,10 +72,19 @@ impl Sample {
     /// A ZIP of `len` bytes, from [`MIN_ARCHIVE`] to [`MAX_ARCHIVE`]: stored members of random bytes, and EICAR as the
     /// last one.
     pub(crate) fn archive(len: u64) -> Self {
+        Self::archive_of(len, eicar())
+    }
+
+    /// The same with zeros in place of EICAR.
+    pub(crate) fn harmless(len: u64) -> Self {
+        Self::archive_of(len, vec![0; eicar().len()])
+    }
+
+    fn archive_of(len: u64, last: Vec<u8>) -> Self {
         let len = len.clamp(MIN_ARCHIVE, MAX_ARCHIVE);
         let mut zip = Zip::new(0);
         let noise = Noise::new(MEMBER.min(len));
-        let end = Zip::overhead("eicar.com") + eicar().len() as u64 + Zip::END;
+        let end = Zip::overhead("eicar.com") + last.len() as u64 + Zip::END;
         for number in 0.. {
             let name = format!("noise-{number:04}");
             let left = len - zip.len() - zip.directory_len() - end;
@@ -91,7 +100,7 @@ impl Sample {
             };
             zip.add(&name, Piece::Noise(noise.shortened(member)));
         }
-        zip.add("eicar.com", Piece::Bytes(eicar()));
+        zip.add("eicar.com", Piece::Bytes(last));
         Self::new("archive.zip", "application/zip", zip.finish())
     }
 

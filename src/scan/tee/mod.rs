@@ -5,9 +5,9 @@ mod spooled_copy;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
+use super::attempt::Scan;
 use super::content::Content;
 use super::report::Report;
-use super::run::Scan;
 use super::running::Running;
 use super::{Scanner, Shared};
 use crate::client::body_encoder::BodyEncoder;

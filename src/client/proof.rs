@@ -1,0 +1,392 @@
+//! Whether a server has proven that it scans, and who asks it for the next proof.
+//!
+//! A *canary* is content that every working server finds something in. A server that found it has given a proof, which
+//! holds for a time and under one state tag (RFC 3507 §4.7). A server that missed it is *blind* until it finds another
+//! one. What a canary is, and what finding it means, is decided by the scan.
+//!
+//! ```text
+//!            a canary is missed            the interval is over
+//!  proven ──────────────────────► blind ──────────────────────► one canary, and no other content
+//!     ▲                             ▲                                │    │
+//!     │                             └── it is missed, interval × 2 ──┘    │
+//!     └────────────────────────── it is found ───────────────────────────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Client;
+use super::call::Call;
+use super::circuit_breaker::BreakerRules;
+use super::outcome::AttemptError;
+use crate::error::{Error, Phase, TimeLimit};
+use crate::seam::sync::{Condvar, Mutex};
+
+/// Proofs that are remembered. Several servers after one address have a state tag each.
+const REMEMBERED: usize = 8;
+
+/// The shortest time between two canaries that come before their time: after a new state tag, or after an early
+/// response. Some servers have another tag in every response, and some respond early to each large file.
+const HASTE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The proofs of one server.
+#[derive(Debug)]
+pub(crate) struct Proofs {
+    /// The intervals between the canaries of a blind server.
+    rules: BreakerRules,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    found: Vec<Found>,
+    /// When the last canary began that was found.
+    last_found: Option<Instant>,
+    /// When a canary was last missed. One that began before that is no proof.
+    last_missed: Option<Instant>,
+    blind: Option<Blind>,
+    /// Something speaks against the server, so the next canary is due.
+    is_suspected: bool,
+    /// When a canary last began before its time.
+    hastened: Option<Instant>,
+    begun: u64,
+    /// The number of the canary that others wait for: the last that has begun, until it ends.
+    under_way: Option<u64>,
+    ended: u64,
+    /// The error of the canary that ended last, if it came to no result.
+    failure: Option<Arc<Error>>,
+}
+
+/// A proof. `tag` is that of the response, also if it had none.
+#[derive(Debug)]
+struct Found {
+    tag: Option<Vec<u8>>,
+    /// When the canary began.
+    at: Instant,
+}
+
+#[derive(Debug)]
+struct Blind {
+    interval: Duration,
+    next_trial: Instant,
+}
+
+/// The proof that a scan needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted<'t> {
+    /// Any, before the content is sent.
+    Any,
+    /// One under the state tag of the response, if it has one.
+    Under(Option<&'t [u8]>),
+}
+
+impl Wanted<'_> {
+    /// Whether a proof under `tag` is one of these.
+    pub(crate) fn fits(self, tag: Option<&[u8]>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Under(wanted) => wanted == tag,
+        }
+    }
+}
+
+/// Where a server stands.
+pub(crate) enum Standing<'p> {
+    Proven,
+    /// The server is blind, or there was a canary too recently.
+    Unproven,
+    /// The caller is to send a canary.
+    Due(Trial<'p>),
+    /// The canary of another caller came to no result, or the caller's own time is over.
+    Failed(AttemptError),
+}
+
+/// What a caller does, by the state.
+enum Step {
+    Proven,
+    Unproven,
+    Begin { number: u64, is_of_blind: bool },
+    Wait,
+}
+
+impl Proofs {
+    pub(crate) fn new(rules: BreakerRules) -> Self {
+        Self {
+            rules,
+            state: Mutex::default(),
+            changed: Condvar::default(),
+        }
+    }
+
+    /// Something speaks against the server: the next canary is due.
+    pub(crate) fn suspect(&self) {
+        self.state.lock().is_suspected = true;
+    }
+
+    /// Whether the last canary was missed.
+    pub(crate) fn is_blind(&self) -> bool {
+        self.state.lock().blind.is_some()
+    }
+
+    /// When the last canary began that was found.
+    pub(crate) fn last_found(&self) -> Option<Instant> {
+        self.state.lock().last_found
+    }
+}
+
+impl<'c> Call<'c> {
+    /// Where the server stands for a scan that wants this proof, no older than `every`. Of several callers that need
+    /// a canary, one sends it and the others wait for the result, within their deadlines.
+    pub(crate) fn standing(&self, wanted: Wanted<'_>, every: Duration) -> Standing<'c> {
+        let client = self.client;
+        let proofs = &client.shared.proofs;
+        let mut waiter = Waiter {
+            since: self.deadline.now(),
+            ended: None,
+            timeout: None,
+        };
+        loop {
+            // The clocks may be the caller's, so they are asked outside of the lock.
+            let (now, left) = (client.now(), self.deadline.left());
+            let waited = self.deadline.since(waiter.since);
+            let mut state = proofs.state.lock();
+            if let Some(failed) = waiter.outcome(&state, waited) {
+                return Standing::Failed(failed);
+            }
+            // A trial of a suspended server does not wait, because the canary of an earlier one may hang.
+            match state.step(wanted, now, every, self.is_trial()) {
+                Step::Proven => return Standing::Proven,
+                Step::Unproven => return Standing::Unproven,
+                Step::Begin {
+                    number,
+                    is_of_blind,
+                } => {
+                    return Standing::Due(Trial {
+                        client,
+                        number,
+                        is_of_blind,
+                        began: now,
+                        is_over: false,
+                    });
+                }
+                Step::Wait => {}
+            }
+            let Some(left) = left else {
+                return Standing::Failed(AttemptError {
+                    error: client.timed_out(Phase::Read, &self.deadline),
+                    is_shared: true,
+                    is_of_options: false,
+                });
+            };
+            drop(proofs.changed.wait_timeout(state, left));
+        }
+    }
+}
+
+impl State {
+    fn step(&mut self, wanted: Wanted<'_>, now: Instant, every: Duration, is_trial: bool) -> Step {
+        if let Some(blind) = &mut self.blind {
+            if now < blind.next_trial {
+                return Step::Unproven;
+            }
+            blind.next_trial = later(now, blind.interval);
+            return self.begin(true);
+        }
+        let holds = self.holds(wanted, now, every);
+        let is_hasty = self.holds(Wanted::Any, now, every - every / 4);
+        let is_due = wanted == Wanted::Any && (!is_hasty || self.is_suspected);
+        let is_under_way = self.under_way.is_some();
+        let may_hasten = || {
+            self.hastened
+                .is_none_or(|at| later(at, HASTE_INTERVAL) <= now)
+        };
+        if holds && (!is_due || is_under_way || is_hasty && !may_hasten()) {
+            return Step::Proven;
+        }
+        if !holds && is_under_way && !is_trial {
+            return Step::Wait;
+        }
+        if is_hasty {
+            if !may_hasten() {
+                return Step::Unproven;
+            }
+            self.hastened = Some(now);
+        }
+        self.begin(false)
+    }
+
+    fn holds(&self, wanted: Wanted<'_>, now: Instant, every: Duration) -> bool {
+        self.found.iter().any(|found| {
+            let age = now.saturating_duration_since(found.at);
+            age < every && wanted.fits(found.tag.as_deref())
+        })
+    }
+
+    fn begin(&mut self, is_of_blind: bool) -> Step {
+        self.begun += 1;
+        self.under_way = Some(self.begun);
+        self.is_suspected = false;
+        Step::Begin {
+            number: self.begun,
+            is_of_blind,
+        }
+    }
+
+    fn end(&mut self, number: u64, failure: Option<Arc<Error>>) {
+        if self.under_way == Some(number) {
+            self.under_way = None;
+            self.failure = failure;
+            self.ended += 1;
+        }
+    }
+}
+
+/// A canary under way. However it ends, also by a panic, those who wait are woken.
+#[must_use]
+pub(crate) struct Trial<'p> {
+    client: &'p Client,
+    number: u64,
+    is_of_blind: bool,
+    began: Instant,
+    is_over: bool,
+}
+
+impl Trial<'_> {
+    /// The server found it. Returns whether the server was blind.
+    pub(crate) fn found(mut self, tag: Option<Vec<u8>>) -> bool {
+        let began = self.began;
+        self.finish(None, |state, _| {
+            if state.last_missed.is_some_and(|missed| began < missed) {
+                return false;
+            }
+            state.found.retain(|found| found.tag != tag);
+            state.found.push(Found { tag, at: began });
+            let surplus = state.found.len().saturating_sub(REMEMBERED);
+            state.found.drain(..surplus);
+            state.last_found = state.last_found.max(Some(began));
+            state.blind.take().is_some()
+        })
+    }
+
+    /// The server missed it, so it is blind. Verdicts since the last proof are not repeated any more. Returns the time
+    /// until the next canary, unless another one has already shown this.
+    pub(crate) fn missed(mut self) -> Option<Duration> {
+        let client = self.client;
+        let now = client.now();
+        let is_of_blind = self.is_of_blind;
+        let (last_found, wait) = self.finish(None, |state, rules| {
+            state.found.clear();
+            state.last_missed = Some(now);
+            let interval = match &state.blind {
+                None => rules.first,
+                Some(blind) if is_of_blind => {
+                    let longest = rules.longest.max(blind.interval);
+                    blind.interval.saturating_mul(2).min(longest)
+                }
+                Some(_) => return (state.last_found, None),
+            };
+            state.blind = Some(Blind {
+                interval,
+                next_trial: later(now, interval),
+            });
+            (state.last_found, Some(interval))
+        });
+        client.state().forget_since(last_found, now);
+        wait
+    }
+
+    /// It came to no result.
+    pub(crate) fn failed(mut self, error: &Error) {
+        self.give_up(Some(Arc::new(error.duplicate())));
+    }
+
+    /// A server that is blind can be asked again at once.
+    fn give_up(&mut self, failure: Option<Arc<Error>>) {
+        let (now, is_of_blind) = (self.client.now(), self.is_of_blind);
+        self.finish(failure, |state, _| {
+            if let Some(blind) = state.blind.as_mut().filter(|_| is_of_blind) {
+                blind.next_trial = now;
+            }
+        });
+    }
+
+    fn finish<T>(
+        &mut self,
+        failure: Option<Arc<Error>>,
+        change: impl FnOnce(&mut State, BreakerRules) -> T,
+    ) -> T {
+        self.is_over = true;
+        let proofs = &self.client.shared.proofs;
+        let mut state = proofs.state.lock();
+        state.end(self.number, failure);
+        let result = change(&mut state, proofs.rules);
+        proofs.changed.notify_all();
+        result
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.give_up(None);
+        }
+    }
+}
+
+/// A caller that waits for another's canary.
+struct Waiter {
+    since: Instant,
+    /// How many canaries had ended when it last looked; `None` before its first look.
+    ended: Option<u64>,
+    /// The timeout that ended a canary, and that this caller has not waited for yet.
+    timeout: Option<(Duration, Arc<Error>)>,
+}
+
+impl Waiter {
+    /// The error of the canary for a caller that waited for it, if it is one for others too. A timeout of another
+    /// caller is one of this caller as soon as it has waited for as long.
+    fn outcome(&mut self, state: &State, waited: Duration) -> Option<AttemptError> {
+        let before = self.ended.replace(state.ended)?;
+        if state.ended != before {
+            match state.failure.as_deref() {
+                None => self.timeout = None,
+                Some(Error::Timeout(error)) if is_of_server(error.limit()) => {
+                    self.timeout = state
+                        .failure
+                        .clone()
+                        .map(|failure| (error.after(), failure));
+                }
+                Some(error) if !is_shareable(error) => {}
+                Some(error) => return Some(shared(error)),
+            }
+        }
+        let (after, failure) = self.timeout.as_ref()?;
+        (waited >= *after).then(|| shared(failure))
+    }
+}
+
+fn is_of_server(limit: TimeLimit) -> bool {
+    !matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare)
+}
+
+/// Whether an error is one for all who waited: not that one caller's time was over, or that it gave up.
+fn is_shareable(error: &Error) -> bool {
+    !error.is_cancelled() && !matches!(error, Error::Timeout(_))
+}
+
+fn shared(failure: &Error) -> AttemptError {
+    AttemptError {
+        error: failure.duplicate(),
+        is_shared: true,
+        is_of_options: false,
+    }
+}
+
+/// `by` after `at`. If an `Instant` cannot hold that time, it is a year later, which is as good as never.
+fn later(at: Instant, by: Duration) -> Instant {
+    let year = Duration::from_secs(365 * 24 * 3600);
+    at.checked_add(by)
+        .or_else(|| at.checked_add(year))
+        .unwrap_or(at)
+}

@@ -1,0 +1,105 @@
+//! The canary: content is clean only if the server has proven that it scans.
+//!
+//! No single 204 shows whether the server has looked at the content. So from time to time a scan sends EICAR first, in an
+//! archive that the server cannot know, with the last byte held back. [`Proofs`](crate::client::proof::Proofs) keep the
+//! results and decide which scan does so; `run.rs` sends it.
+
+use std::time::Duration;
+
+use super::Shared;
+use super::sample::{MIN_ARCHIVE, Sample};
+use super::verdict::Verdict;
+use crate::client::Client;
+use crate::client::proof::Trial;
+use crate::evidence::{Threat, ThreatKind};
+
+/// Bytes of the archive, unless the size limit is lower.
+const SIZE: u64 = 1024;
+
+/// The proof that a scanner wants of its servers.
+#[derive(Clone, Copy)]
+pub(super) struct Canary<'s> {
+    pub(super) shared: &'s Shared,
+    /// How old a proof may be.
+    pub(super) every: Duration,
+}
+
+/// The state tag of a response, if it had one.
+pub(super) type Tag = Option<Vec<u8>>;
+
+/// What a server made of a canary.
+pub(super) enum Sighting {
+    Found(Tag),
+    Missed(Verdict),
+    /// It was refused, and no virus was named. A service may refuse archives by a rule, and scan nothing.
+    Refused(Verdict, Tag),
+}
+
+impl<'s> Canary<'s> {
+    /// `None` if the scanner wants no proof.
+    pub(super) fn of(shared: &'s Shared) -> Option<Self> {
+        shared.canary.map(|every| Self { shared, every })
+    }
+
+    pub(super) fn sample(self) -> Sample {
+        Sample::archive(self.size()).held_back()
+    }
+
+    /// The same without EICAR. It must not be refused.
+    pub(super) fn control(self) -> Sample {
+        Sample::harmless(self.size())
+    }
+
+    fn size(self) -> u64 {
+        let max_size = self.shared.max_size.unwrap_or(SIZE);
+        max_size.clamp(MIN_ARCHIVE, SIZE)
+    }
+}
+
+impl Sighting {
+    pub(super) fn of(verdict: Verdict, tag: Tag) -> Self {
+        match &verdict {
+            Verdict::Infected(threats) if threats.iter().any(may_be_virus) => Self::Found(tag),
+            Verdict::Infected(_) | Verdict::Blocked(_) => Self::Refused(verdict, tag),
+            _ => Self::Missed(verdict),
+        }
+    }
+
+    /// After the same archive without EICAR had this verdict.
+    pub(super) fn after_control(self, control: &Verdict, control_tag: &Tag) -> Self {
+        match self {
+            Self::Refused(_, tag) if control.is_clean() && *control_tag == tag => Self::Found(tag),
+            Self::Refused(verdict, _) => Self::Missed(verdict),
+            sure => sure,
+        }
+    }
+
+    /// Notes the result. Returns the tag under which there is a proof now.
+    pub(super) fn conclude(self, trial: Trial<'_>, client: &Client) -> Option<Tag> {
+        let name = client.name();
+        match self {
+            Self::Found(tag) => {
+                log::debug!("{name}: found EICAR in a canary");
+                if trial.found(tag.clone()) {
+                    log::info!("{name}: finds EICAR again, and is used again");
+                }
+                Some(tag)
+            }
+            Self::Missed(verdict) | Self::Refused(verdict, _) => {
+                if let Some(wait) = trial.missed() {
+                    let wait = wait.as_millis();
+                    log::warn!(
+                        "{name}: does not scan: it called EICAR \"{verdict}\"; no content is sent to it; the next \
+                         canary follows in {wait} ms"
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Whether a threat is not only a violation of a rule.
+fn may_be_virus(threat: &Threat) -> bool {
+    matches!(threat.kind(), None | Some(ThreatKind::Virus))
+}

@@ -1,0 +1,597 @@
+//! Content is clean only if the server has found a canary in time, under the state tag of the response.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use icap_client::Cache;
+use icap_client::testing::{
+    CLEAN, CONTINUE, Engine, Gate, ManualClock, OPTIONS_RESPONSE, Received, Script, Server, eicar,
+    infected, options_with_preview,
+};
+use icap_client::{Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder, Verdict};
+
+const EVERY: Duration = Duration::from_secs(400);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const NO_ENGINE: Verdict = Verdict::NotScanned(NotScanned::NoEngine);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Canary,
+    /// An archive without EICAR.
+    Control,
+    File,
+}
+
+fn seen(request: &Received) -> Seen {
+    match request.body().starts_with(b"PK") {
+        true if request.has_eicar() => Seen::Canary,
+        true => Seen::Control,
+        false => Seen::File,
+    }
+}
+
+/// A server that responds as a test tells it to, and what it has seen.
+struct Fake {
+    server: Server,
+    plan: Arc<Mutex<Plan>>,
+}
+
+struct Plan {
+    tag: String,
+    finds: bool,
+    seen: Vec<Seen>,
+}
+
+impl Fake {
+    /// Finds EICAR, under the tag "1".
+    fn start() -> Self {
+        Self::with(|plan, request| match request.has_eicar() && plan.finds {
+            true => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+            false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+        })
+    }
+
+    /// `respond` is for all but `OPTIONS`.
+    fn with(respond: impl Fn(&mut Plan, &Received) -> Script + Send + Sync + 'static) -> Self {
+        let plan = Plan {
+            tag: "1".to_owned(),
+            finds: true,
+            seen: Vec::new(),
+        };
+        let plan = Arc::new(Mutex::new(plan));
+        let own = Arc::clone(&plan);
+        let server = Server::answering(move |request| {
+            let mut plan = own.lock().unwrap();
+            if request.method() == "OPTIONS" {
+                let options = options_with_preview(8);
+                return Script::new().send(tagged(options.as_bytes(), &plan.tag));
+            }
+            plan.seen.push(seen(request));
+            respond(&mut plan, request)
+        });
+        let server = server.unwrap();
+        Self { server, plan }
+    }
+
+    fn set_tag(&self, tag: &str) {
+        self.plan.lock().unwrap().tag = tag.to_owned();
+    }
+
+    fn set_finds(&self, finds: bool) {
+        self.plan.lock().unwrap().finds = finds;
+    }
+
+    /// What it has seen since the last call.
+    fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.plan.lock().unwrap().seen)
+    }
+
+    fn builder(&self) -> (ScannerBuilder, ManualClock) {
+        let clock = ManualClock::new();
+        let builder = Scanner::builder(self.server.uri()).canary(EVERY);
+        (builder.clock(clock.clone()), clock)
+    }
+
+    fn scanner(&self) -> (Scanner, ManualClock) {
+        let (builder, clock) = self.builder();
+        (builder.build().unwrap(), clock)
+    }
+}
+
+/// A response with another state tag.
+fn tagged(response: &[u8], tag: &str) -> Vec<u8> {
+    let text = String::from_utf8(response.to_vec()).unwrap();
+    text.replace("icap-client-testing", tag).into_bytes()
+}
+
+fn verdict(scanner: &Scanner) -> Verdict {
+    scanner.scan("hello").unwrap().verdict().clone()
+}
+
+#[test]
+fn canary_is_off_by_default_and_zero_is_refused() {
+    let fake = Fake::start();
+    fake.set_finds(false);
+    assert_eq!(
+        verdict(&Scanner::new(fake.server.uri()).unwrap()),
+        Verdict::Clean
+    );
+    assert_eq!(fake.seen(), [Seen::File]);
+    let builder = Scanner::builder(fake.server.uri());
+    let error = builder.canary(Duration::ZERO).build().unwrap_err();
+    assert!(error.to_string().contains("canary"), "{error}");
+}
+
+#[test]
+fn first_scan_sends_a_canary_first() {
+    let fake = Fake::start();
+    let (scanner, clock) = fake.scanner();
+    assert_eq!(scanner.stats().endpoints[0].eicar_age, None);
+    for _ in 0..3 {
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+    }
+    assert_eq!(
+        fake.seen(),
+        [Seen::Canary, Seen::File, Seen::File, Seen::File]
+    );
+    clock.advance(5 * SECOND);
+    let stats = scanner.stats();
+    let endpoint = &stats.endpoints[0];
+    assert_eq!((endpoint.canaries, endpoint.is_blind), (1, false));
+    assert_eq!(endpoint.eicar_age, Some(5 * SECOND));
+    assert_eq!((stats.scans, stats.infected), (3, 0));
+}
+
+#[test]
+fn canary_is_due_when_a_quarter_of_its_time_is_left() {
+    let fake = Fake::start();
+    let (scanner, clock) = fake.scanner();
+    let due = EVERY / 4 * 3;
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    clock.advance(due - SECOND);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(fake.seen(), [Seen::Canary, Seen::File, Seen::File]);
+    clock.advance(SECOND);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(fake.seen(), [Seen::Canary, Seen::File]);
+    clock.advance(EVERY);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(fake.seen(), [Seen::Canary, Seen::File]);
+}
+
+#[test]
+fn blind_server_gets_no_file_and_canaries_at_intervals() {
+    let fake = Fake::start();
+    fake.set_finds(false);
+    let (scanner, clock) = fake.scanner();
+    for _ in 0..3 {
+        assert_eq!(verdict(&scanner), NO_ENGINE);
+    }
+    assert_eq!(fake.seen(), [Seen::Canary]);
+    assert!(scanner.stats().endpoints[0].is_blind);
+    // A blind server is no failing one.
+    assert!(scanner.stats().suspended.is_empty());
+    for wait in [1, 2, 4, 8, 8] {
+        clock.advance(wait * SECOND - Duration::from_millis(1));
+        assert_eq!(verdict(&scanner), NO_ENGINE);
+        assert_eq!(fake.seen(), [], "{wait} s");
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(verdict(&scanner), NO_ENGINE);
+        assert_eq!(fake.seen(), [Seen::Canary], "{wait} s");
+    }
+    fake.set_finds(true);
+    clock.advance(8 * SECOND);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(fake.seen(), [Seen::Canary, Seen::File]);
+    assert!(!scanner.stats().endpoints[0].is_blind);
+}
+
+#[test]
+fn next_server_takes_over_from_a_blind_one_and_gives_back() {
+    let (first, second) = (Fake::start(), Fake::start());
+    let (builder, clock) = first.builder();
+    let scanner = builder.endpoint(second.server.uri()).build().unwrap();
+    let scans_with = |fake: &Fake| {
+        let report = scanner.scan("hello").unwrap();
+        assert!(report.verdict().is_clean());
+        assert_eq!(report.service(), fake.server.uri());
+    };
+    scans_with(&first);
+    first.set_finds(false);
+    clock.advance(EVERY);
+    first.seen();
+    scans_with(&second);
+    scans_with(&second);
+    assert_eq!(first.seen(), [Seen::Canary]);
+    assert_eq!(second.seen(), [Seen::Canary, Seen::File, Seen::File]);
+    first.set_finds(true);
+    clock.advance(SECOND);
+    scans_with(&first);
+    assert_eq!(first.seen(), [Seen::Canary, Seen::File]);
+}
+
+#[test]
+fn new_state_tag_needs_a_canary_at_most_one_a_minute() {
+    let fake = Fake::start();
+    let (scanner, clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    fake.set_tag("2");
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    let [canary, file] = [Seen::Canary, Seen::File];
+    assert_eq!(fake.seen(), [canary, file, file, canary, file]);
+    // The proof under the first tag still holds.
+    fake.set_tag("1");
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(fake.seen(), [file]);
+    fake.set_tag("3");
+    clock.advance(MINUTE - SECOND);
+    assert_eq!(verdict(&scanner), NO_ENGINE);
+    assert_eq!(fake.seen(), [file]);
+    clock.advance(SECOND);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(fake.seen(), [file, canary]);
+}
+
+#[test]
+fn tag_that_changes_each_time_is_never_proven() {
+    let fake = Fake::with(|plan, request| {
+        plan.tag.push('x');
+        match request.has_eicar() {
+            true => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+            false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+        }
+    });
+    let (scanner, clock) = fake.scanner();
+    for _ in 0..5 {
+        assert_eq!(verdict(&scanner), NO_ENGINE);
+        clock.advance(SECOND);
+    }
+    let canaries = fake
+        .seen()
+        .iter()
+        .filter(|seen| **seen == Seen::Canary)
+        .count();
+    assert_eq!(canaries, 2);
+}
+
+#[test]
+fn evidence_counts_without_a_proof() {
+    let fake = Fake::start();
+    let (scanner, _clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    for tag in ["2", "3", "4"] {
+        fake.set_tag(tag);
+        let report = scanner.scan(eicar()).unwrap();
+        assert!(report.verdict().is_infected(), "{report:?}");
+    }
+    assert_eq!(fake.seen().len(), 2 + 3);
+}
+
+#[test]
+fn response_without_a_tag_needs_a_proof_without_one() {
+    let fake = Fake::with(|plan, request| {
+        let response = match request.has_eicar() {
+            true => infected("Eicar"),
+            false => CLEAN.as_bytes().to_vec(),
+        };
+        let text = String::from_utf8(response).unwrap();
+        // The second file comes under a tag.
+        match plan.seen.len() {
+            3 => Script::new().send(text),
+            _ => Script::new().send(text.replace("ISTag: \"icap-client-testing\"\r\n", "")),
+        }
+    });
+    let (scanner, _clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(verdict(&scanner), NO_ENGINE);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+}
+
+#[test]
+fn proof_that_ends_during_the_scan_is_renewed() {
+    let clock = ManualClock::new();
+    let own = clock.clone();
+    let fake = Fake::with(move |plan, request| match request.has_eicar() {
+        true => Script::new().send(infected("Eicar")),
+        false => {
+            if plan.seen.len() == 2 {
+                own.advance(EVERY);
+            }
+            Script::new().send(CLEAN)
+        }
+    });
+    let builder = Scanner::builder(fake.server.uri()).canary(EVERY);
+    let scanner = builder.clock(clock).build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(fake.seen(), [Seen::Canary, Seen::File, Seen::Canary]);
+}
+
+#[test]
+fn canary_that_breaks_off_is_an_error_and_no_blindness() {
+    let fake = Fake::with(|plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(infected("Eicar")),
+        true => Script::new().close(),
+        false => Script::new().send(CLEAN),
+    });
+    fake.set_finds(false);
+    let (scanner, _clock) = fake.scanner();
+    let error = scanner.scan("hello").unwrap_err();
+    assert!(matches!(error, Error::Disconnected(_)), "{error:?}");
+    assert!(!fake.seen().contains(&Seen::File));
+    let endpoint = scanner.stats().endpoints[0].clone();
+    assert_eq!((endpoint.is_blind, endpoint.failures), (false, 1));
+    // At once, without an interval.
+    fake.set_finds(true);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+}
+
+#[test]
+fn failed_canary_leads_to_the_next_server() {
+    let broken = Fake::with(|_, _| Script::new().close());
+    let healthy = Fake::start();
+    let (builder, _clock) = broken.builder();
+    let scanner = builder.endpoint(healthy.server.uri()).build().unwrap();
+    let report = scanner.scan("hello").unwrap();
+    assert!(report.verdict().is_clean());
+    assert_eq!(report.service(), healthy.server.uri());
+    assert!(!broken.seen().contains(&Seen::File));
+}
+
+#[test]
+fn early_response_makes_the_canary_due_at_once() {
+    let server = Server::start().unwrap();
+    let clock = ManualClock::new();
+    let builder = Scanner::builder(server.uri()).canary(EVERY);
+    let scanner = builder.clock(clock.clone()).build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    let canaries = || scanner.stats().endpoints[0].canaries;
+    server.set_engine(Engine::Early);
+    let large = vec![b' '; 50_000_000];
+    let early = scanner.scan(Content::bytes(&large)).unwrap();
+    assert_eq!(
+        *early.verdict(),
+        Verdict::NotScanned(NotScanned::EarlyResponse)
+    );
+    assert_eq!(canaries(), 1);
+    assert_eq!(verdict(&scanner), NO_ENGINE);
+    assert_eq!(canaries(), 2);
+    assert!(scanner.stats().endpoints[0].is_blind);
+}
+
+#[test]
+fn early_responses_cost_at_most_one_canary_a_minute() {
+    // It sends back large files while they come, and scans the others.
+    let server = Server::start().unwrap();
+    let clock = ManualClock::new();
+    let builder = Scanner::builder(server.uri()).canary(EVERY);
+    let scanner = builder.clock(clock.clone()).build().unwrap();
+    let large = vec![b' '; 50_000_000];
+    for _ in 0..3 {
+        server.set_engine(Engine::Early);
+        let early = scanner.scan(Content::bytes(&large));
+        assert!(!early.unwrap().verdict().is_clean());
+        server.set_engine(Engine::Working);
+        clock.advance(SECOND);
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+    }
+    // The first scan found the server blind; then one for the first early response after that.
+    let canaries = scanner.stats().endpoints[0].canaries;
+    assert!(canaries <= 3, "{canaries}");
+}
+
+#[test]
+fn canary_has_the_method_and_the_preview_of_scans() {
+    let methods = Arc::new(Mutex::new(Vec::new()));
+    let own = Arc::clone(&methods);
+    let fake = Fake::with(move |_, request| {
+        let preview = request.preview();
+        own.lock()
+            .unwrap()
+            .push((request.method().to_owned(), preview));
+        match request.is_whole() {
+            true if request.has_eicar() => Script::new().send(infected("Eicar")),
+            true => Script::new().send(CLEAN),
+            false => Script::new()
+                .send(CONTINUE)
+                .read_rest()
+                .send(infected("Eicar")),
+        }
+    });
+    let (builder, _clock) = fake.builder();
+    let builder = builder.method(Method::Reqmod).preview(Preview::Limit(8));
+    assert_eq!(verdict(&builder.build().unwrap()), Verdict::Clean);
+    let expected = ("REQMOD".to_owned(), Some(8));
+    assert_eq!(*methods.lock().unwrap(), [expected.clone(), expected]);
+}
+
+#[test]
+fn service_that_trusts_previews_misses_the_canary() {
+    let fake = Fake::start();
+    let (builder, _clock) = fake.builder();
+    let builder = builder.preview(Preview::Limit(8)).trust_preview(true);
+    assert_eq!(verdict(&builder.build().unwrap()), NO_ENGINE);
+}
+
+#[test]
+fn refusal_by_a_rule_is_no_proof() {
+    let page = "ICAP/1.0 403 Forbidden\r\nISTag: \"1\"\r\n\r\n";
+    // It refuses all archives, and scans nothing.
+    let fake = Fake::with(move |_, request| match seen(request) {
+        Seen::File => Script::new().send(tagged(CLEAN.as_bytes(), "1")),
+        Seen::Canary | Seen::Control => Script::new().send(page),
+    });
+    assert_eq!(verdict(&fake.scanner().0), NO_ENGINE);
+    assert_eq!(fake.seen(), [Seen::Canary, Seen::Control]);
+    // It refuses what it finds, and does not say that it is infected.
+    let fake = Fake::with(move |_, request| match seen(request) {
+        Seen::Canary => Script::new().send(page),
+        Seen::File | Seen::Control => Script::new().send(tagged(CLEAN.as_bytes(), "1")),
+    });
+    assert_eq!(verdict(&fake.scanner().0), Verdict::Clean);
+    assert_eq!(fake.seen(), [Seen::Canary, Seen::Control, Seen::File]);
+}
+
+#[test]
+fn missed_canary_drops_what_the_cache_has_since_the_last_one() {
+    let fake = Fake::start();
+    let (builder, clock) = fake.builder();
+    let scanner = builder.cache(Cache::new()).build().unwrap();
+    let scan = |id: &str| {
+        let report = scanner.scan(Content::from("hello").id(id)).unwrap();
+        (report.verdict().clone(), report.is_cached())
+    };
+    assert_eq!(scan("one"), (Verdict::Clean, false));
+    assert_eq!(scan("one"), (Verdict::Clean, true));
+    clock.advance(EVERY);
+    fake.set_finds(false);
+    assert_eq!(scan("two"), (NO_ENGINE, false));
+    // Of a blind server not even an old verdict is given again.
+    assert_eq!(scan("one"), (NO_ENGINE, false));
+    fake.set_finds(true);
+    clock.advance(SECOND);
+    assert_eq!(scan("one"), (Verdict::Clean, false));
+    assert_eq!(scan("one"), (Verdict::Clean, true));
+}
+
+/// A reader that can be read only once is copied whole, and no file goes to the blind server.
+#[test]
+fn copy_is_complete_although_the_server_is_blind() {
+    let fake = Fake::start();
+    fake.set_finds(false);
+    let (scanner, _clock) = fake.scanner();
+    let content = vec![b'x'; 1_000_000];
+    for content in [Content::bytes(&content), Content::reader(&content[..])] {
+        let mut copy = Vec::new();
+        let teed = scanner.scan_tee(content, &mut copy).unwrap();
+        assert_eq!(*teed.outcome.unwrap().verdict(), NO_ENGINE);
+        assert_eq!(copy.len(), 1_000_000);
+    }
+    fake.set_finds(true);
+    assert_eq!(fake.seen(), [Seen::Canary]);
+}
+
+#[test]
+fn threads_share_one_canary() {
+    let fake = Fake::start();
+    let (scanner, _clock) = fake.scanner();
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| assert_eq!(verdict(&scanner), Verdict::Clean));
+        }
+    });
+    let seen = fake.seen();
+    assert_eq!(seen.iter().filter(|seen| **seen == Seen::Canary).count(), 1);
+    assert_eq!(seen[0], Seen::Canary);
+    // The same after a change of the tag: all of them wait for one canary.
+    fake.set_tag("2");
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| assert_eq!(verdict(&scanner), Verdict::Clean));
+        }
+    });
+    assert_eq!(scanner.stats().endpoints[0].canaries, 2);
+}
+
+#[test]
+fn others_go_on_while_the_last_proof_holds() {
+    let gate = Gate::new();
+    let own = gate.clone();
+    let fake = Fake::with(move |plan, request| match request.has_eicar() {
+        true if plan.seen.len() > 1 => Script::new().wait_for(&own).send(infected("Eicar")),
+        true => Script::new().send(infected("Eicar")),
+        false => Script::new().send(CLEAN),
+    });
+    let (scanner, clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    clock.advance(EVERY / 4 * 3);
+    thread::scope(|scope| {
+        let runner = scope.spawn(|| verdict(&scanner));
+        while scanner.stats().endpoints[0].canaries < 2 {
+            thread::yield_now();
+        }
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+        // The proof ends, so the next scan waits, and no longer than its deadline.
+        clock.advance(EVERY);
+        let hasty = Content::from("hello").deadline(Duration::from_millis(50));
+        let error = scanner.scan(hasty).unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+        gate.open();
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+        assert_eq!(runner.join().unwrap(), Verdict::Clean);
+    });
+    assert_eq!(scanner.stats().endpoints[0].failures, 0);
+}
+
+#[test]
+fn waiting_scans_share_the_failure_of_a_canary() {
+    let gate = Gate::new();
+    let own = gate.clone();
+    let fake = Fake::with(move |_, request| match request.has_eicar() {
+        true => Script::new().wait_for(&own).close(),
+        false => Script::new().send(CLEAN),
+    });
+    let (builder, _clock) = fake.builder();
+    let scanner = builder.suspend_after(1000).build().unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert!(scanner.scan("hello").is_err()));
+        }
+        while scanner.stats().scans_in_flight < 8 {
+            thread::yield_now();
+        }
+        gate.open();
+    });
+    assert!(!fake.seen().contains(&Seen::File));
+    // One caller counts it.
+    let endpoint = scanner.stats().endpoints[0].clone();
+    assert!(endpoint.failures <= endpoint.canaries, "{endpoint:?}");
+    assert!(!endpoint.is_blind);
+}
+
+#[test]
+fn panic_during_a_canary_frees_the_others() {
+    struct Panics(std::sync::atomic::AtomicBool);
+    impl icap_client::Connect for Panics {
+        fn connect(
+            &self,
+            service: &icap_client::ServiceUri,
+            timeout: Duration,
+        ) -> std::io::Result<Box<dyn icap_client::Stream>> {
+            assert!(
+                !self.0.swap(false, std::sync::atomic::Ordering::SeqCst),
+                "once"
+            );
+            icap_client::transport::TcpConnector.connect(service, timeout)
+        }
+    }
+    let fake = Fake::start();
+    let (builder, _clock) = fake.builder();
+    let panics = Panics(std::sync::atomic::AtomicBool::new(true));
+    let scanner = builder.negotiate(false).connector(panics).build().unwrap();
+    let own = scanner.clone();
+    assert!(
+        thread::spawn(move || own.scan("hello").is_ok())
+            .join()
+            .is_err()
+    );
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+}
+
+#[test]
+fn self_test_needs_no_canary() {
+    let server = Server::start().unwrap().offering(OPTIONS_RESPONSE).unwrap();
+    let builder = Scanner::builder(server.uri())
+        .canary(EVERY)
+        .max_size(1 << 20);
+    let scanner = builder
+        .response_timeout(Duration::from_secs(3600))
+        .deadline(None);
+    let scanner = scanner.build().unwrap();
+    assert!(scanner.self_test().unwrap().passed());
+    assert_eq!(scanner.stats().endpoints[0].canaries, 0);
+}
