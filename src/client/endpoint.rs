@@ -53,7 +53,7 @@ impl Endpoint {
     /// port of the URI. Without a port, that of the URI is used.
     ///
     /// The host of the URI is then only the name of the service. It goes into the request and its `Host` field, and
-    /// the certificate of an `icaps` server must be for it. Errors show both, logs and reports the URI. Use this for a
+    /// the certificate of an `icaps` server must be for it. Errors, logs and reports name the URI; a refused connection names the address too. Use this for a
     /// tunnel on this machine, for one server after a load balancer, or for an address that is found in another way than
     /// with DNS.
     ///
