@@ -31,7 +31,7 @@ pub enum IncompleteCopy {
     #[error("{0}")]
     Content(ContentError),
     /// The caller's writer failed.
-    #[error("cannot write the copy: {}", words_of(.0))]
+    #[error("cannot write the copy of the content: {}", words_of(.0))]
     Writer(io::Error),
 }
 

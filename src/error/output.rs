@@ -6,16 +6,29 @@ use std::io;
 use super::cause::words_of;
 use crate::proto::content_name::ContentName;
 
-/// The caller's writer for the response body failed.
+/// The caller's writer failed: that for the response body, or in a log line that for a copy of the content.
 #[derive(Debug)]
 pub struct OutputError {
     pub(crate) source: io::Error,
+    is_of_copy: bool,
     pub(crate) name: Option<Box<ContentName>>,
 }
 
 impl OutputError {
     pub(crate) fn new(source: io::Error) -> Self {
-        Self { source, name: None }
+        Self {
+            source,
+            is_of_copy: false,
+            name: None,
+        }
+    }
+
+    /// The writer for the copy of the content failed.
+    pub(crate) fn of_copy(source: io::Error) -> Self {
+        Self {
+            is_of_copy: true,
+            ..Self::new(source)
+        }
     }
 
     /// What the writer returned.
@@ -28,7 +41,10 @@ impl OutputError {
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = words_of(&self.source);
-        write!(f, "cannot write the response body to the output: {words}")
+        match self.is_of_copy {
+            true => write!(f, "cannot write the copy of the content: {words}"),
+            false => write!(f, "cannot write the response body to the output: {words}"),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`verdicts`] | What does each verdict mean, and what do I do with the file? |
 //! | [`errors`] | What does each error mean, and who can correct it? |
 //! | [`content`] | What do I tell the service about the content? What do I log of a report? |
+//! | [`spooling`] | How is a file fetched once, and delivered as it was scanned? |
 //! | [`caching`] | How is the same content not scanned again? What must an id be? |
 //! | [`notices`] | What is a person told about a file that is not delivered? |
 //! | [`gateway`] | How do the parts work together in an application? |
@@ -34,6 +35,6 @@ macro_rules! pages {
 }
 
 pages! {
-    verdicts errors content caching notices gateway limitations timeouts threads operating c_icap haproxy icaps self_test
+    verdicts errors content spooling caching notices gateway limitations timeouts threads operating c_icap haproxy icaps self_test
     testing fuzzing
 }

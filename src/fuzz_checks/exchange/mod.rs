@@ -6,6 +6,8 @@ mod script;
 use super::input::Input;
 use crate::error::Error;
 use crate::net::cancel::Cancel;
+use crate::scan::Scanner;
+use crate::scan::content::Content;
 use crate::scan::report::Report;
 use crate::scan::verdict::Verdict;
 use observed::Exchange;
@@ -13,6 +15,9 @@ use peer::Server;
 use plan::Plan;
 
 const SCANS: usize = 3;
+
+/// This one of the scans also makes a copy. It is not the first, so that its connection can be a used one.
+const COPIED: usize = 1;
 
 /// Whole scans: `data` is how three scans are done with one scanner, and what a server does on each
 /// connection meanwhile: bytes, in TLS records or not, stalls, errors, at any time. A byte in a record comes
@@ -32,6 +37,8 @@ const SCANS: usize = 3;
 ///   record; and nothing is clean that has a bad record after it, or one without an end.
 /// - A request is repeated once at most at each server, on a new connection, and only if it went out on an
 ///   old one.
+/// - A copy of the content has its bytes, from the first on. It is complete only if it has all of them, and without
+///   a complete copy nothing is clean.
 /// - What comes back of a scan that is called modified is no beginning of the content.
 /// - If a server says that it does not scan, the other one is asked.
 /// - No verdict is better than the worst evidence that any server gave, and no evidence becomes an error.
@@ -67,9 +74,10 @@ fn run(data: &[u8], cancel_at: Option<usize>) -> usize {
             content = content.cancel(&cancel);
         }
         let mut back = Vec::new();
-        let result = match plan.replaces {
-            true => scanner.scan_replace(content, &mut back),
-            false => scanner.scan(content),
+        let result = match (plan.replaces, scan) {
+            (true, _) => scanner.scan_replace(content, &mut back),
+            (false, COPIED) => scan_and_copy(&scanner, content, &contents[scan]),
+            (false, _) => scanner.scan(content),
         };
         if let Ok(report) = &result {
             assert_no_part(report, &back, &contents[scan]);
@@ -98,6 +106,25 @@ fn assert_cancelled(cancel: &Cancel, result: &Result<Report, Error>) {
         Err(error) => cancel.is_cancelled() == error.is_cancelled(),
     };
     assert!(is_right, "cancelled, and {result:?}");
+}
+
+fn scan_and_copy(
+    scanner: &Scanner,
+    content: Content<'_>,
+    expected: &[u8],
+) -> Result<Report, Error> {
+    let mut copy = Vec::new();
+    let teed = scanner.scan_tee(content, &mut copy);
+    let teed = teed.expect("a vector takes everything");
+    assert!(expected.starts_with(&copy), "a copy of something else");
+    assert_eq!(teed.copied, copy.len() as u64);
+    let is_whole = copy.len() == expected.len();
+    assert!(is_whole || !teed.is_complete(), "a part as the whole");
+    if let Ok(report) = &teed.outcome {
+        let is_clean = report.verdict().is_clean();
+        assert!(teed.is_complete() || !is_clean, "clean without a copy");
+    }
+    teed.outcome
 }
 
 /// The beginning of the content, also if it came back in a valid response, is nothing to deliver. (Of a 206

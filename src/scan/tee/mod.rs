@@ -280,9 +280,12 @@ fn settle(
         return (outcome, Some(why));
     }
     let is_content_error = matches!(outcome, Err(Error::Content(_)));
+    let is_cancelled = outcome.as_ref().is_err_and(Error::is_cancelled);
     let outcome = match why {
-        IncompleteCopy::Writer(error) => return (Err(OutputError::new(error).into()), None),
-        IncompleteCopy::Content(ref error) if !is_content_error => Err(error.duplicate().into()),
+        IncompleteCopy::Writer(error) => return (Err(OutputError::of_copy(error).into()), None),
+        IncompleteCopy::Content(ref error) if !is_content_error && !is_cancelled => {
+            Err(error.duplicate().into())
+        }
         IncompleteCopy::TooLarge { limit } if is_clean(&outcome) => {
             outcome.map(|report| report.into_too_large(limit))
         }
