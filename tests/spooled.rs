@@ -141,18 +141,22 @@ fn reader_fails_over_as_a_file_does() {
 
 #[test]
 fn incomplete_copy_is_not_scanned() {
+    const MAX_COPY: usize = 19_000_000;
     let server = Server::scripted([breaks()]).unwrap();
-    let builder = unasked(&server).max_size(LEN as u64).max_copy(LEN as u64);
-    let scanner = builder.build().unwrap();
-    let reader = pattern(20_000_000);
-    let mut spool = spool(LEN);
-    let teed = scanner.scan_spooled(Content::reader(&reader[..]), &mut spool);
-    let teed = teed.unwrap();
-    assert_eq!(server.connections(), 1);
+    let scanner = unasked(&server).max_copy(MAX_COPY as u64).build().unwrap();
+    let content = pattern(20_000_000);
+    let mut spool = spool(MAX_COPY);
+    let reader = Content::reader(&content[..]);
+    let teed = scanner.scan_spooled(reader, &mut spool).unwrap();
+    assert!(
+        matches!(teed.outcome, Err(Error::Disconnected(_))),
+        "{teed:?}"
+    );
     assert!(matches!(
         teed.incomplete,
         Some(IncompleteCopy::TooLarge { .. })
     ));
+    assert_eq!(server.connections(), 1);
     assert_eq!(spool.position(), BEFORE.len() as u64);
     assert!(spool.into_inner().ends_with(AFTER));
 }
