@@ -24,6 +24,8 @@
 //! - [`Content`] is what is scanned: bytes, a file or a reader, and what is known about it.
 //! - [`Policy`] decides what happens with the file: deliver it, ask the person, or refuse it; a [`Notice`] tells why.
 //! - [`Cache`] gives the verdict on the same content again without a scan.
+//! - [`Scanner::scan_spooled`] and [`Scanner::scan_tee`] keep a copy of the content while it is scanned: for files that are
+//!   fetched from elsewhere.
 //! - [`Scanner::scan_replace`] also writes out the file that the service sends back: for services that rebuild
 //!   files without active parts (content disarm).
 //! - [`Client`] is the layer below: it sends RESPMOD and REQMOD requests and judges nothing.

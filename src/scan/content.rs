@@ -78,7 +78,7 @@ impl<'a> Content<'a> {
     /// The reader is read once, and its first 64 KiB are kept. Content up to that size can be sent again, also to
     /// another server. Larger content is sent on a new connection, because it would be lost on a connection
     /// that the server has closed. It is sent to another server only if the failure came before more than
-    /// 64 KiB were read.
+    /// 64 KiB were read. [`scan_spooled`](crate::Scanner::scan_spooled) keeps a copy from which it can be sent again.
     ///
     /// After an error some of the content may have been read, even if no server could be reached. Do not scan
     /// the rest of the reader as if it were the whole: the rest may be clean where the whole is not.

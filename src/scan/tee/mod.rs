@@ -62,6 +62,7 @@ impl Scanner {
     /// | --- | --- |
     /// | the content is larger than `max_copy` | [`NotScanned::TooLarge`], or what the scan came to before |
     /// | the deadline ended | [`Error::Timeout`], or what the scan came to before |
+    /// | the scan was cancelled | [`Error::Cancelled`] |
     /// | the content failed, or changed between two attempts | [`Error::Content`] |
     /// | `writer` failed | none; an `io::Error` is returned |
     ///
@@ -181,7 +182,8 @@ fn copy_and_scan<'c>(
     copy_rest(&mut scan, shared.max_copy, is_clean(&outcome));
     let (copied, incomplete) = match scan.output.take_tee() {
         Some(tee) => tee.finish(),
-        None => (0, None),
+        // Never: it was set above.
+        None => (0, Some(IncompleteCopy::Cancelled)),
     };
     let repeats = incomplete.is_none()
         && scan.deadline.left().is_some()
