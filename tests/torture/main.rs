@@ -21,13 +21,14 @@ mod words;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use conversations::Conversation;
-use icap_client::testing::{CLEAN, ManualClock};
+use icap_client::testing::CLEAN;
+use icap_client::transport::Clock;
 use icap_client::{Content, Scanner};
 use libtest_mimic::{Arguments, Trial};
-use memory::{Conditions, Fault, Network, Pieces, Step};
+use memory::{Conditions, Fault, Network, Pieces, Step, Time};
 use words::describe;
 
 const STRAY_204: &[u8] = b"ICAP/1.0 204 No Content\r\n\r\n";
@@ -42,23 +43,16 @@ const FAULTS: [Fault; 7] = [
     Fault::Insert(b"\0"),
 ];
 
-/// The read timeouts: for runs with a stall, for runs without one, and after a run that a busy machine spoilt.
-const TIMEOUTS: [Duration; 3] = [
-    Duration::from_millis(5),
-    Duration::from_millis(200),
-    Duration::from_secs(10),
-];
+/// Of each wait. The time is that of the network.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The deadline, in timeouts.
-const DEADLINE: u32 = 10;
+const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The time that a busy machine may take in addition.
-const SLACK: Duration = Duration::from_secs(5);
+/// After a 503 the server is suspended for a moment.
+const BEFORE_SCAN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // The tests mostly wait.
-    arguments.test_threads.get_or_insert(16);
+    let arguments = Arguments::from_args();
     let runs = Arc::new(AtomicUsize::new(0));
     let conversations = conversations::all();
     let count = conversations.len();
@@ -133,7 +127,7 @@ struct Undisturbed {
 
 impl Undisturbed {
     fn of(conversation: &Conversation) -> Self {
-        let stage = Stage::new(conversation, Conditions::default(), TIMEOUTS[2]).unwrap();
+        let stage = Stage::new(conversation, Conditions::default());
         let begin = match conversation.is_second {
             true => Moved {
                 down: stage.network.delivered(0) + 1,
@@ -223,25 +217,20 @@ struct Stage<'c> {
     conversation: &'c Conversation,
     network: Network,
     scanner: Scanner,
-    clock: ManualClock,
+    clock: Time,
 }
 
 impl<'c> Stage<'c> {
-    /// `None` if the machine is too busy for that timeout.
-    fn new(
-        conversation: &'c Conversation,
-        conditions: Conditions,
-        timeout: Duration,
-    ) -> Option<Self> {
+    fn new(conversation: &'c Conversation, conditions: Conditions) -> Self {
         let network = Network::new(scripts(conversation), conditions);
-        let clock = ManualClock::new();
+        let clock = network.time();
         let builder = Scanner::builder("icap://127.0.0.1/scan")
             .negotiate(conversation.options.is_some())
             .connector(network.clone())
             .clock(clock.clone())
-            .read_timeout(timeout)
-            .write_timeout(timeout)
-            .deadline(DEADLINE * timeout);
+            .read_timeout(TIMEOUT)
+            .write_timeout(TIMEOUT)
+            .deadline(DEADLINE);
         let stage = Self {
             conversation,
             network,
@@ -251,17 +240,13 @@ impl<'c> Stage<'c> {
         if conversation.is_second {
             // Short enough for every preview.
             let first = describe(&stage.scanner.scan(Content::bytes(b"one")));
-            if first == "error: timeout" && timeout != TIMEOUTS[2] {
-                return None;
-            }
             assert_eq!(first, "clean");
         }
-        Some(stage)
+        stage
     }
 
     fn scan(&self) -> String {
-        // After a 503 the server is suspended for a moment.
-        self.clock.advance(Duration::from_secs(1));
+        self.clock.advance(BEFORE_SCAN);
         let content = self.conversation.content;
         describe(&self.scanner.scan(match self.conversation.is_second {
             // Content that can be read only once is not sent on a used connection, unless it is short.
@@ -292,7 +277,7 @@ fn patient(conversation: &Conversation, undisturbed: &Undisturbed) -> usize {
                     reluctance,
                     ..Conditions::default()
                 };
-                let stage = Stage::new(conversation, conditions, TIMEOUTS[2]).unwrap();
+                let stage = Stage::new(conversation, conditions);
                 assert_eq!(stage.scan(), conversation.outcome, "{conditions:?}");
                 // A truncated response stays truncated if it breaks earlier.
                 let moved = Moved::over(&stage.network);
@@ -324,37 +309,27 @@ fn broken(conversation: &Conversation, undisturbed: &Undisturbed, place: Place, 
     };
     let is_whole = place == Place::Down(undisturbed.end.down) && !conversation.is_early;
     let is_decided = matches!(place, Place::Down(at) if undisturbed.decided.is_some_and(|decided| at >= decided));
-    for timeout in &TIMEOUTS[usize::from(fault != Fault::Stall)..] {
-        let Some(stage) = Stage::new(conversation, conditions, *timeout) else {
-            continue;
-        };
-        let began = Instant::now();
-        let outcome = stage.scan();
-        let (took, limit) = (began.elapsed(), DEADLINE * *timeout + SLACK);
-        let what = format!("{fault:?} at {place:?}: {outcome}");
-        assert!(took < limit, "{what}: took {took:?}");
-        if stage.network.connections() == 0 && *timeout != TIMEOUTS[2] {
-            // The machine was too busy even to connect.
-            continue;
-        }
-        let may_be_clean = may_be_clean(&stage, undisturbed, place, fault);
-        assert!(outcome != "clean" || may_be_clean, "{what}");
-        // Expected bytes miss their timeout only on a busy machine.
-        let is_due = is_decided || (is_whole && fault == Fault::Stall);
-        if is_due && outcome == "error: timeout" && *timeout != TIMEOUTS[2] {
-            continue;
-        }
-        assert!(
-            !is_decided || kind(&outcome) == kind(conversation.outcome),
-            "{what}"
-        );
-        if is_whole && fault == Fault::Stall {
-            // The fault cannot be seen, so the connection is kept.
-            assert_eq!(outcome, conversation.outcome, "{what}");
-        } else {
-            assert_not_used_again(&stage, may_be_clean, &what);
-        }
-        return;
+    let stage = Stage::new(conversation, conditions);
+    let began = stage.clock.now();
+    let outcome = stage.scan();
+    let took = stage.clock.now() - began;
+    let what = format!("{fault:?} at {place:?}: {outcome}");
+    // The last wait may go a little beyond the deadline.
+    assert!(
+        took <= BEFORE_SCAN + DEADLINE + TIMEOUT,
+        "{what}: took {took:?}"
+    );
+    let may_be_clean = may_be_clean(&stage, undisturbed, place, fault);
+    assert!(outcome != "clean" || may_be_clean, "{what}");
+    assert!(
+        !is_decided || kind(&outcome) == kind(conversation.outcome),
+        "{what}"
+    );
+    if is_whole && fault == Fault::Stall {
+        // The fault cannot be seen, so the connection is kept.
+        assert_eq!(outcome, conversation.outcome, "{what}");
+    } else {
+        assert_not_used_again(&stage, may_be_clean, &what);
     }
 }
 

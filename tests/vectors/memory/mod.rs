@@ -1,17 +1,17 @@
 //! A connection without a socket. The server is a list of steps, and the transport follows its conditions. Both
 //! depend only on the bytes, so every run is the same.
 //!
-//! It does not model TCP's timing. A wait that would never end takes the client's timeout.
+//! It does not model TCP's timing. A wait that would never end takes the client's timeout, by a [`Time`] that passes
+//! only there, so no test waits.
 
 mod framer;
 mod line;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use icap_client::transport::Readiness;
+use icap_client::transport::{Clock, Readiness};
 use icap_client::{Connect, ServiceUri, Stream};
 use line::Line;
 
@@ -88,6 +88,30 @@ impl Default for Conditions {
     }
 }
 
+/// Time that passes where a call waits, and by [`advance`](Self::advance).
+#[derive(Clone)]
+pub(crate) struct Time(Arc<Mutex<Instant>>);
+
+impl Time {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for Time {
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
+
+    fn now_for_waits(&self) -> Instant {
+        self.now()
+    }
+}
+
 /// A server, and the connections to it so far.
 #[derive(Clone)]
 pub(crate) struct Network(Arc<Mutex<State>>);
@@ -97,6 +121,7 @@ struct State {
     scripts: Vec<Vec<Step>>,
     conditions: Conditions,
     lines: Vec<Arc<Mutex<Line>>>,
+    time: Time,
 }
 
 impl Network {
@@ -105,7 +130,13 @@ impl Network {
             scripts,
             conditions,
             lines: Vec::new(),
+            time: Time::new(),
         })))
+    }
+
+    /// The clock of the client.
+    pub(crate) fn time(&self) -> Time {
+        self.lock().time.clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -169,6 +200,7 @@ impl Connect for Network {
         state.lines.push(Arc::clone(&line));
         Ok(Box::new(Wire {
             line,
+            time: state.time.clone(),
             read_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
         }))
@@ -178,6 +210,7 @@ impl Connect for Network {
 /// The client's end.
 struct Wire {
     line: Arc<Mutex<Line>>,
+    time: Time,
     read_timeout: Duration,
     write_timeout: Duration,
 }
@@ -187,7 +220,7 @@ impl Wire {
     fn wait(&self, error: &io::Error, timeout: Duration) {
         let is_pretence = self.line.lock().unwrap().balked();
         if error.kind() == ErrorKind::WouldBlock && !is_pretence {
-            thread::sleep(timeout);
+            self.time.advance(timeout);
         }
     }
 }
