@@ -167,20 +167,26 @@ fn file_over_the_limit_is_not_sent() {
     }
 }
 
-#[test]
-fn json_has_the_same_keys_for_every_file() {
-    let icap = Icap::with_files(&[
-        "clean", "infected", "blocked", "modified", "pending", "failing",
-    ]);
+/// The content of a file for each outcome. The last one is missing.
+const OUTCOMES: [&str; 7] = [
+    "clean", "infected", "blocked", "modified", "pending", "failing", "missing",
+];
+
+/// The URI of a service, and the JSON for each of these files.
+fn json_of_each_outcome() -> (String, Vec<Value>) {
+    let icap = Icap::with_files(&OUTCOMES[..6]);
     let server = obedient();
     let uri = server.uri();
-    let files = [
-        "clean", "infected", "blocked", "modified", "pending", "failing", "missing",
-    ];
-    let run = icap.run(&[&["scan", "--json", &uri], &files[..]].concat());
+    let run = icap.run(&[&["scan", "--json", &uri], &OUTCOMES[..]].concat());
     assert_eq!(run.status, Some(1));
     let objects = run.objects();
-    assert_eq!(objects.len(), files.len());
+    assert_eq!(objects.len(), OUTCOMES.len());
+    (uri, objects)
+}
+
+#[test]
+fn json_has_the_same_keys_for_every_file() {
+    let (uri, objects) = json_of_each_outcome();
     let keys = [
         "bytes_sent",
         "detail",
@@ -205,7 +211,7 @@ fn json_has_the_same_keys_for_every_file() {
         "error",
         "error",
     ];
-    for ((object, file), verdict) in objects.iter().zip(files).zip(verdicts) {
+    for ((object, file), verdict) in objects.iter().zip(OUTCOMES).zip(verdicts) {
         let mut found: Vec<_> = object.as_object().unwrap().keys().collect();
         found.sort();
         assert_eq!(found, keys);
@@ -220,6 +226,11 @@ fn json_has_the_same_keys_for_every_file() {
         assert_eq!(object["error_kind"].is_null(), verdict != "error");
         assert!(object["file_bytes"].is_null());
     }
+}
+
+#[test]
+fn json_has_status_reason_and_threats() {
+    let (_, objects) = json_of_each_outcome();
     assert_eq!(objects[0]["bytes_sent"], 5);
     assert_eq!(objects[0]["status"], 204);
     assert_eq!(objects[0]["istag"], "icap-client-testing");

@@ -41,7 +41,7 @@ pub(crate) struct Batch {
 
 /// What comes next.
 pub(crate) enum Step {
-    Entry(Entry),
+    Entry(Box<Entry>),
     /// The job for this file has ended without a result.
     Lost(PathBuf),
     Interrupted,
@@ -90,7 +90,7 @@ impl Batch {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(entry) => {
                     self.next = None;
-                    return Step::Entry(entry);
+                    return Step::Entry(Box::new(entry));
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.lose(),
             }

@@ -111,7 +111,7 @@ impl Arguments {
         }
         let mut content = Vec::new();
         content.try_reserve_exact(usize::try_from(self.size)?)?;
-        content.extend((0..self.size).map(|at| (at.wrapping_mul(0x9E37_79B9) >> 24) as u8));
+        content.extend((0..self.size).map(|at| at.wrapping_mul(0x9E37_79B9).to_le_bytes()[3]));
         Ok(content)
     }
 }

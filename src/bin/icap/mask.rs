@@ -44,8 +44,8 @@ pub(crate) fn lines(head: &[u8]) -> Vec<String> {
 
 fn is_secret_name(name: &str) -> bool {
     let name = name.trim().to_ascii_lowercase();
-    let is_secret = |part: &&str| name.contains(*part);
-    name.starts_with("proxy-") || (name != "user-agent" && SECRET.iter().any(|it| is_secret(&it)))
+    let has_secret_part = SECRET.iter().any(|part| name.contains(part));
+    name.starts_with("proxy-") || (name != "user-agent" && has_secret_part)
 }
 
 fn bytes(value: &str) -> String {

@@ -58,7 +58,7 @@ impl Session {
         let mut batch = Batch::start(files, jobs, &self.worker, interrupt);
         loop {
             match batch.step() {
-                Step::Entry(entry) => self.take(entry)?,
+                Step::Entry(entry) => self.take(*entry)?,
                 Step::Lost(path) => self.lose(&path)?,
                 Step::Interrupted => return self.interrupted(batch),
                 Step::End => return self.report_given_up(),
