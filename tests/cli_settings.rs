@@ -109,6 +109,13 @@ fn named_file_replaces_the_usual_one() {
     let run = run_with(&icap, &[], &["scan", "a"]);
     assert_eq!(run.status, Some(2));
     assert!(run.err.contains("icap/config.toml: "), "{run:?}");
+    for arguments in [&["--help"][..], &["scan", "-h"], &["man"], &["demo"]] {
+        assert_eq!(
+            run_with(&icap, &[], arguments).status,
+            Some(0),
+            "{arguments:?}"
+        );
+    }
     let run = run_with(&icap, &[], &["scan", "--config", "none", "a"]);
     assert!(run.err.contains("none: "), "{run:?}");
 }
@@ -129,6 +136,7 @@ fn odd_keys_and_values_are_refused() {
         let run = run_with(&icap, &[], &["scan", &server.uri(), "a"]);
         assert_eq!((run.status, run.out.as_str()), (Some(2), ""), "{line}");
         assert!(run.err.contains(word), "{line}: {run:?}");
+        assert!(run.err.contains("icap/config.toml"), "{line}: {run:?}");
     }
     let variables = [("ICAP_NO_OPTIONS", "true")];
     icap.write(CONFIG, "");

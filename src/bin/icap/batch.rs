@@ -3,6 +3,7 @@
 //! One thread lists the files, and `jobs` threads scan them. Both channels are bounded, so memory does not grow with
 //! the number of files.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -50,26 +51,34 @@ pub(crate) enum Step {
 
 impl Batch {
     /// Begins to scan. The threads end with the process.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no thread. With fewer than `jobs` threads it goes on.
     pub(crate) fn start(
         files: Files,
         jobs: usize,
         worker: &Arc<Worker>,
         interrupt: Interrupt,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let (slot_sender, slots) = sync_channel(WINDOW);
         let (job_sender, job_receiver) = sync_channel(jobs);
         let job_receiver = Arc::new(Mutex::new(job_receiver));
-        for _ in 0..jobs {
+        spawn(move || list(files, &slot_sender, &job_sender))?;
+        for number in 0..jobs {
             let (jobs, worker) = (Arc::clone(&job_receiver), Arc::clone(worker));
             let interrupt = interrupt.clone();
-            thread::spawn(move || work(&jobs, &worker, &interrupt));
+            match spawn(move || work(&jobs, &worker, &interrupt)) {
+                Err(error) if number == 0 => return Err(error),
+                Err(error) => log::warn!("{number} jobs and no more: {error}"),
+                Ok(()) => {}
+            }
         }
-        thread::spawn(move || list(files, &slot_sender, &job_sender));
-        Self {
+        Ok(Self {
             slots,
             next: None,
             interrupt,
-        }
+        })
     }
 
     /// Waits for the result of the next file.
@@ -81,18 +90,23 @@ impl Batch {
             let Some(slot) = &self.next else {
                 match self.slots.recv_timeout(TICK) {
                     Ok(slot) => self.next = Some(slot),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return Step::End,
+                    Err(RecvTimeoutError::Disconnected) if !self.interrupt.is_set() => {
+                        return Step::End;
+                    }
+                    Err(_) => {}
                 }
                 continue;
             };
             match slot.result.recv_timeout(TICK) {
-                Err(RecvTimeoutError::Timeout) => {}
                 Ok(entry) => {
                     self.next = None;
                     return Step::Entry(Box::new(entry));
                 }
-                Err(RecvTimeoutError::Disconnected) => return self.lose(),
+                // After an interruption the jobs end without results.
+                Err(RecvTimeoutError::Disconnected) if !self.interrupt.is_set() => {
+                    return self.lose();
+                }
+                Err(_) => {}
             }
         }
     }
@@ -120,6 +134,10 @@ impl Batch {
     }
 }
 
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().spawn(work).map(|_| ())
+}
+
 fn list(files: Files, slots: &SyncSender<Slot>, jobs: &SyncSender<Job>) {
     for found in files {
         let (sender, result) = sync_channel(1);
@@ -132,9 +150,11 @@ fn list(files: Files, slots: &SyncSender<Slot>, jobs: &SyncSender<Job>) {
             found,
             result: sender,
         };
-        if slots.send(slot).is_err() || jobs.send(job).is_err() {
+        if slots.send(slot).is_err() {
             return;
         }
+        // Without a worker the job is dropped, and its file is lost: no file is left out silently.
+        let _ = jobs.send(job);
     }
 }
 

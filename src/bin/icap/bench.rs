@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write};
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -18,7 +17,7 @@ use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use crate::check::milliseconds;
-use crate::quantity::{size, time};
+use crate::quantity::{jobs, size, time};
 use crate::report::{Status, per_second};
 use crate::scanning::Scanning;
 use crate::settings::URI_HELP;
@@ -44,8 +43,8 @@ pub(crate) struct Arguments {
     uri: Option<String>,
 
     /// Scan this many at once
-    #[arg(short, long, value_name = "N", default_value = "8")]
-    jobs: NonZeroU16,
+    #[arg(short, long, value_name = "N", default_value = "8", value_parser = jobs)]
+    jobs: usize,
 
     /// Stop after this time
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
@@ -72,7 +71,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
-    let jobs = usize::from(arguments.jobs.get());
+    let jobs = arguments.jobs;
     let service = arguments.scanning.endpoint(arguments.uri.as_deref())?;
     let name = service.uri().name();
     let bench = Bench {

@@ -52,6 +52,7 @@ const FILES: &[&str] = &["ca-file", "client-cert", "client-key"];
 /// What a configuration file sets.
 #[derive(Default)]
 pub(crate) struct Config {
+    path: PathBuf,
     values: Vec<(&'static str, Vec<String>)>,
     pub(crate) password: Option<String>,
 }
@@ -79,7 +80,10 @@ impl Config {
             return Err("it has a password and other users can read it: chmod 600".to_owned());
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        let mut config = Self::default();
+        let mut config = Self {
+            path: path.to_owned(),
+            ..Self::default()
+        };
         for (key, value) in &table {
             config.set(key, value, folder)?;
         }
@@ -111,6 +115,13 @@ impl Config {
         }
         self.values.push((key, values));
         Ok(())
+    }
+
+    /// What to say beside an error of the command line, which may be one of the file.
+    pub(crate) fn note(&self) -> Option<String> {
+        let keys: Vec<_> = self.values.iter().map(|(key, _)| *key).collect();
+        let (path, keys) = (self.path.display(), keys.join(", "));
+        (!keys.is_empty()).then(|| format!("note: the configuration file {path} sets {keys}"))
     }
 
     /// Adds the environment and the file to the options of each command.

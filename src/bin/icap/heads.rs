@@ -22,6 +22,8 @@ pub(crate) struct Heads {
     state: State,
     /// The part of a head or line so far.
     buffer: Vec<u8>,
+    /// How many encapsulated heads there are.
+    http: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -82,7 +84,8 @@ impl Heads {
         *bytes = &bytes[len..];
         self.state = State::Http(left - len, has_body);
         if left == len {
-            show(Part::Http(std::mem::take(&mut self.buffer)));
+            let heads = std::mem::take(&mut self.buffer);
+            show(Part::Http(first_heads(heads, self.http)));
             self.state = after_heads(has_body);
         }
     }
@@ -92,8 +95,11 @@ impl Heads {
             State::Head if is_complete(&self.buffer) => {
                 let head = std::mem::take(&mut self.buffer);
                 self.state = match encapsulated(&head) {
-                    Some((0, has_body)) => after_heads(has_body),
-                    Some((len, has_body)) => State::Http(len, has_body),
+                    Some((0, _, has_body)) => after_heads(has_body),
+                    Some((len, heads, has_body)) => {
+                        self.http = heads;
+                        State::Http(len, has_body)
+                    }
                     None => State::Unknown,
                 };
                 show(Part::Icap(head));
@@ -152,22 +158,35 @@ fn is_start_of_icap(head: &[u8]) -> bool {
     line.starts_with(b"ICAP/") || line.ends_with(b" ICAP/1.0")
 }
 
-/// The length of the encapsulated heads, and whether a body follows; `None` if that is not clear.
-fn encapsulated(head: &[u8]) -> Option<(usize, bool)> {
+/// Cuts what follows so many heads. A server that gives a wrong length must not make a body a head.
+fn first_heads(mut bytes: Vec<u8>, heads: usize) -> Vec<u8> {
+    let mut len = 0;
+    let mut left = heads;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if left == 0 {
+            break;
+        }
+        len += line.len();
+        left -= usize::from(line.trim_ascii().is_empty());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The length and the number of the encapsulated heads, and whether a body follows; `None` if that is not clear.
+fn encapsulated(head: &[u8]) -> Option<(usize, usize, bool)> {
     let head = std::str::from_utf8(head).ok()?;
     let mut fields = head.lines().filter_map(|line| line.split_once(':'));
     let Some((_, value)) =
         fields.find(|(name, _)| name.trim().eq_ignore_ascii_case("encapsulated"))
     else {
-        return Some((0, false));
+        return Some((0, 0, false));
     };
     let (name, offset) = value.rsplit(',').next()?.split_once('=')?;
     let offset = offset.trim().parse::<usize>().ok()?;
-    let is_small = offset <= MAX_HEAD;
-    is_small.then_some((
-        offset,
-        name.trim().ends_with("-body") && !name.trim().starts_with("null"),
-    ))
+    let has_body = name.trim().ends_with("-body") && !name.trim().starts_with("null");
+    let heads = value.matches("-hdr").count();
+    (offset <= MAX_HEAD).then_some((offset, heads, has_body))
 }
 
 fn chunk_size(line: &[u8]) -> Option<u64> {
@@ -198,11 +217,11 @@ mod tests {
 
     #[test]
     fn bodies_and_previews_are_left_out() {
-        let request = "RESPMOD icap://x/y ICAP/1.0\r\nEncapsulated: res-hdr=0, res-body=4\r\n\r\n";
+        let request = "RESPMOD icap://x/y ICAP/1.0\r\nEncapsulated: res-hdr=0, res-body=5\r\n\r\n";
         let bytes = [
             "OPTIONS icap://x/y ICAP/1.0\r\n\r\n",
             request,
-            "A\r\n\r6\r\nICAP/1\r\n0\r\n\r\n",
+            "A\r\n\r\n6\r\nICAP/1\r\n0\r\n\r\n",
             "a;x=y\r\nICAP/1.0\r\n\r\n0\r\nX-Trailer: z\r\n\r\n",
             "OPTIONS icap://x/y ICAP/1.0\r\n\r\n",
         ]
@@ -213,12 +232,20 @@ mod tests {
             [
                 options(),
                 Part::Icap(request.into()),
-                Part::Http(b"A\r\n\r".to_vec()),
+                Part::Http(b"A\r\n\r\n".to_vec()),
                 Part::Body(6),
                 Part::Body(10),
                 options(),
             ]
         );
+    }
+
+    #[test]
+    fn wrong_length_makes_no_body_a_head() {
+        let response = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=30\r\n\r\n";
+        let bytes = [response, "HTTP/1.1 200 OK\r\n\r\nsecret text"].concat();
+        let head = Part::Http(b"HTTP/1.1 200 OK\r\n\r\n".to_vec());
+        assert_eq!(parts(bytes.as_bytes())[1], head);
     }
 
     #[test]

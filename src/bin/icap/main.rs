@@ -139,11 +139,21 @@ fn main() -> ExitCode {
 
 /// Reads the command line, and the defaults that the environment and the configuration file set.
 fn command_line() -> Result<CommandLine, Box<dyn Error>> {
-    let config = Config::load(named_config().as_deref())?;
-    let matches = config.apply(CommandLine::command()).get_matches();
+    let loaded = Config::load(named_config().as_deref());
+    let command = match &loaded {
+        Ok(config) => config.apply(CommandLine::command()),
+        Err(_) => CommandLine::command(),
+    };
+    let matches = command.try_get_matches().unwrap_or_else(|error| {
+        if let (true, Ok(Some(note))) = (error.use_stderr(), loaded.as_ref().map(Config::note)) {
+            let _ = writeln!(io::stderr(), "{note}");
+        }
+        error.exit()
+    });
     let mut command_line = CommandLine::from_arg_matches(&matches)?;
+    // Help and what needs no settings work without the file.
     if let Some(settings) = command_line.command.settings() {
-        settings.set_password(config.password);
+        settings.set_password(loaded?.password);
     }
     Ok(command_line)
 }

@@ -53,6 +53,14 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses a number of scans at once. Each is a thread.
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
+    const MAX: usize = 256;
+    let number = text.parse().ok();
+    let number = number.filter(|number| (1..=MAX).contains(number));
+    number.ok_or_else(|| format!("not a number from 1 to {MAX}"))
+}
+
 /// Parses digits, an optional space, and a unit without regard to case.
 fn quantity(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -120,6 +128,14 @@ mod tests {
         }
         for text in ["", "s", "0", "0s", "-1s", "1.5s", "10 parsecs"] {
             assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn jobs_are_bounded() {
+        assert_eq!((jobs("1"), jobs("256")), (Ok(1), Ok(256)));
+        for text in ["", "0", "257", "-1", "many"] {
+            assert!(jobs(text).is_err(), "{text}");
         }
     }
 

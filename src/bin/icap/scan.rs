@@ -1,7 +1,6 @@
 //! `icap scan`: prints a verdict for each file.
 
 use std::error::Error as StdError;
-use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +17,7 @@ use crate::list::List;
 use crate::name::Name;
 use crate::patience::Patience;
 use crate::progress::Progress;
-use crate::quantity::{Bound, bound, time};
+use crate::quantity::{Bound, bound, jobs, time};
 use crate::report::{Format, Shown, Status};
 use crate::scanning::Scanning;
 use crate::session::Session;
@@ -90,8 +89,8 @@ pub(crate) struct Arguments {
     /// Scan this many files at once [default: 4 for each core, at most 32]
     ///
     /// There are never more connections than the service allows (Max-Connections).
-    #[arg(short, long, value_name = "N")]
-    jobs: Option<NonZeroU16>,
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
+    jobs: Option<usize>,
 
     /// Print only files that are not clean, and no summary
     #[arg(short, long)]
@@ -207,7 +206,7 @@ impl Arguments {
     fn jobs(&self) -> usize {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let default = (cores * JOBS_PER_CORE).min(MAX_DEFAULT_JOBS);
-        self.jobs.map_or(default, |jobs| jobs.get().into())
+        self.jobs.unwrap_or(default)
     }
 }
 

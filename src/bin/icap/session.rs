@@ -55,7 +55,7 @@ impl Session {
         interrupt: Interrupt,
     ) -> io::Result<()> {
         self.left_out = files.left_out();
-        let mut batch = Batch::start(files, jobs, &self.worker, interrupt);
+        let mut batch = Batch::start(files, jobs, &self.worker, interrupt)?;
         loop {
             match batch.step() {
                 Step::Entry(entry) => self.take(*entry)?,

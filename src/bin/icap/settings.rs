@@ -1,5 +1,6 @@
 //! The options of the connection, which most commands have.
 
+use std::env::VarError;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -170,8 +171,12 @@ impl Settings {
         let Some(user) = &self.user else {
             return Ok(None);
         };
-        let password = env::var("ICAP_PASSWORD").ok();
-        let password = password.or_else(|| self.password.0.clone()).ok_or(
+        let password = match env::var("ICAP_PASSWORD") {
+            Ok(password) => Some(password),
+            Err(VarError::NotPresent) => self.password.0.clone(),
+            Err(VarError::NotUnicode(_)) => return Err("ICAP_PASSWORD is not UTF-8".into()),
+        };
+        let password = password.ok_or(
             "--user needs the password in the environment variable ICAP_PASSWORD \
              or in the configuration file",
         )?;
