@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use icap_client::testing::{CLEAN, OPTIONS_RESPONSE, Script, Server};
+use icap_client::testing::{CLEAN, Engine, OPTIONS_RESPONSE, Script, Server};
 
 mod support;
 
@@ -199,6 +199,24 @@ fn next_endpoint_is_asked_if_the_first_is_away() {
     let run = icap.run(&scan(&away, &["--json", "--endpoint", &uri, "infected"]));
     assert_eq!(run.objects()[0]["verdict"], "infected", "{run:?}");
     assert_eq!(run.objects()[0]["service"], uri);
+}
+
+#[test]
+fn canary_makes_a_blind_server_not_clean() {
+    let icap = Icap::with_files(&["a"]);
+    let (blind, working) = (
+        Server::with_engine(Engine::Blind).unwrap(),
+        Server::start().unwrap(),
+    );
+    for (server, arguments, reason) in [
+        (&blind, &["--json", "a"][..], None),
+        (&blind, &["--json", "--canary=5m", "a"], Some("no_engine")),
+        (&working, &["--json", "--canary=5m", "a"], None),
+    ] {
+        let run = icap.run(&scan(&server.uri(), arguments));
+        assert_eq!(run.objects()[0]["reason"].as_str(), reason, "{run:?}");
+        assert_eq!(run.status, Some(if reason.is_some() { 2 } else { 0 }));
+    }
 }
 
 #[test]

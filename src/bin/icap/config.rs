@@ -24,6 +24,7 @@ const MAX_LEN: u64 = 1 << 20;
 const KEYS: &[&str] = &[
     "authenticated-user",
     "ca-file",
+    "canary",
     "client-cert",
     "client-ip",
     "client-key",

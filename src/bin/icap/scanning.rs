@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use icap_client::{Endpoint, Method, Preview, Scanner, ScannerBuilder};
 
-use crate::quantity::{Bound, bound, size};
+use crate::quantity::{Bound, bound, size, time};
 use crate::settings::Settings;
 
 /// How files are scanned.
@@ -31,6 +31,12 @@ pub(crate) struct Scanning {
     #[arg(long)]
     no_options: bool,
 
+    /// Call files clean only if the server has found EICAR within this time
+    ///
+    /// A canary, EICAR in a new archive, is sent when this is due. The server logs each one.
+    #[arg(long, value_name = "TIME", value_parser = time, verbatim_doc_comment)]
+    canary: Option<Duration>,
+
     /// Next service, if the one before it is away or blind; can be repeated
     #[arg(long, value_name = "URI", help_heading = "Connection")]
     endpoint: Vec<String>,
@@ -50,6 +56,7 @@ impl Scanning {
         let mut builder = Scanner::builder(service)
             .max_size(self.max_size.0)
             .negotiate(!self.no_options)
+            .canary(self.canary)
             .preview(self.preview.unwrap_or_default());
         if let Some(method) = self.method {
             builder = builder.method(method);
