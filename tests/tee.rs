@@ -137,8 +137,10 @@ fn reader_is_read_once() {
     assert_eq!(read.load(SeqCst), 300_000);
 }
 
-/// What a server sends after a part of the content, and what the scan comes to.
-fn early_ends() -> [(&'static str, Vec<u8>, fn(&Teed) -> bool); 7] {
+/// What a server sends after a part of the content, and what the scan must come to.
+type EarlyEnd = (&'static str, Vec<u8>, fn(&Teed) -> bool);
+
+fn early_ends() -> [EarlyEnd; 7] {
     fn has(teed: &Teed, is_expected: impl Fn(&Verdict) -> bool) -> bool {
         teed.outcome
             .as_ref()

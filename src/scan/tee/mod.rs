@@ -23,6 +23,24 @@ use spooled_copy::SpooledCopy;
 /// Look at both: the [outcome](Self::outcome) says whether the content may be delivered, and
 /// [`is_complete`](Self::is_complete) whether the copy is the content. A copy that is not complete is never to be
 /// delivered, whatever the outcome.
+///
+/// ```
+/// use icap_client::{IncompleteCopy, NotScanned, Scanner, Verdict};
+///
+/// # let server = icap_client::testing::Server::start()?;
+/// # let uri = server.uri();
+/// let scanner = Scanner::builder(uri).max_size(3).max_copy(4).build()?;
+/// let mut copy = Vec::new();
+///
+/// let teed = scanner.scan_tee("four", &mut copy)?;
+/// assert!(teed.is_complete() && copy == b"four"); // for a person who is asked
+/// assert_eq!(*teed.outcome?.verdict(), Verdict::NotScanned(NotScanned::TooLarge { limit: 3 }));
+///
+/// let teed = scanner.scan_tee("more than four", &mut copy)?;
+/// assert!(!teed.is_complete() && teed.copied == 4);
+/// assert!(matches!(teed.incomplete, Some(IncompleteCopy::TooLarge { limit: 4 })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Debug)]
 #[must_use = "an incomplete copy must not be taken for the content"]
