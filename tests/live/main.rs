@@ -3,6 +3,7 @@
 //! `tests/run` starts both and says where they are; without it these tests are ignored, and say so.
 
 mod cache;
+mod canary;
 mod disk;
 mod engine;
 mod failover;
@@ -50,6 +51,10 @@ const TESTS: &[(&str, fn())] = &[
     (
         "verdicts_of_c_icap_are_given_again_from_the_cache",
         cache::verdicts_are_given_again,
+    ),
+    (
+        "canary_notices_that_the_signatures_are_gone",
+        canary::signatures_are_lost_and_come_back,
     ),
     (
         "self_test_finds_what_is_expected_of_each_service",

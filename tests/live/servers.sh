@@ -3,9 +3,9 @@
 #
 # Sourced by tests/run, which calls, in this order:
 #   live_folder              makes the private folder $LIVE_DIR
-#   start_clamd              sets ICAP_LIVE_CLAMD_SOCKET
+#   start_clamd NAME         with signatures of its own, in $LIVE_DIR/NAME.signatures
 #   start_c_icap NAME        sets C_ICAP_PORT; may be called again with another NAME. `blind` finds
-#                            no clamd; `in-process` (engine clamav_mod) and `full` (little space in
+#                            no clamd; `canary` has the clamd `changing`, the others `clamd`; `in-process` (engine clamav_mod) and `full` (little space in
 #                            TmpDir) need root
 #   start_c_icap_tls         sets TLS_PORT, OTHER_NAME_PORT, EXPIRED_PORT, CLIENTS_PORT, and
 #                            ICAP_LIVE_TLS_DIR with the certificates
@@ -29,13 +29,13 @@ live_folder() {
 }
 
 start_clamd() {
-    write_signatures "$LIVE_DIR/signatures"
-    fill_in clamd.conf.in "$LIVE_DIR/clamd.conf"
-    ICAP_LIVE_CLAMD_SOCKET=$LIVE_DIR/clamd.sock
-    spawn clamd --config-file="$LIVE_DIR/clamd.conf" >"$LIVE_DIR/clamd.out" 2>&1
+    local name=$1
+    write_signatures "$LIVE_DIR/$name.signatures"
+    fill_in clamd.conf.in "$LIVE_DIR/$name.conf" "$name"
+    spawn clamd --config-file="$LIVE_DIR/$name.conf" >"$LIVE_DIR/$name.out" 2>&1
     disown "$SPAWNED"
-    if ! within 60 ended_or "$SPAWNED" clamd_answers || ! running "$SPAWNED"; then
-        give_up clamd "$LIVE_DIR/clamd.out"
+    if ! within 60 ended_or "$SPAWNED" clamd_answers "$name" || ! running "$SPAWNED"; then
+        give_up clamd "$LIVE_DIR/$name.out"
     fi
 }
 
@@ -71,14 +71,16 @@ engine() {
 
 # c-icap looks for clamd when it starts, and never again.
 show_clamd_to() {
-    ln -sfn clamd.sock "$LIVE_DIR/$1.sock"
+    local clamd=clamd
+    [[ $1 != canary ]] || clamd=changing
+    ln -sfn "$clamd.sock" "$LIVE_DIR/$1.sock"
 }
 
 # The mounts that only this c-icap sees, and that end with it: clamav_mod's folder of signatures is
 # compiled in, and 1028 KiB for TmpDir are enough for the scan that shows that it is ready.
 mount_for() {
     case $1 in
-        in-process) echo "mount --bind '$LIVE_DIR/signatures' /var/lib/clamav" ;;
+        in-process) echo "mount --bind '$LIVE_DIR/clamd.signatures' /var/lib/clamav" ;;
         full) echo "mount -t tmpfs -o size=1028k,mode=0777 none '$LIVE_DIR/full.tmp'" ;;
     esac
 }
@@ -272,13 +274,14 @@ END
 # --- readiness ----------------------------------------------------------------------
 
 clamd_answers() {
-    [[ -S $ICAP_LIVE_CLAMD_SOCKET ]] || return 1
+    local socket=$LIVE_DIR/$1.sock
+    [[ -S $socket ]] || return 1
     perl -MIO::Socket::UNIX -e '
         alarm 5;
         my $clamd = IO::Socket::UNIX->new(Peer => $ARGV[0]) or exit 1;
         print $clamd "nPING\n";
         exit(<$clamd> ne "PONG\n");
-    ' "$ICAP_LIVE_CLAMD_SOCKET"
+    ' "$socket"
 }
 
 # A c-icap that responds to OPTIONS may still let everything pass (it does when clamd is away),
