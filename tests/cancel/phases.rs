@@ -233,6 +233,16 @@ fn scan_of_another() -> Times {
     })
 }
 
+/// The canary before the content. Its last byte is held back for a while.
+fn canary() -> Times {
+    let server = holding(Script::new().read_request());
+    let subject = Subject::of_server(&server, |builder| builder.canary(LONG));
+    let scan = |cancel: &Cancel| subject.scanner.scan(hello(cancel));
+    let times = cancel_each(CANCELS, &subject.connects, scan, || {});
+    subject.repair(CANCELS);
+    times
+}
+
 fn upload() -> Times {
     let server = holding(Script::new());
     let (connector, stalls) = watched(Wait::Write);
@@ -283,6 +293,7 @@ fn cancel_ends_a_scan_in_each_phase() {
         ("line", line),
         ("OPTIONS of another", options_of_another),
         ("scan of another", scan_of_another),
+        ("canary", canary),
         ("upload", upload),
         ("response", response),
         ("response's body", body),
