@@ -172,9 +172,9 @@
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
 //!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
-//!   response or read timeout counts. An exchange has four phases: to connect, to write, to wait for the response, and to read it. If another
-//!   limit, such as the deadline, ends the exchange in one of them, that counts only if the time spent waiting for the server in
-//!   this phase adds up to at least its timeout. Not counted are the caller's slow
+//!   response or read timeout counts. These four follow each
+//!   other in an exchange. If another limit, such as the deadline, ends the exchange while one of them applies, that counts
+//!   only if the time spent waiting for the server there adds up to at least that timeout. Not counted are the caller's slow
 //!   reader or writer, a deadline that was too short, a shortage on this machine, 503 while the server serves other
 //!   exchanges, and a timeout on a connection on which no response ever came, if other connections got responses meanwhile.
 //!

@@ -73,6 +73,7 @@ pub use crate::proto::violation::{Limit, Violation};
 /// match error {
 ///     Error::Input(error) => println!("correct the setting: {error}"),
 ///     Error::Content(error) => println!("the file could not be read: {error}"),
+///     error if error.is_cancelled() => println!("nothing to do: {error}"),
 ///     error if error.is_retryable() => println!("keep the file and scan it again later: {error}"),
 ///     error => println!("keep the file and call the operator: {error}"),
 /// }

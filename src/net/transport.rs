@@ -122,8 +122,8 @@ pub trait Stream: Read + Write + Send {
     /// Whatever the transport reports, for example a reset. The exchange then fails.
     fn readiness(&mut self) -> io::Result<Readiness>;
 
-    /// Returns how many bytes had been written to this stream when the unit began to arrive that the bytes of
-    /// the last read were in. The default is `None`: this is not known.
+    /// Returns how many bytes had been written to this stream when the unit of the last read began to arrive. A unit is, for
+    /// example, the TLS record that held the bytes. The default is `None`: this is not known.
     ///
     /// A transport that delivers bytes in units (TLS records) implements it. A response that began before the
     /// content was written is early, also if its first record was complete only later. One read must then not

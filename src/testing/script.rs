@@ -7,7 +7,7 @@ use super::responses::OPTIONS_RESPONSE;
 
 /// The steps of a server on one connection, in order.
 ///
-/// Only the steps that say so read. If the client closes, the step that notices it ends the script, unless
+/// A step reads from the client only if its documentation says so. If the client closes, the step that notices it ends the script, unless
 /// the step waits for that.
 ///
 /// ```

@@ -61,8 +61,8 @@ pub trait Language {
 
     /// How the file's name stands in a sentence. Default: after a space and in straight quotes.
     ///
-    /// Replace the quotes that you use in `name`: otherwise a name such as `a" is clean. "b` could form a
-    /// sentence of its own.
+    /// If the name itself has the quotes that you put around it, replace them there. Otherwise a name such as
+    /// `a" is clean. "b` could form a sentence of its own.
     fn name(&self, name: &str) -> String {
         format!(" \"{}\"", name.replace('"', "'"))
     }
