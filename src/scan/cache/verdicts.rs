@@ -262,3 +262,104 @@ impl Verdicts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::Memory;
+    use super::*;
+    use crate::proto::method::Method;
+    use crate::proto::response::Response;
+    use crate::proto::response_reader::ResponseReader;
+
+    const KEY: Hash = [1; 16];
+    const AGES: Ages = Ages {
+        max_age: Duration::from_secs(3600),
+        revalidate: Duration::from_secs(60),
+    };
+
+    fn response() -> Response {
+        let input = b"ICAP/1.0 204 No Content\r\nISTag: tag-1\r\n\r\n";
+        let mut reader = ResponseReader::new(Method::Respmod, 0);
+        let mut used = 0;
+        while !reader.has_ended() {
+            used += reader.feed(&input[used..]).unwrap().0;
+        }
+        reader.into_remains().response.unwrap()
+    }
+
+    /// A client that has just seen the tag, and a cache.
+    fn opened() -> (Client, Verdicts) {
+        let client = Client::new("icap://127.0.0.1/scan").unwrap();
+        let now = client.now();
+        client.state().saw(&response(), now, now);
+        let store = Box::new(Memory::new(1));
+        (client, Verdicts::new(store, [7; 32], AGES, None, now))
+    }
+
+    /// Whether an entry that was made then holds.
+    fn holds(client: &Client, verdicts: &Verdicts, made: Made) -> bool {
+        let entry = Entry {
+            verdict: Verdict::Clean,
+            state_tag: b"tag-1".to_vec(),
+            content_len: 5,
+            made,
+        };
+        let bytes = entry.encode(&verdicts.hash, &KEY).unwrap();
+        verdicts.report(&KEY, &bytes, client, None).is_some()
+    }
+
+    #[test]
+    fn entry_of_another_cache_is_dated_by_the_calendar() {
+        let (client, verdicts) = opened();
+        let now = time::calendar_ms();
+        let hour = 3_600_000;
+        for (calendar_ms, expected) in [
+            (now, true),
+            (now - hour / 2, true),
+            (now - hour - 1, false),
+            // The clock of the other machine is fast.
+            (now + hour, false),
+            (0, false),
+            (u64::MAX, false),
+        ] {
+            let made = Made {
+                origin: verdicts.origin.wrapping_add(1),
+                offset_ns: 0,
+                calendar_ms,
+            };
+            assert_eq!(holds(&client, &verdicts, made), expected, "{calendar_ms}");
+        }
+    }
+
+    #[test]
+    fn own_entry_is_dated_by_the_clock_of_the_scanner() {
+        let (client, verdicts) = opened();
+        for (offset_ns, expected) in [(0, true), (u64::MAX, false)] {
+            let made = Made {
+                origin: verdicts.origin,
+                offset_ns,
+                calendar_ms: 0,
+            };
+            assert_eq!(holds(&client, &verdicts, made), expected, "{offset_ns}");
+        }
+    }
+
+    #[test]
+    fn forgotten_time_applies_to_entries_of_all_caches() {
+        let (client, verdicts) = opened();
+        let made_ago = |origin, ms| Made {
+            origin,
+            offset_ns: 0,
+            calendar_ms: time::calendar_ms() - ms,
+        };
+        let own = made_ago(verdicts.origin, 0);
+        let other = |ms| made_ago(verdicts.origin.wrapping_add(1), ms);
+        assert!(holds(&client, &verdicts, own) && holds(&client, &verdicts, other(500_000)));
+        let now = client.now();
+        let since = now.checked_sub(Duration::from_secs(600));
+        client.state().forget_since(since, now);
+        assert!(!holds(&client, &verdicts, own));
+        assert!(!holds(&client, &verdicts, other(500_000)));
+        assert!(holds(&client, &verdicts, other(700_000)));
+    }
+}
