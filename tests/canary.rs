@@ -2,15 +2,17 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use icap_client::Cache;
 use icap_client::testing::{
     CLEAN, CONTINUE, Engine, Gate, ManualClock, OPTIONS_RESPONSE, Received, Script, Server, eicar,
     infected, options_with_preview,
 };
+use icap_client::{Cache, VerdictCache};
 use icap_client::{Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder, Verdict};
 
 const EVERY: Duration = Duration::from_secs(400);
@@ -456,6 +458,71 @@ fn missed_canary_drops_what_the_cache_has_since_the_last_one() {
     clock.advance(SECOND);
     assert_eq!(scan("one"), (Verdict::Clean, false));
     assert_eq!(scan("one"), (Verdict::Clean, true));
+}
+
+#[test]
+fn verdict_of_the_cache_needs_a_proof_that_holds() {
+    let fake = Fake::start();
+    let (builder, clock) = fake.builder();
+    let scanner = builder.cache(Cache::new()).build().unwrap();
+    let scan = || {
+        let report = scanner.scan(Content::from("hello").id("id")).unwrap();
+        (report.verdict().clone(), report.is_cached())
+    };
+    assert_eq!(scan(), (Verdict::Clean, false));
+    // The server goes blind, and nothing else is scanned: the look-up sends the canary.
+    for finds in [true, false] {
+        fake.set_finds(finds);
+        clock.advance(EVERY);
+        fake.seen();
+        let expected = match finds {
+            true => (Verdict::Clean, true),
+            false => (NO_ENGINE, false),
+        };
+        assert_eq!(scan(), expected);
+        assert_eq!(fake.seen(), [Seen::Canary]);
+    }
+}
+
+#[test]
+fn infected_verdict_of_the_cache_needs_no_proof() {
+    let fake = Fake::start();
+    let (builder, clock) = fake.builder();
+    let scanner = builder.cache(Cache::new()).build().unwrap();
+    let virus = eicar();
+    let scan = || scanner.scan(Content::bytes(&virus).id("id")).unwrap();
+    assert!(scan().verdict().is_infected());
+    clock.advance(EVERY);
+    fake.seen();
+    let report = scan();
+    assert!(report.is_cached() && report.verdict().is_infected());
+    assert_eq!(fake.seen(), []);
+}
+
+#[test]
+fn verdict_of_a_scanner_without_canary_is_not_taken() {
+    #[derive(Default)]
+    struct Store(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+    impl VerdictCache for Store {
+        fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+            Ok(self.0.lock().unwrap().get(key).cloned())
+        }
+        fn put(&self, key: &[u8], entry: &[u8], _: Duration) -> io::Result<()> {
+            let mut entries = self.0.lock().unwrap();
+            entries.insert(key.to_vec(), entry.to_vec());
+            Ok(())
+        }
+    }
+    let fake = Fake::start();
+    let store = Arc::new(Store::default());
+    let is_hit = |canary: Option<Duration>| {
+        let cache = Cache::shared(Arc::clone(&store), [7; 32]);
+        let scanner = fake.builder().0.canary(canary).cache(cache);
+        let content = Content::from("hello").id("id");
+        scanner.build().unwrap().scan(content).unwrap().is_cached()
+    };
+    assert_eq!([None, None].map(is_hit), [false, true]);
+    assert_eq!([Some(EVERY), Some(EVERY)].map(is_hit), [false, true]);
 }
 
 /// A reader that can be read only once is copied whole, and no file goes to the blind server.

@@ -254,19 +254,27 @@ pub(crate) struct Trial<'p> {
 
 impl Trial<'_> {
     /// The server found it. Returns whether the server was blind.
+    ///
+    /// What other processes have stored while the server was blind is not repeated either.
     pub(crate) fn found(mut self, tag: Option<Vec<u8>>) -> bool {
-        let began = self.began;
-        self.finish(None, |state, _| {
+        let (client, began) = (self.client, self.began);
+        let blind_since = self.finish(None, |state, _| {
             if state.last_missed.is_some_and(|missed| began < missed) {
-                return false;
+                return None;
             }
             state.found.retain(|found| found.tag != tag);
             state.found.push(Found { tag, at: began });
             let surplus = state.found.len().saturating_sub(REMEMBERED);
             state.found.drain(..surplus);
             state.last_found = state.last_found.max(Some(began));
-            state.blind.take().is_some()
-        })
+            state.blind.take().and(state.last_missed)
+        });
+        // What was given since this canary began counts.
+        let until = began.checked_sub(Duration::from_nanos(1));
+        if let (Some(_), Some(until)) = (blind_since, until) {
+            client.state().forget(blind_since, until);
+        }
+        blind_since.is_some()
     }
 
     /// The server missed it, so it is blind. Verdicts since the last proof are not repeated any more. Returns the time
@@ -292,7 +300,7 @@ impl Trial<'_> {
             });
             (state.last_found, Some(interval))
         });
-        client.state().forget_since(last_found, now);
+        client.state().forget(last_found, now);
         wait
     }
 
@@ -389,4 +397,43 @@ fn later(at: Instant, by: Duration) -> Instant {
     at.checked_add(by)
         .or_else(|| at.checked_add(year))
         .unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seam::time::Clock;
+
+    /// A clock that a test sets.
+    #[derive(Clone)]
+    struct SetClock(Arc<Mutex<Instant>>);
+
+    impl Clock for SetClock {
+        fn now(&self) -> Instant {
+            *self.0.lock()
+        }
+    }
+
+    #[test]
+    fn time_of_blindness_is_forgotten_when_it_ends() {
+        let clock = SetClock(Arc::new(Mutex::new(Instant::now())));
+        let start = clock.now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let builder = Client::builder("icap://127.0.0.1/scan").clock(clock.clone());
+        let client = builder.build().unwrap();
+        let canary = |seconds| {
+            *clock.0.lock() = at(seconds);
+            let call = Call::new(&client, client.start(None), None);
+            match call.standing(Wanted::Any, Duration::from_secs(100)) {
+                Standing::Due(trial) => trial,
+                _ => panic!("no canary is due at {seconds}"),
+            }
+        };
+        assert!(!canary(0).found(None));
+        assert!(canary(100).missed().is_some());
+        let stands = |seconds| client.state().stands_by(at(seconds));
+        assert_eq!([50, 100, 150].map(stands), [false, false, true]);
+        assert!(canary(200).found(None));
+        assert_eq!([50, 150, 199, 200].map(stands), [false, false, false, true]);
+    }
 }

@@ -65,7 +65,7 @@ impl ServerState {
     /// The server called content clean of which it had only `sent` bytes, so it does not scan. What it called clean
     /// before that may not have been scanned either.
     pub(crate) fn saw_early_response(&self, sent: u64, now: Instant) {
-        self.forget_since(None, now);
+        self.forget(None, now);
         let mut state = self.0.lock();
         let known = state.responds_early_after;
         state.responds_early_after = Some(known.map_or(sent, |known| known.max(sent)));
@@ -83,15 +83,18 @@ impl ServerState {
         }
     }
 
-    /// Verdicts that the server gave from `from` until now are not given again; `None` is from the beginning.
+    /// Verdicts that the server gave from `from` to `to` are not given again; `None` is from the beginning.
     ///
-    /// This is for what shows that the server does not scan. After a failed canary, `from` is the time of the last one
-    /// that passed. Call it once more when a canary passes again, for verdicts that other processes have stored meanwhile.
-    pub(crate) fn forget_since(&self, from: Option<Instant>, now: Instant) {
+    /// This is for what shows that the server does not scan. What lies between two such times is forgotten as well.
+    pub(crate) fn forget(&self, from: Option<Instant>, to: Instant) {
         let mut state = self.0.lock();
-        let earlier = |known: Period| known.from.zip(from).map(|(a, b)| a.min(b));
-        let from = state.forgotten.map_or(from, earlier);
-        state.forgotten = Some(Period { from, to: now });
+        state.forgotten = Some(match state.forgotten {
+            None => Period { from, to },
+            Some(known) => Period {
+                from: known.from.zip(from).map(|(a, b)| a.min(b)),
+                to: known.to.max(to),
+            },
+        });
     }
 
     /// Whether a verdict that the server gave at this time may be given again.
@@ -228,17 +231,19 @@ mod tests {
         let watch = Watch::new();
         let stand = |times: [u64; 5]| times.map(|at| watch.state.stands_by(watch.at(at)));
         assert_eq!(stand([0, 10, 20, 30, 40]), [true; 5]);
-        watch.state.forget_since(Some(watch.at(10)), watch.at(20));
+        watch.state.forget(Some(watch.at(10)), watch.at(20));
         assert_eq!(
             stand([9, 10, 15, 20, 21]),
             [true, false, false, false, true]
         );
-        watch.state.forget_since(Some(watch.at(30)), watch.at(40));
+        watch.state.forget(Some(watch.at(30)), watch.at(40));
         assert_eq!(
             stand([9, 10, 35, 40, 41]),
             [true, false, false, false, true]
         );
-        watch.state.forget_since(None, watch.at(50));
+        watch.state.forget(Some(watch.at(5)), watch.at(35));
+        assert_eq!(stand([4, 5, 35, 40, 41]), [true, false, false, false, true]);
+        watch.state.forget(None, watch.at(50));
         assert_eq!(
             stand([0, 9, 41, 50, 51]),
             [false, false, false, false, true]

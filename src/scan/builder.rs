@@ -352,9 +352,11 @@ impl ScannerBuilder {
     ///   the time of [`revalidate`](crate::Cache::revalidate). A service without a tag is asked each time.
     /// - It is younger than [`max_age`](crate::Cache::max_age).
     /// - For a clean verdict: nothing says that the server does not scan, by its state tag or by an early response.
+    ///   With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the
+    ///   cache sends the canary too when one is due.
     ///
-    /// Then no byte of the content is read, and no connection is needed unless the tag must be confirmed. The report
-    /// [says](crate::Report::is_cached) that it is not new.
+    /// Then no byte of the content is read, and no connection is needed unless the tag must be confirmed or a canary is
+    /// due. The report [says](crate::Report::is_cached) that it is not new.
     ///
     /// Scans of the same content at the same time wait for the first of them: at most a read timeout, and half of the
     /// time that they have left. If the first one fails or gets another verdict, all of them scan.

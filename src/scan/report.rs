@@ -157,6 +157,7 @@ impl Report {
     /// As it is if nothing proves that the server scans.
     pub(super) fn without_proof(mut self) -> Self {
         self.verdict = Verdict::NotScanned(NotScanned::NoEngine);
+        self.is_cached = false;
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Shared;
 use super::attempt::Scan;
-use super::cache::verdicts::{LookUp, Subject, Verdicts};
+use super::cache::verdicts::{Found, LookUp, Subject, Verdicts};
 use super::canary::{Canary, Sighting, Tag};
 use super::content::Content;
 use super::failover::Failover;
@@ -15,7 +15,7 @@ use super::verdict::{NotScanned, Verdict};
 use crate::client::Client;
 use crate::client::call::Call;
 use crate::client::options_cache::Known;
-use crate::client::outcome::{AttemptError, CompleteResponse};
+use crate::client::outcome::AttemptError;
 use crate::client::proof::{Standing, Wanted};
 use crate::error::{CancelledError, Error};
 use crate::proto::method::Method;
@@ -81,7 +81,9 @@ impl<'c> Scan<'c, '_> {
         let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
         let turn = match cache.and_then(|cache| self.look_up(cache, call, &request, since)) {
-            Some(LookUp::Found(report)) => return Ok(report),
+            Some(LookUp::Found(found)) => {
+                return self.confirm_cached(call, known.as_ref(), found);
+            }
             Some(LookUp::Missing(turn)) => Some(turn),
             None => None,
         };
@@ -100,32 +102,44 @@ impl<'c> Scan<'c, '_> {
         if complete.is_success() {
             call.succeeded();
         }
-        let report = self.confirm(call, known.as_ref(), report, &complete)?;
+        if *report.verdict() == Verdict::NotScanned(NotScanned::EarlyResponse) {
+            client.proofs().suspect();
+        }
+        let tag = complete.response.state_tag();
+        let report = self.confirm(call, known.as_ref(), report, tag.as_deref())?;
         if let Some(turn) = turn {
             turn.keep(client, &report, &complete);
         }
         Ok(report)
     }
 
-    /// The report, which is clean only with a proof under the state tag of the response.
+    /// The report of the cache. A clean one needs a proof that holds now, as if the content were scanned: if all verdicts
+    /// came from the cache, no canary would show that the server went blind before it gave them.
+    fn confirm_cached(
+        &self,
+        call: &mut Call<'_>,
+        known: Option<&Known>,
+        found: Found,
+    ) -> Result<Report, AttemptError> {
+        let Found { report, state_tag } = found;
+        if report.verdict().is_clean() && !self.prove(call, known, Wanted::Any)? {
+            return Ok(Report::no_engine(call.client.name()));
+        }
+        self.confirm(call, known, report, Some(&state_tag))
+    }
+
+    /// The report, which is clean only with a proof under this state tag.
     fn confirm(
         &self,
         call: &mut Call<'_>,
         known: Option<&Known>,
         report: Report,
-        complete: &CompleteResponse,
+        tag: Option<&[u8]>,
     ) -> Result<Report, AttemptError> {
-        if *report.verdict() == Verdict::NotScanned(NotScanned::EarlyResponse) {
-            call.client.proofs().suspect();
-        }
-        if !report.verdict().is_clean() {
+        if !report.verdict().is_clean() || self.prove(call, known, Wanted::Under(tag))? {
             return Ok(report);
         }
-        let tag = complete.response.state_tag();
-        match self.prove(call, known, Wanted::Under(tag.as_deref()))? {
-            true => Ok(report),
-            false => Ok(report.without_proof()),
-        }
+        Ok(report.without_proof())
     }
 
     /// Whether the server has proven that it scans, if that is wanted: before, or now by a canary of this scan or of
@@ -165,11 +179,13 @@ impl<'c> Scan<'c, '_> {
         request: &Request,
         confirmed_since: Option<Instant>,
     ) -> Option<LookUp<'c>> {
+        // A verdict that needed no proof must not be taken for one that did.
+        let proof = self.canary.map(|canary| canary.every);
         let subject = Subject {
             request,
             about: &self.about,
             length: self.length,
-            rules: &(self.rules, &self.custom_headers),
+            rules: &(self.rules, &self.custom_headers, proof),
         };
         cache.look_up(call, &subject, confirmed_since)
     }

@@ -40,9 +40,16 @@ pub(in crate::scan) struct Verdicts {
 
 /// The result of a look-up.
 pub(in crate::scan) enum LookUp<'v> {
-    Found(Report),
+    Found(Found),
     /// The content is to be scanned.
     Missing(Turn<'v>),
+}
+
+/// A stored verdict that holds.
+pub(in crate::scan) struct Found {
+    pub(in crate::scan) report: Report,
+    /// Under which the server gave it.
+    pub(in crate::scan) state_tag: Vec<u8>,
 }
 
 /// A scan that can store its verdict. Dropping it lets the scans that wait for it go on by themselves.
@@ -94,20 +101,20 @@ impl Verdicts {
         if call.is_trial() {
             return Some(self.missing(key, client, None));
         }
-        if let Some((report, _)) = self.stored(&key, client, confirmed_since) {
-            return Some(LookUp::Found(report));
+        if let Some((found, _)) = self.stored(&key, client, confirmed_since) {
+            return Some(LookUp::Found(found));
         }
         Some(match self.board(key, call) {
             Boarding::Alone => self.missing(key, client, None),
-            Boarding::Landed(entry) => match self.report(&key, &entry, client, confirmed_since) {
-                Some(report) => LookUp::Found(report),
+            Boarding::Landed(entry) => match self.found(&key, &entry, client, confirmed_since) {
+                Some(found) => LookUp::Found(found),
                 None => self.missing(key, client, None),
             },
             // Another scan may have ended since this one looked.
             Boarding::Lead(leading) => match self.stored(&key, client, confirmed_since) {
-                Some((report, entry)) => {
+                Some((found, entry)) => {
                     leading.land(entry.into());
-                    LookUp::Found(report)
+                    LookUp::Found(found)
                 }
                 None => self.missing(key, client, Some(leading)),
             },
@@ -141,26 +148,26 @@ impl Verdicts {
         self.flights.board(key, &wait, patience)
     }
 
-    /// The report that the stored entry gives now, and the entry.
+    /// The stored verdict, if it holds, and its entry.
     fn stored(
         &self,
         key: &Hash,
         client: &Client,
         confirmed_since: Option<Instant>,
-    ) -> Option<(Report, Vec<u8>)> {
+    ) -> Option<(Found, Vec<u8>)> {
         let entry = store::get(&*self.store, key)?;
-        let report = self.report(key, &entry, client, confirmed_since)?;
-        Some((report, entry))
+        let found = self.found(key, &entry, client, confirmed_since)?;
+        Some((found, entry))
     }
 
     /// The report that an entry gives now; `None` if it does not hold.
-    fn report(
+    fn found(
         &self,
         key: &Hash,
         entry: &[u8],
         client: &Client,
         confirmed_since: Option<Instant>,
-    ) -> Option<Report> {
+    ) -> Option<Found> {
         let entry = Entry::decode(&self.hash, key, entry)?;
         let state = client.state();
         let is_confirmed = |confirmed| confirmed_since.is_none_or(|since| since <= confirmed);
@@ -176,7 +183,10 @@ impl Verdicts {
             && entry.state_tag == tag.value
             && state.stands_by(made)
             && !(entry.verdict.is_clean() && may_be_blind);
-        holds.then(|| Report::cached(entry.verdict, &tag.value, client.name()))
+        holds.then(|| Found {
+            report: Report::cached(entry.verdict, &tag.value, client.name()),
+            state_tag: tag.value,
+        })
     }
 
     fn made(&self, at: Instant, now: Instant) -> Made {
@@ -220,7 +230,7 @@ impl Turn<'_> {
             return;
         };
         // Of two scans at once, the worse verdict is kept (rule R2).
-        let is_infected = |(stored, _): (Report, Vec<u8>)| stored.verdict().is_infected();
+        let is_infected = |(stored, _): (Found, Vec<u8>)| stored.report.verdict().is_infected();
         let is_clean = report.verdict().is_clean();
         if is_clean && verdicts.stored(&key, client, None).is_some_and(is_infected) {
             return;
@@ -305,7 +315,7 @@ mod tests {
             made,
         };
         let bytes = entry.encode(&verdicts.hash, &KEY).unwrap();
-        verdicts.report(&KEY, &bytes, client, None).is_some()
+        verdicts.found(&KEY, &bytes, client, None).is_some()
     }
 
     #[test]
@@ -357,7 +367,7 @@ mod tests {
         assert!(holds(&client, &verdicts, own) && holds(&client, &verdicts, other(500_000)));
         let now = client.now();
         let since = now.checked_sub(Duration::from_secs(600));
-        client.state().forget_since(since, now);
+        client.state().forget(since, now);
         assert!(!holds(&client, &verdicts, own));
         assert!(!holds(&client, &verdicts, other(500_000)));
         assert!(holds(&client, &verdicts, other(700_000)));
