@@ -54,13 +54,13 @@ impl Settings {
                 settings.is_scanning = false;
                 continue;
             }
-            let value = arguments.next().ok_or(USAGE)?;
+            let value = arguments.next().unwrap_or_default();
             settings
                 .set(&name, &value)
-                .ok_or(format!("{name} {value} is not a setting\n\n{USAGE}"))?;
+                .ok_or(format!("not a valid setting: {name} {value}; see --help"))?;
         }
         if settings.icap.is_empty() || settings.data.as_os_str().is_empty() {
-            return Err(USAGE.to_owned());
+            return Err("--icap and --data are needed; see --help".to_owned());
         }
         Ok(settings)
     }
@@ -74,7 +74,10 @@ impl Settings {
             "--max-scan" => self.max_scan = value.parse().ok()?,
             "--max-upload" => self.max_upload = value.parse().ok()?,
             "--max-files" => self.max_files = value.parse().ok()?,
-            "--ticket-seconds" => self.ticket_time = Duration::from_secs(value.parse().ok()?),
+            "--ticket-seconds" => {
+                let seconds: u32 = value.parse().ok()?;
+                self.ticket_time = Duration::from_secs(seconds.into());
+            }
             "--threads" => self.threads = value.parse().ok().filter(|&threads| threads > 0)?,
             _ => return None,
         }
