@@ -20,7 +20,7 @@ import tempfile
 import threading
 
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, TimeoutException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -52,7 +52,7 @@ def main():
             print(f"browser: {step.__name__.replace('_', ' ')}", flush=True)
             try:
                 step(machine, person)
-            except BaseException:
+            except AssertionError:
                 person.picture("failed")
                 print(person.text(), file=sys.stderr)
                 raise
@@ -380,14 +380,14 @@ class Person:
 
     def logs_in(self, user):
         self.visits(self.site, "login")
-        self.driver.find_element(By.NAME, "user").send_keys(user)
+        self.find(By.NAME, "user").send_keys(user)
         self.presses("Log in")
         self.sees(f"You are {user}.")
 
     def uploads(self, name, content):
         path = self.uploaded / name
         path.write_bytes(content)
-        self.driver.find_element(By.ID, "file").send_keys(str(path))
+        self.find(By.ID, "file").send_keys(str(path))
         self.presses("Upload")
         self.until(lambda: "…" not in self.result() and self.result(), "the end of the upload")
         path.unlink()
@@ -400,17 +400,17 @@ class Person:
         self.follows(name)
 
     def follows(self, link):
-        self.driver.find_element(By.LINK_TEXT, link).click()
+        self.find(By.LINK_TEXT, link).click()
 
     def presses(self, button):
-        self.driver.find_element(By.XPATH, f"//button[.='{button}']").click()
+        self.find(By.XPATH, f"//button[.='{button}']").click()
 
     def field(self, name):
-        return self.driver.find_element(By.NAME, name).get_attribute("value")
+        return self.find(By.NAME, name).get_attribute("value")
 
     def writes(self, name, value):
         """What a person does who knows the tools of the browser."""
-        field = self.driver.find_element(By.NAME, name)
+        field = self.find(By.NAME, name)
         self.driver.execute_script("arguments[0].value = arguments[1]", field, value)
 
     def is_not_permitted(self, name):
@@ -427,7 +427,7 @@ class Person:
         assert text not in self.text(), text
 
     def sees_code(self, *codes):
-        code = self.driver.find_element(By.CLASS_NAME, "notice").get_attribute("data-code")
+        code = self.find(By.CLASS_NAME, "notice").get_attribute("data-code")
         assert code in codes, code
 
     def has_downloaded(self, name, content):
@@ -439,17 +439,21 @@ class Person:
     def has_not_downloaded(self, name):
         assert list(self.downloaded.iterdir()) == [], name
 
+    def find(self, by, what):
+        return self.until(lambda: self.driver.find_element(by, what), what)
+
     def until(self, condition, what):
-        # The page changes while it is read.
-        changing = (NoSuchElementException, StaleElementReferenceException)
-        wait = WebDriverWait(self.driver, LIMIT, poll_frequency=0.05, ignored_exceptions=changing)
+        # The driver has many errors for a page that changes while it is read.
+        errors = (WebDriverException,)
+        wait = WebDriverWait(self.driver, LIMIT, poll_frequency=0.05, ignored_exceptions=errors)
         try:
-            wait.until(lambda _: condition())
+            return wait.until(lambda _: condition())
         except TimeoutException:
             raise AssertionError(f"not seen: {what}") from None
 
     def text(self):
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        # A tab is between the cells of a table.
+        return self.driver.execute_script("return document.body.innerText").replace("\t", " ")
 
     def picture(self, what):
         self.count += 1
