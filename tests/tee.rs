@@ -574,6 +574,29 @@ fn request_on_a_closed_connection_is_copied_once() {
     assert_eq!((server.connections(), scanner.stats().retries), (2, 1));
 }
 
+#[test]
+fn request_repeated_with_credentials_is_copied_once() {
+    let asks = "ICAP/1.0 407 Proxy Authentication Required\r\n\
+        Proxy-Authenticate: Basic realm=\"av\"\r\nEncapsulated: null-body=0\r\n\r\n";
+    let server = Server::answering(move |request| {
+        let is_known = request.headers().get("Proxy-Authorization").is_some();
+        Script::new().send(if is_known { CLEAN } else { asks })
+    });
+    let server = server.unwrap();
+    let content = pattern(300_000);
+    for content_now in [content.clone(), altered(&content, 299_999)] {
+        let is_the_same = content_now == content;
+        let builder = unasked(&server).credentials("joe", "secret");
+        let scanner = builder.build().unwrap();
+        let (teed, copy) = tee(&scanner, changing(&content, content_now));
+        assert!(copy == content);
+        match is_the_same {
+            true => assert!(teed.is_complete() && verdict(teed).is_clean()),
+            false => assert_fault(&teed, ContentFault::Changed),
+        }
+    }
+}
+
 /// A writer with the result of a function for each call.
 struct Writer<F>(F);
 
