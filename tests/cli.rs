@@ -456,7 +456,7 @@ fn unknown_service_is_an_error_with_status_and_reason() {
     let unasked = format!("{uri} responded with 404 ICAP Service not found");
     let why = format!(
         "{uri} responded to OPTIONS with 404 ICAP Service not found; check the service's path, \
-         or scan without OPTIONS: negotiate(false)"
+         or scan without OPTIONS: --no-options"
     );
     for (arguments, why) in [(&["a"][..], &why), (&["--no-options", "a"], &unasked)] {
         let run = icap.run(&scan(&uri, arguments));

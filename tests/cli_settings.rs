@@ -275,6 +275,11 @@ fn missing_service_or_file_is_named() {
         (&["scan", &server.uri()], &["FILE"]),
         (&["scan"], &["FILE"]),
         (&["options"], &["icap://HOST/SERVICE", "URI"]),
+        (&["options", "report.pdf"], &["'report.pdf'", "icap://"]),
+        (
+            &["check", "icap://me:secret@x/y?z"],
+            &["'icap://[9 bytes]@x/y?[1 bytes]'", "--user"],
+        ),
     ] {
         let run = icap.run(arguments);
         assert_eq!((run.status, run.out.as_str()), (Some(2), ""));

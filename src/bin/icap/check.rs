@@ -14,7 +14,7 @@ use crate::quantity::time;
 use crate::report::Status;
 use crate::scanning::Scanning;
 use crate::settings::URI_HELP;
-use crate::text::safe_json;
+use crate::text::{of_program, safe_json};
 
 /// The pause between attempts of `--wait`.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         let json = serde_json::to_string(&Json::of(&test))?;
         writeln!(io::stdout(), "{}", safe_json(&json))?;
     } else {
-        writeln!(io::stdout(), "{test}")?;
+        writeln!(io::stdout(), "{}", of_program(&test.to_string()))?;
     }
     Ok(status(&test))
 }

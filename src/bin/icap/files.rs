@@ -36,6 +36,8 @@ impl Found {
 ///
 /// A symbolic link and a pipe are read if they are arguments. In directories both are left out, as everything that
 /// is neither a file nor a directory: reading a pipe may wait for ever.
+///
+/// In memory are the names of the directories on the way to a file, each with all its entries.
 pub(crate) struct Files {
     arguments: VecDeque<PathBuf>,
     list: Option<List>,

@@ -129,7 +129,7 @@ fn main() -> ExitCode {
         }
     };
     color.write_global();
-    start_log(verbose);
+    start_log(verbose, matches!(command, Command::Check(_)));
     let status = run(&command).unwrap_or_else(|error| {
         complain(&*error);
         Status::Unsure
@@ -207,16 +207,22 @@ fn color(when: &str) -> Result<ColorChoice, String> {
     }
 }
 
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8, is_check: bool) {
     let filter = match verbose {
+        // The table of a check says the same, and more.
+        0 if is_check => "error",
         // The program itself reports a service that is away.
         0 => "warn,icap_client::client::call=error",
         1 => "warn,icap=debug,icap_client=debug",
         _ => "warn,icap=trace,icap_client=trace",
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))
-        .format_timestamp_millis()
-        .init();
+    let env = env_logger::Env::default().default_filter_or(filter);
+    let mut builder = env_logger::Builder::from_env(env);
+    builder.format_timestamp_millis();
+    if verbose == 0 && std::env::var_os("RUST_LOG").is_none() {
+        builder.format(|out, record| writeln!(out, "warning: {}", record.args()));
+    }
+    builder.init();
 }
 
 /// Prints an error to standard error. A closed pipe is no error: the reader wants no more.

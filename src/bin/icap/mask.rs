@@ -53,7 +53,7 @@ fn bytes(value: &str) -> String {
 }
 
 /// Hides what follows a `?` up to the next space, and user information before an `@`.
-fn without_arguments(line: &str) -> String {
+pub(crate) fn without_arguments(line: &str) -> String {
     let words = line.split(' ').map(|word| {
         let (path, arguments) = match word.split_once('?') {
             Some((path, arguments)) => (path, format!("?{}", bytes(arguments))),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use icap_client::Error;
 use icap_client::error::Phase;
 
+use crate::text::of_program;
+
 /// The pause between attempts, unless the error says how long to wait.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -89,7 +91,7 @@ impl Patience {
 fn cause(error: &Error) -> String {
     match error {
         Error::Suspended(error) => error.why().to_owned(),
-        error => error.to_string(),
+        error => of_program(&error.to_string()),
     }
 }
 

@@ -12,7 +12,9 @@ use icap_client::{ClientBuilder, Endpoint, ScannerBuilder};
 
 use log::Level;
 
+use crate::mask;
 use crate::quantity::{Bound, bound, time};
+use crate::text;
 use crate::trace::{self, TARGET, Tracer};
 
 /// The options of the connection.
@@ -155,7 +157,10 @@ impl Settings {
 
     /// A further service. The credentials are for all services that the user names.
     pub(crate) fn other_endpoint(&self, uri: &str) -> Result<Endpoint, Box<dyn Error>> {
-        let endpoint = Endpoint::new(uri)?;
+        let endpoint = Endpoint::new(uri).map_err(|error| {
+            let (uri, error) = (mask::without_arguments(uri), text::chain(&error));
+            format!("'{uri}': {error}")
+        })?;
         Ok(match self.credentials()? {
             Some((user, password)) => endpoint.credentials(user, password),
             None => endpoint,

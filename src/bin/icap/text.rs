@@ -38,13 +38,31 @@ pub(crate) fn safe_json(json: &str) -> String {
     shown
 }
 
+/// What the library calls a setting, and what this program does.
+const WORDS: &[(&str, &str)] = &[
+    ("negotiate(false)", "--no-options"),
+    ("`credentials`", "--user"),
+    ("with `Content::reader`", "through standard input"),
+    (
+        "the scanner's response_timeout and deadline",
+        "--response-timeout and --deadline",
+    ),
+    ("lower max_size", "lower --max-size"),
+];
+
+/// A text of the library with the names of this program.
+pub(crate) fn of_program(text: &str) -> String {
+    let names = WORDS.iter();
+    names.fold(text.to_owned(), |text, (library, program)| {
+        text.replace(library, program)
+    })
+}
+
 /// An error with all its causes, on one line.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    of_program(&causes.join(": "))
 }
 
 #[cfg(test)]
