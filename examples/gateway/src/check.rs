@@ -175,7 +175,8 @@ fn scanner(settings: &Settings) -> Result<Scanner, Box<dyn Error>> {
     let (first, others) = settings.icap.split_first().ok_or("no ICAP service")?;
     let mut builder = Scanner::builder(first)
         .max_size(settings.max_scan)
-        .max_copy(settings.max_upload);
+        .max_copy(settings.max_upload)
+        .canary(settings.canary);
     for uri in others {
         builder = builder.endpoint(uri);
     }

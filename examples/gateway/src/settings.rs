@@ -13,6 +13,8 @@ usage: gateway --icap URI --data FOLDER [SETTING...]
   --listen ADDRESS:PORT    the address of the page [default: 127.0.0.1:8080; port 0: any]
   --operator ADDRESS:PORT  the address of the status page and of /metrics; people do not get
                            to see it, because it names servers [default: 127.0.0.1:8081]
+  --canary-seconds NUMBER  how often the service must prove that it finds malware, for example
+                           300 [default: never, because servers log each find]
   --max-scan BYTES         larger files are not scanned [default: 104857600]
   --max-upload BYTES       larger files are not accepted [default: 209715200]
   --max-files NUMBER       files on the drive [default: 1000]
@@ -26,6 +28,7 @@ pub struct Settings {
     pub data: PathBuf,
     pub listen: SocketAddr,
     pub operator: SocketAddr,
+    pub canary: Option<Duration>,
     pub max_scan: u64,
     pub max_upload: u64,
     pub max_files: usize,
@@ -41,6 +44,7 @@ impl Settings {
             data: PathBuf::new(),
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             operator: (Ipv4Addr::LOCALHOST, 8081).into(),
+            canary: None,
             max_scan: icap_client::limits::DEFAULT_MAX_SIZE,
             max_upload: 2 * icap_client::limits::DEFAULT_MAX_SIZE,
             max_files: 1000,
@@ -74,13 +78,16 @@ impl Settings {
             "--max-scan" => self.max_scan = value.parse().ok()?,
             "--max-upload" => self.max_upload = value.parse().ok()?,
             "--max-files" => self.max_files = value.parse().ok()?,
-            "--ticket-seconds" => {
-                let seconds: u32 = value.parse().ok()?;
-                self.ticket_time = Duration::from_secs(seconds.into());
-            }
+            "--canary-seconds" => self.canary = Some(seconds(value)?),
+            "--ticket-seconds" => self.ticket_time = seconds(value)?,
             "--threads" => self.threads = value.parse().ok().filter(|&threads| threads > 0)?,
             _ => return None,
         }
         Some(())
     }
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: u32 = text.parse().ok()?;
+    Some(Duration::from_secs(seconds.into()))
 }

@@ -212,6 +212,21 @@ fn file_that_the_service_skips_leads_to_the_question() {
 }
 
 #[test]
+fn blind_server_leads_to_the_question_with_a_canary() {
+    let server = Server::with_engine(Engine::Blind).unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--canary-seconds", "300"]);
+    let jane = gateway.log_in("jane");
+    let stored = jane.upload("eicar.com", &testing::eicar());
+    assert_eq!(stored.status, 201);
+    let question = jane.get(stored.field("location"));
+    assert!(
+        question.text().contains("data-code=\"no_engine\""),
+        "{}",
+        question.text()
+    );
+}
+
+#[test]
 fn override_needs_the_csrf_token_of_the_session() {
     let server = Server::start().unwrap();
     let gateway = asking(&server);
