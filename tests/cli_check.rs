@@ -47,6 +47,16 @@ fn exit_status_tells_whether_malware_would_pass() {
 }
 
 #[test]
+fn scan_by_a_doubtful_service_hints_at_check() {
+    let icap = Icap::with_files(&["a"]);
+    for (engine, is_hint) in [(Engine::Echo, true), (Engine::Working, false)] {
+        let server = Server::with_engine(engine).unwrap();
+        let run = icap.run(&["scan", &server.uri(), "a"]);
+        assert_eq!(run.err.contains("icap check"), is_hint, "{run:?}");
+    }
+}
+
+#[test]
 fn json_has_each_probe_and_the_depth() {
     let icap = Icap::new();
     let server = Server::with_engine(Engine::UpTo(300_000)).unwrap();

@@ -151,6 +151,18 @@ fn lasting_outage_is_one_message() {
 }
 
 #[test]
+fn file_too_large_does_not_count_as_served() {
+    let icap = Icap::with_files(&["large", "a"]);
+    let uri = format!("icap://{}/scan", refusing_address());
+    let began = Instant::now();
+    let run = icap.run(&scan(&uri, &["-j1", "--max-size=4", "large", "a"]));
+    assert_eq!(run.lines()[0], "large: not scanned: larger than 4 bytes");
+    assert!(run.err.starts_with("a: error: cannot connect"), "{run:?}");
+    // Otherwise it waits for 60 s.
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
 fn json_has_each_file_also_after_a_lasting_outage() {
     let run = run_with_lasting_outage(&["--json"]);
     assert_eq!((run.status, run.err.as_str()), (Some(2), ""), "{run:?}");

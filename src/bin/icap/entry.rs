@@ -251,6 +251,14 @@ impl Entry {
         &self.subject.name
     }
 
+    /// Whether the service responded as one that does not scan.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        let doubtful = [Reason::Echoed, Reason::EarlyResponse, Reason::NoEngine];
+        doubtful
+            .iter()
+            .any(|reason| self.reason == Some(reason.code()))
+    }
+
     pub(crate) fn detail(&self) -> &str {
         self.detail.as_deref().unwrap_or_default()
     }

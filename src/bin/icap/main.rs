@@ -1,7 +1,7 @@
 //! `icap`: scans files with an ICAP service, and shows what a service offers.
 //!
-//! This file reads the command line and runs a command: [`scan`], [`options`] or [`demo`]. [`report`] prints the
-//! results and makes the exit status of them.
+//! This file reads the command line, with the settings of [`config`], and runs a command: each has a file of its own.
+//! [`report`] has the exit status.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::expect_used, clippy::panic, clippy::unwrap_used)]

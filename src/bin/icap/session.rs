@@ -25,6 +25,8 @@ pub(crate) struct Session {
     left_out: Arc<Mutex<LeftOut>>,
     began: Instant,
     was_interrupted: bool,
+    /// A service responded as one that does not scan.
+    is_doubtful: bool,
 }
 
 /// Files that were not scanned because the service is away.
@@ -44,6 +46,7 @@ impl Session {
             left_out: Arc::default(),
             began: Instant::now(),
             was_interrupted: false,
+            is_doubtful: false,
         }
     }
 
@@ -69,6 +72,7 @@ impl Session {
     /// Counts and prints a result.
     pub(crate) fn take(&mut self, entry: Entry) -> io::Result<()> {
         self.tally.add(entry.outcome, entry.bytes_sent());
+        self.is_doubtful |= entry.is_doubtful();
         if !entry.is_given_up || self.format.json {
             return self.format.print(&entry, &self.progress);
         }
@@ -139,7 +143,15 @@ impl Session {
         if !left_out.is_empty() {
             writeln!(out, "{left_out}")?;
         }
-        out.flush()
+        out.flush()?;
+        if self.is_doubtful {
+            // The results are printed; without standard error there is no hint.
+            let _ = writeln!(
+                anstream::stderr(),
+                "hint: this service may not scan (these files); 'icap check' tests it"
+            );
+        }
+        Ok(())
     }
 
     /// The exit status of the files scanned so far. An error in `printed` makes it worse.

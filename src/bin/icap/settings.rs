@@ -57,7 +57,7 @@ pub(crate) struct Settings {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
-    /// User, sent if the service asks; set ICAP_PASSWORD to the password
+    /// User, sent to each service that asks; set ICAP_PASSWORD to the password
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 

@@ -129,13 +129,18 @@ impl Worker {
 
     fn next(&self, result: &Result<Report, Error>, can_resend: bool) -> Next {
         match result {
-            Ok(_) => {
-                self.patience.served();
+            Ok(report) => {
+                // A file that is too large is not sent: its report tells nothing of the service.
+                if report.status().is_some() {
+                    self.patience.served();
+                }
                 Next::Fail
             }
             Err(error) => {
                 let next = self.patience.after(error, can_resend);
-                log::info!("{next:?}: {error}");
+                if let Next::Again(pause) = next {
+                    log::info!("scans it again in {} ms: {error}", pause.as_millis());
+                }
                 next
             }
         }
