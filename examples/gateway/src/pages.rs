@@ -48,8 +48,7 @@ pub fn login() -> Response<Body> {
     )
 }
 
-/// The question about a file that was not checked. The answer is a POST: a link would be followed by programs that
-/// nobody asked.
+/// The question about a file that was not checked. The form uses POST: crawlers and previews follow links.
 pub fn question(copy: &Copy, notice: &Notice, session: &Session, ticket: &str) -> Response<Body> {
     page(
         StatusCode::OK,
@@ -67,7 +66,7 @@ pub fn question(copy: &Copy, notice: &Notice, session: &Session, ticket: &str) -
     )
 }
 
-/// A file that nobody gets.
+/// A file that is refused.
 pub fn refused(notice: &Notice) -> Response<Body> {
     page(
         StatusCode::FORBIDDEN,

@@ -50,7 +50,7 @@ impl Sessions {
     }
 }
 
-/// 32 hexadecimal digits that nobody can guess.
+/// 32 random hexadecimal digits, which cannot be guessed.
 pub fn random_text() -> std::io::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;

@@ -350,7 +350,7 @@ fn infected_file_stays_refused_while_the_server_is_down() {
 
 #[test]
 fn server_that_is_down_leads_to_the_question() {
-    // The port of a connection's other end: nothing listens there, and nobody else gets it.
+    // The port of a connection's other end: nothing listens there, and the system gives it to no server.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let icap = format!("icap://{}/avscan", client.local_addr().unwrap());
