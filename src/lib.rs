@@ -175,8 +175,9 @@
 //!   response or read timeout counts. These four follow each
 //!   other in an exchange. If another limit, such as the deadline, ends the exchange while one of them applies, that counts
 //!   only if the time spent waiting for the server there adds up to at least that timeout. Not counted are the caller's slow
-//!   reader or writer, a deadline that was too short, a shortage on this machine, 503 while the server serves other
-//!   exchanges, and a timeout on a connection on which no response ever came, if other connections got responses meanwhile.
+//!   reader or writer, a deadline that was too short, a cancelled scan, a shortage on this machine, 503 while the server
+//!   serves other exchanges, and a timeout on a connection on which no response ever came, if other connections got
+//!   responses meanwhile.
 //!
 //! # Features
 //!

@@ -232,6 +232,8 @@ fn connect_with_room(
     let timeout = pool.target().connect_timeout;
     if !place.is_alone() {
         match connect_within(pool, place, deadline, grace(timeout)) {
+            // Room at the server does not help a caller that lacked a helper thread.
+            Err(Error::Timeout(error)) if error.io_error().is_some_and(is_shortage) => {}
             Err(Error::Timeout(_)) => place.wants_room(),
             outcome => return outcome,
         }

@@ -143,8 +143,9 @@ pub trait Stream: Read + Write + Send {
 /// Makes connections to a service.
 ///
 /// Implement it to reach a service through a tunnel, a Unix socket or a TLS library of your own. Every thread
-/// that scans calls it. A connector over TCP connects to [`ServiceUri::address`]. If [`ServiceUri::is_tls`], what is sent must be encrypted; a connector that cannot do that
-/// has to fail.
+/// that scans calls it; a scan that can be [cancelled](crate::Content::cancel) calls it in a helper thread. A connector
+/// over TCP connects to [`ServiceUri::address`]. If [`ServiceUri::is_tls`], what is sent must be encrypted; a connector
+/// that cannot do that has to fail.
 ///
 /// ```
 /// use std::io;

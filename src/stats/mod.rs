@@ -73,7 +73,7 @@ pub struct Stats {
     pub modified: u64,
     /// Scans with the verdict [`NotScanned`](crate::Verdict::NotScanned).
     pub not_scanned: u64,
-    /// Scans that ended in an error.
+    /// Scans that ended in an error. Those that were [cancelled](crate::Cancel) are among them, and have a kind of their own.
     pub errors: u64,
     /// Scans that ended in an error, by kind. Kinds without an error are left out.
     pub errors_by_kind: BTreeMap<ErrorKind, u64>,
