@@ -187,6 +187,30 @@ fn pipe_without_a_writer_ends_at_the_deadline() {
     drop(input);
 }
 
+#[test]
+fn file_that_vanishes_is_an_error() {
+    let icap = Icap::with_files(&["in/1 held", "in/2 gone", "in/3"]);
+    icap.write("in/1 held", "held");
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::answering(move |request| match (request.method(), request.body()) {
+        ("OPTIONS", _) => Script::new().send(OPTIONS_RESPONSE),
+        (_, b"held") => Script::new().wait_for(&held).send(CLEAN),
+        _ => Script::new().send(CLEAN),
+    })
+    .unwrap();
+    let child = icap.spawn(&["scan", "-j1", "-r", &server.uri(), "in"]);
+    while server.requests() < 2 {
+        std::thread::yield_now();
+    }
+    fs::remove_file(icap.path("in/2 gone")).unwrap();
+    gate.open();
+    let run = Run::of(child);
+    assert!(run.errors()[0].starts_with("in/2 gone: error: "), "{run:?}");
+    assert_eq!(run.errors().len(), 1, "{run:?}");
+    assert_eq!((run.lines()[1], run.status), ("in/3: clean", Some(2)));
+}
+
 #[cfg(unix)]
 #[test]
 fn closed_standard_input_is_not_clean() {
