@@ -192,6 +192,28 @@ fn password_in_the_file_needs_its_permissions() {
 }
 
 #[test]
+fn header_and_preview_of_the_file_are_sent() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let uri = server.uri();
+    icap.write(
+        CONFIG,
+        "header = [\"X-One: 1\", \"X-Two: 2\"]\npreview = \"negotiated\"",
+    );
+    let run = run_with(&icap, &[], &["scan", &uri, "a"]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    // Its own --preview takes a size only.
+    let run = run_with(&icap, &[], &["respmod", &uri, "--body", "a"]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let conversations = server.finish();
+    let received = conversations.iter().map(|it| it.received());
+    let received = received.map(String::from_utf8_lossy).collect::<String>();
+    for field in ["X-One: 1\r\n", "X-Two: 2\r\n"] {
+        assert_eq!(received.matches(field).count(), 3, "{received}");
+    }
+}
+
+#[test]
 fn next_endpoint_is_asked_if_the_first_is_away() {
     let icap = Icap::with_files(&["infected"]);
     let server = obedient();

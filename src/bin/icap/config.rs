@@ -19,7 +19,7 @@ const PASSWORD: &str = "password";
 /// A larger file is no configuration file.
 const MAX_LEN: u64 = 1 << 20;
 
-/// The options that can be set elsewhere, by their long names. An option that can improve a verdict, as
+/// The options that can be set elsewhere, by their long names (with `_` also their ids). An option that can improve a verdict, as
 /// `--no-options`, is none of them.
 const KEYS: &[&str] = &[
     "authenticated-user",
@@ -137,13 +137,15 @@ impl Config {
         })
     }
 
+    /// Compares the ids, which are the names of fields: an option of another kind has another id.
     fn apply_to_options(&self, command: Command) -> Command {
-        command.mut_args(
-            |arg| match KEYS.iter().find(|key| arg.get_long() == Some(key)) {
+        command.mut_args(|arg| {
+            let name = arg.get_id().as_str().replace('_', "-");
+            match KEYS.iter().find(|key| **key == name) {
                 Some(key) => self.apply_to_option(key, arg),
                 None => arg,
-            },
-        )
+            }
+        })
     }
 
     fn apply_to_option(&self, key: &'static str, arg: Arg) -> Arg {

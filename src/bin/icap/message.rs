@@ -75,8 +75,8 @@ struct Message {
     output: Option<PathBuf>,
 
     /// Send a preview of this size
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    preview: Option<u64>,
+    #[arg(long = "preview", value_name = "SIZE", value_parser = size)]
+    preview_size: Option<u64>,
 
     /// Do not allow the service to respond with 204
     #[arg(long)]
@@ -116,7 +116,7 @@ impl Reqmod {
 impl Message {
     fn send(&self, request: Request) -> Result<Status, Box<dyn Error>> {
         let preview = self
-            .preview
+            .preview_size
             .map(|size| usize::try_from(size).unwrap_or(usize::MAX));
         let mut request = request.allow_204(!self.no_204).preview(preview);
         if let Some(path) = &self.http_request {

@@ -54,7 +54,7 @@ pub(crate) struct Settings {
     deadline: Bound<Duration>,
 
     /// Header field to send with each request; can be repeated
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(long = "header", id = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
     /// User, sent to each service that asks; set ICAP_PASSWORD to the password
