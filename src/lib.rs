@@ -68,7 +68,8 @@
 //!     ICAP 403, an HTTP status that refuses, the words of a field, or
 //!       (REQMOD) any HTTP response except 400, 401 and 5xx ────────────► Blocked
 //!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
-//!     204 or the same content, the state tag means "no engine" ────────► NotScanned(NoEngine) *
+//!     204 or the same content, the state tag means "no engine" or the
+//!       server missed a canary ────────────────────────────────────────► NotScanned(NoEngine) *
 //!     any response with more bytes after it (but for a 206 on a new
 //!       connection), a 204 after which the server resets the
 //!       connection, or an early 204 after which it closes it ──────────► Err
@@ -172,12 +173,11 @@
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
 //!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
-//!   response or read timeout counts. These four follow each
-//!   other in an exchange. If another limit, such as the deadline, ends the exchange while one of them applies, that counts
-//!   only if the time spent waiting for the server there adds up to at least that timeout. Not counted are the caller's slow
-//!   reader or writer, a deadline that was too short, a cancelled scan, a shortage on this machine, 503 while the server
-//!   serves other exchanges, and a timeout on a connection on which no response ever came, if other connections got
-//!   responses meanwhile.
+//!   response or read timeout counts. If another limit ends the exchange first, such as the deadline, it counts only if
+//!   the exchange has waited for the server, in the step that was under way, for at least the connect, write, response or
+//!   read timeout of that step. Not counted are the caller's slow reader or writer, a deadline that was too short, a
+//!   cancelled scan, a shortage on this machine, 503 while the server serves other exchanges, and a timeout on a connection
+//!   on which no response ever came, if other connections got responses meanwhile.
 //!
 //! # Features
 //!

@@ -63,8 +63,8 @@ impl Response {
         &self.head
     }
 
-    /// The service's state tag (RFC 3507 §4.7), without its quotation marks. It changes when the service may respond
-    /// differently, for example with new signatures.
+    /// The service's state tag (RFC 3507 §4.7), without its quotation marks. By the RFC it changes when the service may respond
+    /// differently. Most servers change it with new signatures. c-icap does not when clamd reloads them.
     ///
     /// `None` if it is missing, has only one quotation mark, or is longer than
     /// [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) bytes.

@@ -68,7 +68,7 @@ impl Server {
     /// If a preview is the whole body or contains the test file, the response follows at once. Otherwise
     /// the server sends [`CONTINUE`](super::CONTINUE) and reads the rest first.
     ///
-    /// Bodies may have any length. The server counts the bytes that it receives and does not keep them.
+    /// Bodies may have any length. The server keeps no more of them than the 1 MiB that it may have to send back.
     ///
     /// # Errors
     ///
