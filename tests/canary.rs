@@ -12,8 +12,10 @@ use icap_client::testing::{
     CLEAN, CONTINUE, Engine, Gate, ManualClock, OPTIONS_RESPONSE, Received, Script, Server, eicar,
     infected, options_with_preview,
 };
-use icap_client::{Cache, VerdictCache};
-use icap_client::{Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder, Verdict};
+use icap_client::{
+    Cache, Cancel, Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder, Verdict,
+    VerdictCache,
+};
 
 const EVERY: Duration = Duration::from_secs(400);
 const SECOND: Duration = Duration::from_secs(1);
@@ -175,7 +177,8 @@ fn blind_server_gets_no_file_and_canaries_at_intervals() {
     }
     assert_eq!(fake.seen(), [Seen::Canary]);
     assert!(scanner.stats().endpoints[0].is_blind);
-    // A blind server is no failing one.
+    // A blind server is no failing one, and what was not sent to it is no report of it.
+    assert_eq!(scanner.stats().endpoints[0].reports, 0);
     assert!(scanner.stats().suspended.is_empty());
     for wait in [1, 2, 4, 8, 8] {
         clock.advance(wait * SECOND - Duration::from_millis(1));
@@ -330,6 +333,53 @@ fn canary_that_breaks_off_is_an_error_and_no_blindness() {
     // At once, without an interval.
     fake.set_finds(true);
     assert_eq!(verdict(&scanner), Verdict::Clean);
+}
+
+/// While c-icap is reconfigured, connections break. The next canary must not have to wait for a minute then.
+#[test]
+fn failed_canary_under_a_new_tag_is_repeated_at_once() {
+    let fake = Fake::with(|plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+        true => Script::new().close(),
+        false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+    });
+    let (scanner, _clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    fake.set_tag("2");
+    fake.set_finds(false);
+    assert!(scanner.scan("hello").is_err());
+    fake.set_finds(true);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+}
+
+#[test]
+fn cancelled_canary_is_nobodys_fault() {
+    let gate = Gate::new();
+    let own = gate.clone();
+    let fake = Fake::with(move |_, request| match request.has_eicar() {
+        true => Script::new().wait_for(&own).send(infected("Eicar")),
+        false => Script::new().send(CLEAN),
+    });
+    let (scanner, _clock) = fake.scanner();
+    let cancel = Cancel::new();
+    thread::scope(|scope| {
+        let content = Content::from("hello").cancel(&cancel);
+        let cancelled = scope.spawn(|| scanner.scan(content));
+        while fake.plan.lock().unwrap().seen.is_empty() {
+            thread::yield_now();
+        }
+        // This one waits for the canary, and sends the next.
+        let waiting = scope.spawn(|| verdict(&scanner));
+        while scanner.stats().scans_in_flight < 2 {
+            thread::yield_now();
+        }
+        cancel.cancel();
+        assert!(cancelled.join().unwrap().unwrap_err().is_cancelled());
+        gate.open();
+        assert_eq!(waiting.join().unwrap(), Verdict::Clean);
+    });
+    let endpoint = scanner.stats().endpoints[0].clone();
+    assert_eq!((endpoint.is_blind, endpoint.failures), (false, 0));
 }
 
 #[test]

@@ -46,9 +46,9 @@ struct State {
     /// When a canary was last missed. One that began before that is no proof.
     last_missed: Option<Instant>,
     blind: Option<Blind>,
-    /// Something speaks against the server, so the next canary is due.
-    is_suspected: bool,
-    /// When a canary last began before its time.
+    /// When something last spoke against the server, unless a later canary had a result. The next one is due.
+    suspected: Option<Instant>,
+    /// When the last canary that came before its time had a result.
     hastened: Option<Instant>,
     begun: u64,
     /// The number of the canary that others wait for: the last that has begun, until it ends.
@@ -106,8 +106,19 @@ pub(crate) enum Standing<'p> {
 enum Step {
     Proven,
     Unproven,
-    Begin { number: u64, is_of_blind: bool },
+    Begin { number: u64, why: Why },
     Wait,
+}
+
+/// Why a canary is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// There is no proof, or the last one is about to end.
+    Due,
+    /// Before its time: there is a proof, but not under this tag, or something speaks against the server.
+    Haste,
+    /// The server is blind.
+    Blind,
 }
 
 impl Proofs {
@@ -120,8 +131,8 @@ impl Proofs {
     }
 
     /// Something speaks against the server: the next canary is due.
-    pub(crate) fn suspect(&self) {
-        self.state.lock().is_suspected = true;
+    pub(crate) fn suspect(&self, now: Instant) {
+        self.state.lock().suspected = Some(now);
     }
 
     /// Whether the last canary was missed.
@@ -158,14 +169,11 @@ impl<'c> Call<'c> {
             match state.step(wanted, now, every, self.is_trial()) {
                 Step::Proven => return Standing::Proven,
                 Step::Unproven => return Standing::Unproven,
-                Step::Begin {
-                    number,
-                    is_of_blind,
-                } => {
+                Step::Begin { number, why } => {
                     return Standing::Due(Trial {
                         client,
                         number,
-                        is_of_blind,
+                        why,
                         began: now,
                         is_over: false,
                     });
@@ -191,11 +199,11 @@ impl State {
                 return Step::Unproven;
             }
             blind.next_trial = later(now, blind.interval);
-            return self.begin(true);
+            return self.begin(Why::Blind);
         }
         let holds = self.holds(wanted, now, every);
         let is_hasty = self.holds(Wanted::Any, now, every - every / 4);
-        let is_due = wanted == Wanted::Any && (!is_hasty || self.is_suspected);
+        let is_due = wanted == Wanted::Any && (!is_hasty || self.suspected.is_some());
         let is_under_way = self.under_way.is_some();
         let may_hasten = || {
             self.hastened
@@ -207,13 +215,11 @@ impl State {
         if !holds && is_under_way && !is_trial {
             return Step::Wait;
         }
-        if is_hasty {
-            if !may_hasten() {
-                return Step::Unproven;
-            }
-            self.hastened = Some(now);
+        match is_hasty {
+            true if !may_hasten() => Step::Unproven,
+            true => self.begin(Why::Haste),
+            false => self.begin(Why::Due),
         }
-        self.begin(false)
     }
 
     fn holds(&self, wanted: Wanted<'_>, now: Instant, every: Duration) -> bool {
@@ -223,13 +229,18 @@ impl State {
         })
     }
 
-    fn begin(&mut self, is_of_blind: bool) -> Step {
+    fn begin(&mut self, why: Why) -> Step {
         self.begun += 1;
         self.under_way = Some(self.begun);
-        self.is_suspected = false;
-        Step::Begin {
-            number: self.begun,
-            is_of_blind,
+        let number = self.begun;
+        Step::Begin { number, why }
+    }
+
+    /// A canary that began then has a result.
+    fn note_result(&mut self, began: Instant, why: Why, now: Instant) {
+        self.suspected = self.suspected.filter(|suspected| began < *suspected);
+        if why == Why::Haste {
+            self.hastened = Some(now);
         }
     }
 
@@ -247,7 +258,7 @@ impl State {
 pub(crate) struct Trial<'p> {
     client: &'p Client,
     number: u64,
-    is_of_blind: bool,
+    why: Why,
     began: Instant,
     is_over: bool,
 }
@@ -257,8 +268,10 @@ impl Trial<'_> {
     ///
     /// What other processes have stored while the server was blind is not repeated either.
     pub(crate) fn found(mut self, tag: Option<Vec<u8>>) -> bool {
-        let (client, began) = (self.client, self.began);
+        let (client, began, why) = (self.client, self.began, self.why);
+        let now = client.now();
         let blind_since = self.finish(None, |state, _| {
+            state.note_result(began, why, now);
             if state.last_missed.is_some_and(|missed| began < missed) {
                 return None;
             }
@@ -281,14 +294,14 @@ impl Trial<'_> {
     /// until the next canary, unless another one has already shown this.
     pub(crate) fn missed(mut self) -> Option<Duration> {
         let client = self.client;
-        let now = client.now();
-        let is_of_blind = self.is_of_blind;
+        let (began, why, now) = (self.began, self.why, client.now());
         let (last_found, wait) = self.finish(None, |state, rules| {
+            state.note_result(began, why, now);
             state.found.clear();
             state.last_missed = Some(now);
             let interval = match &state.blind {
                 None => rules.first,
-                Some(blind) if is_of_blind => {
+                Some(blind) if why == Why::Blind => {
                     let longest = rules.longest.max(blind.interval);
                     blind.interval.saturating_mul(2).min(longest)
                 }
@@ -311,9 +324,9 @@ impl Trial<'_> {
 
     /// A server that is blind can be asked again at once.
     fn give_up(&mut self, failure: Option<Arc<Error>>) {
-        let (now, is_of_blind) = (self.client.now(), self.is_of_blind);
+        let (now, why) = (self.client.now(), self.why);
         self.finish(failure, |state, _| {
-            if let Some(blind) = state.blind.as_mut().filter(|_| is_of_blind) {
+            if let Some(blind) = state.blind.as_mut().filter(|_| why == Why::Blind) {
                 blind.next_trial = now;
             }
         });

@@ -130,7 +130,7 @@ impl<'e> Failover<'e> {
         outcome: Result<Report, AttemptError>,
         can_repeat: bool,
     ) {
-        if outcome.as_ref().is_ok_and(|report| !report.is_cached()) {
+        if outcome.as_ref().is_ok_and(Report::had_connection) {
             call.client.has_reported();
         }
         match outcome {

@@ -167,6 +167,11 @@ impl Report {
         self
     }
 
+    /// Whether the server was asked for it.
+    pub(super) fn had_connection(&self) -> bool {
+        self.is_reused.is_some()
+    }
+
     /// The connection as the log names it, or why there was none.
     pub(super) fn connection(&self) -> &'static str {
         match self.is_reused {

@@ -103,7 +103,7 @@ impl<'c> Scan<'c, '_> {
             call.succeeded();
         }
         if *report.verdict() == Verdict::NotScanned(NotScanned::EarlyResponse) {
-            client.proofs().suspect();
+            client.proofs().suspect(client.now());
         }
         let tag = complete.response.state_tag();
         let report = self.confirm(call, known.as_ref(), report, tag.as_deref())?;
