@@ -399,7 +399,7 @@ fn early_response_makes_the_canary_due_at_once() {
     let server = Server::start().unwrap();
     let clock = ManualClock::new();
     let builder = Scanner::builder(server.uri()).canary(EVERY);
-    let scanner = builder.clock(clock.clone()).build().unwrap();
+    let scanner = builder.clock(clock).build().unwrap();
     assert_eq!(verdict(&scanner), Verdict::Clean);
     let canaries = || scanner.stats().endpoints[0].canaries;
     server.set_engine(Engine::Early);

@@ -165,7 +165,11 @@ fn step(flights: &Flights, numbers: &mut Numbers, landed: &AtomicUsize, led: &At
     let number = u8::try_from(numbers.below(3)).unwrap();
     let key = [number; 16];
     let limit = Duration::from_micros(numbers.below(3) * 200);
-    let patience = [Duration::ZERO, Duration::from_micros(300), LONG][numbers.0 as usize % 3];
+    let patience = match numbers.0 % 3 {
+        0 => Duration::ZERO,
+        1 => Duration::from_micros(300),
+        _ => LONG,
+    };
     // Only those that wait without a limit show that nobody is forgotten.
     let limit = if numbers.below(4) == 0 { LONG } else { limit };
     match flights.board(key, &wait(limit), patience) {
