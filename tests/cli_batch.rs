@@ -258,6 +258,21 @@ fn press_ctrl_c(child: &Child) {
 
 #[cfg(unix)]
 #[test]
+fn ctrl_c_ends_a_bench_with_its_result() {
+    let icap = Icap::new();
+    let server = obedient();
+    let child = icap.spawn(&["bench", "--time=1h", "--json", &server.uri()]);
+    while server.requests() < 10 {
+        std::thread::yield_now();
+    }
+    press_ctrl_c(&child);
+    let run = Run::of(child);
+    assert_eq!(run.status, Some(130), "{run:?}");
+    assert!(run.objects()[0]["scans"].as_u64() > Some(0), "{run:?}");
+}
+
+#[cfg(unix)]
+#[test]
 fn ctrl_c_prints_what_was_done() {
     let server = Server::answering(|request| match (request.method(), request.body()) {
         ("OPTIONS", _) => Script::new().send(OPTIONS_RESPONSE),

@@ -17,6 +17,7 @@ use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use crate::check::milliseconds;
+use crate::interrupt::Interrupt;
 use crate::quantity::{jobs, size, time};
 use crate::report::{Status, per_second};
 use crate::scanning::Scanning;
@@ -31,6 +32,7 @@ Without --file, each scan has other content, so that no server knows it already.
 Exit status:
   0  all scans had a verdict
   2  a scan ended in an error
+  After Ctrl-C it is 130, and the result so far is printed.
 
 Example:
   icap bench --jobs 16 --time 30s --size 1MiB \"$SERVICE\"";
@@ -82,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         count: arguments.count.unwrap_or(u64::MAX),
         began: Instant::now(),
         time: arguments.time,
+        interrupt: Interrupt::on_ctrl_c()?,
         samples: Mutex::default(),
     };
     thread::scope(|scope| {
@@ -95,7 +98,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     } else {
         result.print()?;
     }
-    Ok(if result.errors.is_empty() {
+    Ok(if bench.interrupt.is_set() {
+        Status::Interrupted
+    } else if result.errors.is_empty() {
         Status::Clean
     } else {
         Status::Unsure
@@ -124,6 +129,7 @@ struct Bench {
     count: u64,
     began: Instant,
     time: Duration,
+    interrupt: Interrupt,
     samples: Mutex<Samples>,
 }
 
@@ -138,7 +144,7 @@ struct Samples {
 impl Bench {
     fn work(&self) {
         let mut content = self.content.clone();
-        while self.began.elapsed() < self.time {
+        while self.began.elapsed() < self.time && !self.interrupt.is_set() {
             let number = self.next.fetch_add(1, Relaxed);
             if number >= self.count {
                 return;
