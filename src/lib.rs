@@ -141,7 +141,8 @@
 //!      - The service does not offer 204, or the caller did not [allow](ScannerBuilder::allow_204) it.
 //!      - The response began after the last byte of content was written.
 //!
-//!   Neither counts if more bytes follow the response, or under a state tag that means "no engine".
+//!   Neither counts if more bytes follow the response, under a state tag that means "no engine", or, with a
+//!   [canary](ScannerBuilder::canary), without a proof under its state tag that the server scans.
 //!   Clean never comes from the end of a connection, a timeout, an unknown status, a 200 without content or a default.
 //!   A [cache](ScannerBuilder::cache), if there is one, repeats only a clean verdict that came from one of the two.
 //! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, or
