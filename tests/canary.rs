@@ -397,7 +397,6 @@ fn failed_canary_leads_to_the_next_server() {
 #[test]
 fn early_response_makes_the_canary_due_at_once() {
     let server = Server::start().unwrap();
-    let clock = ManualClock::new();
     let builder = Scanner::builder(server.uri()).canary(EVERY);
     let scanner = builder.clock(clock).build().unwrap();
     assert_eq!(verdict(&scanner), Verdict::Clean);
