@@ -398,7 +398,7 @@ fn failed_canary_leads_to_the_next_server() {
 fn early_response_makes_the_canary_due_at_once() {
     let server = Server::start().unwrap();
     let builder = Scanner::builder(server.uri()).canary(EVERY);
-    let scanner = builder.clock(clock).build().unwrap();
+    let scanner = builder.clock(ManualClock::new()).build().unwrap();
     assert_eq!(verdict(&scanner), Verdict::Clean);
     let canaries = || scanner.stats().endpoints[0].canaries;
     server.set_engine(Engine::Early);
