@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -488,7 +488,7 @@ fn refusal_by_a_rule_is_no_proof() {
 }
 
 #[test]
-fn missed_canary_drops_what_the_cache_has_since_the_last_one() {
+fn missed_canary_drops_what_the_cache_has() {
     let fake = Fake::start();
     let (builder, clock) = fake.builder();
     let scanner = builder.cache(Cache::new()).build().unwrap();
@@ -507,6 +507,50 @@ fn missed_canary_drops_what_the_cache_has_since_the_last_one() {
     clock.advance(SECOND);
     assert_eq!(scan("one"), (Verdict::Clean, false));
     assert_eq!(scan("one"), (Verdict::Clean, true));
+}
+
+/// Content that is read only after `before` has run.
+struct After<F>(Option<F>, &'static [u8]);
+
+impl<F: FnOnce()> Read for After<F> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(before) = self.0.take() {
+            before();
+        }
+        self.1.read(buf)
+    }
+}
+
+#[test]
+fn missed_canary_drops_a_scan_that_began_before_the_last_one() {
+    let fake = Fake::start();
+    let (builder, clock) = fake.builder();
+    let scanner = builder.cache(Cache::new()).build().unwrap();
+    let scan = |content: Content<'_>| {
+        let report = scanner.scan(content).unwrap();
+        (report.verdict().clone(), report.is_cached())
+    };
+    // While the content is uploaded, another scan proves that the server scans. So the scan is clean, but it is not
+    // known whether the engine was there until its response.
+    let after = After(
+        Some(|| {
+            clock.advance(EVERY);
+            assert_eq!(scan("other".into()), (Verdict::Clean, false));
+            clock.advance(SECOND);
+        }),
+        b"hello",
+    );
+    let slow = Content::reader(after).len(5).id("slow");
+    assert_eq!(scan(slow), (Verdict::Clean, false));
+    let again = || Content::reader(&b"hello"[..]).len(5).id("slow");
+    assert_eq!(scan(again()), (Verdict::Clean, true));
+    clock.advance(EVERY);
+    fake.set_finds(false);
+    assert_eq!(scan("other".into()), (NO_ENGINE, false));
+    fake.set_finds(true);
+    clock.advance(SECOND);
+    assert_eq!(scan("other".into()), (Verdict::Clean, false));
+    assert_eq!(scan(again()), (Verdict::Clean, false));
 }
 
 #[test]

@@ -270,32 +270,33 @@ impl Trial<'_> {
     pub(crate) fn found(mut self, tag: Option<Vec<u8>>) -> bool {
         let (client, began, why) = (self.client, self.began, self.why);
         let now = client.now();
-        let blind_since = self.finish(None, |state, _| {
+        let was_blind = self.finish(None, |state, _| {
             state.note_result(began, why, now);
             if state.last_missed.is_some_and(|missed| began < missed) {
-                return None;
+                return false;
             }
             state.found.retain(|found| found.tag != tag);
             state.found.push(Found { tag, at: began });
             let surplus = state.found.len().saturating_sub(REMEMBERED);
             state.found.drain(..surplus);
             state.last_found = state.last_found.max(Some(began));
-            state.blind.take().and(state.last_missed)
+            state.blind.take().is_some()
         });
         // What was given since this canary began counts.
         let until = began.checked_sub(Duration::from_nanos(1));
-        if let (Some(_), Some(until)) = (blind_since, until) {
-            client.state().forget(blind_since, until);
+        if let (true, Some(until)) = (was_blind, until) {
+            client.state().forget(until);
         }
-        blind_since.is_some()
+        was_blind
     }
 
-    /// The server missed it, so it is blind. Verdicts since the last proof are not repeated any more. Returns the time
-    /// until the next canary, unless another one has already shown this.
+    /// The server missed it, so it is blind. Its earlier verdicts are not repeated any more: a scan that began before the
+    /// last proof may have got its response after the server lost its engine. Returns the time until the next canary,
+    /// unless another one has already shown this.
     pub(crate) fn missed(mut self) -> Option<Duration> {
         let client = self.client;
         let (began, why, now) = (self.began, self.why, client.now());
-        let (last_found, wait) = self.finish(None, |state, rules| {
+        let wait = self.finish(None, |state, rules| {
             state.note_result(began, why, now);
             state.found.clear();
             state.last_missed = Some(now);
@@ -305,15 +306,15 @@ impl Trial<'_> {
                     let longest = rules.longest.max(blind.interval);
                     blind.interval.saturating_mul(2).min(longest)
                 }
-                Some(_) => return (state.last_found, None),
+                Some(_) => return None,
             };
             state.blind = Some(Blind {
                 interval,
                 next_trial: later(now, interval),
             });
-            (state.last_found, Some(interval))
+            Some(interval)
         });
-        client.state().forget(last_found, now);
+        client.state().forget(now);
         wait
     }
 

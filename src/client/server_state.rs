@@ -22,7 +22,8 @@ struct State {
     changed: Option<Instant>,
     /// The server began a response before it had this many bytes of content, and has not taken as many since.
     responds_early_after: Option<u64>,
-    forgotten: Option<Period>,
+    /// Verdicts of scans that began until then must not be given again.
+    forgotten: Option<Instant>,
 }
 
 /// A state tag, and when a request began whose response had it.
@@ -30,14 +31,6 @@ struct State {
 pub(crate) struct StateTag {
     pub(crate) value: Vec<u8>,
     pub(crate) confirmed: Instant,
-}
-
-/// A time in which a server gave verdicts that must not be given again. Its limits are part of it.
-#[derive(Debug, Clone, Copy)]
-struct Period {
-    /// `None` is from the beginning.
-    from: Option<Instant>,
-    to: Instant,
 }
 
 impl ServerState {
@@ -65,7 +58,7 @@ impl ServerState {
     /// The server called content clean of which it had only `sent` bytes, so it does not scan. What it called clean
     /// before that may not have been scanned either.
     pub(crate) fn saw_early_response(&self, sent: u64, now: Instant) {
-        self.forget(None, now);
+        self.forget(now);
         let mut state = self.0.lock();
         let known = state.responds_early_after;
         state.responds_early_after = Some(known.map_or(sent, |known| known.max(sent)));
@@ -83,27 +76,16 @@ impl ServerState {
         }
     }
 
-    /// Verdicts that the server gave from `from` to `to` are not given again; `None` is from the beginning.
-    ///
-    /// This is for what shows that the server does not scan. What lies between two such times is forgotten as well.
-    pub(crate) fn forget(&self, from: Option<Instant>, to: Instant) {
+    /// Verdicts of scans that began at `until` or before are not given again. This is for what shows that the server
+    /// does not scan: since when it does not is unknown.
+    pub(crate) fn forget(&self, until: Instant) {
         let mut state = self.0.lock();
-        state.forgotten = Some(match state.forgotten {
-            None => Period { from, to },
-            Some(known) => Period {
-                from: known.from.zip(from).map(|(a, b)| a.min(b)),
-                to: known.to.max(to),
-            },
-        });
+        state.forgotten = state.forgotten.max(Some(until));
     }
 
-    /// Whether a verdict that the server gave at this time may be given again.
-    pub(crate) fn stands_by(&self, given: Instant) -> bool {
-        let forgotten = self.0.lock().forgotten;
-        !forgotten.is_some_and(|period| {
-            let is_after_start = period.from.is_none_or(|from| from <= given);
-            is_after_start && given <= period.to
-        })
+    /// Whether a verdict of a scan that began then may be given again.
+    pub(crate) fn stands_by(&self, began: Instant) -> bool {
+        self.0.lock().forgotten.is_none_or(|until| until < began)
     }
 
     /// How long ago the tag changed, or came first. A response without a tag does not change it. `None` before the
@@ -227,27 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn forgotten_time_covers_all_that_was_ever_forgotten() {
+    fn forgotten_time_lasts_until_the_latest_that_was_forgotten() {
         let watch = Watch::new();
-        let stand = |times: [u64; 5]| times.map(|at| watch.state.stands_by(watch.at(at)));
-        assert_eq!(stand([0, 10, 20, 30, 40]), [true; 5]);
-        watch.state.forget(Some(watch.at(10)), watch.at(20));
-        assert_eq!(
-            stand([9, 10, 15, 20, 21]),
-            [true, false, false, false, true]
-        );
-        watch.state.forget(Some(watch.at(30)), watch.at(40));
-        assert_eq!(
-            stand([9, 10, 35, 40, 41]),
-            [true, false, false, false, true]
-        );
-        watch.state.forget(Some(watch.at(5)), watch.at(35));
-        assert_eq!(stand([4, 5, 35, 40, 41]), [true, false, false, false, true]);
-        watch.state.forget(None, watch.at(50));
-        assert_eq!(
-            stand([0, 9, 41, 50, 51]),
-            [false, false, false, false, true]
-        );
+        let stand = |times: [u64; 4]| times.map(|at| watch.state.stands_by(watch.at(at)));
+        assert_eq!(stand([0, 10, 20, 30]), [true; 4]);
+        watch.state.forget(watch.at(20));
+        assert_eq!(stand([0, 10, 20, 21]), [false, false, false, true]);
+        watch.state.forget(watch.at(10));
+        assert_eq!(stand([0, 10, 20, 21]), [false, false, false, true]);
     }
 
     #[test]
