@@ -687,6 +687,79 @@ fn others_go_on_while_the_last_proof_holds() {
     assert_eq!(scanner.stats().endpoints[0].failures, 0);
 }
 
+/// Finds EICAR, and responds to the file "slow" when the gate opens.
+fn slow_fake(gate: &Gate) -> Fake {
+    let gate = gate.clone();
+    Fake::with(move |plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(infected("Eicar")),
+        false if request.body() == b"slow" => Script::new().wait_for(&gate).send(CLEAN),
+        _ => Script::new().send(CLEAN),
+    })
+}
+
+/// The scan of the file may fall into the time in which the server was blind.
+#[test]
+fn canary_missed_during_a_scan_counts_against_it() {
+    for finds_again in [false, true] {
+        let gate = Gate::new();
+        let fake = slow_fake(&gate);
+        let (scanner, clock) = fake.scanner();
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+        thread::scope(|scope| {
+            let slow = scope.spawn(|| scanner.scan("slow").unwrap().verdict().clone());
+            while fake.plan.lock().unwrap().seen.len() < 3 {
+                thread::yield_now();
+            }
+            fake.set_finds(false);
+            clock.advance(EVERY);
+            assert_eq!(verdict(&scanner), NO_ENGINE);
+            fake.set_finds(true);
+            // The next canary is due, and is found.
+            clock.advance(SECOND);
+            if finds_again {
+                assert_eq!(verdict(&scanner), Verdict::Clean);
+            }
+            gate.open();
+            assert_eq!(slow.join().unwrap(), NO_ENGINE, "{finds_again}");
+        });
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+    }
+}
+
+/// Its server may have looked at the canary before it went blind.
+#[test]
+fn canary_that_overlaps_a_missed_one_is_no_proof() {
+    let gate = Gate::new();
+    let own = gate.clone();
+    let fake = Fake::with(
+        move |plan, request| match (request.has_eicar(), plan.seen.len()) {
+            (true, 2) => Script::new().wait_for(&own).send(infected("Eicar")),
+            (true, _) if plan.finds => Script::new().send(infected("Eicar")),
+            _ => Script::new().send(CLEAN),
+        },
+    );
+    fake.set_finds(false);
+    let (scanner, clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), NO_ENGINE);
+    clock.advance(SECOND);
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| verdict(&scanner));
+        while fake.plan.lock().unwrap().seen.len() < 2 {
+            thread::yield_now();
+        }
+        clock.advance(SECOND);
+        assert_eq!(verdict(&scanner), NO_ENGINE);
+        gate.open();
+        assert_eq!(slow.join().unwrap(), NO_ENGINE);
+    });
+    // No file was sent to the blind server.
+    assert_eq!(fake.seen(), [Seen::Canary; 3]);
+    assert!(scanner.stats().endpoints[0].is_blind);
+    fake.set_finds(true);
+    clock.advance(2 * SECOND);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+}
+
 #[test]
 fn waiting_scans_share_the_failure_of_a_canary() {
     let gate = Gate::new();

@@ -43,8 +43,7 @@ struct State {
     found: Vec<Found>,
     /// When the last canary began that was found.
     last_found: Option<Instant>,
-    /// When a canary was last missed. One that began before that is no proof.
-    last_missed: Option<Instant>,
+    epoch: Epoch,
     blind: Option<Blind>,
     /// When something last spoke against the server, unless a later canary had a result. The next one is due.
     suspected: Option<Instant>,
@@ -72,13 +71,18 @@ struct Blind {
     next_trial: Instant,
 }
 
+/// The time between two missed canaries, as the number of those that were missed before. What began in an earlier epoch
+/// overlaps a time in which the server was blind, so it has no proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Epoch(u64);
+
 /// The proof that a scan needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted<'t> {
     /// Any, before the content is sent.
     Any,
-    /// One under the state tag of the response, if it has one.
-    Under(Option<&'t [u8]>),
+    /// One under the state tag of the response, if it has one. The content was sent in this epoch.
+    Under(Option<&'t [u8]>, Epoch),
 }
 
 impl Wanted<'_> {
@@ -86,8 +90,12 @@ impl Wanted<'_> {
     pub(crate) fn fits(self, tag: Option<&[u8]>) -> bool {
         match self {
             Self::Any => true,
-            Self::Under(wanted) => wanted == tag,
+            Self::Under(wanted, _) => wanted == tag,
         }
+    }
+
+    fn is_of_earlier(self, epoch: Epoch) -> bool {
+        matches!(self, Self::Under(_, began) if began != epoch)
     }
 }
 
@@ -106,7 +114,7 @@ pub(crate) enum Standing<'p> {
 enum Step {
     Proven,
     Unproven,
-    Begin { number: u64, why: Why },
+    Begin { number: u64, why: Why, epoch: Epoch },
     Wait,
 }
 
@@ -133,6 +141,10 @@ impl Proofs {
     /// Something speaks against the server: the next canary is due.
     pub(crate) fn suspect(&self, now: Instant) {
         self.state.lock().suspected = Some(now);
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.state.lock().epoch
     }
 
     /// Whether the last canary was missed.
@@ -169,11 +181,12 @@ impl<'c> Call<'c> {
             match state.step(wanted, now, every, self.is_trial()) {
                 Step::Proven => return Standing::Proven,
                 Step::Unproven => return Standing::Unproven,
-                Step::Begin { number, why } => {
+                Step::Begin { number, why, epoch } => {
                     return Standing::Due(Trial {
                         client,
                         number,
                         why,
+                        epoch,
                         began: now,
                         is_over: false,
                     });
@@ -194,6 +207,9 @@ impl<'c> Call<'c> {
 
 impl State {
     fn step(&mut self, wanted: Wanted<'_>, now: Instant, every: Duration, is_trial: bool) -> Step {
+        if wanted.is_of_earlier(self.epoch) {
+            return Step::Unproven;
+        }
         if let Some(blind) = &mut self.blind {
             if now < blind.next_trial {
                 return Step::Unproven;
@@ -232,8 +248,8 @@ impl State {
     fn begin(&mut self, why: Why) -> Step {
         self.begun += 1;
         self.under_way = Some(self.begun);
-        let number = self.begun;
-        Step::Begin { number, why }
+        let (number, epoch) = (self.begun, self.epoch);
+        Step::Begin { number, why, epoch }
     }
 
     /// A canary that began then has a result.
@@ -259,35 +275,38 @@ pub(crate) struct Trial<'p> {
     client: &'p Client,
     number: u64,
     why: Why,
+    epoch: Epoch,
     began: Instant,
     is_over: bool,
 }
 
 impl Trial<'_> {
-    /// The server found it. Returns whether the server was blind.
+    /// The server found it. Returns whether that is a proof: it is none if another canary was missed since this one
+    /// began.
     ///
     /// What other processes have stored while the server was blind is not repeated either.
     pub(crate) fn found(mut self, tag: Option<Vec<u8>>) -> bool {
-        let (client, began, why) = (self.client, self.began, self.why);
+        let (client, began, why, epoch) = (self.client, self.began, self.why, self.epoch);
         let now = client.now();
-        let was_blind = self.finish(None, |state, _| {
+        let (is_proof, was_blind) = self.finish(None, |state, _| {
             state.note_result(began, why, now);
-            if state.last_missed.is_some_and(|missed| began < missed) {
-                return false;
+            if state.epoch != epoch {
+                return (false, false);
             }
             state.found.retain(|found| found.tag != tag);
             state.found.push(Found { tag, at: began });
             let surplus = state.found.len().saturating_sub(REMEMBERED);
             state.found.drain(..surplus);
             state.last_found = state.last_found.max(Some(began));
-            state.blind.take().is_some()
+            (true, state.blind.take().is_some())
         });
         // What was given since this canary began counts.
         let until = began.checked_sub(Duration::from_nanos(1));
         if let (true, Some(until)) = (was_blind, until) {
             client.state().forget(until);
+            log::info!("{}: finds EICAR again, and is used again", client.name());
         }
-        was_blind
+        is_proof
     }
 
     /// The server missed it, so it is blind. Its earlier verdicts are not repeated any more: a scan that began before the
@@ -299,7 +318,7 @@ impl Trial<'_> {
         let wait = self.finish(None, |state, rules| {
             state.note_result(began, why, now);
             state.found.clear();
-            state.last_missed = Some(now);
+            state.epoch.0 += 1;
             let interval = match &state.blind {
                 None => rules.first,
                 Some(blind) if why == Why::Blind => {
@@ -443,7 +462,7 @@ mod tests {
                 _ => panic!("no canary is due at {seconds}"),
             }
         };
-        assert!(!canary(0).found(None));
+        assert!(canary(0).found(None));
         assert!(canary(100).missed().is_some());
         let stands = |seconds| client.state().stands_by(at(seconds));
         assert_eq!([50, 100, 150].map(stands), [false, false, true]);

@@ -175,7 +175,8 @@ impl ScannerBuilder {
     ///   one they wait for the result, within their own deadlines.
     /// - A server that misses the canary is *blind*. Scans go to the next server without sending it their content;
     ///   if none scans, the verdict is [`NotScanned::NoEngine`]. Further canaries follow at the intervals of
-    ///   [`suspension`](Self::suspension), until the server finds one. `Stats` and the log, at warn, say so.
+    ///   [`suspension`](Self::suspension), until the server finds one. `Stats` and the log, at warn, say so. A scan during
+    ///   which a canary of its server is missed is not clean, also if another one is found before the scan ends.
     /// - A canary that fails, because the connection breaks or time runs out, proves nothing. It is an error of the scan
     ///   that sent it and of those that waited for it. The next server is asked as after any such error.
     /// - Only clean verdicts need a proof. Evidence against content counts without one.

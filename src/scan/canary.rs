@@ -74,16 +74,13 @@ impl Sighting {
         }
     }
 
-    /// Notes the result. Returns the tag under which there is a proof now.
+    /// Notes the result. Returns the tag under which it is a proof, if it is one.
     pub(super) fn conclude(self, trial: Trial<'_>, client: &Client) -> Option<Tag> {
         let name = client.name();
         match self {
             Self::Found(tag) => {
                 log::debug!("{name}: found EICAR in a canary");
-                if trial.found(tag.clone()) {
-                    log::info!("{name}: finds EICAR again, and is used again");
-                }
-                Some(tag)
+                trial.found(tag.clone()).then_some(tag)
             }
             Self::Missed(verdict) | Self::Refused(verdict, _) => {
                 if let Some(wait) = trial.missed() {

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::client::call::Call;
 use crate::client::options_cache::Known;
 use crate::client::outcome::AttemptError;
-use crate::client::proof::{Standing, Wanted};
+use crate::client::proof::{Epoch, Standing, Wanted};
 use crate::error::{CancelledError, Error};
 use crate::proto::method::Method;
 use crate::proto::request::Request;
@@ -80,13 +80,16 @@ impl<'c> Scan<'c, '_> {
         };
         let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
+        let epoch = client.proofs().epoch();
         let turn = match cache.and_then(|cache| self.look_up(cache, call, &request, since)) {
             Some(LookUp::Found(found)) => {
-                return self.confirm_cached(call, known.as_ref(), found);
+                return self.confirm_cached(call, known.as_ref(), found, epoch);
             }
             Some(LookUp::Missing(turn)) => Some(turn),
             None => None,
         };
+        // The look-up may have taken its time.
+        let epoch = client.proofs().epoch();
         if !self.prove(call, known.as_ref(), Wanted::Any)? {
             return Ok(Report::no_engine(client.name()));
         }
@@ -106,7 +109,8 @@ impl<'c> Scan<'c, '_> {
             client.proofs().suspect(client.now());
         }
         let tag = complete.response.state_tag();
-        let report = self.confirm(call, known.as_ref(), report, tag.as_deref())?;
+        let wanted = Wanted::Under(tag.as_deref(), epoch);
+        let report = self.confirm(call, known.as_ref(), report, wanted)?;
         if let Some(turn) = turn {
             turn.keep(client, &report, &complete);
         }
@@ -120,23 +124,25 @@ impl<'c> Scan<'c, '_> {
         call: &mut Call<'_>,
         known: Option<&Known>,
         found: Found,
+        epoch: Epoch,
     ) -> Result<Report, AttemptError> {
         let Found { report, state_tag } = found;
         if report.verdict().is_clean() && !self.prove(call, known, Wanted::Any)? {
             return Ok(Report::no_engine(call.client.name()));
         }
-        self.confirm(call, known, report, Some(&state_tag))
+        let wanted = Wanted::Under(Some(&state_tag), epoch);
+        self.confirm(call, known, report, wanted)
     }
 
-    /// The report, which is clean only with a proof under this state tag.
+    /// The report, which is clean only with the proof that is wanted.
     fn confirm(
         &self,
         call: &mut Call<'_>,
         known: Option<&Known>,
         report: Report,
-        tag: Option<&[u8]>,
+        wanted: Wanted<'_>,
     ) -> Result<Report, AttemptError> {
-        if !report.verdict().is_clean() || self.prove(call, known, Wanted::Under(tag))? {
+        if !report.verdict().is_clean() || self.prove(call, known, wanted)? {
             return Ok(report);
         }
         Ok(report.without_proof())
