@@ -828,3 +828,33 @@ fn self_test_needs_no_canary() {
     assert!(scanner.self_test().unwrap().passed());
     assert_eq!(scanner.stats().endpoints[0].canaries, 0);
 }
+
+/// A service that decides on the preview must not have seen EICAR in it.
+#[test]
+fn canary_is_longer_than_the_preview() {
+    for preview in [1024, 4096, 65536] {
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let own = Arc::clone(&sizes);
+        let server = Server::answering(move |request| {
+            if request.method() == "OPTIONS" {
+                return Script::new().send(options_with_preview(preview));
+            }
+            own.lock()
+                .unwrap()
+                .push((request.body().len(), request.has_eicar()));
+            match request.is_whole() {
+                true if request.has_eicar() => Script::new().send(infected("Eicar")),
+                true => Script::new().send(CLEAN),
+                false => Script::new()
+                    .send(CONTINUE)
+                    .read_rest()
+                    .send(infected("Eicar")),
+            }
+        });
+        let server = server.unwrap();
+        let builder = Scanner::builder(server.uri()).canary(EVERY);
+        let scanner = builder.preview(Preview::Limit(1 << 20)).build().unwrap();
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+        assert_eq!(sizes.lock().unwrap()[0], (preview, false), "{preview}");
+    }
+}

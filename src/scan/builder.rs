@@ -165,8 +165,8 @@ impl ScannerBuilder {
     /// `None` wants no proof. Default: `None`.
     ///
     /// No single 204 shows whether the server has looked at the content. With this setting a scan sends a *canary* first
-    /// when one is due: EICAR in an archive of 1 KiB that the server cannot know, with the last byte held back for 300 ms,
-    /// with the method, the preview and all other settings of the scanner.
+    /// when one is due: EICAR in an archive that the server cannot know, 1 KiB longer than the preview. The last byte is held
+    /// back for 300 ms. The method, the preview and all other settings are those of the scanner.
     ///
     /// - A canary is due before the first scan, when the last proof has a quarter of its time left, after a response under
     ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). The last two come at most

@@ -7,13 +7,15 @@
 use std::time::Duration;
 
 use super::Shared;
-use super::sample::{MIN_ARCHIVE, Sample};
+use super::sample::{ARCHIVE_NAME, MIN_ARCHIVE, Sample};
 use super::verdict::Verdict;
 use crate::client::Client;
 use crate::client::proof::Trial;
 use crate::evidence::{Threat, ThreatKind};
+use crate::proto::options::ServiceOptions;
 
-/// Bytes of the archive, unless the size limit is lower.
+/// Bytes of the archive after those of the preview, unless the size limit is lower. EICAR is among them: a service that
+/// decides on the preview has not scanned it.
 const SIZE: u64 = 1024;
 
 /// The proof that a scanner wants of its servers.
@@ -41,18 +43,21 @@ impl<'s> Canary<'s> {
         shared.canary.map(|every| Self { shared, every })
     }
 
-    pub(super) fn sample(self) -> Sample {
-        Sample::archive(self.size()).held_back()
+    /// The canary for a service with these options.
+    pub(super) fn sample(self, options: Option<&ServiceOptions>) -> Sample {
+        Sample::archive(self.size(options)).held_back()
     }
 
     /// The same without EICAR. It must not be refused.
-    pub(super) fn control(self) -> Sample {
-        Sample::harmless(self.size())
+    pub(super) fn control(self, options: Option<&ServiceOptions>) -> Sample {
+        Sample::harmless(self.size(options))
     }
 
-    fn size(self) -> u64 {
-        let max_size = self.shared.max_size.unwrap_or(SIZE);
-        max_size.clamp(MIN_ARCHIVE, SIZE)
+    fn size(self, options: Option<&ServiceOptions>) -> u64 {
+        let preview = self.shared.rules.preview.size(Some(ARCHIVE_NAME), options);
+        let size = preview.unwrap_or_default() as u64 + SIZE;
+        let max_size = self.shared.max_size.unwrap_or(size);
+        max_size.clamp(MIN_ARCHIVE, size)
     }
 }
 

@@ -203,12 +203,13 @@ fn send_canary(
     known: Option<&Known>,
 ) -> Result<Sighting, AttemptError> {
     call.client.sends_canary();
-    let (verdict, tag) = ask(canary.shared, canary.sample(), call, known)?;
+    let options = known.map(|known| &*known.options);
+    let (verdict, tag) = ask(canary.shared, canary.sample(options), call, known)?;
     let sighting = Sighting::of(verdict, tag);
     if !matches!(sighting, Sighting::Refused(..)) {
         return Ok(sighting);
     }
-    let (control, tag) = ask(canary.shared, canary.control(), call, known)?;
+    let (control, tag) = ask(canary.shared, canary.control(options), call, known)?;
     Ok(sighting.after_control(&control, &tag))
 }
 

@@ -29,6 +29,9 @@ const HOLD_SLICES: u32 = 20;
 /// The longest member of noise in an archive. A longer archive has more of them.
 const MEMBER: u64 = 1 << 20;
 
+/// The name of each archive.
+pub(super) const ARCHIVE_NAME: &str = "archive.zip";
+
 /// The largest archive, 1 GiB. A larger one might need the longer format of ZIP.
 pub(super) const MAX_ARCHIVE: u64 = 1 << 30;
 
@@ -101,7 +104,7 @@ impl Sample {
             zip.add(&name, Piece::Noise(noise.shortened(member)));
         }
         zip.add("eicar.com", Piece::Bytes(last));
-        Self::new("archive.zip", "application/zip", zip.finish())
+        Self::new(ARCHIVE_NAME, "application/zip", zip.finish())
     }
 
     /// A PDF with EICAR as an embedded file, and a stream of `noise` random bytes before it.
