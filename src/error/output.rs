@@ -6,7 +6,7 @@ use std::io;
 use super::cause::words_of;
 use crate::proto::content_name::ContentName;
 
-/// The caller's writer failed: that for the response body, or in a log line that for a copy of the content.
+/// The caller's writer for the response body failed. In a log line, the same text stands for a failed writer of a copy.
 #[derive(Debug)]
 pub struct OutputError {
     pub(crate) source: io::Error,

@@ -13,6 +13,7 @@
 //! | [`timeouts`] | What limits the time of a scan? When is another server asked? |
 //! | [`threads`] | How many threads, connections and scanners do I need? |
 //! | [`operating`] | What do I watch, which alerts do I set, and what is logged? |
+//! | [`self_test`](mod@self_test) | Does a service really scan, and up to which size? |
 //! | [`c_icap`] | How do I set up c-icap with ClamAV? |
 //! | [`haproxy`] | How do I share the work between several servers? |
 //! | [`icaps`] | How do I encrypt the connection? |

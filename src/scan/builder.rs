@@ -130,8 +130,9 @@ impl ScannerBuilder {
     /// ([`DEFAULT_SUSPEND_AFTER`](crate::limits::DEFAULT_SUSPEND_AFTER)).
     ///
     /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx, and a
-    /// response that is not ICAP. A timeout counts if the exchange has waited that long for the server, whatever
-    /// the deadline. One failure suspends the server at once, for at most 500 ms: a 503 while no other exchange with it
+    /// response that is not ICAP. A
+    /// connect, write, response or read timeout counts. If the deadline ends the exchange, that counts only if the
+    /// waits for the server in the current step add up to at least the timeout of that step. One failure suspends the server at once, for at most 500 ms: a 503 while no other exchange with it
     /// runs.
     ///
     /// These are no failures of the server: a deadline that ends before a timeout, a slow reader or writer of

@@ -32,7 +32,8 @@ use crate::evidence::Threats;
 #[must_use = "content that is not clean must not be handed on"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// All of the content was sent to the service, and the service responded that it found nothing.
+    /// All of the content was sent to the service (with [`trust_preview`](crate::ScannerBuilder::trust_preview) perhaps
+    /// only a preview), and the service responded that it found nothing.
     Clean,
     /// The service found a threat.
     Infected(Threats),
