@@ -650,6 +650,157 @@ fn only_clean_and_infected_are_stored() {
     }
 }
 
+const REFUSAL: &str = "ICAP/1.0 403 Forbidden\r\nISTag: \"icap-client-testing\"\r\n\r\n";
+
+/// Responses with an objection that is not stored.
+fn objections() -> [(&'static str, Vec<u8>); 4] {
+    let found = "X-Infection-Found: Type=0; Threat=Worm;\r\n";
+    let with = |text: &str, end: &str| text.replacen(end, &format!("{found}{end}"), 1);
+    [
+        ("blocked", REFUSAL.into()),
+        ("under a 204", with(CLEAN, "Encapsulated").into()),
+        (
+            "odd bytes after it",
+            [&infected("Worm")[..], b"\r\n"].concat(),
+        ),
+        (
+            "broken",
+            with(REFUSAL, "ISTag")
+                .replacen("403", "200", 1)
+                .replace("\r\n\r\n", "\r\nbad\r\n\r\n")
+                .into(),
+        ),
+    ]
+}
+
+#[test]
+fn objection_withdraws_a_clean_verdict() {
+    for (name, response) in objections() {
+        let (server, plan) = planned();
+        let store = Store::default();
+        let scanner = || cached(&server).cache(store.cache()).build().unwrap();
+        let (one, other) = (scanner(), scanner());
+        assert!(!is_hit(&one, hello()));
+        assert!(is_hit(&one, hello()));
+        plan.respond(response);
+        let mut output = Vec::new();
+        let verdict = |report: Report| report.verdict().clone();
+        let objection = verdict(one.scan_replace(hello(), &mut output).unwrap());
+        assert!(!objection.is_clean(), "{name}");
+        plan.respond(CLEAN);
+        assert!(!is_hit(&other, hello()), "{name}");
+        assert!(is_hit(&one, hello()), "{name}");
+    }
+}
+
+#[test]
+fn objection_of_a_trial_or_a_copy_withdraws_a_clean_verdict() {
+    for (name, response) in objections() {
+        let (server, plan) = planned();
+        let clock = ManualClock::new();
+        let builder = cached(&server).clock(clock.clone()).suspend_after(1);
+        let scanner = builder.build().unwrap();
+        for is_trial in [false, true] {
+            plan.respond(CLEAN);
+            assert!(!is_hit(&scanner, hello()), "{name}");
+            assert!(is_hit(&scanner, hello()), "{name}");
+            let objection = if is_trial {
+                plan.respond("ICAP/1.0 500 Error\r\n\r\n");
+                assert!(scanner.scan(Content::bytes(b"another")).is_err());
+                clock.advance(Duration::from_secs(2));
+                plan.respond(response.clone());
+                scan(&scanner, hello())
+            } else {
+                plan.respond(response.clone());
+                scanner
+                    .scan_tee(hello(), io::sink())
+                    .unwrap()
+                    .outcome
+                    .unwrap()
+            };
+            assert!(!objection.verdict().is_clean(), "{name}");
+        }
+        plan.respond(CLEAN);
+        clock.advance(Duration::from_secs(2));
+        assert!(!is_hit(&scanner, hello()), "{name}");
+    }
+}
+
+#[test]
+fn objection_that_cannot_be_stored_withdraws_all_verdicts() {
+    let (server, plan) = planned();
+    let store = Store::default();
+    let scanner = cached(&server).cache(store.cache()).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+    plan.respond(infected("Worm"));
+    store.set_fault(Some(Fault::Error));
+    assert!(scan(&scanner, hello()).verdict().is_infected());
+    plan.respond(CLEAN);
+    store.set_fault(None);
+    assert!(!is_hit(&scanner, hello()));
+}
+
+#[test]
+fn infected_verdict_stays_after_an_objection_of_another_kind() {
+    let (server, plan) = planned();
+    let scanner = cached(&server).build().unwrap();
+    plan.respond(infected("Worm"));
+    assert!(!is_hit(&scanner, hello()));
+    plan.respond(REFUSAL);
+    assert!(scanner.scan_replace(hello(), io::sink()).is_ok());
+    let report = scan(&scanner, hello());
+    assert!(report.is_cached() && report.verdict().is_infected());
+}
+
+/// A store that runs something at its next `put`, before it stores.
+struct Meddler {
+    store: Store,
+    at_put: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+}
+
+impl VerdictCache for Meddler {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.store.get(key)
+    }
+
+    fn put(&self, key: &[u8], entry: &[u8], max_age: Duration) -> io::Result<()> {
+        let meddle = self.at_put.lock().unwrap().take();
+        if let Some(meddle) = meddle {
+            meddle();
+        }
+        self.store.put(key, entry, max_age)
+    }
+}
+
+#[test]
+fn clean_verdict_does_not_outlast_an_objection_that_overtakes_it() {
+    for (name, response) in objections()
+        .into_iter()
+        .chain([("infected", infected("Worm"))])
+    {
+        let (server, plan) = planned();
+        let at_put = Arc::default();
+        let meddler = Meddler {
+            store: Store::default(),
+            at_put: Arc::clone(&at_put),
+        };
+        let builder = cached(&server).cache(Cache::shared(meddler, SECRET));
+        let scanner = builder.build().unwrap();
+        // When the clean verdict is on its way into the store, a copy of the same content is found infected.
+        let (of_copy, of_plan) = (scanner.clone(), Arc::clone(&plan));
+        *at_put.lock().unwrap() = Some(Box::new(move || {
+            of_plan.respond(response);
+            let teed = of_copy.scan_tee(hello(), io::sink()).unwrap();
+            assert!(!teed.outcome.unwrap().verdict().is_clean());
+            of_plan.respond(CLEAN);
+        }));
+        assert!(scan(&scanner, hello()).verdict().is_clean());
+        assert!(!is_hit(&scanner, hello()), "{name}");
+        assert!(is_hit(&scanner, hello()), "{name}");
+    }
+}
+
 #[test]
 fn clean_preview_is_stored_only_if_it_was_everything() {
     let (server, plan) = planned();

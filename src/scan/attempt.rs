@@ -43,8 +43,10 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) body: Body<'c>,
     pub(super) output: Output<'o>,
     pub(super) deadline: Deadline,
-    /// If the content has an id, and is not written anywhere.
+    /// If the content has an id.
     pub(super) cache: Option<&'c Verdicts>,
+    /// Whether the verdict may come from the cache: not if the content is written somewhere.
+    pub(super) is_looked_up: bool,
     pub(super) canary: Option<Canary<'c>>,
 }
 
@@ -71,7 +73,8 @@ impl<'c, 'o> Scan<'c, 'o> {
         let (sent, returned) = Digest::pair();
         let (about, body) = content.monitored(max_size, sent);
         let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
-        let is_cacheable = about.id.is_some() && output.is_none();
+        let cache = shared.cache.as_ref().filter(|_| about.id.is_some());
+        let is_looked_up = cache.is_some() && output.is_none();
         Ok(Self {
             rules,
             custom_headers,
@@ -82,14 +85,15 @@ impl<'c, 'o> Scan<'c, 'o> {
             body,
             output: Output::of_scan(output, returned, limit.unwrap_or(u64::MAX), judged_by),
             deadline,
-            cache: shared.cache.as_ref().filter(|_| is_cacheable),
+            cache,
+            is_looked_up,
             canary: Canary::of(shared),
         })
     }
 
     /// Copies the content to `writer` while it is scanned. It is scanned only up to the size that a copy may have.
     pub(super) fn copy_to(&mut self, writer: &'o mut (dyn Write + 'o), max_copy: Option<u64>) {
-        self.cache = None;
+        self.is_looked_up = false;
         self.max_size = [self.max_size, max_copy].into_iter().flatten().min();
         self.body.is_copied(self.max_size);
         let tee = Tee::new(writer, self.deadline.clone(), max_copy);
@@ -109,6 +113,7 @@ impl<'c, 'o> Scan<'c, 'o> {
             output: self.output.without_writers(),
             deadline: self.deadline,
             cache: self.cache,
+            is_looked_up: self.is_looked_up,
             canary: self.canary,
         }
     }

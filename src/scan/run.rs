@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Shared;
 use super::attempt::Scan;
-use super::cache::verdicts::{Found, LookUp, Subject, Verdicts};
+use super::cache::verdicts::{Found, LookUp, Subject};
 use super::canary::{Canary, Sighting, Tag};
 use super::content::Content;
 use super::failover::Failover;
@@ -47,7 +47,7 @@ impl<'c> Scan<'c, '_> {
             failover.take(call, outcome, self.can_repeat());
         }
         let result = failover.result();
-        if self.cache.is_some() {
+        if self.is_looked_up {
             let is_hit = result.as_ref().is_ok_and(Report::is_cached);
             shared.counters.looked_up(is_hit);
         }
@@ -72,8 +72,8 @@ impl<'c> Scan<'c, '_> {
     /// Has one server scan the content, unless its verdict is in the cache.
     fn with_server(&mut self, call: &mut Call<'_>) -> Result<Report, AttemptError> {
         let client = call.client;
-        let cache = self.cache;
-        let since = cache.and_then(|cache| cache.confirmed_since(client.now()));
+        let looked_up = self.cache.filter(|_| self.is_looked_up);
+        let since = looked_up.and_then(|cache| cache.confirmed_since(client.now()));
         let known = match self.rules.negotiate {
             true => Some(call.negotiated(since)?),
             false => None,
@@ -81,7 +81,7 @@ impl<'c> Scan<'c, '_> {
         let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
         let epoch = client.proofs().epoch();
-        let turn = match cache.and_then(|cache| self.look_up(cache, call, &request, since)) {
+        let turn = match self.look_up(call, &request, since) {
             Some(LookUp::Found(found)) => {
                 return self.confirm_cached(call, known.as_ref(), found, epoch);
             }
@@ -98,6 +98,9 @@ impl<'c> Scan<'c, '_> {
             Err(failure) => {
                 let is_reused = failure.is_reused;
                 let report = self.salvage(*failure, client.name())?;
+                if let Some(turn) = turn {
+                    turn.withdraw(client, &report);
+                }
                 return Ok(report.with_connection(is_reused));
             }
         };
@@ -177,14 +180,14 @@ impl<'c> Scan<'c, '_> {
         }
     }
 
-    /// Looks for the server's verdict in the cache.
+    /// Looks for the server's verdict in the cache, if this scan takes verdicts from it.
     fn look_up(
         &self,
-        cache: &'c Verdicts,
         call: &Call<'_>,
         request: &Request,
         confirmed_since: Option<Instant>,
     ) -> Option<LookUp<'c>> {
+        let cache = self.cache?;
         // A verdict that needed no proof must not be taken for one that did.
         let proof = self.canary.map(|canary| canary.every);
         let subject = Subject {
@@ -193,7 +196,11 @@ impl<'c> Scan<'c, '_> {
             length: self.length,
             rules: &(self.rules, &self.custom_headers, proof),
         };
-        cache.look_up(call, &subject, confirmed_since)
+        if self.is_looked_up {
+            return cache.look_up(call, &subject, confirmed_since);
+        }
+        let turn = cache.without_look_up(call.client, &subject)?;
+        Some(LookUp::Missing(turn))
     }
 }
 

@@ -29,6 +29,9 @@ pub trait VerdictCache: Send + Sync {
 
     /// Stores `entry` under `key`, in place of an earlier one. It is of no use any more after `max_age`.
     ///
+    /// An empty entry withdraws the earlier one: store it, or remove what is there. If this fails for an entry that
+    /// speaks against the content, this process gives no earlier verdict of that server again. Others may.
+    ///
     /// # Errors
     ///
     /// Whatever keeps the store from storing.
@@ -51,9 +54,9 @@ pub(super) fn get(store: &dyn VerdictCache, key: &[u8]) -> Option<Vec<u8>> {
     entry.filter(|entry| entry.len() <= MAX_CACHE_ENTRY)
 }
 
-/// Calls `put`; whatever goes wrong there, nothing is stored.
-pub(super) fn put(store: &dyn VerdictCache, key: &[u8], entry: &[u8], max_age: Duration) {
-    let _ = guarded("put", || store.put(key, entry, max_age));
+/// Calls `put`. Returns whether nothing went wrong there.
+pub(super) fn put(store: &dyn VerdictCache, key: &[u8], entry: &[u8], max_age: Duration) -> bool {
+    guarded("put", || store.put(key, entry, max_age)).is_some()
 }
 
 fn guarded<T>(what: &str, call: impl FnOnce() -> io::Result<T>) -> Option<T> {
@@ -153,7 +156,8 @@ mod tests {
     fn faulty_store_is_a_miss() {
         for key in ["panic", "error", "too long"] {
             assert_eq!(get(&Faulty, key.as_bytes()), None, "{key}");
-            put(&Faulty, key.as_bytes(), b"entry", Duration::MAX);
+            let is_put = put(&Faulty, key.as_bytes(), b"entry", Duration::MAX);
+            assert_eq!(is_put, key == "too long");
         }
     }
 }

@@ -10,6 +10,7 @@ use super::entry::{Entry, Made};
 use super::flights::{Boarding, Flights, Leading};
 pub(in crate::scan) use super::key::Subject;
 use super::keyed_hash::{Hash, KeyedHash};
+use super::objections::{Objections, Watch};
 use super::store::{self, VerdictCache};
 use crate::client::Client;
 use crate::client::call::Call;
@@ -33,6 +34,7 @@ pub(in crate::scan) struct Verdicts {
     ages: Ages,
     max_size: Option<u64>,
     flights: Flights,
+    objections: Objections,
     /// Tells the entries of this cache from those of others in the same store.
     origin: u64,
     opened: Instant,
@@ -57,6 +59,8 @@ pub(in crate::scan) struct Turn<'v> {
     verdicts: &'v Verdicts,
     key: Hash,
     began: Instant,
+    watch: Watch<'v>,
+    keeps_clean: bool,
     /// `None` for a scan for which no other waits.
     leading: Option<Leading<'v>>,
 }
@@ -75,6 +79,7 @@ impl Verdicts {
             ages,
             max_size,
             flights: Flights::default(),
+            objections: Objections::default(),
             origin: random::number(),
             opened: now,
         }
@@ -99,16 +104,16 @@ impl Verdicts {
         let key = subject.key(&self.hash, client)?;
         // A trial has to show whether the server scans.
         if call.is_trial() {
-            return Some(self.missing(key, client, None));
+            return Some(LookUp::Missing(self.turn(key, client, None)));
         }
         if let Some((found, _)) = self.stored(&key, client, confirmed_since) {
             return Some(LookUp::Found(found));
         }
         Some(match self.board(key, call) {
-            Boarding::Alone => self.missing(key, client, None),
+            Boarding::Alone => LookUp::Missing(self.turn(key, client, None)),
             Boarding::Landed(entry) => match self.found(&key, &entry, client, confirmed_since) {
                 Some(found) => LookUp::Found(found),
-                None => self.missing(key, client, None),
+                None => LookUp::Missing(self.turn(key, client, None)),
             },
             // Another scan may have ended since this one looked.
             Boarding::Lead(leading) => match self.stored(&key, client, confirmed_since) {
@@ -116,23 +121,35 @@ impl Verdicts {
                     leading.land(entry.into());
                     LookUp::Found(found)
                 }
-                None => self.missing(key, client, Some(leading)),
+                None => LookUp::Missing(self.turn(key, client, Some(leading))),
             },
         })
     }
 
-    fn missing<'v>(
-        &'v self,
-        key: Hash,
+    /// A scan that takes no verdict from the cache, and stores only what speaks against the content. `None` as for
+    /// [`look_up`](Self::look_up).
+    pub(in crate::scan) fn without_look_up(
+        &self,
         client: &Client,
-        leading: Option<Leading<'v>>,
-    ) -> LookUp<'v> {
-        LookUp::Missing(Turn {
+        subject: &Subject<'_>,
+    ) -> Option<Turn<'_>> {
+        let key = subject.key(&self.hash, client)?;
+        let turn = self.turn(key, client, None);
+        Some(Turn {
+            keeps_clean: false,
+            ..turn
+        })
+    }
+
+    fn turn<'v>(&'v self, key: Hash, client: &Client, leading: Option<Leading<'v>>) -> Turn<'v> {
+        Turn {
             verdicts: self,
             key,
             began: client.now(),
+            watch: self.objections.watch(key),
+            keeps_clean: true,
             leading,
-        })
+        }
     }
 
     /// Joins the scans of the same content.
@@ -176,13 +193,17 @@ impl Verdicts {
         let made = self.instant(entry.made, now)?;
         let is_young = now.checked_duration_since(made)? < self.ages.max_age;
         let fits = self.max_size.is_none_or(|max| entry.content_len <= max);
-        let may_be_blind =
-            state.responds_early() || client.is_without_engine() || client.proofs().is_blind();
+        let is_doubtful = || {
+            state.responds_early()
+                || client.is_without_engine()
+                || client.proofs().is_blind()
+                || self.objections.has(key)
+        };
         let holds = is_young
             && fits
             && entry.state_tag == tag.value
             && state.stands_by(made)
-            && !(entry.verdict.is_clean() && may_be_blind);
+            && !(entry.verdict.is_clean() && is_doubtful());
         holds.then(|| Found {
             report: Report::cached(entry.verdict, &tag.value, client.name()),
             state_tag: tag.value,
@@ -212,48 +233,78 @@ impl Verdicts {
 }
 
 impl Turn<'_> {
-    /// Stores the verdict and gives it to all who wait, if it is one for others.
+    /// Stores the verdict of a complete response and gives it to all who wait, if it is one for others. An objection
+    /// that is none for others withdraws a clean verdict that was stored.
     pub(in crate::scan) fn keep(
         self,
         client: &Client,
         report: &Report,
         complete: &CompleteResponse,
     ) {
-        let Self {
-            verdicts,
-            key,
-            began,
-            leading,
-        } = self;
-        let entry = verdicts.entry(began, client, report, complete);
-        let Some(bytes) = entry.and_then(|entry| entry.encode(&verdicts.hash, &key)) else {
-            return;
-        };
-        // Of two scans at once, the worse verdict is kept (rule R2).
-        let is_infected = |(stored, _): (Found, Vec<u8>)| stored.report.verdict().is_infected();
-        let is_clean = report.verdict().is_clean();
-        if is_clean && verdicts.stored(&key, client, None).is_some_and(is_infected) {
-            return;
+        let entry = self.entry(client, report, complete);
+        if report.verdict().is_objection() {
+            self.object(client, entry);
+        } else if let Some(entry) = entry.filter(|_| self.keeps_clean) {
+            self.keep_clean(client, entry);
         }
-        let bytes: Arc<[u8]> = bytes.into();
-        // First to those who wait: the store may take its time.
-        if let Some(leading) = &leading {
-            leading.land(Arc::clone(&bytes));
-        }
-        store::put(&*verdicts.store, &key, &bytes, verdicts.ages.max_age);
-        drop(leading);
     }
-}
 
-impl Verdicts {
+    /// Withdraws a clean verdict that was stored, if there is an objection in a response that broke off.
+    pub(in crate::scan) fn withdraw(self, client: &Client, report: &Report) {
+        if report.verdict().is_objection() {
+            self.object(client, None);
+        }
+    }
+
+    /// Stores an objection (rule R2). Without an entry it leaves nothing in the store, unless that is infected.
+    fn object(self, client: &Client, entry: Option<Arc<[u8]>>) {
+        self.watch.object();
+        if let (Some(leading), Some(entry)) = (&self.leading, &entry) {
+            // First to those who wait: the store may take its time.
+            leading.land(Arc::clone(entry));
+        }
+        if entry.is_none() && self.is_stored_infected(client) {
+            return;
+        }
+        if !self.put(&entry.unwrap_or_else(nothing)) {
+            // A clean verdict may still be stored.
+            client.state().forget(client.now());
+        }
+    }
+
+    /// Stores a clean verdict, unless another scan objects or has stored worse (rule R2).
+    fn keep_clean(self, client: &Client, entry: Arc<[u8]>) {
+        if self.watch.is_objected() || self.is_stored_infected(client) {
+            return;
+        }
+        if let Some(leading) = &self.leading {
+            leading.land(Arc::clone(&entry));
+        }
+        self.put(&entry);
+        // An objection since then may have reached the store first.
+        if self.watch.is_objected() {
+            self.put(&nothing());
+        }
+    }
+
+    fn is_stored_infected(&self, client: &Client) -> bool {
+        let stored = self.verdicts.stored(&self.key, client, None);
+        stored.is_some_and(|(stored, _)| stored.report.verdict().is_infected())
+    }
+
+    /// Whether the store has taken it.
+    fn put(&self, entry: &[u8]) -> bool {
+        let Verdicts { store, ages, .. } = self.verdicts;
+        store::put(&**store, &self.key, entry, ages.max_age)
+    }
+
     /// The entry for a verdict that holds for others too.
     fn entry(
         &self,
-        began: Instant,
         client: &Client,
         report: &Report,
         complete: &CompleteResponse,
-    ) -> Option<Entry> {
+    ) -> Option<Arc<[u8]>> {
         let verdict = report.verdict();
         let is_sure = match verdict {
             Verdict::Clean => !client.state().responds_early(),
@@ -264,13 +315,20 @@ impl Verdicts {
         if !is_sure || !complete.is_orderly() {
             return None;
         }
-        Some(Entry {
+        let entry = Entry {
             verdict: verdict.clone(),
             state_tag: complete.response.state_tag()?,
             content_len: complete.content_sent,
-            made: self.made(began, client.now()),
-        })
+            made: self.verdicts.made(self.began, client.now()),
+        };
+        let bytes = entry.encode(&self.verdicts.hash, &self.key)?;
+        Some(bytes.into())
     }
+}
+
+/// Bytes that are no entry.
+fn nothing() -> Arc<[u8]> {
+    Arc::default()
 }
 
 #[cfg(test)]
