@@ -694,7 +694,7 @@ fn objection_withdraws_a_clean_verdict() {
 }
 
 #[test]
-fn objection_of_a_trial_or_a_copy_withdraws_a_clean_verdict() {
+fn objection_of_trial_or_copy_withdraws_clean() {
     for (name, response) in objections() {
         let (server, plan) = planned();
         let clock = ManualClock::new();
@@ -727,7 +727,7 @@ fn objection_of_a_trial_or_a_copy_withdraws_a_clean_verdict() {
 }
 
 #[test]
-fn objection_that_cannot_be_stored_withdraws_all_verdicts() {
+fn objection_not_stored_withdraws_all_verdicts() {
     let (server, plan) = planned();
     let store = Store::default();
     let scanner = cached(&server).cache(store.cache()).build().unwrap();
@@ -742,7 +742,7 @@ fn objection_that_cannot_be_stored_withdraws_all_verdicts() {
 }
 
 #[test]
-fn infected_verdict_stays_after_an_objection_of_another_kind() {
+fn infected_verdict_stays_after_a_refusal() {
     let (server, plan) = planned();
     let scanner = cached(&server).build().unwrap();
     plan.respond(infected("Worm"));
@@ -774,7 +774,7 @@ impl VerdictCache for Meddler {
 }
 
 #[test]
-fn clean_verdict_does_not_outlast_an_objection_that_overtakes_it() {
+fn clean_verdict_ends_with_an_overtaking_objection() {
     for (name, response) in objections()
         .into_iter()
         .chain([("infected", infected("Worm"))])

@@ -522,7 +522,7 @@ impl<F: FnOnce()> Read for After<F> {
 }
 
 #[test]
-fn missed_canary_drops_a_scan_that_began_before_the_last_one() {
+fn missed_canary_drops_older_scans_too() {
     let fake = Fake::start();
     let (builder, clock) = fake.builder();
     let scanner = builder.cache(Cache::new()).build().unwrap();

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn forgotten_time_lasts_until_the_latest_that_was_forgotten() {
+    fn forgotten_time_lasts_until_the_latest_end() {
         let watch = Watch::new();
         let stand = |times: [u64; 4]| times.map(|at| watch.state.stands_by(watch.at(at)));
         assert_eq!(stand([0, 10, 20, 30]), [true; 4]);
