@@ -174,9 +174,10 @@
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
 //!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
-//!   response or read timeout counts. Another limit that ends the exchange first, such as the deadline,
-//!   counts only if the waits for the server in the current step add up to at least the timeout of that step. They can,
-//!   because write and read timeouts begin anew with every byte. Not counted are the caller's slow reader or writer, a deadline that was too short, a
+//!   response or read timeout counts. If the deadline or
+//!   another limit ends the exchange first, that counts only if the server had by then kept the exchange waiting, in total, for
+//!   at least the timeout of the present phase. The total can reach a timeout although no single wait did, because write and
+//!   read timeouts begin anew with every byte. Not counted are the caller's slow reader or writer, a deadline that was too short, a
 //!   cancelled scan, a shortage on this machine, 503 while the server serves other exchanges, and a timeout on a connection
 //!   on which no response ever came, if other connections got responses meanwhile.
 //!

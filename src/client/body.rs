@@ -65,8 +65,8 @@ impl<'a> Body<'a> {
 
     /// A body that is read until the reader's end.
     ///
-    /// Its first 64 KiB are kept. If that is all of it, it can be sent again where a connection turns out to
-    /// be closed; otherwise it is sent on a new connection.
+    /// Its first 64 KiB are kept. A body of at most this size can be sent again if an idle connection turns out to be
+    /// closed. A longer one cannot, so it is never sent on an idle connection: it is sent on a new one.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self::new(Source::Once(OnceReader::new(reader)))
     }

@@ -6,7 +6,8 @@ use std::io;
 use super::cause::words_of;
 use crate::proto::content_name::ContentName;
 
-/// The caller's writer for the response body failed. In a log line, the same text stands for a failed writer of a copy.
+/// The caller's writer for the response body failed. If the writer of a copy fails
+/// ([`scan_tee`](crate::Scanner::scan_tee)), the call returns the `io::Error` instead.
 #[derive(Debug)]
 pub struct OutputError {
     pub(crate) source: io::Error,

@@ -131,8 +131,8 @@ impl ScannerBuilder {
     ///
     /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx, and a
     /// response that is not ICAP. A
-    /// connect, write, response or read timeout counts. If the deadline ends the exchange, that counts only if the
-    /// waits for the server in the current step add up to at least the timeout of that step. One failure suspends the server at once, for at most 500 ms: a 503 while no other exchange with it
+    /// connect, write, response or read timeout counts. If the deadline ends the exchange, that counts only if
+    /// the server had by then kept the exchange waiting, in total, for at least the timeout of the present phase. One failure suspends the server at once, for at most 500 ms: a 503 while no other exchange with it
     /// runs.
     ///
     /// These are no failures of the server: a deadline that ends before a timeout, a slow reader or writer of

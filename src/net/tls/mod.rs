@@ -51,7 +51,8 @@ use verifier::GivenRoots;
 ///
 /// The [default](Self::default) trusts the roots of the system and reads them at the first connection. On Linux,
 /// the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can name others. The certificate of the server
-/// must be for the host of the URI (a name or an address) and valid now. This cannot be switched off.
+/// must be for the host of the URI (a name or an address) and valid now. No setting of this crate switches this off. A rustls `ClientConfig` of your own
+/// decides itself what is verified.
 ///
 /// The handshake is a part of connecting, and `connect_timeout` limits both together. A connector that you set
 /// speaks TLS with every URI, also with `icap://`.
