@@ -481,7 +481,7 @@ fn silent_service_ends_at_read_timeout_or_deadline() {
     let server = Server::scripted([Script::new().hold()]).unwrap();
     for (option, words) in [
         ("--read-timeout=50ms", "(read timeout of 50 ms)"),
-        ("--read-timeout=50", "(read timeout of 50 ms)"),
+        ("--read-timeout=50ms", "(read timeout of 50 ms)"),
         ("--deadline=60ms", "(deadline of 60 ms)"),
     ] {
         let run = icap.run(&scan(&server.uri(), &[option, "a"]));
@@ -536,6 +536,11 @@ fn contradictory_arguments_are_refused_before_sending() {
             &["scan", "--read-timeout", "0", &uri, "a"],
             "longer than zero",
         ),
+        (
+            &["scan", "--read-timeout", "3", &uri, "a"],
+            "3s for seconds",
+        ),
+        (&["bench", "--time", "3", &uri], "3s for seconds"),
         (&["scan", "--connect-timeout", "none", &uri, "a"], "10s"),
         (&["scan", "--header", "X-Key", &uri, "a"], "Name: value"),
         (

@@ -150,6 +150,9 @@ fn bench_counts_scans_and_errors() {
         "{run:?}"
     );
 
+    let run = icap.run(&["bench", "-n", "0", &uri]);
+    assert_eq!(run.status, Some(2), "{run:?}");
+
     let failing = answering(b"ICAP/1.0 404 None\r\n\r\n");
     let run = icap.run(&["bench", "-n", "2", &failing.uri()]);
     assert_eq!(run.status, Some(2), "{run:?}");

@@ -129,6 +129,7 @@ fn odd_keys_and_values_are_refused() {
         ("trust-preview = true", "trust-preview"),
         ("infected-only = true", "infected-only"),
         ("read-timeout = \"soon\"", "--read-timeout"),
+        ("read-timeout = 5", "5s for seconds"),
         ("read-timeout = true", "read-timeout"),
         ("jobs = 0", "--jobs"),
     ] {

@@ -31,7 +31,7 @@ Without --file, each scan has other content, so that no server knows it already.
 
 Exit status:
   0  all scans had a verdict
-  2  a scan ended in an error
+  2  a scan ended in an error, or there was no time for a scan
   After Ctrl-C it is 130, and the result so far is printed.
 
 Example:
@@ -100,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     }
     Ok(if bench.interrupt.is_set() {
         Status::Interrupted
-    } else if result.errors.is_empty() {
+    } else if result.scans > 0 && result.errors.is_empty() {
         Status::Clean
     } else {
         Status::Unsure

@@ -13,7 +13,7 @@ use crate::settings::{Settings, URI_HELP};
 use crate::text::{safe, safe_json};
 
 const MORE: &str = "\
-A TIME is for example 500ms, 10s or 5m; without a unit it is in milliseconds.
+A TIME is for example 500ms, 10s or 5m.
 
 Exit status:
   0  the service responded with 200

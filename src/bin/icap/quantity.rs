@@ -37,7 +37,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     quantity(text, UNITS, "a size such as 4096, 500KiB, 100MiB or 2GiB")
 }
 
-/// Parses a time: `500ms`, `10s`, `5m`, `1h`. A number without a unit is in milliseconds.
+/// Parses a time: `500ms`, `10s`, `5m`, `1h`. A number needs a unit: `3` may be meant as seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     const UNITS: &[(&str, u64)] = &[
         ("", 1),
@@ -49,6 +49,9 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     ];
     match quantity(text, UNITS, "a time such as 500ms, 10s or 5m")? {
         0 => Err("it must be longer than zero".to_owned()),
+        _ if text.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!(
+            "it has no unit: write {text}s for seconds or {text}ms for milliseconds"
+        )),
         milliseconds => Ok(Duration::from_millis(milliseconds)),
     }
 }
@@ -112,9 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn time_without_a_unit_is_milliseconds() {
+    fn time_needs_a_unit() {
         for (text, milliseconds) in [
-            ("500", 500),
             ("500ms", 500),
             ("10s", 10_000),
             ("5m", 300_000),
@@ -126,7 +128,8 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["", "s", "0", "0s", "-1s", "1.5s", "10 parsecs"] {
+        assert!(time("3").unwrap_err().contains("3s"));
+        for text in ["", "s", "3", "0", "0s", "-1s", "1.5s", "10 parsecs"] {
             assert!(time(text).is_err(), "{text}");
         }
     }

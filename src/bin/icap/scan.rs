@@ -33,7 +33,7 @@ const USAGE: &str = "icap scan [OPTIONS] [URI] FILE...";
 
 const MORE: &str = "\
 A URI is icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]; the default port is 1344, of icaps 11344.
-A TIME is for example 500ms, 10s or 5m; without a unit it is in milliseconds.
+A TIME is for example 500ms, 10s or 5m.
 A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
 
 Exit status:
