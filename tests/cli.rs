@@ -291,7 +291,7 @@ fn standard_input_is_scanned_once() {
     );
     assert_eq!(run.status, Some(1));
 
-    let run = icap.run_with_input(&scan(&server.uri(), &["clean", "-"]), b"");
+    let run = icap.run_with_input(&scan(&server.uri(), &["clean", "-"]), b"x");
     assert_eq!(
         run.lines(),
         ["clean: clean", "-: clean", "2 files: 2 clean"]
@@ -303,6 +303,20 @@ fn standard_input_is_scanned_once() {
     assert_eq!(run.status, Some(2));
     assert!(run.err.contains("standard input"), "{run:?}");
     assert_eq!(server.requests(), requests);
+}
+
+#[test]
+fn empty_standard_input_or_pipe_is_an_error() {
+    let icap = Icap::new();
+    let server = obedient();
+    for path in ["-", "/dev/stdin"] {
+        let run = icap.run_with_input(&scan(&server.uri(), &[path]), b"");
+        assert!(
+            run.err.contains("it is empty, so it was not scanned"),
+            "{run:?}"
+        );
+        assert_eq!((run.lines()[0], run.status), ("1 file: 1 error", Some(2)));
+    }
 }
 
 #[test]
@@ -480,7 +494,6 @@ fn silent_service_ends_at_read_timeout_or_deadline() {
     let icap = Icap::with_files(&["a"]);
     let server = Server::scripted([Script::new().hold()]).unwrap();
     for (option, words) in [
-        ("--read-timeout=50ms", "(read timeout of 50 ms)"),
         ("--read-timeout=50ms", "(read timeout of 50 ms)"),
         ("--deadline=60ms", "(deadline of 60 ms)"),
     ] {
@@ -801,7 +814,7 @@ fn standard_input_partly_read_is_not_scanned() {
             "-: clean",
         ),
         // What was read is kept, so it is scanned again.
-        (b"", Script::new().read_bytes(10).close(), "-: clean"),
+        (b"x", Script::new().read_bytes(10).close(), "-: clean"),
         // A part of it is lost.
         (&long, Script::new().read_bytes(100_000).reset(), "-: error"),
     ] {

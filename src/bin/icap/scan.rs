@@ -46,7 +46,7 @@ Examples:
   icap scan \"$SERVICE\" invoice.pdf scan.zip
   icap scan -r --quiet \"$SERVICE\" /srv/uploads
   find /srv -newer stamp -print0 | icap scan \"$SERVICE\" -0 --files-from -
-  curl -s https://www.example/x.zip | icap scan \"$SERVICE\" -
+  set -o pipefail; curl -fsS https://www.example/x.zip | icap scan \"$SERVICE\" -
   icap scan --max-size 2GiB --response-timeout 2m \"$SERVICE\" big.iso
 
 For c-icap with ClamAV, SERVICE is
@@ -58,8 +58,9 @@ For c-icap with ClamAV, SERVICE is
 pub(crate) struct Arguments {
     /// Service, unless it is set elsewhere, and the files to scan; - is standard input
     ///
-    /// The first argument is a service if it begins with icap:// or icaps://.
-    #[arg(value_name = "URI or FILE")]
+    /// The first argument is a service if it begins with icap:// or icaps://. An empty standard
+    /// input is an error: the program that should have written to it has probably failed.
+    #[arg(value_name = "URI or FILE", verbatim_doc_comment)]
     arguments: Vec<PathBuf>,
 
     /// Scan the files in directories; symbolic links in them are not followed

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -56,7 +56,8 @@ impl Worker {
             ),
             Found::Named(path) if is_pipe(path) => {
                 let file = path.to_owned();
-                let pump = Pump::start(move || File::open(file), self.deadline);
+                let open = || not_empty(BufReader::new(File::open(file)?));
+                let pump = Pump::start(open, self.deadline);
                 self.scan_once(path, pump, path.file_name())
             }
             Found::Named(path) | Found::File(path) => {
@@ -188,7 +189,7 @@ fn open<'c>(path: &Path) -> io::Result<Content<'c>> {
 }
 
 /// Refuses a standard input that was closed: Rust opens /dev/null in its place, which would be clean.
-fn standard_input() -> io::Result<io::Stdin> {
+fn standard_input() -> io::Result<impl Read> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
@@ -204,7 +205,15 @@ fn standard_input() -> io::Result<io::Stdin> {
             ));
         }
     }
-    Ok(io::stdin())
+    not_empty(io::stdin().lock())
+}
+
+/// Refuses a pipe without any bytes: the program that should have written to it has probably failed.
+fn not_empty<R: BufRead>(mut pipe: R) -> io::Result<R> {
+    if pipe.fill_buf()?.is_empty() {
+        return Err(io::Error::other("it is empty, so it was not scanned"));
+    }
+    Ok(pipe)
 }
 
 /// The user asked for it by name, so it may be a pipe.
