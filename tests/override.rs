@@ -45,11 +45,18 @@ fn infected(policy: &Policy, threat: &str) -> Decision {
     decision(policy, testing::infected(threat))
 }
 
+const FORBIDDEN: &[u8] = b"ICAP/1.0 403 Forbidden\r\nEncapsulated: null-body=0\r\n\r\n";
+const MODIFIED: &[u8] = b"ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
+    HTTP/1.1 200 OK\r\n\r\n5\r\nHELLO\r\n0\r\n\r\n";
+const MODIFIED_NO_CONTENT: &[u8] =
+    b"ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, null-body=19\r\n\r\n\
+    HTTP/1.1 200 OK\r\n\r\n";
+/// The beginning of the content.
+const TRUNCATED: &[u8] = b"ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
+    HTTP/1.1 200 OK\r\n\r\n2\r\nhe\r\n0\r\n\r\n";
+
 fn blocked(policy: &Policy) -> Decision {
-    decision(
-        policy,
-        "ICAP/1.0 403 Forbidden\r\nEncapsulated: null-body=0\r\n\r\n",
-    )
+    decision(policy, FORBIDDEN)
 }
 
 fn unavailable(policy: &Policy) -> Decision {
@@ -210,11 +217,18 @@ fn ticket_is_void_from_the_second_it_expires() {
 fn newer_objection_overrules_a_ticket() {
     let ticket = ticket(&question()).to_string();
     let refusing = Policy::default();
-    let asking = Policy::default().ask(Reason::Infected).ask(Reason::Blocked);
+    let asking = Reason::ALL.into_iter().fold(Policy::default(), Policy::ask);
+    let threat = testing::infected("Eicar-Test-Signature");
     for policy in [&refusing, &asking] {
-        for newest in [infected(policy, "Eicar-Test-Signature"), blocked(policy)] {
-            let code = newest.notice().map(|notice| notice.code());
-            assert!(matches!(code, Some("infected" | "blocked")), "{code:?}");
+        for (response, code) in [
+            (threat.as_slice(), "infected"),
+            (FORBIDDEN, "blocked"),
+            (MODIFIED, "modified"),
+            (MODIFIED_NO_CONTENT, "modified_no_content"),
+            (TRUNCATED, "truncated"),
+        ] {
+            let newest = decision(policy, response);
+            assert_eq!(newest.notice().map(|notice| notice.code()), Some(code));
             let result = redeem(&ticket, &newest);
             assert_eq!(result, Err(OverrideError::Overruled), "{newest:?}");
         }

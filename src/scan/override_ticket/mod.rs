@@ -140,7 +140,7 @@ pub enum OverrideError {
     /// The ticket's time is over. Ask again.
     #[error("the ticket has expired")]
     Expired,
-    /// The newest decision about the content refuses it, or the scanner has objected to the content since the
+    /// The newest decision about the content refuses it, or the scanner has found something since the
     /// person was asked.
     #[error("the ticket is void: a newer decision refuses the content")]
     Overruled,
@@ -190,7 +190,8 @@ impl OverrideKey {
     ///
     /// `digest` is that of the bytes that are about to be delivered. `newest` is the newest decision about them.
     /// The ticket is void if the newest decision refuses, or if the newest decision is about a finding
-    /// ([`Infected`](crate::Verdict::Infected) or [`Blocked`](crate::Verdict::Blocked)) that the person was not
+    /// ([`Infected`](crate::Verdict::Infected), [`Blocked`](crate::Verdict::Blocked),
+    /// [`Modified`](crate::Verdict::Modified) or [`Truncated`](crate::NotScanned::Truncated)) that the person was not
     /// asked about.
     ///
     /// The HMAC is compared in constant time.

@@ -132,14 +132,14 @@ impl Notice {
         &self.detail
     }
 
-    /// What the service objected to, which a ticket is bound to.
+    /// What the service found, which a ticket is bound to.
     #[cfg(feature = "override")]
     pub(in crate::scan) fn objection(&self) -> Option<Objection<'_>> {
         let objection = Objection {
             code: self.code(),
             threat: self.threat(),
         };
-        self.reason.is_objection().then_some(objection)
+        self.reason.is_finding().then_some(objection)
     }
 
     /// The sentence in another language, or in words of your own.
@@ -171,7 +171,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// A service's objection to content: infected, and by what, or blocked.
+/// What a service found in content: infected, and by what, blocked, modified, or truncated.
 #[cfg(feature = "override")]
 #[derive(Clone, Copy)]
 pub(in crate::scan) struct Objection<'n> {

@@ -117,6 +117,17 @@ impl Reason {
         matches!(self, Self::Infected | Self::Blocked)
     }
 
+    /// Whether a response of the service speaks against the content: an objection, or other content than was sent. A
+    /// ticket that was issued without it is void.
+    #[cfg(feature = "override")]
+    pub(super) fn is_finding(self) -> bool {
+        self.is_objection()
+            || matches!(
+                self,
+                Self::Modified | Self::ModifiedNoContent | Self::ModifiedPartly | Self::Truncated
+            )
+    }
+
     // No wildcard in these matches: a new verdict or kind of error needs a reason before it compiles.
     fn of_verdict(verdict: &Verdict) -> Option<Self> {
         Some(match verdict {
