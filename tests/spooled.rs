@@ -5,11 +5,14 @@ use std::sync::mpsc;
 
 use icap_client::error::ContentFault;
 use icap_client::testing::{CLEAN, Script, Server, eicar, infected};
-use icap_client::{Content, Error, IncompleteCopy, Scanner, ScannerBuilder, Teed, Verdict};
+use icap_client::{
+    Content, Error, IncompleteCopy, NotScanned, Scanner, ScannerBuilder, Teed, Verdict,
+};
 
 mod support;
 
 use support::content::pattern;
+use support::refusing_address;
 
 /// What is before the copy in a spool, and after it.
 const BEFORE: &[u8] = b"before";
@@ -137,6 +140,48 @@ fn reader_fails_over_as_a_file_does() {
         assert!(!teed.outcome.is_ok_and(|report| report.verdict().is_clean()));
         assert_eq!(first.connections(), before + 1);
     }
+}
+
+/// Does not scan: responds during the first upload, and after the second one, which it takes faster.
+fn blind() -> Server {
+    let early = Script::new().read_bytes(100_000).send(CLEAN).read_to_end();
+    let late = Script::new().read_request().send(CLEAN).read_to_end();
+    Server::scripted([early, late]).unwrap()
+}
+
+#[test]
+fn blind_server_is_not_asked_about_the_copy() {
+    let content = [pattern(20_000_000), eicar()].concat();
+    let (first, second) = (blind(), Server::start().unwrap());
+    let scanner = unasked(&first).endpoint(second.uri()).build().unwrap();
+    let report = scan(&scanner, &content).outcome.unwrap();
+    assert!(report.verdict().is_infected(), "{report:?}");
+    assert_eq!(report.service(), second.uri());
+    assert_eq!(first.connections(), 1);
+    assert_eq!(scanner.stats().failovers, 1);
+}
+
+#[test]
+fn blind_server_is_the_outcome_if_the_next_one_fails() {
+    let first = blind();
+    let refused = format!("icap://{}/scan", refusing_address());
+    let scanner = unasked(&first).endpoint(refused).build().unwrap();
+    let report = scan(&scanner, &pattern(20_000_000)).outcome.unwrap();
+    let early = Verdict::NotScanned(NotScanned::EarlyResponse);
+    assert_eq!(*report.verdict(), early);
+    assert_eq!(first.connections(), 1);
+}
+
+#[test]
+fn changed_copy_is_an_error_beside_an_early_response() {
+    let (first, second) = (blind(), Server::start().unwrap());
+    let scanner = unasked(&first).endpoint(second.uri()).build().unwrap();
+    let content = pattern(20_000_000);
+    let spool = Forgetful(spool(content.len()));
+    let teed = scanner.scan_spooled(Content::reader(&content[..]), spool);
+    let teed = teed.unwrap();
+    assert!(matches!(teed.outcome, Err(Error::Content(_))), "{teed:?}");
+    assert!(!teed.is_complete());
 }
 
 #[test]

@@ -25,10 +25,6 @@ impl Endpoints {
         &self.first
     }
 
-    pub(crate) fn are_several(&self) -> bool {
-        !self.others.is_empty()
-    }
-
     pub(crate) fn stats(&self) -> Vec<EndpointStats> {
         let stats = |(index, client): (usize, &Client)| EndpointStats {
             index,
@@ -71,6 +67,10 @@ pub(super) struct Failover<'e> {
     is_repeatable: bool,
     /// How many servers were asked or passed over.
     passed: usize,
+    /// The number of the server that was asked last; the first is 1.
+    asked: usize,
+    /// How many servers are passed over if the scan goes on with content that can be sent again; `None` if it does not.
+    resume_after: Option<usize>,
     /// The server that is asked once more because it was full.
     full: Option<Call<'e>>,
     /// No other server is asked.
@@ -90,6 +90,8 @@ impl<'e> Failover<'e> {
             deadline,
             is_repeatable,
             passed: 0,
+            asked: 0,
+            resume_after: None,
             full: None,
             is_over: false,
             report: None,
@@ -111,6 +113,7 @@ impl<'e> Failover<'e> {
                     if self.report.is_some() || self.failed.is_some() {
                         client.is_asked_after_another();
                     }
+                    self.asked = self.passed;
                     return Some(Call::new(client, self.share(), admission));
                 }
                 Err(rejection) => {
@@ -133,6 +136,7 @@ impl<'e> Failover<'e> {
         if outcome.as_ref().is_ok_and(Report::had_connection) {
             call.client.has_reported();
         }
+        self.resume_after = self.resumption(&outcome);
         match outcome {
             Ok(report) if can_repeat && report.verdict().asks_next_server() => {
                 self.report.get_or_insert(report);
@@ -154,6 +158,40 @@ impl<'e> Failover<'e> {
         }
     }
 
+    /// Where the scan goes on after this outcome if the content can be sent again: at the next server. Only a server
+    /// that broke the connection is asked once more.
+    fn resumption(&self, outcome: &Result<Report, AttemptError>) -> Option<usize> {
+        let (goes_on, is_broken) = match outcome {
+            Ok(report) => (report.verdict().asks_next_server(), false),
+            Err(AttemptError {
+                error,
+                is_of_options,
+                ..
+            }) => (
+                error.allows_failover(*is_of_options),
+                error.is_broken_connection(),
+            ),
+        };
+        goes_on.then_some(self.asked - usize::from(is_broken))
+    }
+
+    /// Whether content that could not be sent again may come to a better outcome if it now can be.
+    pub(super) fn can_resume(&self) -> bool {
+        let is_server = |&after: &usize| self.endpoints.iter().nth(after).is_some();
+        self.resume_after.is_some_and(|after| is_server(&after))
+    }
+
+    /// Goes on after this outcome, with content that can be sent again from now on.
+    pub(super) fn resume(&mut self, outcome: Result<Report, Error>) {
+        self.passed = self.resume_after.take().unwrap_or(self.passed);
+        self.is_repeatable = true;
+        self.is_over = false;
+        match outcome {
+            Ok(report) => self.report = Some(report),
+            Err(error) => self.failed = Some(error),
+        }
+    }
+
     /// Keeps the first error, or the one that ends the scan.
     fn take_error(&mut self, error: Error) {
         let is_late = matches!(&error, Error::Timeout(e) if e.limit() == TimeLimit::Deadline);
@@ -163,14 +201,23 @@ impl<'e> Failover<'e> {
         }
     }
 
-    pub(super) fn result(self) -> Result<Report, Error> {
+    /// The result. If it is a report, an [error](Self::error) stays here.
+    pub(super) fn result(&mut self) -> Result<Report, Error> {
+        if let Some(error) = self.failed.take_if(|error| error.is_cancelled()) {
+            return Err(error);
+        }
+        if let Some(report) = self.report.take() {
+            return Ok(report);
+        }
+        let error = self.failed.take().or_else(|| self.suspended.take());
         // One of the errors is there if there is no report: there is a server, and it was asked or suspended.
         let no_server = || InputError::new(InvalidInput::Uri, "no server").into();
-        let error = self.failed.or(self.suspended);
-        match error {
-            Some(error) if error.is_cancelled() => Err(error),
-            error => self.report.ok_or_else(|| error.unwrap_or_else(no_server)),
-        }
+        Err(error.unwrap_or_else(no_server))
+    }
+
+    /// An error that came to less than a report.
+    pub(super) fn error(&self) -> Option<&Error> {
+        self.failed.as_ref()
     }
 
     /// When the server just taken must be done, so that the next one has time as well if there is one.

@@ -32,7 +32,22 @@ pub(super) fn scan<'c>(
 
 impl<'c> Scan<'c, '_> {
     /// Asks one server after the other.
-    pub(super) fn run(&mut self, shared: &Shared) -> Result<Report, Error> {
+    pub(super) fn run(&mut self, shared: &'c Shared) -> Result<Report, Error> {
+        self.run_with(shared, &mut self.failover(shared))
+    }
+
+    /// The servers, none of which was asked.
+    pub(super) fn failover(&self, shared: &'c Shared) -> Failover<'c> {
+        let deadline = self.deadline.clone();
+        Failover::new(&shared.endpoints, deadline, self.is_repeatable())
+    }
+
+    /// Asks the servers that are left one after the other.
+    pub(super) fn run_with(
+        &mut self,
+        shared: &Shared,
+        failover: &mut Failover<'_>,
+    ) -> Result<Report, Error> {
         let endpoints = &shared.endpoints;
         let exceeded = |&max: &u64| self.length.is_some_and(|length| length > max);
         if let Some(limit) = self.max_size.filter(exceeded) {
@@ -40,7 +55,6 @@ impl<'c> Scan<'c, '_> {
         }
         // Content that cannot be sent is an error before a server is asked.
         self.request(self.rules.method.unwrap_or(Method::Respmod))?;
-        let mut failover = Failover::new(endpoints, self.deadline.clone(), self.is_repeatable());
         while let Some(mut call) = failover.next_server() {
             let outcome = self.with_server(&mut call);
             let outcome = self.unless_cancelled(outcome, call.client);

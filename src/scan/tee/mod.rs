@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::attempt::Scan;
 use super::content::Content;
+use super::failover::Failover;
 use super::report::Report;
 use super::running::Running;
 use super::{Scanner, Shared};
@@ -125,9 +126,9 @@ impl Scanner {
     /// reader cannot be sent again.
     ///
     /// A scan of a [reader](Content::reader) that is larger than 64 KiB is over when its connection breaks, because
-    /// what was read is gone. Here the scan is repeated once from the copy, if that is complete and there is time: after
-    /// a broken connection, and also in the other cases in which a file is sent to a fallback server. What is read
-    /// from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
+    /// what was read is gone. Here the scan goes on once with the copy, if that is complete and there is time: at the
+    /// next server in the cases in which a file is sent to a fallback server, and at the same server after a broken
+    /// connection. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
     ///
     /// The copy begins at the present position of `spool`, which is at the same position afterwards. Other bytes of
     /// `spool` are neither read nor written. It must be open for reading and writing.
@@ -159,9 +160,9 @@ impl Scanner {
         let name = content.own_name();
         let start = spool.stream_position()?;
         let running = Running::begin(&self.shared);
-        let (mut teed, scan) = copy_and_scan(&self.shared, content, &mut spool);
-        if let Some(scan) = scan {
-            teed = repeat_from_copy(&self.shared, scan, teed, &mut spool, start);
+        let (mut teed, interrupted) = copy_and_scan(&self.shared, content, &mut spool);
+        if let Some(interrupted) = interrupted {
+            teed = interrupted.resume(&self.shared, teed, &mut spool, start);
         }
         if let Err(error) = spool.seek(SeekFrom::Start(start)) {
             teed.incomplete = Some(IncompleteCopy::Writer(error));
@@ -184,34 +185,42 @@ fn finish(running: Running<'_>, name: Option<String>, teed: Teed) -> io::Result<
     }
 }
 
-/// Scans content and copies it to `writer`. Returns the scan as well if it is to be repeated from the copy.
+/// A scan that goes on if its content can be sent again.
+struct Interrupted<'c> {
+    scan: Scan<'c, 'static>,
+    failover: Failover<'c>,
+}
+
+/// Scans content and copies it to `writer`. Returns the scan as well if it can go on with the copy.
 fn copy_and_scan<'c>(
     shared: &'c Shared,
     content: Content<'c>,
     writer: &mut dyn Write,
-) -> (Teed, Option<Scan<'c, 'static>>) {
+) -> (Teed, Option<Interrupted<'c>>) {
     let mut scan = match Scan::new(shared, content, None) {
         Ok(scan) => scan,
         Err(error) => return (Teed::without_copy(error), None),
     };
     scan.copy_to(writer, shared.max_copy);
-    let outcome = scan.run(shared);
-    let can_fail_over = !scan.body.can_rewind() && shared.endpoints.are_several();
+    let mut failover = scan.failover(shared);
+    let outcome = scan.run_with(shared, &mut failover);
     copy_rest(&mut scan, shared.max_copy, is_clean(&outcome));
     let (copied, incomplete) = match scan.output.take_tee() {
         Some(tee) => tee.finish(),
         // Never: it was set above.
         None => (0, Some(IncompleteCopy::Cancelled)),
     };
-    let repeats = incomplete.is_none()
-        && scan.deadline.left().is_some()
-        && is_worth_repeating(&outcome, can_fail_over);
+    let resumes = incomplete.is_none() && scan.deadline.left().is_some() && failover.can_resume();
     let teed = Teed {
         outcome,
         copied,
         incomplete,
     };
-    (teed, repeats.then(|| scan.without_output()))
+    let interrupted = resumes.then(|| Interrupted {
+        scan: scan.without_output(),
+        failover,
+    });
+    (teed, interrupted)
 }
 
 impl Teed {
@@ -251,38 +260,34 @@ fn copy_rest(scan: &mut Scan<'_, '_>, max_copy: Option<u64>, is_clean: bool) {
     }
 }
 
-/// Whether another scan, of the copy, may do better. `can_fail_over` if there are other servers, to which the content
-/// could not be sent.
-fn is_worth_repeating(outcome: &Result<Report, Error>, can_fail_over: bool) -> bool {
-    match outcome {
-        Ok(report) => can_fail_over && report.verdict().asks_next_server(),
-        Err(error) => {
-            error.is_broken_connection() || (can_fail_over && error.allows_failover(false))
+impl<'c> Interrupted<'c> {
+    /// Scans the copy in `spool`, which begins at `start`, with the servers that are left.
+    fn resume(
+        self,
+        shared: &Shared,
+        teed: Teed,
+        spool: &'c mut (impl Read + Seek + Send),
+        start: u64,
+    ) -> Teed {
+        let Self {
+            mut scan,
+            mut failover,
+        } = self;
+        if let Err(error) = &teed.outcome {
+            log::debug!("goes on with the copy of the content: {error}");
         }
-    }
-}
-
-/// Scans the copy in `spool`, which begins at `start`.
-fn repeat_from_copy<'c>(
-    shared: &Shared,
-    mut scan: Scan<'c, 'static>,
-    teed: Teed,
-    spool: &'c mut (impl Read + Seek + Send),
-    start: u64,
-) -> Teed {
-    if let Err(error) = &teed.outcome {
-        log::debug!("once more from the copy of the content: {error}");
-    }
-    scan.read_from(SpooledCopy::new(spool, start, teed.copied), teed.copied);
-    let outcome = scan.run(shared);
-    let incomplete = match &outcome {
-        Err(Error::Content(error)) => Some(IncompleteCopy::Content(error.duplicate())),
-        _ => None,
-    };
-    Teed {
-        outcome,
-        incomplete,
-        ..teed
+        scan.read_from(SpooledCopy::new(spool, start, teed.copied), teed.copied);
+        failover.resume(teed.outcome);
+        let outcome = scan.run_with(shared, &mut failover);
+        let incomplete = match outcome.as_ref().err().or(failover.error()) {
+            Some(Error::Content(error)) => Some(IncompleteCopy::Content(error.duplicate())),
+            _ => None,
+        };
+        Teed {
+            outcome,
+            incomplete,
+            ..teed
+        }
     }
 }
 
