@@ -108,6 +108,19 @@ fn broken_connection_is_repeated_once() {
 }
 
 #[test]
+fn server_that_broke_off_an_early_response_is_not_asked_again() {
+    let begin = "ICAP/1.0 204 No Content\r\nISTag: \"a\"\r\n";
+    let early = Script::new().read_bytes(100_000).send(begin).half_close();
+    let late = Script::new().read_request().send(CLEAN).read_to_end();
+    let first = Server::scripted([early.read_to_end(), late]).unwrap();
+    let content = [pattern(20_000_000), eicar()].concat();
+    let scanner = unasked(&first).build().unwrap();
+    let teed = scan(&scanner, &content);
+    assert!(matches!(teed.outcome, Err(Error::Protocol(_))), "{teed:?}");
+    assert_eq!(first.connections(), 1);
+}
+
+#[test]
 fn evidence_is_not_repeated() {
     let found = Script::new().read_bytes(100_000).send(infected("Eicar"));
     let server = Server::scripted([found.close()]).unwrap();

@@ -21,6 +21,8 @@ pub(crate) struct Call<'c> {
     line: Line,
     /// The number of the place that it had last among the server's connections.
     last_place: Option<u64>,
+    /// A response that broke off began before the content was written. So the server did not scan it.
+    pub(crate) broke_off_early: bool,
 }
 
 /// How long a caller has waited for a place among the server's connections.
@@ -47,6 +49,7 @@ impl<'c> Call<'c> {
             admission: admission.into(),
             line: Line::default(),
             last_place: None,
+            broke_off_early: false,
         }
     }
 

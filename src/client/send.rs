@@ -63,7 +63,10 @@ impl Call<'_> {
                     was_early = failure.is_early;
                     place = failure.place.take();
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => {
+                    self.broke_off_early |= was_early || failure.is_early;
+                    return Err(failure);
+                }
             }
         }
     }

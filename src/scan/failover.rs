@@ -136,7 +136,7 @@ impl<'e> Failover<'e> {
         if outcome.as_ref().is_ok_and(Report::had_connection) {
             call.client.has_reported();
         }
-        self.resume_after = self.resumption(&outcome);
+        self.resume_after = self.resumption(&call, &outcome);
         match outcome {
             Ok(report) if can_repeat && report.verdict().asks_next_server() => {
                 self.report.get_or_insert(report);
@@ -159,20 +159,17 @@ impl<'e> Failover<'e> {
     }
 
     /// Where the scan goes on after this outcome if the content can be sent again: at the next server. Only a server
-    /// that broke the connection is asked once more.
-    fn resumption(&self, outcome: &Result<Report, AttemptError>) -> Option<usize> {
-        let (goes_on, is_broken) = match outcome {
-            Ok(report) => (report.verdict().asks_next_server(), false),
-            Err(AttemptError {
-                error,
-                is_of_options,
-                ..
-            }) => (
-                error.allows_failover(*is_of_options),
-                error.is_broken_connection(),
-            ),
-        };
-        goes_on.then_some(self.asked - usize::from(is_broken))
+    /// that broke the connection is asked once more. One that had begun to respond too early is not: it does not scan,
+    /// and its next response may come late enough to be taken for a verdict.
+    fn resumption(&self, call: &Call<'_>, outcome: &Result<Report, AttemptError>) -> Option<usize> {
+        match outcome {
+            Ok(report) => report.verdict().asks_next_server().then_some(self.asked),
+            Err(failed) => {
+                let asks_again = failed.error.is_broken_connection() && !call.broke_off_early;
+                let allows_failover = failed.error.allows_failover(failed.is_of_options);
+                allows_failover.then_some(self.asked - usize::from(asks_again))
+            }
+        }
     }
 
     /// Whether content that could not be sent again may come to a better outcome if it now can be.
