@@ -442,7 +442,7 @@ impl ScannerBuilder {
         if rules.method == Some(Method::Options) {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
         }
-        let cache = cache.map(|cache| cache.open(settings.clock.now(), max_size));
+        let cache = cache.map(|cache| cache.open(&settings.clock, max_size));
         let first = first?;
         let others = others.into_iter().collect::<Result<Vec<_>, Error>>()?;
         let client = |endpoint: &Endpoint| settings.client(endpoint.clone());

@@ -13,12 +13,14 @@ mod store;
 pub(super) mod verdicts;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 pub use store::VerdictCache;
 
 use crate::error::{InputError, InvalidInput};
 use crate::seam::random;
+use crate::seam::time::Clock;
 #[cfg(doc)]
 use crate::{Content, Scanner, ScannerBuilder, limits};
 use store::Memory;
@@ -156,8 +158,12 @@ impl Cache {
         self
     }
 
-    /// The cache at work, from `now` on, for content of at most `max_size` bytes.
-    pub(super) fn open(self, now: Instant, max_size: Option<u64>) -> Result<Verdicts, InputError> {
+    /// The cache at work, from now on, for content of at most `max_size` bytes.
+    pub(super) fn open(
+        self,
+        clock: &Arc<dyn Clock>,
+        max_size: Option<u64>,
+    ) -> Result<Verdicts, InputError> {
         let zero = |name| Err(InputError::new(InvalidInput::Zero, name));
         if self.entries == 0 {
             return zero("entries of the cache");
@@ -165,8 +171,9 @@ impl Cache {
         if self.ages.max_age.is_zero() {
             return zero("max_age of the cache");
         }
-        let memory = || Box::new(Memory::new(self.entries)) as Box<dyn VerdictCache>;
-        let store = self.store.unwrap_or_else(memory);
+        let memory = Memory::new(self.entries, Arc::clone(clock));
+        let store = self.store.unwrap_or_else(|| Box::new(memory));
+        let now = clock.now();
         Ok(Verdicts::new(store, self.secret, self.ages, max_size, now))
     }
 }

@@ -1,13 +1,14 @@
 //! Where entries are stored: the trait for stores of the caller, and the store in memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::MAX_CACHE_ENTRY;
 use crate::seam::sync::Mutex;
+use crate::seam::time::Clock;
 
 /// A store for the verdict cache: a map from keys of 16 bytes to entries of at most 4 KiB
 /// ([`MAX_CACHE_ENTRY`](crate::limits::MAX_CACHE_ENTRY)). See [`Cache::shared`](crate::Cache::shared).
@@ -73,40 +74,59 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> io::Result<T>) -> Option<T> {
     }
 }
 
-/// A store in memory for a number of entries. The oldest key is dropped first.
+/// A store in memory for a number of entries. The oldest entry is dropped first, and each one at its age.
 pub(super) struct Memory {
     limit: usize,
+    clock: Arc<dyn Clock>,
     rows: Mutex<Rows>,
 }
 
 #[derive(Default)]
 struct Rows {
-    entries: HashMap<Vec<u8>, Vec<u8>>,
-    /// Each key once, the oldest first.
-    order: VecDeque<Vec<u8>>,
+    /// Each entry, and its place in the order.
+    entries: HashMap<Vec<u8>, (u64, Vec<u8>)>,
+    /// Each key once, the oldest entry first, and when that was stored.
+    order: BTreeMap<u64, (Instant, Vec<u8>)>,
+    stored: u64,
 }
 
 impl Memory {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, clock: Arc<dyn Clock>) -> Self {
         let rows = Mutex::default();
-        Self { limit, rows }
+        Self { limit, clock, rows }
+    }
+}
+
+impl Rows {
+    fn put(&mut self, key: &[u8], entry: &[u8], now: Instant) {
+        self.stored += 1;
+        let entry = (self.stored, entry.to_vec());
+        if let Some((place, _)) = self.entries.insert(key.to_vec(), entry) {
+            self.order.remove(&place);
+        }
+        self.order.insert(self.stored, (now, key.to_vec()));
     }
 }
 
 impl VerdictCache for Memory {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.rows.lock().entries.get(key).cloned())
+        let rows = self.rows.lock();
+        Ok(rows.entries.get(key).map(|(_, entry)| entry.clone()))
     }
 
-    fn put(&self, key: &[u8], entry: &[u8], _max_age: Duration) -> io::Result<()> {
+    fn put(&self, key: &[u8], entry: &[u8], max_age: Duration) -> io::Result<()> {
+        // The clock may be the caller's, so it is asked outside of the lock.
+        let now = self.clock.now();
         let mut rows = self.rows.lock();
-        let replaced = rows.entries.insert(key.to_vec(), entry.to_vec());
-        if replaced.is_none() {
-            rows.order.push_back(key.to_vec());
-        }
-        if rows.order.len() > self.limit {
-            let oldest = rows.order.pop_front();
-            oldest.and_then(|oldest| rows.entries.remove(&oldest));
+        rows.put(key, entry, now);
+        let is_old = |stored: Instant| now.saturating_duration_since(stored) >= max_age;
+        while let Some((_, (stored, _))) = rows.order.first_key_value() {
+            if rows.order.len() <= self.limit && !is_old(*stored) {
+                break;
+            }
+            if let Some((_, (_, key))) = rows.order.pop_first() {
+                rows.entries.remove(&key);
+            }
         }
         Ok(())
     }
@@ -115,24 +135,56 @@ impl VerdictCache for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seam::time::SystemClock;
 
     fn put_into(memory: &Memory, key: u8, entry: u8) {
-        memory.put(&[key], &[entry], Duration::MAX).unwrap();
+        let max_age = Duration::from_secs(10);
+        memory.put(&[key], &[entry], max_age).unwrap();
+    }
+
+    fn entries<const N: usize>(memory: &Memory, keys: [u8; N]) -> [Option<u8>; N] {
+        keys.map(|key| memory.get(&[key]).unwrap().map(|entry| entry[0]))
+    }
+
+    /// A clock that a test sets.
+    struct SetClock(Mutex<Instant>);
+
+    impl Clock for SetClock {
+        fn now(&self) -> Instant {
+            *self.0.lock()
+        }
     }
 
     #[test]
-    fn memory_keeps_the_newest_keys_up_to_its_limit() {
-        let memory = Memory::new(2);
+    fn memory_keeps_the_newest_entries_up_to_its_limit() {
+        let memory = Memory::new(2, Arc::new(SystemClock));
         for (key, entry) in [(1, 1), (2, 2), (1, 3), (3, 4)] {
             put_into(&memory, key, entry);
         }
-        let entries = [1, 2, 3].map(|key| memory.get(&[key]).unwrap());
-        assert_eq!(entries, [None, Some(vec![2]), Some(vec![4])]);
+        assert_eq!(entries(&memory, [1, 2, 3]), [Some(3), None, Some(4)]);
         for key in 0..=255 {
             put_into(&memory, key, 0);
         }
         let rows = memory.rows.lock();
         assert_eq!((rows.entries.len(), rows.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn memory_drops_each_entry_at_its_age() {
+        let clock = Arc::new(SetClock(Mutex::new(Instant::now())));
+        let memory = Memory::new(100, Arc::clone(&clock) as Arc<dyn Clock>);
+        let wait = |seconds| *clock.0.lock() += Duration::from_secs(seconds);
+        put_into(&memory, 1, 1);
+        put_into(&memory, 2, 2);
+        wait(5);
+        put_into(&memory, 1, 3);
+        wait(5);
+        put_into(&memory, 3, 4);
+        assert_eq!(entries(&memory, [1, 2, 3]), [Some(3), None, Some(4)]);
+        wait(10);
+        put_into(&memory, 4, 5);
+        assert_eq!(entries(&memory, [1, 3, 4]), [None, None, Some(5)]);
+        assert_eq!(memory.rows.lock().order.len(), 1);
     }
 
     /// Panics, fails, or returns too much, by the key.

@@ -338,6 +338,7 @@ mod tests {
     use crate::proto::method::Method;
     use crate::proto::response::Response;
     use crate::proto::response_reader::ResponseReader;
+    use crate::seam::time::SystemClock;
 
     const KEY: Hash = [1; 16];
     const AGES: Ages = Ages {
@@ -360,7 +361,7 @@ mod tests {
         let client = Client::new("icap://127.0.0.1/scan").unwrap();
         let now = client.now();
         client.state().saw(&response(), now, now);
-        let store = Box::new(Memory::new(1));
+        let store = Box::new(Memory::new(1, Arc::new(SystemClock)));
         (client, Verdicts::new(store, [7; 32], AGES, None, now))
     }
 
