@@ -516,6 +516,45 @@ fn response_to_another_scan_confirms_the_tag() {
     assert!(is_hit(&scanner, hello()));
 }
 
+/// Content that runs something when it is read first.
+struct After<F>(Option<F>, &'static [u8]);
+
+impl<F: FnOnce()> Read for After<F> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(before) = self.0.take() {
+            before();
+        }
+        self.1.read(buf)
+    }
+}
+
+#[test]
+fn tag_after_a_long_upload_is_asked_for() {
+    let (server, plan) = planned();
+    let clock = ManualClock::new();
+    let scanner = cached(&server).clock(clock.clone()).build().unwrap();
+    assert!(!is_hit(&scanner, Content::bytes(b"first")));
+    let during = After(
+        Some(|| {
+            clock.advance(Duration::from_secs(1));
+            plan.set_tag("tag-2");
+            assert!(!is_hit(&scanner, Content::bytes(b"another")));
+            clock.advance(Duration::from_secs(1));
+            assert!(!is_hit(&scanner, hello()));
+            assert!(is_hit(&scanner, hello()));
+            clock.advance(Duration::from_secs(1));
+            plan.set_tag("tag-3");
+        }),
+        b"long",
+    );
+    let len = 1 << 20;
+    let long = io::repeat(0).take(len).chain(during);
+    assert!(!is_hit(&scanner, Content::reader(long).len(len + 4)));
+    clock.advance(Duration::from_secs(1));
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+}
+
 #[test]
 fn failed_confirmation_is_no_hit() {
     let (server, _) = planned();
@@ -1059,7 +1098,7 @@ fn waiting_scans_share_the_verdict_of_the_first() {
 }
 
 #[test]
-fn failed_first_scan_lets_all_others_scan() {
+fn failed_first_scan_holds_up_no_other() {
     let gate = Gate::new();
     let (server, scans) = stalling(&gate, "ICAP/1.0 500 Error\r\n\r\n");
     let store = Store::default();
@@ -1077,7 +1116,7 @@ fn failed_first_scan_lets_all_others_scan() {
 }
 
 #[test]
-fn panicking_first_scan_lets_all_others_scan() {
+fn panicking_first_scan_holds_up_no_other() {
     struct Panics(mpsc::Sender<()>, mpsc::Receiver<()>);
     impl Read for Panics {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -1174,7 +1213,7 @@ fn infected_is_kept_of_two_verdicts_at_once() {
 }
 
 #[test]
-fn cancelled_first_scan_lets_all_others_scan() {
+fn cancelled_first_scan_holds_up_no_other() {
     let gate = Gate::new();
     let (server, scans) = stalling(&gate, CLEAN);
     let store = Store::default();

@@ -27,11 +27,14 @@ impl Call<'_> {
         let client = self.client;
         let now = client.now();
         let options = &client.shared.options;
-        let is_confirmed = |since: &Instant| {
-            let tag = client.state().tag();
-            tag.is_some_and(|tag| *since <= tag.confirmed)
-        };
-        let newest = confirmed_since.filter(|since| !is_confirmed(since));
+        let tag = client.state().tag();
+        let is_confirmed = tag
+            .as_ref()
+            .is_some_and(|tag| tag.is_confirmed_since(confirmed_since));
+        let doubted = tag.and_then(|tag| tag.doubted);
+        let newest = confirmed_since
+            .filter(|_| !is_confirmed)
+            .map(|since| doubted.map_or(since, |doubted| since.max(doubted)));
         match options.look_up(now, newest, self.is_trial(), &self.deadline) {
             Lookup::Found(known) => Ok(known),
             Lookup::Failed(failed) => Err(failed),

@@ -31,27 +31,43 @@ struct State {
 pub(crate) struct StateTag {
     pub(crate) value: Vec<u8>,
     pub(crate) confirmed: Instant,
+    /// When a response with another tag came last of which it is unknown whether it is older. Only a request that began
+    /// after that confirms this tag.
+    pub(crate) doubted: Option<Instant>,
+}
+
+impl StateTag {
+    /// Whether a response has confirmed the tag since this time, and since it was last doubted.
+    pub(crate) fn is_confirmed_since(&self, since: Option<Instant>) -> bool {
+        since
+            .max(self.doubted)
+            .is_none_or(|at| at <= self.confirmed)
+    }
 }
 
 impl ServerState {
     /// A response came, perhaps only its ICAP head, to a request that `began` then.
     ///
     /// If the request began before the tag last changed, its response may be older than that change. So another tag
-    /// in it does not count.
+    /// in it does not count, but it puts the known one in doubt.
     pub(crate) fn saw(&self, response: &Response, began: Instant, now: Instant) {
         let value = response.state_tag();
         let mut state = self.0.lock();
+        let is_new = state.changed.is_none_or(|changed| changed <= began);
         let known = state.tag.as_mut();
         if let Some(tag) = known.filter(|tag| Some(&tag.value) == value.as_ref()) {
             tag.confirmed = tag.confirmed.max(began);
-        } else if state.changed.is_none_or(|changed| changed <= began) {
+        } else if is_new {
             state.changed = Some(now);
             state.responds_early_after = None;
             state.note_tag(value.as_deref(), now);
             state.tag = value.map(|value| StateTag {
                 value,
                 confirmed: began,
+                doubted: None,
             });
+        } else if let Some(tag) = state.tag.as_mut() {
+            tag.doubted = Some(now);
         }
     }
 
@@ -194,6 +210,30 @@ mod tests {
         assert_eq!(watch.tag(), Some(("new".to_owned(), 3)));
         watch.saw("old", 12, 13);
         assert_eq!(watch.tag(), Some(("old".to_owned(), 12)));
+    }
+
+    #[test]
+    fn tag_of_an_older_request_casts_doubt() {
+        let watch = Watch::new();
+        let is_confirmed = |since: Option<u64>| {
+            let since = since.map(|since| watch.at(since));
+            watch.state.tag().unwrap().is_confirmed_since(since)
+        };
+        watch.saw("old", 1, 2);
+        watch.saw("new", 3, 4);
+        assert_eq!(
+            [None, Some(3), Some(4)].map(is_confirmed),
+            [true, true, false]
+        );
+        for (other, at) in [("newer", 10), ("", 20)] {
+            watch.saw(other, 1, at);
+            assert_eq!([None, Some(1)].map(is_confirmed), [false, false]);
+            // The server may have changed its tag after it had got this request.
+            watch.saw("new", at - 1, at + 1);
+            assert!(!is_confirmed(None));
+            watch.saw("new", at, at + 2);
+            assert!(is_confirmed(None) && is_confirmed(Some(at)));
+        }
     }
 
     #[test]

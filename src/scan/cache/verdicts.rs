@@ -15,6 +15,7 @@ use super::store::{self, VerdictCache};
 use crate::client::Client;
 use crate::client::call::Call;
 use crate::client::outcome::CompleteResponse;
+use crate::client::server_state::StateTag;
 use crate::error::TimeLimit;
 use crate::scan::report::Report;
 use crate::scan::verdict::Verdict;
@@ -187,8 +188,8 @@ impl Verdicts {
     ) -> Option<Found> {
         let entry = Entry::decode(&self.hash, key, entry)?;
         let state = client.state();
-        let is_confirmed = |confirmed| confirmed_since.is_none_or(|since| since <= confirmed);
-        let tag = state.tag().filter(|tag| is_confirmed(tag.confirmed))?;
+        let is_confirmed = |tag: &StateTag| tag.is_confirmed_since(confirmed_since);
+        let tag = state.tag().filter(is_confirmed)?;
         let now = client.now();
         let made = self.instant(entry.made, now)?;
         let is_young = now.checked_duration_since(made)? < self.ages.max_age;
