@@ -32,6 +32,9 @@ const MAX_DEFAULT_JOBS: usize = icap_client::limits::DEFAULT_MAX_IDLE;
 const USAGE: &str = "icap scan [OPTIONS] [URI] FILE...";
 
 const MORE: &str = "\
+Clean is what the service says of a file. Many services look at files up to some size only,
+and call a larger one clean: 'icap check' finds that size. Set --max-size to it.
+
 A URI is icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]; the default port is 1344, of icaps 11344.
 A TIME is for example 500ms, 10s or 5m.
 A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
