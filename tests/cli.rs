@@ -120,7 +120,12 @@ fn password_from_the_environment_is_not_shown() {
     let run = icap.run(&["options", "--user", "joe", &uri]);
     assert_eq!(run.status, Some(0), "{run:?}");
     let run = icap.run(&scan(&uri, &["clean"]));
-    assert!(run.errors()[0].contains("407"), "{run:?}");
+    for word in ["407", "--user", "ICAP_PASSWORD"] {
+        assert!(run.errors()[0].contains(word), "{run:?}");
+    }
+    let run = icap.run(&scan(&uri, &["--user=joe", "--password=hunter3", "clean"]));
+    assert!(run.err.contains("ICAP_PASSWORD"), "{run:?}");
+    assert!(!run.err.contains("hunter3"), "{run:?}");
 }
 
 #[test]

@@ -193,6 +193,16 @@ fn password_in_the_file_needs_its_permissions() {
 }
 
 #[test]
+fn password_without_a_user_is_an_error() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let variables = [("ICAP_PASSWORD", "hunter2")];
+    let run = run_with(&icap, &variables, &scan(&server.uri(), &["a"]));
+    assert_eq!((run.status, server.requests()), (Some(2), 0), "{run:?}");
+    assert!(run.err.contains("--user"), "{run:?}");
+}
+
+#[test]
 fn header_and_preview_of_the_file_are_sent() {
     let icap = Icap::with_files(&["a"]);
     let server = obedient();

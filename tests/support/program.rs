@@ -79,14 +79,16 @@ impl Icap {
         fs::write(path, content).unwrap();
     }
 
+    /// With `--user` there is a password.
     pub(crate) fn spawn(&self, arguments: &[impl AsRef<OsStr>]) -> Child {
+        let is_user_given = arguments.iter().any(|it| it.as_ref() == "--user");
         Command::new(env!("CARGO_BIN_EXE_icap"))
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.folder.path())
-            .env("ICAP_PASSWORD", "hunter2")
+            .envs(is_user_given.then_some(("ICAP_PASSWORD", "hunter2")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -61,6 +61,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
+    /// A password here is an error that tells where to set it.
+    #[arg(long = "password", hide = true, value_parser = forget)]
+    password_here: Option<String>,
+
     /// For icaps: trust these certificates (PEM), not the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -173,19 +177,30 @@ impl Settings {
     }
 
     fn credentials(&self) -> Result<Option<(&str, String)>, Box<dyn Error>> {
-        let Some(user) = &self.user else {
-            return Ok(None);
-        };
+        if self.password_here.is_some() {
+            return Err(
+                "every user of this machine can read command lines: set the password in \
+                 the environment variable ICAP_PASSWORD or in the configuration file"
+                    .into(),
+            );
+        }
         let password = match env::var("ICAP_PASSWORD") {
             Ok(password) => Some(password),
             Err(VarError::NotPresent) => self.password.0.clone(),
             Err(VarError::NotUnicode(_)) => return Err("ICAP_PASSWORD is not UTF-8".into()),
         };
-        let password = password.ok_or(
-            "--user needs the password in the environment variable ICAP_PASSWORD \
-             or in the configuration file",
-        )?;
-        Ok(Some((user, password)))
+        match (&self.user, password) {
+            (Some(user), Some(password)) => Ok(Some((user, password))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(
+                "--user needs the password in the environment variable ICAP_PASSWORD \
+                 or in the configuration file"
+                    .into(),
+            ),
+            (None, Some(_)) => Err("a password is set, but no user: set --user or ICAP_USER, \
+                 or leave the password out"
+                .into()),
+        }
     }
 
     /// `None` if the connections of the library are enough.
@@ -214,6 +229,10 @@ impl Settings {
         }
         Ok(builder.build()?)
     }
+}
+
+fn forget(_: &str) -> Result<String, String> {
+    Ok(String::new())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -50,6 +50,10 @@ const WORDS: &[(&str, &str)] = &[
     ("lower max_size", "lower --max-size"),
 ];
 
+/// The hint for a service that asks for credentials, or refuses those that it got.
+const CREDENTIALS: &str =
+    "the service asks for a user and a password: set --user and ICAP_PASSWORD";
+
 /// A text of the library with the names of this program.
 pub(crate) fn of_program(text: &str) -> String {
     let names = WORDS.iter();
@@ -62,7 +66,12 @@ pub(crate) fn of_program(text: &str) -> String {
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();
-    of_program(&causes.join(": "))
+    let text = of_program(&causes.join(": "));
+    let of_library = error.downcast_ref::<icap_client::Error>();
+    match of_library.and_then(icap_client::Error::status) {
+        Some(407) => format!("{text} ({CREDENTIALS})"),
+        _ => text,
+    }
 }
 
 #[cfg(test)]
