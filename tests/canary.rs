@@ -687,6 +687,49 @@ fn others_go_on_while_the_last_proof_holds() {
     assert_eq!(scanner.stats().endpoints[0].failures, 0);
 }
 
+#[test]
+fn failed_canary_is_no_error_while_a_proof_holds() {
+    let fake = Fake::with(|plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(infected("Eicar")),
+        true => Script::new().close(),
+        false => Script::new().send(CLEAN),
+    });
+    let (scanner, clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    fake.set_finds(false);
+    clock.advance(EVERY / 4 * 3);
+    for _ in 0..3 {
+        fake.seen();
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+        // On a used connection the canary is sent once more on a new one.
+        assert!(fake.seen().starts_with(&[Seen::Canary]));
+    }
+    clock.advance(EVERY / 4);
+    fake.seen();
+    assert!(scanner.scan("hello").is_err());
+    assert!(!fake.seen().contains(&Seen::File));
+}
+
+#[test]
+fn slow_canary_leaves_time_for_the_scan_while_a_proof_holds() {
+    let gate = Gate::new();
+    let own = gate.clone();
+    let fake = Fake::with(move |plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(infected("Eicar")),
+        true => Script::new().wait_for(&own).close(),
+        false => Script::new().send(CLEAN),
+    });
+    let (scanner, clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    fake.set_finds(false);
+    clock.advance(EVERY / 4 * 3);
+    let content = Content::from("hello").deadline(4 * SECOND);
+    assert!(scanner.scan(content).unwrap().verdict().is_clean());
+    gate.open();
+    let endpoint = scanner.stats().endpoints[0].clone();
+    assert_eq!((endpoint.canaries, endpoint.failures), (2, 0));
+}
+
 /// Finds EICAR, and responds to the file "slow" when the gate opens.
 fn slow_fake(gate: &Gate) -> Fake {
     let gate = gate.clone();

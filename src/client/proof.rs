@@ -114,19 +114,30 @@ pub(crate) enum Standing<'p> {
 enum Step {
     Proven,
     Unproven,
-    Begin { number: u64, why: Why, epoch: Epoch },
+    Begin(Why),
     Wait,
 }
 
 /// Why a canary is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// There is no proof, or the last one is about to end.
-    Due,
-    /// Before its time: there is a proof, but not under this tag, or something speaks against the server.
-    Haste,
+    /// There is no proof.
+    Missing,
+    /// The last proof is about to end.
+    Ending,
+    /// There is a proof, but not under this tag.
+    NewTag,
+    /// There is a proof, but something speaks against the server.
+    Suspicion,
     /// The server is blind.
     Blind,
+}
+
+impl Why {
+    /// Whether there is a proof for the scan without the canary.
+    fn is_optional(self) -> bool {
+        matches!(self, Self::Ending | Self::Suspicion)
+    }
 }
 
 impl Proofs {
@@ -181,12 +192,12 @@ impl<'c> Call<'c> {
             match state.step(wanted, now, every, self.is_trial()) {
                 Step::Proven => return Standing::Proven,
                 Step::Unproven => return Standing::Unproven,
-                Step::Begin { number, why, epoch } => {
+                Step::Begin(why) => {
                     return Standing::Due(Trial {
                         client,
-                        number,
+                        number: state.begin(),
                         why,
-                        epoch,
+                        epoch: state.epoch,
                         began: now,
                         is_over: false,
                     });
@@ -215,26 +226,29 @@ impl State {
                 return Step::Unproven;
             }
             blind.next_trial = later(now, blind.interval);
-            return self.begin(Why::Blind);
+            return Step::Begin(Why::Blind);
         }
-        let holds = self.holds(wanted, now, every);
-        let is_hasty = self.holds(Wanted::Any, now, every - every / 4);
-        let is_due = wanted == Wanted::Any && (!is_hasty || self.suspected.is_some());
-        let is_under_way = self.under_way.is_some();
-        let may_hasten = || {
-            self.hastened
-                .is_none_or(|at| later(at, HASTE_INTERVAL) <= now)
+        let is_fresh = self.holds(Wanted::Any, now, every - every / 4);
+        let why = match self.holds(wanted, now, every) {
+            true if wanted != Wanted::Any => return Step::Proven,
+            true if !is_fresh => Why::Ending,
+            true if self.suspected.is_some() => Why::Suspicion,
+            true => return Step::Proven,
+            false if is_fresh => Why::NewTag,
+            false => Why::Missing,
         };
-        if holds && (!is_due || is_under_way || is_hasty && !may_hasten()) {
-            return Step::Proven;
-        }
-        if !holds && is_under_way && !is_trial {
-            return Step::Wait;
-        }
-        match is_hasty {
-            true if !may_hasten() => Step::Unproven,
-            true => self.begin(Why::Haste),
-            false => self.begin(Why::Due),
+        let is_under_way = self.under_way.is_some();
+        let is_too_soon = match why {
+            Why::Suspicion | Why::NewTag => self
+                .hastened
+                .is_some_and(|at| now < later(at, HASTE_INTERVAL)),
+            _ => false,
+        };
+        match why.is_optional() {
+            true if is_under_way || is_too_soon => Step::Proven,
+            false if is_under_way && !is_trial => Step::Wait,
+            false if is_too_soon => Step::Unproven,
+            _ => Step::Begin(why),
         }
     }
 
@@ -245,17 +259,17 @@ impl State {
         })
     }
 
-    fn begin(&mut self, why: Why) -> Step {
+    /// Returns the number of the canary that begins.
+    fn begin(&mut self) -> u64 {
         self.begun += 1;
         self.under_way = Some(self.begun);
-        let (number, epoch) = (self.begun, self.epoch);
-        Step::Begin { number, why, epoch }
+        self.begun
     }
 
     /// A canary that began then has a result.
     fn note_result(&mut self, began: Instant, why: Why, now: Instant) {
         self.suspected = self.suspected.filter(|suspected| began < *suspected);
-        if why == Why::Haste {
+        if matches!(why, Why::NewTag | Why::Suspicion) {
             self.hastened = Some(now);
         }
     }
@@ -281,6 +295,11 @@ pub(crate) struct Trial<'p> {
 }
 
 impl Trial<'_> {
+    /// Whether there is a proof for the scan without this canary.
+    pub(crate) fn is_optional(&self) -> bool {
+        self.why.is_optional()
+    }
+
     /// The server found it. Returns whether that is a proof: it is none if another canary was missed since this one
     /// began.
     ///
@@ -337,9 +356,12 @@ impl Trial<'_> {
         wait
     }
 
-    /// It came to no result.
-    pub(crate) fn failed(mut self, error: &Error) {
+    /// It came to no result. Returns whether the scan has the proof that it wants all the same.
+    pub(crate) fn failed(mut self, error: &Error, wanted: Wanted<'_>, every: Duration) -> bool {
         self.give_up(Some(Arc::new(error.duplicate())));
+        let now = self.client.now();
+        let state = self.client.shared.proofs.state.lock();
+        state.holds(wanted, now, every)
     }
 
     /// A server that is blind can be asked again at once.
