@@ -25,8 +25,7 @@ use crate::seam::sync::{Condvar, Mutex};
 /// Proofs that are remembered. Several servers after one address have a state tag each.
 const REMEMBERED: usize = 8;
 
-/// The shortest time between two canaries that come before their time: after a new state tag, or after an early
-/// response. Some servers have another tag in every response, and some respond early to each large file.
+/// The shortest time between two canaries after a new state tag, and between two after an early response. Some servers have another tag in every response, and some respond early to each large file.
 const HASTE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The proofs of one server.
@@ -47,8 +46,10 @@ struct State {
     blind: Option<Blind>,
     /// When something last spoke against the server, unless a later canary had a result. The next one is due.
     suspected: Option<Instant>,
-    /// When the last canary that came before its time had a result.
-    hastened: Option<Instant>,
+    /// When the last canary after a new tag had a result.
+    tag_tried: Option<Instant>,
+    /// When the last canary under a suspicion had a result.
+    suspicion_tried: Option<Instant>,
     begun: u64,
     /// The number of the canary that others wait for: the last that has begun, until it ends.
     under_way: Option<u64>,
@@ -238,12 +239,12 @@ impl State {
             false => Why::Missing,
         };
         let is_under_way = self.under_way.is_some();
-        let is_too_soon = match why {
-            Why::Suspicion | Why::NewTag => self
-                .hastened
-                .is_some_and(|at| now < later(at, HASTE_INTERVAL)),
-            _ => false,
+        let last = match why {
+            Why::NewTag => self.tag_tried,
+            Why::Suspicion => self.suspicion_tried,
+            _ => None,
         };
+        let is_too_soon = last.is_some_and(|at| now < later(at, HASTE_INTERVAL));
         match why.is_optional() {
             true if is_under_way || is_too_soon => Step::Proven,
             false if is_under_way && !is_trial => Step::Wait,
@@ -269,8 +270,10 @@ impl State {
     /// A canary that began then has a result.
     fn note_result(&mut self, began: Instant, why: Why, now: Instant) {
         self.suspected = self.suspected.filter(|suspected| began < *suspected);
-        if matches!(why, Why::NewTag | Why::Suspicion) {
-            self.hastened = Some(now);
+        match why {
+            Why::NewTag => self.tag_tried = Some(now),
+            Why::Suspicion => self.suspicion_tried = Some(now),
+            _ => {}
         }
     }
 
@@ -469,26 +472,74 @@ mod tests {
         }
     }
 
-    #[test]
-    fn time_of_blindness_is_forgotten_when_it_ends() {
-        let clock = SetClock(Arc::new(Mutex::new(Instant::now())));
-        let start = clock.now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let builder = Client::builder("icap://127.0.0.1/scan").clock(clock.clone());
-        let client = builder.build().unwrap();
-        let canary = |seconds| {
-            *clock.0.lock() = at(seconds);
-            let call = Call::new(&client, client.start(None), None);
-            match call.standing(Wanted::Any, Duration::from_secs(100)) {
+    /// A client, and a clock that is set to seconds since its start.
+    struct Watch {
+        client: Client,
+        clock: SetClock,
+        start: Instant,
+    }
+
+    impl Watch {
+        fn new() -> Self {
+            let start = Instant::now();
+            let clock = SetClock(Arc::new(Mutex::new(start)));
+            let builder = Client::builder("icap://127.0.0.1/scan").clock(clock.clone());
+            let client = builder.build().unwrap();
+            Self {
+                client,
+                clock,
+                start,
+            }
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.start + Duration::from_secs(seconds)
+        }
+
+        fn standing(&self, seconds: u64, wanted: Wanted<'_>) -> Standing<'_> {
+            *self.clock.0.lock() = self.at(seconds);
+            let call = Call::new(&self.client, self.client.start(None), None);
+            call.standing(wanted, Duration::from_secs(100))
+        }
+
+        fn canary(&self, seconds: u64, wanted: Wanted<'_>) -> Trial<'_> {
+            match self.standing(seconds, wanted) {
                 Standing::Due(trial) => trial,
                 _ => panic!("no canary is due at {seconds}"),
             }
-        };
+        }
+    }
+
+    #[test]
+    fn time_of_blindness_is_forgotten_when_it_ends() {
+        let watch = Watch::new();
+        let canary = |seconds| watch.canary(seconds, Wanted::Any);
+        let stands = |seconds| watch.client.state().stands_by(watch.at(seconds));
         assert!(canary(0).found(None));
         assert!(canary(100).missed().is_some());
-        let stands = |seconds| client.state().stands_by(at(seconds));
         assert_eq!([50, 100, 150].map(stands), [false, false, true]);
         assert!(canary(200).found(None));
         assert_eq!([50, 150, 199, 200].map(stands), [false, false, false, true]);
+    }
+
+    #[test]
+    fn suspicion_is_not_limited_by_a_canary_after_a_new_tag() {
+        let watch = Watch::new();
+        let suspect = |seconds| watch.client.proofs().suspect(watch.at(seconds));
+        let is_proven = |seconds| matches!(watch.standing(seconds, Wanted::Any), Standing::Proven);
+        assert!(watch.canary(0, Wanted::Any).found(None));
+        let epoch = watch.client.proofs().epoch();
+        let tag = |tag: &'static str| Wanted::Under(Some(tag.as_bytes()), epoch);
+        assert!(watch.canary(10, tag("2")).found(Some(b"2".to_vec())));
+        suspect(15);
+        assert!(watch.canary(15, Wanted::Any).found(None));
+        // Each of the two comes once a minute.
+        suspect(20);
+        assert!(is_proven(20));
+        assert!(matches!(watch.standing(69, tag("3")), Standing::Unproven));
+        assert!(watch.canary(70, tag("3")).found(Some(b"3".to_vec())));
+        suspect(72);
+        assert!(is_proven(74));
+        assert!(watch.canary(75, Wanted::Any).found(None));
     }
 }

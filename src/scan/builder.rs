@@ -170,8 +170,8 @@ impl ScannerBuilder {
     /// back for 300 ms. The method, the preview and all other settings are those of the scanner.
     ///
     /// - A canary is due before the first scan, when the last proof has a quarter of its time left, after a response under
-    ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). The last two come at most
-    ///   once a minute. A proof holds under the state tag of its response only.
+    ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). Each of the last two
+    ///   comes at most once a minute. A proof holds under the state tag of its response only.
     /// - One scan sends it, which takes 0.4 s and one more exchange. The others go on while the last proof holds. Without
     ///   one they wait for the result, within their own deadlines.
     /// - A server that misses the canary is *blind*. Scans go to the next server without sending it their content;
