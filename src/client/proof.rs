@@ -25,7 +25,8 @@ use crate::seam::sync::{Condvar, Mutex};
 /// Proofs that are remembered. Several servers after one address have a state tag each.
 const REMEMBERED: usize = 8;
 
-/// The shortest time between two canaries after a new state tag, and between two after an early response. Some servers have another tag in every response, and some respond early to each large file.
+/// The shortest time between two canaries after a new state tag, and between two after an early response. Some servers
+/// have another tag in every response, and some respond early to each large file.
 const HASTE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The proofs of one server.
@@ -212,7 +213,7 @@ impl<'c> Call<'c> {
                     is_of_options: false,
                 });
             };
-            drop(proofs.changed.wait_timeout(state, left));
+            drop(proofs.changed.wait_timeout(state, waiter.cap(left, waited)));
         }
     }
 }
@@ -410,6 +411,14 @@ struct Waiter {
 }
 
 impl Waiter {
+    /// How long it waits, at most.
+    fn cap(&self, left: Duration, waited: Duration) -> Duration {
+        match &self.timeout {
+            Some((after, _)) => left.min(after.saturating_sub(waited)),
+            None => left,
+        }
+    }
+
     /// The error of the canary for a caller that waited for it, if it is one for others too. A timeout of another
     /// caller is one of this caller as soon as it has waited for as long.
     fn outcome(&mut self, state: &State, waited: Duration) -> Option<AttemptError> {
@@ -541,5 +550,31 @@ mod tests {
         suspect(72);
         assert!(is_proven(74));
         assert!(watch.canary(75, Wanted::Any).found(None));
+    }
+
+    #[test]
+    fn timeout_of_another_canary_ends_the_wait() {
+        let watch = Watch::new();
+        let seconds = Duration::from_secs;
+        let deadline = watch.client.start(None);
+        let failure = watch.client.timed_out(Phase::Read, &deadline);
+        let mut waiter = Waiter {
+            since: watch.start,
+            ended: None,
+            timeout: None,
+        };
+        assert_eq!(waiter.cap(seconds(60), seconds(4)), seconds(60));
+        assert!(waiter.outcome(&State::default(), seconds(4)).is_none());
+        // It ends after the read timeout of 10 s, and the next canary begins.
+        let state = State {
+            ended: 1,
+            failure: Some(Arc::new(failure)),
+            under_way: Some(2),
+            ..State::default()
+        };
+        assert!(waiter.outcome(&state, seconds(4)).is_none());
+        assert_eq!(waiter.cap(seconds(60), seconds(4)), seconds(6));
+        assert_eq!(waiter.cap(seconds(5), seconds(4)), seconds(5));
+        assert!(waiter.outcome(&state, seconds(10)).is_some());
     }
 }
