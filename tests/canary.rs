@@ -335,6 +335,32 @@ fn canary_that_breaks_off_is_an_error_and_no_blindness() {
     assert_eq!(verdict(&scanner), Verdict::Clean);
 }
 
+/// As after any broken response with evidence, see rule R2.
+#[test]
+fn evidence_in_a_broken_response_to_a_canary_counts() {
+    let cut = |response: Vec<u8>, end: &[u8]| {
+        let at = response.windows(end.len()).position(|part| part == end);
+        response[..at.unwrap()].to_vec()
+    };
+    let body = cut(infected("Eicar"), b"blocked");
+    let head = cut(infected("Eicar"), b"Encapsulated");
+    // Without a whole head its state tag is not known.
+    for (response, is_found) in [(body, true), (head, false)] {
+        let fake = Fake::with(move |_, request| match request.has_eicar() {
+            true => Script::new().send(&response).close(),
+            false => Script::new().send(CLEAN),
+        });
+        let result = fake.scanner().0.scan("hello");
+        match is_found {
+            true => assert!(result.unwrap().verdict().is_clean()),
+            false => assert!(matches!(
+                result,
+                Err(Error::Disconnected(_) | Error::Protocol(_))
+            )),
+        }
+    }
+}
+
 /// While c-icap is reconfigured, connections break. The next canary must not have to wait for a minute then.
 #[test]
 fn failed_canary_under_a_new_tag_is_repeated_at_once() {

@@ -20,6 +20,7 @@ use crate::client::proof::{Epoch, Standing, Wanted};
 use crate::error::{CancelledError, Error};
 use crate::proto::method::Method;
 use crate::proto::request::Request;
+use crate::proto::response::Response;
 
 /// Has `content` scanned, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
@@ -254,7 +255,17 @@ fn ask(
     scan.deadline = call.deadline.clone();
     let request = scan.request_for(known.map(|known| &*known.options))?;
     let exchanged = call.exchange(&request, &mut scan.body, &mut scan.output);
-    let complete = exchanged.map_err(|failure| failure.error)?;
+    let complete = match exchanged {
+        Ok(complete) => complete,
+        Err(failure) => {
+            // Without a whole head its state tag is not known.
+            let Some(tag) = failure.remains.response.as_ref().map(Response::state_tag) else {
+                return Err(failure.error.into());
+            };
+            let report = scan.salvage(*failure, call.client.name())?;
+            return Ok((report.verdict().clone(), tag));
+        }
+    };
     let (report, complete) = scan.take(&request, complete, known, call.client)?;
     call.is_served();
     Ok((report.verdict().clone(), complete.response.state_tag()))
