@@ -1,0 +1,109 @@
+use super::*;
+use crate::seam::time::Clock;
+
+/// A clock that a test sets.
+#[derive(Clone)]
+struct SetClock(Arc<Mutex<Instant>>);
+
+impl Clock for SetClock {
+    fn now(&self) -> Instant {
+        *self.0.lock()
+    }
+}
+
+/// A client, and a clock that is set to seconds since its start.
+struct Watch {
+    client: Client,
+    clock: SetClock,
+    start: Instant,
+}
+
+impl Watch {
+    fn new() -> Self {
+        let start = Instant::now();
+        let clock = SetClock(Arc::new(Mutex::new(start)));
+        let builder = Client::builder("icap://127.0.0.1/scan").clock(clock.clone());
+        let client = builder.build().unwrap();
+        Self {
+            client,
+            clock,
+            start,
+        }
+    }
+
+    fn at(&self, seconds: u64) -> Instant {
+        self.start + Duration::from_secs(seconds)
+    }
+
+    fn standing(&self, seconds: u64, wanted: Wanted<'_>) -> Standing<'_> {
+        *self.clock.0.lock() = self.at(seconds);
+        let call = Call::new(&self.client, self.client.start(None), None);
+        call.standing(wanted, Duration::from_secs(100))
+    }
+
+    fn canary(&self, seconds: u64, wanted: Wanted<'_>) -> Trial<'_> {
+        match self.standing(seconds, wanted) {
+            Standing::Due(trial) => trial,
+            _ => panic!("no canary is due at {seconds}"),
+        }
+    }
+}
+
+#[test]
+fn time_of_blindness_is_forgotten_when_it_ends() {
+    let watch = Watch::new();
+    let canary = |seconds| watch.canary(seconds, Wanted::Any);
+    let stands = |seconds| watch.client.state().stands_by(watch.at(seconds));
+    assert!(canary(0).found(None));
+    assert!(canary(100).missed().is_some());
+    assert_eq!([50, 100, 150].map(stands), [false, false, true]);
+    assert!(canary(200).found(None));
+    assert_eq!([50, 150, 199, 200].map(stands), [false, false, false, true]);
+}
+
+#[test]
+fn suspicion_is_not_limited_by_a_canary_after_a_new_tag() {
+    let watch = Watch::new();
+    let suspect = |seconds| watch.client.proofs().suspect(watch.at(seconds));
+    let is_proven = |seconds| matches!(watch.standing(seconds, Wanted::Any), Standing::Proven);
+    assert!(watch.canary(0, Wanted::Any).found(None));
+    let epoch = watch.client.proofs().epoch();
+    let tag = |tag: &'static str| Wanted::Under(Some(tag.as_bytes()), epoch);
+    assert!(watch.canary(10, tag("2")).found(Some(b"2".to_vec())));
+    suspect(15);
+    assert!(watch.canary(15, Wanted::Any).found(None));
+    // Each of the two comes once a minute.
+    suspect(20);
+    assert!(is_proven(20));
+    assert!(matches!(watch.standing(69, tag("3")), Standing::Unproven));
+    assert!(watch.canary(70, tag("3")).found(Some(b"3".to_vec())));
+    suspect(72);
+    assert!(is_proven(74));
+    assert!(watch.canary(75, Wanted::Any).found(None));
+}
+
+#[test]
+fn timeout_of_another_canary_ends_the_wait() {
+    let watch = Watch::new();
+    let seconds = Duration::from_secs;
+    let deadline = watch.client.start(None);
+    let failure = watch.client.timed_out(Phase::Read, &deadline);
+    let mut waiter = Waiter {
+        since: watch.start,
+        ended: None,
+        timeout: None,
+    };
+    assert_eq!(waiter.cap(seconds(60), seconds(4)), seconds(60));
+    assert!(waiter.outcome(&State::default(), seconds(4)).is_none());
+    // It ends after the read timeout of 10 s, and the next canary begins.
+    let state = State {
+        ended: 1,
+        failure: Some(Arc::new(failure)),
+        under_way: Some(2),
+        ..State::default()
+    };
+    assert!(waiter.outcome(&state, seconds(4)).is_none());
+    assert_eq!(waiter.cap(seconds(60), seconds(4)), seconds(6));
+    assert_eq!(waiter.cap(seconds(5), seconds(4)), seconds(5));
+    assert!(waiter.outcome(&state, seconds(10)).is_some());
+}
