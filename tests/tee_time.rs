@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use icap_client::error::TimeLimit;
-use icap_client::testing::{CLEAN, Script, Server, options_with_preview};
+use icap_client::testing::{CLEAN, Script, Server, eicar, options_with_preview};
 use icap_client::transport::{Clock, Readiness};
 use icap_client::{
     Cancel, Connect, Content, Error, IncompleteCopy, NotScanned, Preview, Scanner, ScannerBuilder,
@@ -292,6 +292,38 @@ fn cancelled_scan_ends_the_copy() {
         assert!(matches!(teed.incomplete, Some(IncompleteCopy::Cancelled)));
         assert!(teed.outcome.unwrap_err().is_cancelled());
     }
+}
+
+/// A writer that cancels the scan when it is flushed, after it took the whole copy.
+struct CancellingFlush(Cancel);
+
+impl Write for CancellingFlush {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.cancel();
+        Ok(())
+    }
+}
+
+#[test]
+fn scan_cancelled_by_the_flush_has_evidence_or_is_cancelled() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    let tee = |content: &[u8]| {
+        let cancel = Cancel::new();
+        let content = Content::bytes(content).cancel(&cancel);
+        let teed = scanner.scan_tee(content, CancellingFlush(cancel.clone()));
+        teed.unwrap()
+    };
+    let teed = tee(b"hello");
+    assert!(teed.is_complete());
+    assert!(teed.outcome.unwrap_err().is_cancelled());
+    let teed = tee(&eicar());
+    assert!(teed.outcome.unwrap().verdict().is_infected());
+    assert_eq!(scanner.stats().clean, 0);
 }
 
 #[test]

@@ -277,7 +277,7 @@ impl<'a> Content<'a> {
     /// response. It cannot interrupt your own `Read`, `Write` and callbacks, and ends when they return. A scan that
     /// begins after the cancel ends at once.
     ///
-    /// A cancelled scan is never [`Clean`](crate::Verdict::Clean). If evidence against the content has arrived before
+    /// A cancelled scan is never [`Clean`](crate::Verdict::Clean). If evidence against the content has been read before
     /// the scan ends, the verdict is [`Infected`](crate::Verdict::Infected) or [`Blocked`](crate::Verdict::Blocked) all
     /// the same: a cancel must not hide what is known. A connection whose exchange is not complete is closed, no other
     /// server is asked, and the cancel counts against no server. What [`scan_replace`](crate::Scanner::scan_replace) has written is incomplete.

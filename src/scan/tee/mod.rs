@@ -14,6 +14,7 @@ use super::{Scanner, Shared};
 use crate::client::body_encoder::BodyEncoder;
 use crate::client::tee::IncompleteCopy;
 use crate::error::{CancelledError, Error, OutputError, Phase, TimeLimit};
+use crate::net::cancel::Cancel;
 use crate::net::deadline::RanOut;
 #[cfg(doc)]
 use crate::{NotScanned, ScannerBuilder, Verdict};
@@ -117,9 +118,10 @@ impl Scanner {
     ) -> io::Result<Teed> {
         let content = content.into();
         let name = content.own_name();
+        let cancel = content.own_cancel();
         let running = Running::begin(&self.shared);
         let (teed, _) = copy_and_scan(&self.shared, content, &mut writer);
-        finish(running, name, teed)
+        finish(running, name, cancel, teed)
     }
 
     /// Has `content` scanned and copied to `spool` as [`scan_tee`](Self::scan_tee) does, and scans the copy if a
@@ -159,6 +161,7 @@ impl Scanner {
         let content = content.into();
         let name = content.own_name();
         let start = spool.stream_position()?;
+        let cancel = content.own_cancel();
         let running = Running::begin(&self.shared);
         let (mut teed, interrupted) = copy_and_scan(&self.shared, content, &mut spool);
         if let Some(interrupted) = interrupted {
@@ -167,13 +170,24 @@ impl Scanner {
         if let Err(error) = spool.seek(SeekFrom::Start(start)) {
             teed.incomplete = Some(IncompleteCopy::Writer(error));
         }
-        finish(running, name, teed)
+        finish(running, name, cancel, teed)
     }
 }
 
 /// Counts the outcome.
-fn finish(running: Running<'_>, name: Option<String>, teed: Teed) -> io::Result<Teed> {
-    let (outcome, incomplete) = settle(teed.outcome, teed.incomplete, running.service());
+fn finish(
+    running: Running<'_>,
+    name: Option<String>,
+    cancel: Option<Cancel>,
+    teed: Teed,
+) -> io::Result<Teed> {
+    let mut outcome = teed.outcome;
+    // The last calls of the writer came after the scan.
+    let is_cancelled = cancel.is_some_and(|cancel| cancel.is_cancelled());
+    if is_cancelled && !has_evidence(&outcome) {
+        outcome = Err(CancelledError::new(running.service(), None).into());
+    }
+    let (outcome, incomplete) = settle(outcome, teed.incomplete, running.service());
     match running.finish(name, outcome) {
         // Only the writer of the copy makes such an error: there is no output for the response.
         Err(Error::Output(error)) => Err(error.source),
