@@ -307,6 +307,19 @@ fn spool_that_cannot_go_back_is_an_error_beside_no_evidence() {
 }
 
 #[test]
+fn seek_that_fails_does_not_hide_why_the_copy_is_incomplete() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(server.uri()).max_copy(3).build().unwrap();
+    let spool = Unseekable(Cursor::new(Vec::new()));
+    let teed = scanner.scan_spooled("hello", spool).unwrap();
+    let why = teed.incomplete;
+    assert!(
+        matches!(why, Some(IncompleteCopy::TooLarge { limit: 3 })),
+        "{why:?}"
+    );
+}
+
+#[test]
 fn file_is_a_spool_that_can_be_delivered() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(server.uri()).unwrap();

@@ -670,6 +670,18 @@ fn flush_that_fails_is_an_error() {
 }
 
 #[test]
+fn flush_that_fails_does_not_hide_why_the_copy_is_incomplete() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(server.uri()).max_copy(4).build().unwrap();
+    let teed = scanner.scan_tee("hello", BufWriter::new(disk(3))).unwrap();
+    let why = teed.incomplete;
+    assert!(
+        matches!(why, Some(IncompleteCopy::TooLarge { limit: 4 })),
+        "{why:?}"
+    );
+}
+
+#[test]
 fn writer_that_lies_is_an_error() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(server.uri()).unwrap();

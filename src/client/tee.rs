@@ -138,7 +138,7 @@ impl<'w> Tee<'w> {
     pub(crate) fn finish(mut self) -> (u64, Option<IncompleteCopy>) {
         if !matches!(self.incomplete, Some(IncompleteCopy::Writer(_))) {
             if let Err(error) = flush(self.writer) {
-                self.incomplete = Some(IncompleteCopy::Writer(error));
+                self.fail(IncompleteCopy::Writer(error));
             }
         }
         (self.copied, self.incomplete)

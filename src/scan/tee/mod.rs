@@ -168,7 +168,7 @@ impl Scanner {
             teed = interrupted.resume(&self.shared, teed, &mut spool, start);
         }
         if let Err(error) = spool.seek(SeekFrom::Start(start)) {
-            teed.incomplete = Some(IncompleteCopy::Writer(error));
+            teed.fail(IncompleteCopy::Writer(error));
         }
         finish(running, name, cancel, teed)
     }
@@ -238,6 +238,11 @@ fn copy_and_scan<'c>(
 }
 
 impl Teed {
+    /// No more is known of the copy. The first reason counts.
+    fn fail(&mut self, why: IncompleteCopy) {
+        self.incomplete.get_or_insert(why);
+    }
+
     /// The content was not read.
     fn without_copy(error: Error) -> Self {
         let incomplete = match &error {
