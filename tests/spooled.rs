@@ -1,5 +1,6 @@
 //! A scan of content that can be read once is repeated from its copy.
 
+use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::sync::mpsc;
 
@@ -304,6 +305,32 @@ fn spool_that_cannot_go_back_is_an_error_beside_no_evidence() {
         teed.outcome.unwrap().verdict(),
         Verdict::Infected(_)
     ));
+}
+
+/// A file that has other bytes, and writes at its end.
+fn appending() -> File {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"unscanned").unwrap();
+    let mut options = File::options();
+    options.read(true).append(true).open(file.path()).unwrap()
+}
+
+#[test]
+fn spool_that_writes_elsewhere_is_an_error_beside_no_evidence() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    let error = scanner.scan_spooled("new", appending()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    let teed = scanner.scan_spooled(eicar(), appending()).unwrap();
+    assert!(!teed.is_complete());
+    assert!(teed.outcome.unwrap().verdict().is_infected());
+
+    // At its end it writes where it stands.
+    let mut file = appending();
+    file.seek(SeekFrom::End(0)).unwrap();
+    let teed = scanner.scan_spooled("new", &mut file).unwrap();
+    assert!(teed.is_complete());
+    assert_eq!(io::read_to_string(file).unwrap(), "new");
 }
 
 #[test]

@@ -133,23 +133,30 @@ impl Scanner {
     /// connection. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
     ///
     /// The copy begins at the present position of `spool`, which is at the same position afterwards. Other bytes of
-    /// `spool` are neither read nor written. It must be open for reading and writing.
+    /// `spool` are neither read nor written. It must be open for reading and writing. If it is open for appending, it
+    /// must be empty.
+    ///
+    /// **Deliver the [`copied`](Teed::copied) bytes from there**: bytes after them were not scanned. A spool that is
+    /// used again can have such bytes.
     ///
     /// # Errors
     ///
     /// The error of `spool` as a writer, or of a seek in it, unless there is evidence.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if `spool` does not write where it stands.
     ///
     /// ```
     /// # let server = icap_client::testing::Server::start()?;
     /// # let scanner = icap_client::Scanner::new(server.uri())?;
     /// # let download = &b"the file"[..];
+    /// use std::io::Read;
+    ///
     /// use icap_client::Content;
     ///
     /// let mut spool = tempfile::tempfile()?;
     /// let teed = scanner.scan_spooled(Content::reader(download), &mut spool)?;
     /// if teed.is_complete() && teed.outcome?.verdict().is_clean() {
-    ///     // The handle stands at the beginning of the copy. Deliver what it reads.
-    ///     println!("{}", std::io::read_to_string(spool)?);
+    ///     // The handle stands at the beginning of the copy. Deliver as many bytes as were copied.
+    ///     println!("{}", std::io::read_to_string(spool.take(teed.copied))?);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -160,18 +167,41 @@ impl Scanner {
     ) -> io::Result<Teed> {
         let content = content.into();
         let name = content.own_name();
-        let start = spool.stream_position()?;
         let cancel = content.own_cancel();
+        let start = spool.stream_position()?;
         let running = Running::begin(&self.shared);
-        let (mut teed, interrupted) = copy_and_scan(&self.shared, content, &mut spool);
-        if let Some(interrupted) = interrupted {
-            teed = interrupted.resume(&self.shared, teed, &mut spool, start);
-        }
-        if let Err(error) = spool.seek(SeekFrom::Start(start)) {
-            teed.fail(IncompleteCopy::Writer(error));
-        }
+        let teed = scan_into_spool(&self.shared, content, &mut spool, start);
         finish(running, name, cancel, teed)
     }
+}
+
+/// Scans content and copies it to `spool`, beginning at `start`, where the spool stands afterwards.
+fn scan_into_spool<'c>(
+    shared: &'c Shared,
+    content: Content<'c>,
+    spool: &'c mut (impl Read + Write + Seek + Send),
+    start: u64,
+) -> Teed {
+    let (mut teed, interrupted) = copy_and_scan(shared, content, spool);
+    if let Err(error) = check_position(spool, start, teed.copied) {
+        teed.fail(IncompleteCopy::Writer(error));
+    } else if let Some(interrupted) = interrupted {
+        teed = interrupted.resume(shared, teed, spool, start);
+    }
+    if let Err(error) = spool.seek(SeekFrom::Start(start)) {
+        teed.fail(IncompleteCopy::Writer(error));
+    }
+    teed
+}
+
+/// The copy must be where it is read from. A file that is open for appending writes at its end, wherever it stands.
+fn check_position(spool: &mut impl Seek, start: u64, copied: u64) -> io::Result<()> {
+    if start.checked_add(copied) == Some(spool.stream_position()?) {
+        return Ok(());
+    }
+    let text =
+        "the spool does not write at its position; a file that is open for appending must be empty";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 /// Counts the outcome.
