@@ -307,6 +307,36 @@ fn spool_that_cannot_go_back_is_an_error_beside_no_evidence() {
     ));
 }
 
+#[test]
+fn spool_that_cannot_say_where_it_stands_is_counted() {
+    struct Pipe;
+    impl Read for Pipe {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            unreachable!("it is not read")
+        }
+    }
+    impl Write for Pipe {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            unreachable!("it is not written")
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Seek for Pipe {
+        fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+            Err(io::Error::new(io::ErrorKind::NotSeekable, "a pipe"))
+        }
+    }
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    let error = scanner.scan_spooled("hello", Pipe).unwrap_err();
+    assert_eq!(error.to_string(), "a pipe");
+    assert_eq!(server.requests(), 0);
+    let stats = scanner.stats();
+    assert_eq!((stats.scans, stats.errors), (1, 1));
+}
+
 /// A file that has other bytes, and writes at its end.
 fn appending() -> File {
     let file = tempfile::NamedTempFile::new().unwrap();

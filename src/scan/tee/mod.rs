@@ -168,9 +168,11 @@ impl Scanner {
         let content = content.into();
         let name = content.own_name();
         let cancel = content.own_cancel();
-        let start = spool.stream_position()?;
         let running = Running::begin(&self.shared);
-        let teed = scan_into_spool(&self.shared, content, &mut spool, start);
+        let teed = match spool.stream_position() {
+            Ok(start) => scan_into_spool(&self.shared, content, &mut spool, start),
+            Err(error) => Teed::without_spool(error),
+        };
         finish(running, name, cancel, teed)
     }
 }
@@ -271,6 +273,16 @@ impl Teed {
     /// No more is known of the copy. The first reason counts.
     fn fail(&mut self, why: IncompleteCopy) {
         self.incomplete.get_or_insert(why);
+    }
+
+    /// The spool refused to say where it stands, and nothing was done.
+    fn without_spool(error: io::Error) -> Self {
+        let source = io::Error::from(error.kind());
+        Self {
+            outcome: Err(OutputError::of_copy(source).into()),
+            copied: 0,
+            incomplete: Some(IncompleteCopy::Writer(error)),
+        }
     }
 
     /// The content was not read.
