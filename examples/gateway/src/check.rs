@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use icap_client::override_ticket::{
     ContentDigest, DigestWriter, OverrideError, OverrideKey, Ticket,
@@ -21,6 +21,8 @@ pub struct Checked {
     pub decision: Decision,
     /// The scanner saw all of it and found nothing. A policy can also deliver what is not clean.
     pub is_clean: bool,
+    /// When the scan began. A finding counts more than a scan that began before it.
+    pub began: Instant,
 }
 
 pub struct Checker {
@@ -57,31 +59,44 @@ impl Checker {
         self.scanner.as_ref().map(Scanner::stats)
     }
 
+    /// Whether a server missed its last canary. What such a server said before may be wrong too.
+    pub fn is_blind(&self) -> bool {
+        let stats = self.stats().unwrap_or_default();
+        stats.endpoints.iter().any(|endpoint| endpoint.is_blind)
+    }
+
     /// Scans content that is stored already. It can be sent again, so another server is asked if one fails.
     pub fn check(&self, content: FileReader, name: &str) -> Checked {
+        let began = Instant::now();
         match &self.scanner {
-            Some(scanner) => self.judge(&scanner.scan(Content::seekable(content).name(name))),
+            Some(scanner) => {
+                let result = scanner.scan(Content::seekable(content).name(name));
+                self.judge(&result, began)
+            }
             None => Checked::unscanned(),
         }
     }
 
     /// Copies a file into the spool and scans it in the same pass. The copy and its digest are made also if the scan
-    /// fails, so that the person can be asked.
+    /// fails, so that the person can be asked. There is no digest if the copy is not complete; the file is then
+    /// refused.
     pub fn fetch_and_check(
         &self,
         mut file: File,
         name: &str,
         spool: &mut NamedTempFile,
-    ) -> io::Result<(Checked, ContentDigest)> {
+    ) -> io::Result<(Checked, Option<ContentDigest>)> {
+        let began = Instant::now();
         let mut spool = DigestWriter::new(spool.as_file_mut());
         let checked = match &self.scanner {
             Some(scanner) => {
                 let len = file.metadata()?.len();
                 let content = Content::reader(file).len(len).name(name);
                 let teed = scanner.scan_spooled(content, &mut spool)?;
-                let checked = self.judge(&teed.outcome);
+                let checked = self.judge(&teed.outcome, began);
                 match (teed.incomplete, &checked.decision) {
-                    (None, _) | (Some(_), Decision::Refuse(_)) => checked,
+                    (None, _) => checked,
+                    (Some(_), Decision::Refuse(_)) => return Ok((checked, None)),
                     // A part of a file is not delivered, whatever else was found out.
                     (Some(why), _) => return Err(error_of(why)),
                 }
@@ -91,15 +106,21 @@ impl Checker {
                 Checked::unscanned()
             }
         };
-        Ok((checked, spool.finish().1))
+        Ok((checked, Some(spool.finish().1)))
     }
 
-    fn judge(&self, result: &Result<Report, icap_client::Error>) -> Checked {
+    fn judge(&self, result: &Result<Report, icap_client::Error>, began: Instant) -> Checked {
         let decision = self.policy.decide(result);
-        // The detail is for the operator: it names servers. People see the sentence alone.
-        if let Some(notice) = decision.notice() {
+        // The detail is for the operator: it names servers. People see the sentence alone. What the policy delivers
+        // although it is not clean leaves a line too.
+        if let Some(notice) = Notice::of(result) {
+            let action = match decision {
+                Decision::Deliver => "deliver",
+                Decision::Ask(_) => "ask",
+                _ => "refuse",
+            };
             log::warn!(
-                "{}: {:?}: {}",
+                "{action}: {}: {:?}: {}",
                 notice.code(),
                 notice.name(),
                 notice.detail()
@@ -108,6 +129,7 @@ impl Checker {
         Checked {
             decision,
             is_clean: matches!(result, Ok(report) if report.verdict().is_clean()),
+            began,
         }
     }
 
@@ -145,19 +167,35 @@ impl Checked {
         Self {
             decision: Decision::Deliver,
             is_clean: false,
+            began: Instant::now(),
         }
     }
 
-    /// The scanner found something, or refuses the file.
-    pub fn is_objection(&self) -> bool {
+    /// A response of the scanner speaks against the content. A scan that fails later takes nothing from that.
+    pub fn is_finding(&self) -> bool {
         let reason = self.decision.notice().map(Notice::reason);
-        matches!(reason, Some(Reason::Infected | Reason::Blocked))
+        matches!(
+            reason,
+            Some(
+                Reason::Infected
+                    | Reason::Blocked
+                    | Reason::Modified
+                    | Reason::ModifiedNoContent
+                    | Reason::ModifiedPartly
+                    | Reason::Truncated
+            )
+        )
+    }
+
+    pub fn is_refused(&self) -> bool {
+        matches!(self.decision, Decision::Refuse(_))
     }
 
     pub fn clean() -> Self {
         Self {
             decision: Decision::Deliver,
             is_clean: true,
+            began: Instant::now(),
         }
     }
 }

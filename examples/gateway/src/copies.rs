@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use icap_client::Decision;
@@ -22,6 +22,9 @@ const MAX_COPIES: usize = 16;
 
 /// Then a file is fetched and scanned again, because the scanner may know more.
 const MAX_AGE: Duration = Duration::from_secs(300);
+
+/// Findings that are remembered. The oldest is forgotten when there are more, so they take about 30 MB at most.
+const MAX_FINDINGS: usize = 10_000;
 
 /// The content of a file, as it was fetched. It is read through one handle, never by its path: what was scanned is
 /// what is delivered.
@@ -66,21 +69,27 @@ impl Copy {
         let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(target) = storage.delivered(&path).filter(|target| **target != **path) {
             let temporary = mem::replace(&mut *path, TempPath::try_from_path(&target)?);
-            temporary.persist(&target)?;
+            if let Err(error) = temporary.persist(&target) {
+                // The copy keeps its temporary name.
+                *path = error.path;
+                return Err(error.error);
+            }
         }
         Ok(())
     }
 }
 
-/// What is known about the files of the drive: the copies of the last minutes, and what the scanner objected to. A
-/// real program has the objections in its database.
+/// What is known about the files of the drive: the copies of the last minutes, and what the scanner found. A real
+/// program has the findings in its database; here, a restart forgets them.
 #[derive(Default)]
 pub struct Copies(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
     kept: Vec<Kept>,
-    objections: HashMap<FileId, Decision>,
+    /// By content, because the same content can be on the drive more than once.
+    findings: HashMap<ContentDigest, Finding>,
+    gates: HashMap<FileId, Weak<Mutex<()>>>,
 }
 
 struct Kept {
@@ -89,38 +98,65 @@ struct Kept {
     since: Instant,
 }
 
+struct Finding {
+    decision: Decision,
+    since: Instant,
+}
+
 impl Copies {
     /// The copy of a file, and whether it was found to be clean.
     pub fn find(&self, id: &FileId) -> Option<(Arc<Copy>, bool)> {
+        // Dropped after the lock is released: removing a large file takes a while.
+        let mut removed = Vec::new();
         let mut known = self.lock();
-        known.kept.retain(|kept| kept.since.elapsed() < MAX_AGE);
+        removed.extend(known.take_expired());
         let kept = known.kept.iter().find(|kept| kept.copy.id == *id)?;
         Some((Arc::clone(&kept.copy), kept.is_clean))
     }
 
-    /// Keeps a copy, if its file is not refused, and returns what holds for the file.
-    ///
-    /// An infected file stays infected until the scanner finds it to be clean. Otherwise an outage of the scanner
-    /// would turn a refusal into a question.
-    pub fn settle(&self, copy: &Arc<Copy>, mut checked: Checked) -> Checked {
+    /// Only one request at a time fetches a file: it holds this gate.
+    pub fn gate(&self, id: &FileId) -> Arc<Mutex<()>> {
         let mut known = self.lock();
-        if checked.is_clean {
-            known.objections.remove(&copy.id);
-        } else if checked.is_objection() {
-            let objection = checked.decision.clone();
-            known.objections.insert(copy.id.clone(), objection);
-        } else if let Some(objection) = known.objections.get(&copy.id) {
-            checked.decision = objection.clone();
+        known.gates.retain(|_, gate| gate.strong_count() > 0);
+        if let Some(gate) = known.gates.get(id).and_then(Weak::upgrade) {
+            return gate;
         }
-        known.kept.retain(|kept| kept.copy.id != copy.id);
-        if matches!(checked.decision, Decision::Deliver | Decision::Ask(_)) {
-            known.keep(copy, checked.is_clean);
+        let gate = Arc::default();
+        known.gates.insert(id.clone(), Arc::downgrade(&gate));
+        gate
+    }
+
+    /// Returns what holds for this content, and keeps its copy if it has one and is not refused.
+    ///
+    /// Content with a finding keeps it until a scan that began later finds the content to be clean. Otherwise an
+    /// outage of the scanner, or a slow scan with old signatures, would turn a refusal into a question or a delivery.
+    pub fn settle(
+        &self,
+        digest: &ContentDigest,
+        copy: Option<&Arc<Copy>>,
+        checked: Checked,
+    ) -> Checked {
+        let mut removed = Vec::new();
+        let mut known = self.lock();
+        removed.extend(known.take_expired());
+        let checked = known.weigh(digest, checked);
+        let (is_finding, id) = (checked.is_finding(), copy.map(|copy| &copy.id));
+        removed.extend(
+            known.take(|kept| {
+                Some(&kept.copy.id) == id || (is_finding && kept.copy.digest == *digest)
+            }),
+        );
+        if let (Some(copy), Decision::Deliver | Decision::Ask(_)) = (copy, &checked.decision) {
+            removed.extend(known.keep(copy, checked.is_clean));
         }
         checked
     }
 
     pub fn len(&self) -> usize {
-        self.lock().kept.len()
+        let mut removed = Vec::new();
+        let mut known = self.lock();
+        removed.extend(known.take_expired());
+        known.kept.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -129,15 +165,57 @@ impl Copies {
 }
 
 impl Known {
-    fn keep(&mut self, copy: &Arc<Copy>, is_clean: bool) {
-        if self.kept.len() == MAX_COPIES {
-            self.kept.remove(0);
+    /// Weighs a result against what was found in the same content before.
+    fn weigh(&mut self, digest: &ContentDigest, mut checked: Checked) -> Checked {
+        let is_finding = checked.is_finding();
+        if let Some(finding) = self.findings.get(digest) {
+            let is_newer = checked.began > finding.since;
+            let is_worse = matches!(finding.decision, Decision::Refuse(_)) || !is_finding;
+            if checked.is_clean && is_newer {
+                self.findings.remove(digest);
+            } else if is_worse && !checked.is_refused() {
+                checked.decision = finding.decision.clone();
+                checked.is_clean = false;
+            }
         }
+        if is_finding {
+            self.record(*digest, checked.decision.clone());
+        }
+        checked
+    }
+
+    fn record(&mut self, digest: ContentDigest, decision: Decision) {
+        if self.findings.len() >= MAX_FINDINGS && !self.findings.contains_key(&digest) {
+            let oldest = self
+                .findings
+                .iter()
+                .min_by_key(|(_, finding)| finding.since);
+            if let Some(oldest) = oldest.map(|(digest, _)| *digest) {
+                log::warn!("the finding in {oldest} is forgotten");
+                self.findings.remove(&oldest);
+            }
+        }
+        let since = Instant::now();
+        self.findings.insert(digest, Finding { decision, since });
+    }
+
+    fn take_expired(&mut self) -> Vec<Kept> {
+        self.take(|kept| kept.since.elapsed() >= MAX_AGE)
+    }
+
+    fn take(&mut self, is_taken: impl Fn(&Kept) -> bool) -> Vec<Kept> {
+        self.kept.extract_if(.., |kept| is_taken(kept)).collect()
+    }
+
+    /// Keeps a copy, and returns the one that has to go for it.
+    fn keep(&mut self, copy: &Arc<Copy>, is_clean: bool) -> Option<Kept> {
+        let oldest = (self.kept.len() == MAX_COPIES).then(|| self.kept.remove(0));
         self.kept.push(Kept {
             copy: Arc::clone(copy),
             is_clean,
             since: Instant::now(),
         });
+        oldest
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use icap_client::override_ticket::OverrideError;
+use icap_client::override_ticket::{ContentDigest, DigestWriter, OverrideError};
 use icap_client::protocol::is_displayable;
 use icap_client::{Decision, Notice};
 use oxhttp::model::header::{CONTENT_LENGTH, COOKIE, HeaderName, LOCATION, SET_COOKIE};
@@ -142,8 +142,9 @@ impl Gateway {
             return Err(Failure::FORGED);
         }
         let name = names::safe(Form::of_query(request).field("name"));
-        let (spool, content) = self.receive(request)?;
+        let (spool, digest, content) = self.receive(request)?;
         let checked = self.checker.check(content, &name);
+        let checked = self.copies.settle(&digest, None, checked);
         let told = match &checked.decision {
             Decision::Deliver if checked.is_clean => "The file was checked and stored.".to_owned(),
             Decision::Deliver => "The file was stored. It was not checked.".to_owned(),
@@ -165,21 +166,28 @@ impl Gateway {
     }
 
     /// Writes the body of a request into a file with a temporary name.
-    fn receive(&self, request: &mut Request<Body>) -> Result<(NamedTempFile, FileReader), Failure> {
+    fn receive(
+        &self,
+        request: &mut Request<Body>,
+    ) -> Result<(NamedTempFile, ContentDigest, FileReader), Failure> {
         let announced = header(request.headers(), CONTENT_LENGTH).parse();
         if announced.is_ok_and(|len: u64| len > self.max_upload) {
             return Err(Failure::TOO_LARGE);
         }
-        let mut spool = self.storage.spool()?;
+        let mut spool = DigestWriter::new(self.storage.spool()?);
         let mut body = Bounded::upload(request.body_mut(), self.max_upload);
         let len = io::copy(&mut body, &mut spool)?;
+        let (spool, digest) = spool.finish();
         let content = FileReader::new(spool.as_file().try_clone()?.into(), 0..len);
-        Ok((spool, content))
+        Ok((spool, digest, content))
     }
 
     fn download(&self, request: &Request<Body>, id: &FileId) -> Result<Response<Body>, Failure> {
         let session = self.session(request)?;
         let (copy, checked) = self.checked(id)?;
+        let Some(copy) = copy else {
+            return refused(&checked);
+        };
         match &checked.decision {
             Decision::Deliver if checked.is_clean => {
                 copy.rename(&self.storage)?;
@@ -190,8 +198,7 @@ impl Gateway {
                 delivery::unchecked(&copy)
             }
             Decision::Ask(notice) => self.ask(&session, &copy, &checked.decision, notice),
-            Decision::Refuse(notice) => Ok(pages::refused(notice)),
-            _ => Err(Failure::NOT_FOUND),
+            _ => refused(&checked),
         }
     }
 
@@ -220,6 +227,9 @@ impl Gateway {
             return Err(Failure::FORGED);
         }
         let (copy, checked) = self.checked(id)?;
+        let Some(copy) = copy else {
+            return refused(&checked);
+        };
         let ticket = form.field("ticket");
         let redeemed = self
             .checker
@@ -247,27 +257,44 @@ impl Gateway {
         }
     }
 
-    /// A copy of the file, and what is known about it now. It is fetched at most once, and scanned again until it is
-    /// clean.
-    fn checked(&self, id: &FileId) -> Result<(Arc<Copy>, Checked), Failure> {
-        let (copy, checked) = match self.copies.find(id) {
-            Some((copy, true)) => return Ok((copy, Checked::clean())),
-            Some((copy, false)) => {
+    /// A copy of the file, and what is known about it now. It is scanned again until it is clean. A file that is
+    /// refused can lack a copy.
+    fn checked(&self, id: &FileId) -> Result<(Option<Arc<Copy>>, Checked), Failure> {
+        // Requests at the same time do not fetch a file twice: all but the first find the copy.
+        let gate = self.copies.gate(id);
+        let turn = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.copies.find(id) {
+            Some((copy, true)) if !self.checker.is_blind() => Ok((Some(copy), Checked::clean())),
+            Some((copy, _)) => {
+                drop(turn);
                 let checked = self.checker.check(copy.content(), &copy.name);
-                (copy, checked)
+                let checked = self.copies.settle(&copy.digest, Some(&copy), checked);
+                Ok((Some(copy), checked))
             }
-            None => self.fetch(id)?,
-        };
-        let checked = self.copies.settle(&copy, checked);
-        Ok((copy, checked))
+            None => self.fetch(id),
+        }
     }
 
-    fn fetch(&self, id: &FileId) -> Result<(Arc<Copy>, Checked), Failure> {
+    fn fetch(&self, id: &FileId) -> Result<(Option<Arc<Copy>>, Checked), Failure> {
         let (file, name) = self.storage.fetch(id)?.ok_or(Failure::NOT_FOUND)?;
         let mut spool = self.storage.spool()?;
         let (checked, digest) = self.checker.fetch_and_check(file, &name, &mut spool)?;
-        let copy = Copy::new(id.clone(), name, digest, spool)?;
-        Ok((Arc::new(copy), checked))
+        let Some(digest) = digest else {
+            // The copy is a part of the file. What was found holds for the whole.
+            let (file, _) = self.storage.fetch(id)?.ok_or(Failure::NOT_FOUND)?;
+            let digest = ContentDigest::of_reader(file)?;
+            return Ok((None, self.copies.settle(&digest, None, checked)));
+        };
+        let copy = Arc::new(Copy::new(id.clone(), name, digest, spool)?);
+        let checked = self.copies.settle(&digest, Some(&copy), checked);
+        Ok((Some(copy), checked))
+    }
+}
+
+fn refused(checked: &Checked) -> Result<Response<Body>, Failure> {
+    match &checked.decision {
+        Decision::Refuse(notice) => Ok(pages::refused(notice)),
+        _ => Err(Failure::NOT_FOUND),
     }
 }
 

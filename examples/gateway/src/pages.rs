@@ -48,10 +48,11 @@ pub fn login() -> Response<Body> {
     )
 }
 
-/// The question about a file that was not checked. The form uses POST: crawlers and previews follow links.
+/// The question about a file that was not checked. The form uses POST: crawlers and previews follow links. The status
+/// is an error, so that a program that downloads the file does not take this page for it.
 pub fn question(copy: &Copy, notice: &Notice, session: &Session, ticket: &str) -> Response<Body> {
     page(
-        StatusCode::OK,
+        StatusCode::CONFLICT,
         "This file was not checked",
         &html! {
             p.notice data-code=(notice.code()) { (notice) }

@@ -4,8 +4,8 @@ mod client;
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 use client::{Gateway, Response};
 use icap_client::testing::{self, Engine, Script, Server};
@@ -21,6 +21,8 @@ fn asking(server: &Server) -> Gateway {
 const FAILING: u8 = 0;
 const INFECTED: u8 = 1;
 const CLEAN: u8 = 2;
+const MODIFIED: u8 = 3;
+const TRUNCATED: u8 = 4;
 
 /// A server that fails, until a test changes its mode.
 fn server_with_modes() -> (Server, Arc<AtomicU8>) {
@@ -31,11 +33,19 @@ fn server_with_modes() -> (Server, Arc<AtomicU8>) {
             ("OPTIONS", _) => testing::OPTIONS_RESPONSE.into(),
             (_, INFECTED) => testing::infected("Worm.A"),
             (_, CLEAN) => testing::CLEAN.into(),
+            (_, MODIFIED) => other_content("HELLO"),
+            (_, TRUNCATED) => other_content("M"),
             _ => "ICAP/1.0 500 Server error\r\n\r\n".into(),
         };
         Script::new().send(response)
     });
     (server.unwrap(), mode)
+}
+
+/// The service returns a content of its own, or the beginning of what it was sent.
+fn other_content(content: &str) -> Vec<u8> {
+    let chunk = format!("{:x}\r\n{content}\r\n0\r\n\r\n", content.len());
+    format!("ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{chunk}").into()
 }
 
 fn hidden_field(page: &Response, name: &str) -> String {
@@ -155,7 +165,7 @@ fn unchecked_file_is_delivered_after_the_question_only() {
     let path = stored.field("location");
 
     let question = jane.get_with(path, "Range: bytes=0-9\r\n");
-    assert_eq!(question.status, 200);
+    assert_eq!(question.status, 409);
     assert!(question.text().contains("Download it anyway"));
     assert_eq!(gateway.files("spool"), 1, "it waits under a temporary name");
     let ticket = hidden_field(&question, "ticket");
@@ -641,4 +651,83 @@ fn other_methods_are_refused() {
             "{method} {path}"
         );
     }
+}
+
+/// A finding that is no threat, then an outage, stays a refusal.
+#[test]
+fn refused_content_stays_refused_in_an_outage() {
+    for finding in [MODIFIED, TRUNCATED] {
+        let (server, mode) = server_with_modes();
+        let gateway = Gateway::start(&server.uri(), &[]);
+        let jane = gateway.log_in("jane");
+        let path = jane.upload("a.exe", b"MZ").field("location").to_owned();
+        let question = jane.get(&path);
+        let form = form(
+            &hidden_field(&question, "csrf_token"),
+            &hidden_field(&question, "ticket"),
+        );
+        mode.store(finding, Ordering::SeqCst);
+        assert_eq!(jane.get(&path).status, 403);
+        mode.store(FAILING, Ordering::SeqCst);
+        assert_eq!(jane.get(&path).status, 403);
+        assert_eq!(jane.post(&path, &form).status, 403);
+    }
+}
+
+#[test]
+fn finding_holds_for_the_same_bytes_everywhere() {
+    let (server, mode) = server_with_modes();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    mode.store(CLEAN, Ordering::SeqCst);
+    let clean = jane.upload("a.exe", b"MZ").field("location").to_owned();
+    assert_eq!(jane.get(&clean).status, 200);
+    mode.store(FAILING, Ordering::SeqCst);
+    let asked = jane.upload("b.exe", b"MZ").field("location").to_owned();
+    let question = jane.get(&asked);
+    let form = form(
+        &hidden_field(&question, "csrf_token"),
+        &hidden_field(&question, "ticket"),
+    );
+
+    mode.store(INFECTED, Ordering::SeqCst);
+    assert_eq!(jane.upload("c.exe", b"MZ").status, 422);
+    mode.store(FAILING, Ordering::SeqCst);
+    assert_eq!(jane.post(&asked, &form).status, 403);
+    assert_eq!(jane.get(&clean).status, 403);
+    assert_eq!(jane.upload("d.exe", b"MZ").status, 422);
+}
+
+#[test]
+fn older_scan_does_not_outweigh_a_finding() {
+    let scans = Arc::new(AtomicU8::new(0));
+    let (begun, go_on) = (mpsc::channel(), mpsc::channel::<()>());
+    let (begin, gate) = (begun.0, Mutex::new(go_on.1));
+    let server = Server::answering(move |request| {
+        if request.method() == "OPTIONS" {
+            return Script::new().send(testing::OPTIONS_RESPONSE);
+        }
+        match scans.fetch_add(1, Ordering::SeqCst) {
+            0 => Script::new().send(testing::CLEAN),
+            1 => {
+                begin.send(()).unwrap();
+                gate.lock().unwrap().recv().unwrap();
+                Script::new().send(testing::CLEAN)
+            }
+            2 => Script::new().send(testing::infected("Worm.A")),
+            _ => Script::new().send("ICAP/1.0 500 Server error\r\n\r\n"),
+        }
+    });
+    let server = server.unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    let jane = gateway.log_in("jane");
+    let path = jane.upload("a.exe", b"MZ").field("location").to_owned();
+    std::thread::scope(|scope| {
+        let older = scope.spawn(|| jane.get(&path).status);
+        begun.1.recv().unwrap();
+        assert_eq!(jane.upload("b.exe", b"MZ").status, 422);
+        go_on.0.send(()).unwrap();
+        assert_eq!(older.join().unwrap(), 403);
+    });
+    assert_eq!(jane.get(&path).status, 403, "no clean copy was kept");
 }
