@@ -514,6 +514,59 @@ fn refusal_by_a_rule_is_no_proof() {
 }
 
 #[test]
+fn threat_of_no_kind_is_no_proof_if_all_archives_have_it() {
+    let named = |tag: &str| {
+        let response = String::from_utf8(tagged(&infected("Rule"), tag)).unwrap();
+        let field = "X-Infection-Found: Type=0; Resolution=2; Threat=Rule;";
+        assert!(response.contains(field));
+        response.replace(field, "X-Virus-ID: Rule")
+    };
+    for names_all in [true, false] {
+        let fake = Fake::with(move |_, request| match seen(request) {
+            Seen::Canary => Script::new().send(named("1")),
+            Seen::Control if names_all => Script::new().send(named("1")),
+            // Another server after the same address has another tag.
+            _ => Script::new().send(tagged(CLEAN.as_bytes(), "2")),
+        });
+        let (scanner, _clock) = fake.scanner();
+        let is_blind = || scanner.stats().endpoints[0].is_blind;
+        let _ = verdict(&scanner);
+        assert_eq!(is_blind(), names_all);
+        assert!(fake.seen().starts_with(&[Seen::Canary, Seen::Control]));
+    }
+}
+
+/// The server's log must not blame a person for the canary.
+#[test]
+fn canary_has_the_user_of_the_scanner_and_not_of_content() {
+    let user = |request: &Received| {
+        let values = request.headers().get("X-Authenticated-User");
+        values.map(|value| String::from_utf8_lossy(&value.value()).into_owned())
+    };
+    let fake =
+        Fake::with(
+            move |_, request| match (user(request).as_deref(), request.has_eicar()) {
+                (None, _) => Script::new().send("ICAP/1.0 403 Forbidden\r\nISTag: \"1\"\r\n\r\n"),
+                (Some("all"), true) => Script::new().send(infected("Eicar")),
+                (Some(other), true) => unreachable!("{other}"),
+                (Some(_), false) => Script::new().send(CLEAN),
+            },
+        );
+    let scan = |builder: ScannerBuilder, user: Option<&str>| {
+        let content = Content::from("hello");
+        let content = match user {
+            Some(user) => content.user(user),
+            None => content,
+        };
+        let report = builder.build().unwrap().scan(content).unwrap();
+        report.verdict().clone()
+    };
+    assert_eq!(scan(fake.builder().0, Some("joe")), NO_ENGINE);
+    let builder = fake.builder().0.header("X-Authenticated-User", "all");
+    assert_eq!(scan(builder, None), Verdict::Clean);
+}
+
+#[test]
 fn missed_canary_drops_what_the_cache_has() {
     let fake = Fake::start();
     let (builder, clock) = fake.builder();

@@ -26,6 +26,10 @@ pub(super) struct Canary<'s> {
     pub(super) every: Duration,
 }
 
+/// For the log, if the service objects also to the archive without EICAR.
+const REFUSES_ALL: &str = ", and objected to the same archive without EICAR (a canary has no user, groups or address: if \
+    the service asks for them, set them for all requests with `header`)";
+
 /// The state tag of a response, if it had one.
 pub(super) type Tag = Option<Vec<u8>>;
 
@@ -33,7 +37,7 @@ pub(super) type Tag = Option<Vec<u8>>;
 pub(super) enum Sighting {
     Found(Tag),
     Missed(Verdict),
-    /// It was refused, and no virus was named. A service may refuse archives by a rule, and scan nothing.
+    /// It was refused, and nothing was called a virus. A service may refuse archives by a rule, and scan nothing.
     Refused(Verdict, Tag),
 }
 
@@ -64,7 +68,7 @@ impl<'s> Canary<'s> {
 impl Sighting {
     pub(super) fn of(verdict: Verdict, tag: Tag) -> Self {
         match &verdict {
-            Verdict::Infected(threats) if threats.iter().any(may_be_virus) => Self::Found(tag),
+            Verdict::Infected(threats) if threats.iter().any(is_virus) => Self::Found(tag),
             Verdict::Infected(_) | Verdict::Blocked(_) => Self::Refused(verdict, tag),
             _ => Self::Missed(verdict),
         }
@@ -73,7 +77,11 @@ impl Sighting {
     /// After the same archive without EICAR had this verdict.
     pub(super) fn after_control(self, control: &Verdict, control_tag: &Tag) -> Self {
         match self {
-            Self::Refused(_, tag) if control.is_clean() && *control_tag == tag => Self::Found(tag),
+            Self::Refused(verdict, tag)
+                if control.is_clean() && (verdict.is_infected() || *control_tag == tag) =>
+            {
+                Self::Found(tag)
+            }
             Self::Refused(verdict, _) => Self::Missed(verdict),
             sure => sure,
         }
@@ -90,8 +98,12 @@ impl Sighting {
             Self::Missed(verdict) | Self::Refused(verdict, _) => {
                 if let Some(wait) = trial.missed() {
                     let wait = wait.as_millis();
+                    let hint = match verdict.is_objection() {
+                        true => REFUSES_ALL,
+                        false => "",
+                    };
                     log::warn!(
-                        "{name}: does not scan: it called EICAR \"{verdict}\"; no content is sent to it; the next \
+                        "{name}: does not scan: it called EICAR \"{verdict}\"{hint}; no content is sent to it; the next \
                          canary follows in {wait} ms"
                     );
                 }
@@ -101,7 +113,7 @@ impl Sighting {
     }
 }
 
-/// Whether a threat is not only a violation of a rule.
-fn may_be_virus(threat: &Threat) -> bool {
-    matches!(threat.kind(), None | Some(ThreatKind::Virus))
+/// Whether the service says that it is a virus. A threat of no kind may be a rule for all archives.
+fn is_virus(threat: &Threat) -> bool {
+    threat.kind() == Some(ThreatKind::Virus)
 }
