@@ -74,9 +74,7 @@ impl Config {
 
     fn read(path: &Path) -> Result<Self, String> {
         let (text, metadata) = read(path).map_err(|error| error.to_string())?;
-        let table: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| error.to_string())?;
+        let table: Table = text.parse().map_err(|error| not_toml(&text, &error))?;
         if table.contains_key(PASSWORD) && is_readable_by_others(&metadata) {
             return Err("it has a password and other users can read it: chmod 600".to_owned());
         }
@@ -178,6 +176,14 @@ fn usual_place() -> Option<PathBuf> {
     folder
         .is_absolute()
         .then(|| folder.join("icap/config.toml"))
+}
+
+/// Says where the error is. The line itself is not shown: it may have the password.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = 1 + text.bytes().take(start).filter(|it| *it == b'\n').count();
+    let why = error.message().replace('\n', ", ");
+    format!("line {line} is no TOML: {why} (text needs quotes: service = \"icap://HOST/SERVICE\")")
 }
 
 fn read(path: &Path) -> io::Result<(String, Metadata)> {
