@@ -193,6 +193,24 @@ fn password_in_the_file_needs_its_permissions() {
 }
 
 #[test]
+fn error_of_the_file_has_its_line_and_no_password() {
+    let icap = Icap::with_files(&["a"]);
+    for (text, words) in [
+        ("service = icap://x/y", "line 1"),
+        ("jobs = 2\npassword = hunter2", "line 2"),
+        ("jobs = 2\njobs = 3", "line 2"),
+    ] {
+        icap.write(CONFIG, text);
+        let run = run_with(&icap, &[], &["scan", "a"]);
+        assert_eq!((run.status, run.errors().len()), (Some(2), 1), "{run:?}");
+        assert!(run.err.contains(words), "{run:?}");
+        assert!(run.err.contains("service = \"icap://"), "{run:?}");
+        assert!(!run.err.contains("hunter2"), "{run:?}");
+        assert!(!run.err.contains("\\n"), "{run:?}");
+    }
+}
+
+#[test]
 fn password_without_a_user_is_an_error() {
     let icap = Icap::with_files(&["a"]);
     let server = obedient();
@@ -281,7 +299,12 @@ fn service_is_told_about_files_and_people() {
         "-",
     ];
     let run = icap.run_with_input(&scan(&uri, &arguments), b"hello");
-    assert_eq!(run.lines()[0], "-: clean", "{run:?}");
+    assert_eq!(run.lines()[0], "in voice.pdf: clean", "{run:?}");
+    for option in ["--name=x", "--content-type=a/b"] {
+        let run = icap.run(&scan(&uri, &[option, "a"]));
+        assert_eq!(run.status, Some(2), "{run:?}");
+        assert!(run.err.contains("standard input (-)"), "{run:?}");
+    }
     let conversations = server.finish();
     let received = String::from_utf8_lossy(conversations[0].received());
     for text in [

@@ -21,7 +21,7 @@ pub(crate) struct About {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     groups: Vec<String>,
 
-    /// Name of standard input, for example invoice.pdf
+    /// Name of standard input for the service and the output, for example invoice.pdf
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
@@ -31,6 +31,19 @@ pub(crate) struct About {
 }
 
 impl About {
+    /// The name of standard input in the output.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The option that is about standard input, if there is one.
+    pub(crate) fn option_of_standard_input(&self) -> Option<&'static str> {
+        if self.name.is_some() {
+            return Some("--name");
+        }
+        self.content_type.is_some().then_some("--content-type")
+    }
+
     /// Adds what is known about every file.
     pub(crate) fn describe<'c>(&self, mut content: Content<'c>) -> Content<'c> {
         if let Some(address) = self.client_ip {

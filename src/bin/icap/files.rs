@@ -76,7 +76,7 @@ impl Files {
 
     /// Adds the files of a list after the arguments.
     pub(crate) fn with_list(mut self, list: List) -> Result<Self, String> {
-        if list.is_standard_input() && self.arguments.iter().any(|path| is_standard_input(path)) {
+        if list.is_standard_input() && self.has_standard_input() {
             return Err("standard input (-) is either a file or the list of files".to_owned());
         }
         self.list = Some(list);
@@ -87,6 +87,11 @@ impl Files {
     pub(crate) fn with_globs(mut self, globs: Globs) -> Self {
         self.globs = globs;
         self
+    }
+
+    /// Whether standard input is one of the files.
+    pub(crate) fn has_standard_input(&self) -> bool {
+        self.arguments.iter().any(|path| is_standard_input(path))
     }
 
     /// Whether it is one file and nothing else.

@@ -137,6 +137,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     if arguments.output.is_some() && !files.is_single() {
         return Err("--output is for one FILE".into());
     }
+    if let (Some(option), false) = (
+        arguments.about.option_of_standard_input(),
+        files.has_standard_input(),
+    ) {
+        return Err(format!("{option} is for standard input (-), which is not scanned").into());
+    }
     let format = arguments.format();
     // Log lines and a progress bar on one terminal overwrite each other.
     let is_bar_shown = format.has_summary() && !log::log_enabled!(log::Level::Info);

@@ -38,7 +38,7 @@ impl Worker {
     pub(crate) fn scan(&self, found: &Found) -> Entry {
         let entry = match self.patience.given_up() {
             Some(why) => {
-                let (name, size) = (Name::of(found.path()), None);
+                let (name, size) = (self.name(found), None);
                 Entry::given_up(Subject { name, size }, why, &self.service)
             }
             None => self.scan_found(found),
@@ -47,10 +47,18 @@ impl Worker {
         entry
     }
 
+    /// The name in the output. That of standard input can be set.
+    fn name(&self, found: &Found) -> Name {
+        match (found, self.about.name()) {
+            (Found::StandardInput, Some(name)) => Name::from(name),
+            _ => Name::of(found.path()),
+        }
+    }
+
     fn scan_found(&self, found: &Found) -> Entry {
         match found {
             Found::StandardInput => self.scan_once(
-                found.path(),
+                self.name(found),
                 Pump::start(standard_input, self.deadline),
                 None,
             ),
@@ -58,7 +66,7 @@ impl Worker {
                 let file = path.to_owned();
                 let open = || not_empty(BufReader::new(File::open(file)?));
                 let pump = Pump::start(open, self.deadline);
-                self.scan_once(path, pump, path.file_name())
+                self.scan_once(Name::of(path), pump, path.file_name())
             }
             Found::Named(path) | Found::File(path) => {
                 let size = fs::metadata(path).ok().map(|it| it.len());
@@ -73,7 +81,7 @@ impl Worker {
     }
 
     /// Scans content that can be read only once. A pipe has the name of its `file` for the service.
-    fn scan_once(&self, path: &Path, pipe: impl Read + Send, file: Option<&OsStr>) -> Entry {
+    fn scan_once(&self, name: Name, pipe: impl Read + Send, file: Option<&OsStr>) -> Entry {
         let once = Once::new(pipe);
         let content = || {
             let content = Content::reader(once.attempt());
@@ -82,7 +90,7 @@ impl Worker {
                 None => self.about.describe_standard_input(content),
             }
         };
-        let (name, size) = (Name::of(path), None);
+        let size = None;
         let can_be_read_again = || once.can_be_read_again();
         self.scan_content(Subject { name, size }, || Ok(content()), can_be_read_again)
     }
