@@ -253,6 +253,24 @@ fn next_endpoint_is_asked_if_the_first_is_away() {
 }
 
 #[test]
+fn several_services_are_one_uri_and_endpoints() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let uri = server.uri();
+    let two = format!("{uri},{uri}");
+    for arguments in [
+        &["scan", "--endpoint", &uri, "--endpoint", &uri, "a"][..],
+        &["check", "--endpoint", &uri],
+        &["scan", &two, "a"],
+        &["scan", &uri, "--endpoint", &two, "a"],
+    ] {
+        let run = icap.run(arguments);
+        assert_eq!((run.status, server.requests()), (Some(2), 0), "{run:?}");
+        assert!(run.err.contains("the first"), "{run:?}");
+    }
+}
+
+#[test]
 fn canary_makes_a_blind_server_not_clean() {
     let icap = Icap::with_files(&["a"]);
     let (blind, working) = (

@@ -50,6 +50,7 @@ Examples:
   icap scan -r --quiet \"$SERVICE\" /srv/uploads
   find /srv -newer stamp -print0 | icap scan \"$SERVICE\" -0 --files-from -
   set -o pipefail; curl -fsS https://www.example/x.zip | icap scan \"$SERVICE\" -
+  icap scan --endpoint icap://av2/SERVICE icap://av1/SERVICE invoice.pdf
   icap scan --max-size 2GiB --response-timeout 2m \"$SERVICE\" big.iso
 
 For c-icap with ClamAV, SERVICE is
@@ -178,7 +179,8 @@ impl Arguments {
         if files.is_empty() && self.files_from.is_none() {
             return Err(format!("no FILE is given; usage: {USAGE}"));
         }
-        if uri.is_none() && !self.scanning.settings.has_service() {
+        let is_named = self.scanning.settings.has_service() || self.scanning.has_endpoints();
+        if uri.is_none() && !is_named {
             let first = Name::of(files.first().map_or(Path::new(""), PathBuf::as_path));
             return Err(format!(
                 "no service is given, and '{first}' is none: a service is icap://HOST/SERVICE. \

@@ -38,7 +38,15 @@ pub(crate) struct Scanning {
     canary: Option<Duration>,
 
     /// Next service, if the one before it is away or blind; can be repeated
-    #[arg(long, value_name = "URI", help_heading = "Connection")]
+    ///
+    /// A server is away if it refuses connections or fails again and again. It is blind if it has
+    /// missed a canary (--canary).
+    #[arg(
+        long,
+        value_name = "URI",
+        help_heading = "Connection",
+        verbatim_doc_comment
+    )]
     endpoint: Vec<String>,
 
     #[command(flatten)]
@@ -48,7 +56,16 @@ pub(crate) struct Scanning {
 impl Scanning {
     /// The service for this URI, or else the one of `--service`.
     pub(crate) fn endpoint(&self, uri: Option<&str>) -> Result<Endpoint, Box<dyn Error>> {
+        if uri.is_none() && !self.settings.has_service() && self.has_endpoints() {
+            return Err("--endpoint is for the services after the first: \
+                 give the first one as URI or --service"
+                .into());
+        }
         self.settings.endpoint(uri)
+    }
+
+    pub(crate) fn has_endpoints(&self) -> bool {
+        !self.endpoint.is_empty()
     }
 
     /// A scanner for this service and those of `--endpoint`.

@@ -161,10 +161,13 @@ impl Settings {
 
     /// A further service. The credentials are for all services that the user names.
     pub(crate) fn other_endpoint(&self, uri: &str) -> Result<Endpoint, Box<dyn Error>> {
-        let endpoint = Endpoint::new(uri).map_err(|error| {
-            let (uri, error) = (mask::without_arguments(uri), text::chain(&error));
-            format!("'{uri}': {error}")
-        })?;
+        let named = |error: &str| format!("'{}': {error}", mask::without_arguments(uri));
+        if uri.to_ascii_lowercase().contains(",icap") {
+            return Err(
+                named("it names several services: give each but the first as --endpoint").into(),
+            );
+        }
+        let endpoint = Endpoint::new(uri).map_err(|error| named(&text::chain(&error)))?;
         Ok(match self.credentials()? {
             Some((user, password)) => endpoint.credentials(user, password),
             None => endpoint,
