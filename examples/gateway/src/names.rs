@@ -25,7 +25,8 @@ const NOT_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// A name that is safe on every system: without folders, control and invisible characters (which can turn `exe.pdf`
-/// around), characters that Windows or a shell reads as more than a name, and dots at its ends.
+/// around), characters that Windows or a shell reads as more than a name, dots and spaces at its ends, and the names of
+/// the devices of Windows. The type of a file is its last extension: one that is too long to keep leaves no other.
 pub fn safe(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let is_safe = |c: char| is_displayable(c) && !"\"<>|?*:%".contains(c);
@@ -33,23 +34,43 @@ pub fn safe(name: &str) -> String {
         .chars()
         .map(|c| if is_safe(c) { c } else { '_' })
         .collect();
-    let trimmed = replaced.trim_matches(|c: char| c == '.' || c.is_whitespace());
-    match shortened(trimmed) {
-        name if name.is_empty() => "file".to_owned(),
-        name => name,
+    let shortened = shortened(trimmed(&replaced));
+    match trimmed(&shortened) {
+        "" => "file".to_owned(),
+        name if is_device(name) => format!("_{name}"),
+        name => name.to_owned(),
     }
+}
+
+fn trimmed(name: &str) -> &str {
+    name.trim_matches(|c: char| c == '.' || c.is_whitespace())
+}
+
+/// Windows takes `NUL`, and also `nul.txt`, for a device.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    let stem = stem.trim_end().to_ascii_uppercase();
+    let number = ["COM", "LPT"].iter().find_map(|it| stem.strip_prefix(it));
+    let is_digit = |c: char| c.is_ascii_digit() || "¹²³".contains(c);
+    matches!(
+        stem.as_str(),
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$"
+    ) || number.is_some_and(|it| it.chars().count() == 1 && it.chars().all(is_digit))
 }
 
 fn shortened(name: &str) -> String {
     if name.chars().count() <= MAX_CHARS {
         return name.to_owned();
     }
-    let extension = match name.rfind('.') {
-        Some(dot) if name[dot..].chars().count() <= MAX_EXTENSION => &name[dot..],
-        _ => "",
-    };
-    let kept = MAX_CHARS - extension.chars().count();
-    name.chars().take(kept).chain(extension.chars()).collect()
+    match name.rfind('.') {
+        Some(dot) if name[dot..].chars().count() <= MAX_EXTENSION => {
+            let extension = &name[dot..];
+            let kept = MAX_CHARS - extension.chars().count();
+            name.chars().take(kept).chain(extension.chars()).collect()
+        }
+        // Otherwise the cut would make an extension of what was none: `a.exe` of `a.exebbb…`.
+        _ => name.replace('.', "_").chars().take(MAX_CHARS).collect(),
+    }
 }
 
 /// The `Content-Disposition` field (RFC 6266): a name in ASCII for old programs, and the real one in UTF-8
@@ -85,6 +106,12 @@ mod tests {
             ("photo.jpg:stream", "photo.jpg_stream"),
             ("Übung 1.docx", "Übung 1.docx"),
             ("evil.exe. . ", "evil.exe"),
+            ("CON", "_CON"),
+            ("nul.txt", "_nul.txt"),
+            ("LPT1 .tar.gz", "_LPT1 .tar.gz"),
+            ("COM²", "_COM²"),
+            ("COM10", "COM10"),
+            ("console.log", "console.log"),
         ] {
             assert_eq!(safe(name), expected, "{name:?}");
         }
@@ -97,6 +124,11 @@ mod tests {
         assert!(name.ends_with("ü.docx"));
         let name = safe(&format!("a.{}", "b".repeat(5000)));
         assert_eq!(name.chars().count(), MAX_CHARS);
+        // The cut makes no extension and no end that Windows removes.
+        let name = safe(&format!("{}.exe{}", "a".repeat(116), "b".repeat(50)));
+        assert!(name.ends_with("a_exe"), "{name}");
+        let name = safe(&format!("{}   {}", "a".repeat(118), "b".repeat(50)));
+        assert_eq!(name, "a".repeat(118));
     }
 
     #[test]
