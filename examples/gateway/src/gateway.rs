@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use icap_client::override_ticket::{ContentDigest, DigestWriter, OverrideError};
@@ -20,6 +21,7 @@ use crate::storage::{FileId, Storage};
 use crate::{delivery, names, pages};
 
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -28,6 +30,7 @@ pub struct Gateway {
     storage: Storage,
     copies: Copies,
     sessions: Sessions,
+    hosts: Vec<String>,
     max_upload: u64,
 }
 
@@ -38,17 +41,22 @@ impl Gateway {
             storage: Storage::open(&settings.data, settings.max_files)?,
             copies: Copies::default(),
             sessions: Sessions::default(),
+            hosts: settings.hosts.clone(),
             max_upload: settings.max_upload,
         })
     }
 
     pub fn handle(&self, request: &mut Request<Body>) -> Response<Body> {
-        self.route(request)
+        self.admit(request)
+            .and_then(|()| self.route(request))
             .unwrap_or_else(|failure| pages::failure(&failure))
     }
 
     /// The pages of the operator. They are on an address of their own.
     pub fn handle_operator(&self, request: &Request<Body>) -> Response<Body> {
+        if let Err(failure) = self.admit(request) {
+            return pages::failure(&failure);
+        }
         let stats = self.checker.stats();
         match (request.uri().path(), request.method()) {
             ("/", &Method::GET) => pages::status(stats.as_ref(), self.copies.len()),
@@ -61,6 +69,27 @@ impl Gateway {
                 }
             }
             _ => pages::failure(&Failure::NOT_FOUND),
+        }
+    }
+
+    /// Refuses what the pages of another site make a browser send. Such a site can have its name lead to this address
+    /// (DNS rebinding), so only known names are served. It can send forms, also that of the login, so a browser that
+    /// says where a form comes from must name this site.
+    fn admit(&self, request: &Request<Body>) -> Result<(), Failure> {
+        let host = request.uri().host().unwrap_or_default();
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let mut names = self.hosts.iter().map(String::as_str).chain(["localhost"]);
+        if !is_address && !names.any(|name| name.eq_ignore_ascii_case(host)) {
+            return Err(Failure::OTHER_HOST);
+        }
+        let is_own = match request.headers().get(SEC_FETCH_SITE) {
+            Some(site) => site == "same-origin" || site == "none",
+            None => true,
+        };
+        if is_own || request.method() == Method::GET {
+            Ok(())
+        } else {
+            Err(Failure::FORGED)
         }
     }
 

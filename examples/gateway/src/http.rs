@@ -181,6 +181,10 @@ impl Failure {
         StatusCode::FORBIDDEN,
         "This request does not come from a page of this site, or the page is too old. Nothing was done.",
     );
+    pub const OTHER_HOST: Self = Self::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "This server is not known under that name.",
+    );
     pub const TOO_LARGE: Self = Self::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "The file is too large for this server.",

@@ -9,10 +9,12 @@ usage: gateway --icap URI --data FOLDER [SETTING...]
 
   --icap URI               the ICAP service, for example icap://127.0.0.1:1344/avscan;
                            further ones are asked if it fails
-  --data FOLDER            the drive, and the copies that are being checked
+  --data FOLDER            the drive, and the copies that are being checked; a folder of its own
   --listen ADDRESS:PORT    the address of the page [default: 127.0.0.1:8080; port 0: any]
   --operator ADDRESS:PORT  the address of the status page and of /metrics; people do not get
                            to see it, because it names servers [default: 127.0.0.1:8081]
+  --host NAME              a name under which browsers reach the gateway, besides localhost and
+                           addresses; requests for other names are refused
   --canary-seconds NUMBER  how often the service must prove that it finds malware, for example
                            300 [default: never, because servers log each find]
   --max-scan BYTES         larger files are not scanned [default: 104857600]
@@ -28,6 +30,7 @@ pub struct Settings {
     pub data: PathBuf,
     pub listen: SocketAddr,
     pub operator: SocketAddr,
+    pub hosts: Vec<String>,
     pub canary: Option<Duration>,
     pub max_scan: u64,
     pub max_upload: u64,
@@ -44,6 +47,7 @@ impl Settings {
             data: PathBuf::new(),
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             operator: (Ipv4Addr::LOCALHOST, 8081).into(),
+            hosts: Vec::new(),
             canary: None,
             max_scan: icap_client::limits::DEFAULT_MAX_SIZE,
             max_upload: 2 * icap_client::limits::DEFAULT_MAX_SIZE,
@@ -75,6 +79,7 @@ impl Settings {
             "--data" => self.data = value.into(),
             "--listen" => self.listen = value.parse().ok()?,
             "--operator" => self.operator = value.parse().ok()?,
+            "--host" => self.hosts.push(value.to_owned()),
             "--max-scan" => self.max_scan = value.parse().ok()?,
             "--max-upload" => self.max_upload = value.parse().ok()?,
             "--max-files" => self.max_files = value.parse().ok()?,

@@ -79,8 +79,15 @@ impl Gateway {
     /// Gets a page of the operator.
     pub fn operator_gets(&self, path: &str) -> Response {
         let mut stream = connect(&self.operator);
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
+        Response::read(stream)
+    }
+
+    pub fn operator_raw(&self, request: &[u8]) -> Response {
+        let mut stream = connect(&self.operator);
+        stream.write_all(request).unwrap();
         Response::read(stream)
     }
 
@@ -181,7 +188,7 @@ impl Session<'_> {
     fn head(&self, method: &str, path: &str, fields: &str) -> String {
         let cookie = &self.cookie;
         format!(
-            "{method} {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nCookie: session={cookie}\r\n{fields}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: session={cookie}\r\n{fields}\r\n"
         )
     }
 }

@@ -2,7 +2,7 @@
 
 mod client;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -500,16 +500,19 @@ fn huge_head_is_refused() {
     let server = Server::start().unwrap();
     let gateway = Gateway::start(&server.uri(), &[]);
     let huge = format!(
-        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
         "x".repeat(100_000)
     );
     assert_eq!(gateway.raw(huge.as_bytes()).status, 400);
     let many = format!(
-        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
         "X: y\r\n".repeat(10_000)
     );
     assert_eq!(gateway.raw(many.as_bytes()).status, 400);
-    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(100_000));
+    let long = format!(
+        "GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "x".repeat(100_000)
+    );
     assert_eq!(gateway.raw(long.as_bytes()).status, 400);
     let jane = gateway.log_in("jane");
     assert_eq!(
@@ -644,7 +647,8 @@ fn other_methods_are_refused() {
         ("PUT", "/login"),
         ("HEAD", "/"),
     ] {
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         assert_eq!(
             gateway.raw(request.as_bytes()).status,
             405,
@@ -730,4 +734,61 @@ fn older_scan_does_not_outweigh_a_finding() {
         assert_eq!(older.join().unwrap(), 403);
     });
     assert_eq!(jane.get(&path).status, 403, "no clean copy was kept");
+}
+
+#[test]
+fn request_for_a_name_of_another_site_is_refused() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--host", "files.example"]);
+    for (host, status) in [
+        ("localhost", 200),
+        ("LOCALHOST:80", 200),
+        ("127.0.0.1:8080", 200),
+        ("[::1]:8080", 200),
+        ("files.example", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert_eq!(gateway.raw(request.as_bytes()).status, status, "{host}");
+        let of_operator = gateway.operator_raw(request.as_bytes()).status;
+        assert_eq!(of_operator, status, "{host}");
+    }
+}
+
+#[test]
+fn form_that_another_site_sends_is_refused() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &[]);
+    for (site, status) in [
+        ("same-origin", 303),
+        ("none", 303),
+        ("same-site", 403),
+        ("cross-site", 403),
+    ] {
+        let field = format!("Sec-Fetch-Site: {site}\r\n");
+        let nobody = gateway.nobody();
+        let response = nobody.post_with("/login", "user=mallory", &field);
+        assert_eq!(response.status, status, "{site}");
+        assert_eq!(response.field("set-cookie").is_empty(), status == 403);
+        // A link from another site may lead here.
+        assert_eq!(nobody.get_with("/", &field).status, 200);
+    }
+}
+
+/// The web server of the example panics in the thread of such a connection.
+#[test]
+fn gateway_serves_after_a_request_without_a_path() {
+    let server = Server::start().unwrap();
+    let gateway = Gateway::start(&server.uri(), &["--threads", "1"]);
+    for line in ["GET a HTTP/1.1", "CONNECT a:1 HTTP/1.1"] {
+        let mut stream = gateway.connect();
+        let request = format!("{line}\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response);
+        assert!(!response.starts_with(b"HTTP/1.1 2"));
+    }
+    assert_eq!(gateway.nobody().get("/login").status, 200);
 }
