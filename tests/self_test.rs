@@ -317,6 +317,49 @@ fn service_that_continues_passes_with_previews() {
 }
 
 #[test]
+fn preview_probe_follows_the_request_that_is_sent() {
+    let server = hasty();
+    let preview = Preview::Limit(1024);
+    let without_204 = test_with(builder(&server).preview(preview).allow_204(false));
+    assert_eq!(
+        without_204.outcome(Probe::Preview),
+        Some(Outcome::NotApplicable),
+        "{without_204}"
+    );
+    let unasked = builder(&server).preview(preview).negotiate(false);
+    let unasked = test_with(unasked.trust_preview(true));
+    assert_eq!(
+        unasked.outcome(Probe::Preview),
+        Some(Outcome::Missed),
+        "{unasked}"
+    );
+    let off = test_with(builder(&server).negotiate(false));
+    assert_eq!(off.outcome(Probe::Preview), Some(Outcome::NotApplicable));
+}
+
+#[test]
+fn depth_without_a_size_limit_is_not_passed() {
+    // It finds something in the preview of each archive, so that large ones take no time.
+    let server = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(options_with_preview(1024)),
+        _ if request.has_eicar() => Script::new().send(infected("Eicar")),
+        _ if has_type(request, "application/zip") => Script::new().send(infected("Eicar")),
+        _ => Script::new().send(CLEAN),
+    });
+    let server = server.unwrap();
+    let builder = builder(&server).max_size(None);
+    let test = test_with(builder.preview(Preview::Limit(1024)).trust_preview(true));
+    assert_eq!(test.outcome(Probe::Depth), Some(Outcome::Improvable));
+    let mut findings = test.findings().iter();
+    let depth = findings.find(|it| it.probe() == Probe::Depth).unwrap();
+    assert_eq!(
+        depth.detail(),
+        "found up to 100 MiB; larger content was not tried"
+    );
+    assert!(depth.advice().is_some());
+}
+
+#[test]
 fn connection_that_is_closed_each_time_can_be_improved() {
     let server = Server::answering(|request| match request.method() {
         "OPTIONS" => Script::new().send(OPTIONS_RESPONSE).close(),

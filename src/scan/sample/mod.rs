@@ -60,6 +60,9 @@ enum Piece {
 }
 
 impl Sample {
+    /// The name of an archive.
+    pub(crate) const ARCHIVE: &'static str = "archive.zip";
+
     /// Random bytes, in which nothing is found.
     pub(crate) fn noise(len: u64) -> Self {
         let pieces = vec![Piece::Noise(Noise::new(len))];

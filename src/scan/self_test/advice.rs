@@ -44,6 +44,8 @@ impl Server {
                     "start the engine of the server, then restart the server",
                 )
             }
+            // It scans what is smaller.
+            (Probe::Depth, Outcome::Blind) => self.advice_on_size(verdict),
             (_, Outcome::Blind) => either(
                 "c-icap responds before it has the content: name a service that scans; if this is one, start clamd, \
                  then restart c-icap, which looks for its engine only when it starts",
@@ -64,6 +66,9 @@ impl Server {
                  AlertExceedsMax yes",
                 "raise the engine's size limit to at least the scanner's max_size, or lower max_size",
             ),
+            (Probe::Depth, Outcome::Improvable) => {
+                Some("set the scanner's max_size to at most the largest size that was tried")
+            }
             (Probe::Depth, Outcome::NotScanned) => self.advice_on_size(verdict),
             (probe, Outcome::Missed | Outcome::NotScanned) if is_a_type(probe) => {
                 self.advice_on_type()
@@ -101,7 +106,10 @@ impl Server {
             return None;
         };
         Some(match (self, why) {
-            (Self::CIcap { .. }, NotScanned::Echoed | NotScanned::Truncated) => {
+            (
+                Self::CIcap { .. },
+                NotScanned::Echoed | NotScanned::Truncated | NotScanned::EarlyResponse,
+            ) => {
                 "add sizelimit=off&mode=simple to the arguments in the URI of virus_scan, or raise \
                  virus_scan.MaxObjectSize to the scanner's max_size"
             }
@@ -123,4 +131,19 @@ fn is_a_type(probe: Probe) -> bool {
         probe,
         SmallPdf | Pdf | SmallImage | Image | SmallOffice | Office
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_response_to_a_large_archive_is_a_limit() {
+        let early = Verdict::NotScanned(NotScanned::EarlyResponse);
+        for server in [Server::CIcap { is_forced: true }, Server::Other] {
+            let advice = |probe| server.advice(probe, Outcome::Blind, Some(&early)).unwrap();
+            assert!(advice(Probe::Depth).contains("max_size"));
+            assert!(!advice(Probe::HeldBack).contains("max_size"));
+        }
+    }
 }

@@ -25,9 +25,9 @@ impl Run<'_> {
             return self.unknown(Probe::Depth, "EICAR is not found in archives");
         }
         let began = self.scanner.now_for_waits();
-        let max_size = self.shared.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+        let largest = largest(self.shared.max_size);
         let mut search = Search::default();
-        for size in sizes(max_size.min(MAX_ARCHIVE)) {
+        for size in sizes(largest) {
             if !search.take(size, self.scan(Sample::archive(size))) {
                 break;
             }
@@ -49,6 +49,10 @@ impl Run<'_> {
             (Some(_), Some(mut worst)) | (None, Some(mut worst)) => {
                 worst.detail = format!("{depth}: {}", worst.detail);
                 self.note_scan(Probe::Depth, worst, began);
+            }
+            (None, None) if self.shared.max_size.is_none_or(|max| largest < max) => {
+                let detail = format!("{depth}; larger content was not tried");
+                self.note(Probe::Depth, Outcome::Improvable, detail, began);
             }
             (None, None) => self.note(Probe::Depth, Outcome::Passed, depth.to_string(), began),
         }
@@ -112,6 +116,11 @@ impl Search {
 
 fn lower(smallest: &mut Option<u64>, size: u64) {
     *smallest = Some(smallest.map_or(size, |known| known.min(size)));
+}
+
+/// The largest size to try.
+fn largest(max_size: Option<u64>) -> u64 {
+    max_size.unwrap_or(DEFAULT_MAX_SIZE).min(MAX_ARCHIVE)
 }
 
 /// The sizes to try, up to `max`.

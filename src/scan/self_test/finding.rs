@@ -75,7 +75,8 @@ coded! {
 coded! {
     /// How a probe ended.
     Outcome {
-        /// As it should. For [`Depth`](Probe::Depth): EICAR was found at every size up to the size limit.
+        /// As it should. For [`Depth`](Probe::Depth): EICAR was found at each size that was tried,
+        /// up to the size limit.
         Passed = "passed",
         /// EICAR was found, or the content was refused.
         Found = "found",

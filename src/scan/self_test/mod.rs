@@ -215,26 +215,35 @@ impl<'s> Run<'s> {
 
     /// An archive with EICAR after the preview, with the scanner's own setting or with all that is offered.
     fn preview(&mut self) -> Result<(), Error> {
-        let Some(offered) = self.options.as_ref().and_then(ServiceOptions::preview) else {
-            self.not_applicable(Probe::Preview, "the service offers none");
-            return Ok(());
+        let rules = &self.shared.rules;
+        let is_used = rules.preview != Preview::Off;
+        let preview = if is_used {
+            rules.preview
+        } else {
+            Preview::Limit(MAX_PREVIEW)
         };
-        let preview = self.shared.rules.preview;
+        let options = self.options.as_ref();
+        let is_unknown = options.is_none() && !is_used;
+        let size = match preview.size(Some(Sample::ARCHIVE), options) {
+            _ if !rules.allow_204 => Err("the scanner does not allow 204, so it sends no preview"),
+            Some(size) if !is_unknown => Ok(size),
+            _ => Err("the service offers none"),
+        };
+        let size = match size {
+            Ok(size) => size,
+            Err(why) => {
+                self.not_applicable(Probe::Preview, why);
+                return Ok(());
+            }
+        };
         if let Some(why) = self.pointless() {
             self.unknown(Probe::Preview, why);
             return Ok(());
         }
-        let is_used = preview != Preview::Off;
-        let preview = if is_used {
-            preview
-        } else {
-            Preview::Limit(MAX_PREVIEW)
-        };
         let builder = ScannerBuilder::like(self.shared, self.endpoint).preview(preview);
         let began = self.scanner.now_for_waits();
         let own = std::mem::replace(&mut self.scanner, builder.assemble()?);
-        let size = offered.min(MAX_PREVIEW as u64) + SMALL;
-        let mut scanned = self.scan(Sample::archive(size));
+        let mut scanned = self.scan(Sample::archive(size as u64 + SMALL));
         self.scanner = own;
         // Of no consequence for a scanner without previews.
         if !is_used && !scanned.outcome.is_good() {
