@@ -792,10 +792,12 @@ fn infected_verdict_stays_after_a_refusal() {
     assert!(report.is_cached() && report.verdict().is_infected());
 }
 
+type Action = Box<dyn FnOnce() + Send>;
+
 /// A store that runs something at its next `put`, before it stores.
 struct Meddler {
     store: Store,
-    at_put: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    at_put: Arc<Mutex<Option<Action>>>,
 }
 
 impl VerdictCache for Meddler {
