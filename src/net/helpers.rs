@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,7 +109,10 @@ impl<T: Send + 'static> Helpers<T> {
                 .retain(|(other, _)| !Arc::ptr_eq(other, &task));
             state.idle += 1;
             drop(state);
-            task.end(result);
+            // If no caller waits any more, this drops the result. A stream of a caller may panic then, and so may
+            // what it panics with: neither ends the thread.
+            let end = move || task.end(result);
+            catch_unwind(AssertUnwindSafe(end)).unwrap_or_else(mem::forget);
         }
     }
 
@@ -186,7 +191,7 @@ impl<T> Task<T> {
         }
     }
 
-    fn end(&self, result: T) {
+    fn end(self: Arc<Self>, result: T) {
         *self.result.lock() = Some(result);
         self.is_over.notify_all();
     }

@@ -157,6 +157,39 @@ fn panic_of_a_connector_comes_out_in_its_caller() {
 }
 
 #[test]
+fn panic_of_an_abandoned_stream_keeps_the_thread() {
+    /// A stream, and what it panics with.
+    #[derive(Debug)]
+    struct PanicsInDrop;
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            std::panic::panic_any(PanicsOnceMore);
+        }
+    }
+    struct PanicsOnceMore;
+    impl Drop for PanicsOnceMore {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    let helpers: Arc<Helpers<PanicsInDrop>> = Helpers::new("icap-test", 1, LONG);
+    for _ in 0..3 {
+        let (leave, left) = mpsc::channel();
+        let (runs, run) = mpsc::channel();
+        let left = Mutex::new(left);
+        let task = Task::new("av.example", move || {
+            left.lock().unwrap().recv().unwrap();
+            runs.send(()).unwrap();
+            PanicsInDrop
+        });
+        helpers.line_up(&mut helpers.lock(), &task).unwrap();
+        drop(task);
+        leave.send(()).unwrap();
+        run.recv_timeout(LONG).expect("a thread runs the task");
+    }
+}
+
+#[test]
 fn connector_is_not_called_after_its_time_or_a_cancel() {
     let ((hanging, begins), cancel) = (Hanging::new(), Cancel::new());
     let over = deadline(&Cancel::new()).within(Duration::ZERO, TimeLimit::Deadline);
