@@ -22,6 +22,9 @@ pub const MAX_CONNECT_THREADS: usize = 16;
 /// How long a helper thread waits for something to do until it ends.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
+/// What is wrong if a task waits in line for too long.
+const BUSY: &str = "the threads that connect for scans with a `Cancel` are busy";
+
 /// What a connector returned, or its panic.
 type Connected = thread::Result<io::Result<Box<dyn Stream>>>;
 
@@ -33,7 +36,7 @@ type Connected = thread::Result<io::Result<Box<dyn Stream>>>;
 /// # Errors
 ///
 /// Those of the connector; a shortage of kind [`TimedOut`](io::ErrorKind::TimedOut) if the helper threads are busy for
-/// as long as `timeout`; any if the scan is cancelled.
+/// more than half of `timeout`, and the rest is too short for the connector; any if the scan is cancelled.
 pub(super) fn connect(
     connector: &Arc<dyn Connect>,
     service: &ServiceUri,
@@ -65,8 +68,7 @@ fn connect_with(
             // As it would come out without a helper thread.
             Some(Err(panic)) => resume_unwind(panic),
             None if deadline.ran_out().is_some() && withdraw(helpers, &task) => {
-                let why = "the threads that connect for scans with a `Cancel` are busy";
-                return Err(shortage(io::ErrorKind::TimedOut, why));
+                return Err(shortage(io::ErrorKind::TimedOut, BUSY));
             }
             // If it has begun, it ends by its own timeout.
             None => {}
@@ -83,9 +85,22 @@ fn new_task(
     deadline: &Deadline,
 ) -> Arc<Task<Connected>> {
     let (connector, uri, deadline) = (Arc::clone(connector), service.clone(), deadline.clone());
-    let connect = move || match deadline.cap_whole(timeout) {
-        Some(left) => connector.connect(&uri, left),
-        None => Err(io::ErrorKind::TimedOut.into()),
+    let connect = move || {
+        let left = deadline.cap_whole(timeout);
+        let connected = match left {
+            Some(left) => connector.connect(&uri, left),
+            None => Err(io::ErrorKind::TimedOut.into()),
+        };
+        match connected {
+            // Most of the time was time in line. That is no fault of the server's (rule R10).
+            Err(error)
+                if error.kind() == io::ErrorKind::TimedOut
+                    && left.unwrap_or_default() < timeout / 2 =>
+            {
+                Err(shortage(error.kind(), BUSY))
+            }
+            connected => connected,
+        }
     };
     // A panic comes out in the caller, as without a helper thread.
     Task::new(&service.name(), move || {

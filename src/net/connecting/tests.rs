@@ -190,6 +190,28 @@ fn panic_of_an_abandoned_stream_keeps_the_thread() {
 }
 
 #[test]
+fn timeout_after_a_long_time_in_line_is_a_shortage() {
+    struct TimesOut;
+    impl Connect for TimesOut {
+        fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+    let connector: Arc<dyn Connect> = Arc::new(TimesOut);
+    // The rest of the time after the line.
+    for (left, is_local) in [(LONG, false), (LONG * 3 / 4, false), (LONG / 4, true)] {
+        let deadline = deadline(&Cancel::new()).within(left, TimeLimit::ConnectTimeout);
+        let task = new_task(&connector, &service(), LONG, &deadline);
+        let helpers = helpers();
+        helpers.line_up(&mut helpers.lock(), &task).unwrap();
+        let done = task.wait(&Deadline::by_system(LONG), Option::take);
+        let error = done.unwrap().unwrap().err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(is_shortage(&error), is_local, "{left:?}");
+    }
+}
+
+#[test]
 fn connector_is_not_called_after_its_time_or_a_cancel() {
     let ((hanging, begins), cancel) = (Hanging::new(), Cancel::new());
     let over = deadline(&Cancel::new()).within(Duration::ZERO, TimeLimit::Deadline);
