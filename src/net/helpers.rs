@@ -39,7 +39,7 @@ pub(super) struct State<T> {
 
 /// A call that one or more callers wait for.
 pub(super) struct Task<T> {
-    /// What it is about: a host, or a service.
+    /// What it is about: a host, or a host and a port.
     pub(super) subject: String,
     /// It must not panic.
     run: Box<dyn Fn() -> T + Send + Sync>,

@@ -285,7 +285,7 @@ impl<'a> Content<'a> {
     /// Without a token, a scan makes not one system call more. With a token, it wakes up every 50 ms
     /// ([`CANCEL_INTERVAL`](crate::limits::CANCEL_INTERVAL)) while it waits. A new connection is then made in a helper
     /// thread, because the system's resolver and a [`Connect`](crate::Connect) cannot be interrupted; in the whole
-    /// process there are at most 16 of these threads, 12 for one service
+    /// process there are at most 16 of these threads, 12 for one server
     /// ([`MAX_CONNECT_THREADS`](crate::limits::MAX_CONNECT_THREADS)). After a cancel, such a thread goes on until the
     /// connector returns, and closes what it has connected.
     pub fn cancel(mut self, cancel: &Cancel) -> Self {

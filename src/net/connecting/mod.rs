@@ -16,7 +16,7 @@ use crate::proto::uri::ServiceUri;
 use crate::seam::sync::OnceLock;
 
 /// Threads that connect for scans with a [`Cancel`](crate::Cancel), at most, in the whole process: 16, of which 12
-/// for one service. They are apart from those that look up names, because they wait for these.
+/// for one server: a host and a port. They are apart from those that look up names, because they wait for these.
 pub const MAX_CONNECT_THREADS: usize = 16;
 
 /// How long a helper thread waits for something to do until it ends.
@@ -102,8 +102,10 @@ fn new_task(
             connected => connected,
         }
     };
+    // One server may have several services.
+    let (host, port) = service.address();
     // A panic comes out in the caller, as without a helper thread.
-    Task::new(&service.name(), move || {
+    Task::new(&format!("{host}:{port}"), move || {
         catch_unwind(AssertUnwindSafe(&connect))
     })
 }

@@ -11,7 +11,7 @@ use crate::net::shortage::is_shortage;
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
 
-/// The threads of one service.
+/// The threads of one server.
 const SHARE: usize = 12;
 
 fn service() -> ServiceUri {
@@ -119,7 +119,16 @@ fn caller_in_line_leaves_no_task_and_no_blame() {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(is_shortage(&error), "{error}");
 
-        // Another service has threads all the same.
+        // Another service of that server has no thread either, by whichever name.
+        let path: ServiceUri = "icap://av.example/other".parse().unwrap();
+        let name: ServiceUri = "icap://alias.example/scan".parse().unwrap();
+        for same in [path, name.with_address("av.example").unwrap()] {
+            assert!(is_shortage(
+                &to(&same, &Cancel::new(), SHORT).err().unwrap()
+            ));
+        }
+
+        // Another server has threads all the same.
         for _ in SHARE..MAX_CONNECT_THREADS {
             scope.spawn(|| to(&other, &held, LONG));
             has_begun();
