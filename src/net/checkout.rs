@@ -58,7 +58,7 @@ impl Place {
     /// Gives the place back unused. The idle connection stays idle, and no younger for it.
     pub(crate) fn give_back(self) {
         if let Some(idle) = self.idle {
-            self.permit.check_in(idle.connection, idle.since);
+            self.permit.put_aside(idle);
         }
     }
 

@@ -278,31 +278,38 @@ impl Permit {
 
     /// Puts a connection aside for reuse. The caller knows that it is clean. Surplus connections and those
     /// that were idle for too long are closed.
-    pub(crate) fn check_in(mut self, mut connection: Connection, now: Instant) {
-        let limits = self.pool.limits;
+    pub(crate) fn check_in(self, mut connection: Connection, now: Instant) {
         connection.rest();
+        let last_place = self.caller;
+        self.put_aside(Idle {
+            connection,
+            since: now,
+            last_place,
+        });
+    }
+
+    /// The same for a connection that was not used in this place: it stays as old as it is.
+    pub(super) fn put_aside(mut self, idle: Idle) {
+        let (limits, now) = (self.pool.limits, idle.since);
         let mut state = self.pool.lock();
         let is_surplus = state.open > self.pool.limit(&state);
         if limits.max_idle == 0 || is_surplus {
             drop(state);
-            return connection.close(CloseReason::Surplus);
+            return idle.connection.close(CloseReason::Surplus);
         }
         if state.rooms_wanted > 0 {
             state.rooms_wanted -= 1;
             drop(state);
-            return connection.close(CloseReason::MadeRoom);
+            return idle.connection.close(CloseReason::MadeRoom);
         }
+        let place = state.idle.partition_point(|other| other.since <= now);
+        state.idle.insert(place, idle);
         let is_live =
             |idle: &Idle| now.saturating_duration_since(idle.since) <= limits.idle_timeout;
         // The oldest come first.
         let expired = state.idle.iter().take_while(|idle| !is_live(idle)).count();
-        let surplus = (state.idle.len() + 1).saturating_sub(limits.max_idle);
+        let surplus = state.idle.len().saturating_sub(limits.max_idle);
         let closed = self.pool.places(state.idle.drain(..expired.max(surplus)));
-        state.idle.push(Idle {
-            connection,
-            since: now,
-            last_place: self.caller,
-        });
         // The place is the idle connection's now.
         self.is_given_back = true;
         state.wake_first();

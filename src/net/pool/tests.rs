@@ -2,6 +2,7 @@ use std::thread;
 
 use super::found_limit::GROWTH;
 use super::*;
+use crate::net::checkout::Place;
 use crate::net::tcp::TcpConnector;
 use crate::seam::sync::{AtomicU64, Ordering};
 use crate::seam::time::SystemClock;
@@ -206,12 +207,16 @@ fn made_room(connections: u64) -> Vec<(CloseReason, u64)> {
 }
 
 fn check_in(permit: Permit) {
+    check_in_at(permit, Instant::now());
+}
+
+fn check_in_at(permit: Permit, now: Instant) {
     let Target {
         clock, counters, ..
     } = permit.pool().target();
     let stream = Box::new(Silent);
     let connection = Connection::new(stream, Arc::clone(clock), Arc::clone(counters));
-    permit.check_in(connection, Instant::now());
+    permit.check_in(connection, now);
 }
 
 #[test]
@@ -248,4 +253,36 @@ fn connection_with_a_response_wants_no_room() {
         check_in(permit);
     }
     assert_eq!((closed(&pool), pool.idle()), (vec![], 2));
+}
+
+#[test]
+fn idle_connections_that_are_given_back_keep_their_order() {
+    let pool = pool(PoolLimits {
+        max_idle: 3,
+        max_connections: None,
+        idle_timeout: Duration::MAX,
+    });
+    let since = |seconds| Duration::from_secs(seconds);
+    let began = Instant::now();
+    for (seconds, permit) in take(&pool, 3).into_iter().enumerate() {
+        check_in_at(permit, began + since(seconds as u64));
+    }
+    let idle = || {
+        let state = pool.lock();
+        let idle = state.idle.iter();
+        idle.map(|idle| (idle.since - began, idle.last_place))
+            .collect::<Vec<_>>()
+    };
+    let before = idle();
+    let wait = Deadline::by_system(Duration::ZERO);
+    let take_all = || [(); 3].map(|()| pool.acquire(false, &wait).unwrap());
+    take_all().into_iter().for_each(Place::give_back);
+    assert_eq!(idle(), before);
+    // A newer one is there by then: the oldest is the one too many.
+    let places = take_all();
+    check_in_at(take(&pool, 1).remove(0), began + since(9));
+    places.into_iter().for_each(Place::give_back);
+    let left: Vec<_> = idle().into_iter().map(|(since, _)| since).collect();
+    assert_eq!(left, [1, 2, 9].map(since));
+    assert_eq!(closed(&pool), [(CloseReason::Surplus, 1)]);
 }
