@@ -26,6 +26,9 @@ pub const DURATION_BOUNDS: [Duration; 16] = [
     Duration::from_secs(300),
 ];
 
+/// What one scan adds to a sum at most. A clock that jumps must not make the sum of all others overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 const BUCKETS: usize = DURATION_BOUNDS.len() + 1;
 
 /// How a scan ended, to count by.
@@ -94,7 +97,7 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// The time that all of them took together, in whole microseconds each.
+    /// The time that all of them took together, in whole microseconds each. A scan counts as a year at most.
     #[must_use]
     pub fn sum(&self) -> Duration {
         self.sum
@@ -124,7 +127,7 @@ impl AtomicHistogram {
     pub(super) fn record(&self, took: Duration) {
         let bucket = DURATION_BOUNDS.partition_point(|&bound| bound < took);
         self.counts[bucket].fetch_add(1, Relaxed);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(took.min(LONGEST).as_micros()).unwrap_or(u64::MAX);
         self.sum.fetch_add(micros, Relaxed);
     }
 
@@ -167,6 +170,16 @@ mod tests {
         recorded.record(Duration::MAX);
         let counts = recorded.snapshot().counts;
         assert_eq!((counts[0], counts[BUCKETS - 1]), (1, 1));
+    }
+
+    #[test]
+    fn sum_counts_a_scan_as_a_year_at_most() {
+        let recorded = AtomicHistogram::default();
+        for took in [LONGEST, Duration::MAX, Duration::from_secs(1)] {
+            recorded.record(took);
+        }
+        let sum = recorded.snapshot().sum();
+        assert_eq!(sum, LONGEST * 2 + Duration::from_secs(1));
     }
 
     #[test]
