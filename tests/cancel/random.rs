@@ -82,10 +82,8 @@ fn scans_cancelled_at_random_leave_a_healthy_scanner() {
     };
     let reasons = stats.closed_by_reason;
     assert!(reasons.keys().all(is_harmless), "{reasons:?}");
-    match cancelled {
-        0 => assert_eq!(stats.errors, 0),
-        _ => assert_healthy(&scanner, cancelled),
-    }
+    assert!(cancelled > 0, "every scan ended before its cancel");
+    assert_healthy(&scanner, cancelled);
     assert!(
         !scanner
             .stats()
