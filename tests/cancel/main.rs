@@ -3,6 +3,7 @@
 mod effects;
 mod phases;
 mod random;
+mod slices;
 #[path = "../support/mod.rs"]
 mod support;
 
