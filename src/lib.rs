@@ -141,8 +141,8 @@
 //!      - The service does not offer 204, or the caller did not [allow](ScannerBuilder::allow_204) it.
 //!      - The response began after the last byte of content was written.
 //!
-//!   Neither counts if more bytes follow the response, under a state tag that means "no engine", or, with a
-//!   [canary](ScannerBuilder::canary), without a proof under its state tag that the server scans.
+//!   Neither counts if more bytes follow the response, or if its state tag means "no engine". With a
+//!   [canary](ScannerBuilder::canary), neither counts unless the server has proved under the same state tag that it scans.
 //!   Clean never comes from the end of a connection, a timeout, an unknown status, a 200 without content or a default.
 //!   A [cache](ScannerBuilder::cache), if there is one, repeats only a clean verdict that came from one of the two.
 //! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, or
@@ -174,10 +174,9 @@
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
 //!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
-//!   response or read timeout counts. If the deadline or
-//!   another limit ends the exchange first, that counts only if the server had by then kept the exchange waiting, in total, for
-//!   at least the timeout of the present phase. The total can reach a timeout although no single wait did, because write and
-//!   read timeouts begin anew with every byte. Not counted are the caller's slow reader or writer, a deadline that was too short, a
+//!   response or read timeout counts. The deadline
+//!   or another limit can end an exchange before one of these does. That counts only if all waits for the server in the phase
+//!   in which it ended, added together, were at least as long as the timeout of that phase. Not counted are the caller's slow reader or writer, a deadline that was too short, a
 //!   cancelled scan, a shortage on this machine, 503 while the server serves other exchanges, and a timeout on a connection
 //!   on which no response ever came, if other connections got responses meanwhile.
 //!

@@ -148,14 +148,13 @@ impl ScannerBuilder {
         self
     }
 
-    /// Sets for how long a suspended server is not asked: `first` before the first trial; then, if that fails, twice
-    /// the previous interval from the beginning of one trial to that of the next, up to `longest`. Each interval
-    /// varies by 20 %. Default: 1 s
+    /// Sets for how long a suspended server is not asked: the first trial comes `first` after the
+    /// suspension began, and each further interval is twice the one before, up to `longest`. Each interval varies by 20 %. Default: 1 s
     /// ([`DEFAULT_FIRST_SUSPENSION`](crate::limits::DEFAULT_FIRST_SUSPENSION)) and 8 s
     /// ([`DEFAULT_LONGEST_SUSPENSION`](crate::limits::DEFAULT_LONGEST_SUSPENSION)).
     ///
-    /// If a trial takes longer than the interval, the next one begins while it runs. A trial that the caller ends or makes fail does not count: the next scan can be a trial at
-    /// once.
+    /// An interval is measured from the beginning of one trial to that of the next, so the next one can begin while a slow
+    /// one still runs. A trial that the caller ends or makes fail does not count: the next scan can be a trial at once.
     pub fn suspension(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.breaker.first = first;
         self.settings.breaker.longest = longest;

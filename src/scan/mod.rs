@@ -209,8 +209,8 @@ impl Scanner {
     /// Every service of the scanner is tested by itself, one after the other, with the scanner's settings. The test has
     /// connections, a circuit breaker and counters of its own: it changes nothing for other scans.
     ///
-    /// It sends about twice the size limit to each service, and up to six times as much if it has to look for the size
-    /// from which on the service does not scan. On a fast network and with the default limit this takes some 10 s for
+    /// It sends about twice the size limit to each service, and up to six times the size limit in addition if it
+    /// has to look for the size from which on the service does not scan. On a fast network and with the default limit this takes some 10 s for
     /// each service. Each of its scans, about 30 for each service, has the scanner's
     /// [deadline](ScannerBuilder::deadline). Lower `max_size` for a quicker test.
     ///
