@@ -22,6 +22,11 @@ use crate::proto::method::Method;
 use crate::proto::request::Request;
 use crate::proto::response::Response;
 
+/// The log line and the advice for a clean verdict that did not count.
+const UNPROVEN: &str = "the server called content clean without a proof: it has not found EICAR under the state tag \
+    (ISTag) of its response, or it missed EICAR during the scan; a server whose every response has another state tag \
+    cannot be used with a canary";
+
 /// Has `content` scanned, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
     shared: &'c Shared,
@@ -163,7 +168,11 @@ impl<'c> Scan<'c, '_> {
         if !report.verdict().is_clean() || self.prove(call, known, wanted)? {
             return Ok(report);
         }
-        Ok(report.without_proof())
+        let client = call.client;
+        if client.proofs().is_warning_due(client.now()) {
+            log::warn!("{}: {UNPROVEN}", client.name());
+        }
+        Ok(report.without_proof().with_advice(Some(UNPROVEN)))
     }
 
     /// Whether the server has proven that it scans, if that is wanted: before, or now by a canary of this scan or of

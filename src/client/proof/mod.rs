@@ -51,6 +51,7 @@ struct State {
     tag_tried: Option<Instant>,
     /// When the last canary under a suspicion had a result.
     suspicion_tried: Option<Instant>,
+    warned: Option<Instant>,
     begun: u64,
     /// The number of the canary that others wait for: the last that has begun, until it ends.
     under_way: Option<u64>,
@@ -154,6 +155,17 @@ impl Proofs {
     /// Something speaks against the server: the next canary is due.
     pub(crate) fn suspect(&self, now: Instant) {
         self.state.lock().suspected = Some(now);
+    }
+
+    /// Whether it is time to warn of clean verdicts without a proof: once a minute. A blind server has its own warning.
+    pub(crate) fn is_warning_due(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let is_recent = |at| now < later(at, HASTE_INTERVAL);
+        if state.blind.is_some() || state.warned.is_some_and(is_recent) {
+            return false;
+        }
+        state.warned = Some(now);
+        true
     }
 
     pub(crate) fn epoch(&self) -> Epoch {

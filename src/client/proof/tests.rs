@@ -107,3 +107,15 @@ fn timeout_of_another_canary_ends_the_wait() {
     assert_eq!(waiter.cap(seconds(5), seconds(4)), seconds(5));
     assert!(waiter.outcome(&state, seconds(10)).is_some());
 }
+
+#[test]
+fn warning_of_a_missing_proof_comes_once_a_minute() {
+    let watch = Watch::new();
+    let is_due = |seconds| watch.client.proofs().is_warning_due(watch.at(seconds));
+    assert_eq!(
+        [0, 1, 59, 60, 61].map(is_due),
+        [true, false, false, true, false]
+    );
+    assert!(watch.canary(200, Wanted::Any).missed().is_some());
+    assert!(!is_due(200));
+}
