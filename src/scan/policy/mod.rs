@@ -57,9 +57,14 @@ use crate::scan::report::Report;
 /// | [`Infected`](Reason::Infected), [`Blocked`](Reason::Blocked) | refuse | The service objects to the content. |
 /// | [`Modified`](Reason::Modified), [`ModifiedNoContent`](Reason::ModifiedNoContent), [`ModifiedPartly`](Reason::ModifiedPartly) | refuse | A service that changes content had a reason to, and it does not vouch for the original. |
 /// | the reasons of [`NotScanned`](crate::NotScanned), `TooLarge` to `PreviewOnly` | ask | Nothing shows that the content was scanned. For most of these reasons, a scan of the same file ends in the same way. |
-/// | [`ConnectError`](Reason::ConnectError), [`TimeoutError`](Reason::TimeoutError), [`DisconnectedError`](Reason::DisconnectedError), [`StatusError`](Reason::StatusError), [`ProtocolError`](Reason::ProtocolError), [`SuspendedError`](Reason::SuspendedError) | ask | The service could not scan, which says nothing about the content. An outage of the scanner need not stop all work. |
+/// | [`ConnectError`](Reason::ConnectError), [`TimeoutError`](Reason::TimeoutError), [`DisconnectedError`](Reason::DisconnectedError), [`StatusError`](Reason::StatusError), [`ProtocolError`](Reason::ProtocolError), [`SuspendedError`](Reason::SuspendedError) | ask | The service could not scan, which does not show that the content is good or bad. An outage of the scanner need not stop all work. |
 /// | [`ContentError`](Reason::ContentError), [`OutputError`](Reason::OutputError), [`InputError`](Reason::InputError) | refuse | The fault is in the content, its name, its HTTP head or the program. The sender of a file can cause some of these on purpose, so a question would be a way around the scanner. |
 /// | [`CancelledError`](Reason::CancelledError) | refuse | Most programs cancel a scan because nobody waits for the file any more. A person who can cancel a scan must not get around the scanner by that. |
+///
+/// The sender of a file can cause some of the reasons that ask, too: a file that takes long to scan ends in `TimeoutError`, one
+/// that crashes the engine in `DisconnectedError`, one that is nested deeply in `ServiceLimit`, an encrypted one in
+/// `Unscannable`, and a large one in `TooLarge`. The defaults ask because an outage has the same reasons. Refuse these reasons
+/// where the sender is a stranger.
 ///
 /// A reason that a later version adds refuses unless that version documents otherwise.
 ///
