@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use icap_client::override_ticket::{ContentDigest, DigestWriter, OverrideError};
 use icap_client::protocol::is_displayable;
-use icap_client::{Decision, Notice};
+use icap_client::{Decision, Notice, Stats};
 use oxhttp::model::header::{CONTENT_LENGTH, COOKIE, HeaderName, LOCATION, SET_COOKIE};
 use oxhttp::model::{Body, HeaderValue, Method, Request, Response, StatusCode};
 use tempfile::NamedTempFile;
@@ -61,13 +61,7 @@ impl Gateway {
         match (request.uri().path(), request.method()) {
             ("/", &Method::GET) => pages::status(stats.as_ref(), self.copies.len()),
             ("/style.css", &Method::GET) => text(StatusCode::OK, "text/css", pages::STYLE.into()),
-            ("/metrics", &Method::GET) => {
-                let mut metrics = String::new();
-                match stats.unwrap_or_default().write_openmetrics(&mut metrics) {
-                    Ok(()) => text(StatusCode::OK, OPENMETRICS, metrics),
-                    Err(error) => pages::failure(&Failure::internal(&error)),
-                }
-            }
+            ("/metrics", &Method::GET) => metrics(stats),
             _ => pages::failure(&Failure::NOT_FOUND),
         }
     }
@@ -317,6 +311,19 @@ impl Gateway {
         let copy = Arc::new(Copy::new(id.clone(), name, digest, spool)?);
         let checked = self.copies.settle(&digest, Some(&copy), checked);
         Ok((Some(copy), checked))
+    }
+}
+
+/// Without a scanner there are no numbers: zeros would look like a scanner at rest.
+fn metrics(stats: Option<Stats>) -> Response<Body> {
+    let Some(stats) = stats else {
+        let why = "The virus scanner is switched off.".to_owned();
+        return text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why);
+    };
+    let mut metrics = String::new();
+    match stats.write_openmetrics(&mut metrics) {
+        Ok(()) => text(StatusCode::OK, OPENMETRICS, metrics),
+        Err(error) => pages::failure(&Failure::internal(&error)),
     }
 }
 

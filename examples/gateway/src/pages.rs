@@ -1,5 +1,8 @@
 //! What a person sees. `html!` escapes every value, so a file name or a notice cannot become markup.
 
+use std::time::Duration;
+
+use icap_client::stats::{EndpointStats, Histogram};
 use icap_client::{Notice, Stats};
 use maud::{DOCTYPE, Markup, html};
 use oxhttp::model::{Body, Response, StatusCode};
@@ -116,6 +119,20 @@ pub fn status(stats: Option<&Stats>, copies: usize) -> Response<Body> {
                     @for (name, number) in numbers(stats) { tr { th { (name) } td { (number) } } }
                     tr { th { "copies kept" } td { (copies) } }
                 }
+                h2 { "Servers" }
+                table {
+                    tr { th { "service" } th { "state" } th { "reports" } th { "failures" } th { "EICAR found" } th { "state tag" } }
+                    @for server in &stats.endpoints {
+                        tr {
+                            td { (server.service) }
+                            td { (state(server)) }
+                            td { (server.reports) }
+                            td { (server.failures) }
+                            td { (age(server.eicar_age)) }
+                            td { (age(server.state_tag_age)) }
+                        }
+                    }
+                }
                 h2 { "Servers that are left alone after failures" }
                 @if stats.suspended.is_empty() { p { "none" } }
                 ul {
@@ -136,8 +153,33 @@ fn warning(is_scanning: bool) -> Markup {
     }
 }
 
-fn numbers(stats: &Stats) -> [(&'static str, u64); 9] {
+fn state(server: &EndpointStats) -> &'static str {
+    match (server.is_blind, server.is_suspended) {
+        (true, _) => "blind: it missed the last canary",
+        (false, true) => "suspended",
+        (false, false) => "in use",
+    }
+}
+
+fn age(age: Option<Duration>) -> String {
+    age.map_or_else(
+        || "never".to_owned(),
+        |age| format!("{} s ago", age.as_secs()),
+    )
+}
+
+fn numbers(stats: &Stats) -> [(&'static str, u64); 12] {
+    let times = stats.durations.values();
+    let total: Duration = times.clone().map(Histogram::sum).sum();
+    let count: u64 = times.map(Histogram::count).sum();
+    let mean = total.as_millis() / u128::from(count.max(1));
     [
+        ("scans in flight", stats.scans_in_flight),
+        ("callers that wait", stats.waiting_callers),
+        (
+            "mean time of a scan in ms",
+            u64::try_from(mean).unwrap_or(u64::MAX),
+        ),
         ("scans", stats.scans),
         ("clean", stats.clean),
         ("infected", stats.infected),

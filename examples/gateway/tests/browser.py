@@ -71,7 +71,7 @@ def clean_file_is_downloaded(machine, person):
     person.follows("Übung 1.txt")
     person.has_downloaded("Übung 1.txt", b"hello")
     person.sees("You are jane.")
-    person.does_not_see("There are no files yet.")
+    assert person.files() == ["Übung 1.txt"], person.files()
 
 
 def infected_file_is_refused(machine, person):
@@ -234,8 +234,8 @@ def name_of_a_file_is_only_text(machine, person):
 
 def operator_sees_the_numbers(machine, person):
     person.visits(machine.status_of_scanning())
-    person.sees("infected 1")
-    person.sees("errors 0")
+    lines = person.text().splitlines()
+    assert "infected 1" in lines and "errors 0" in lines, lines
     person.picture("shown")
 
 
@@ -394,6 +394,10 @@ class Person:
 
     def result(self):
         return self.driver.find_element(By.ID, "result").text
+
+    def files(self):
+        """The names in the list of the drive."""
+        return [link.text for link in self.driver.find_elements(By.CSS_SELECTOR, "#files a")]
 
     def opens(self, name):
         self.visits(self.site)

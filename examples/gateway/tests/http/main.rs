@@ -234,6 +234,8 @@ fn blind_server_leads_to_the_question_with_a_canary() {
         "{}",
         question.text()
     );
+    let status = gateway.operator_gets("/").text();
+    assert!(status.contains("<td>blind: it missed"), "{status}");
 }
 
 #[test]
@@ -594,6 +596,7 @@ fn switched_off_scanner_is_shown_and_gives_no_ranges() {
     for page in [jane.get("/"), gateway.operator_gets("/")] {
         assert!(page.text().contains("scanner is switched off"));
     }
+    assert_eq!(gateway.operator_gets("/metrics").status, 503);
     assert_eq!(server.connections(), 0);
 }
 
@@ -609,6 +612,8 @@ fn status_page_has_the_numbers() {
         "<th>scans</th><td>2</td>",
         "<th>clean</th><td>1</td>",
         "<th>infected</th><td>1</td>",
+        "<th>scans in flight</th><td>0</td>",
+        "<td>in use</td><td>2</td><td>0</td><td>never</td>",
     ] {
         assert!(status.contains(row), "{row} in {status}");
     }
