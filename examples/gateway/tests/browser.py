@@ -274,7 +274,7 @@ class Machine:
 
     def __init__(self, program, folder, stack):
         self.program, self.folder, self.stack = program, folder, stack
-        self.started, self.status = {}, {}
+        self.started, self.status, self.processes = {}, {}, {}
         # A port on which nothing listens yet.
         self.port = stack.enter_context(socket.socket())
         self.port.bind(("127.0.0.1", 0))
@@ -286,6 +286,8 @@ class Machine:
         return self.gateway("switched off", os.environ["ICAP_LIVE_URI"], "--no-scan", drive="shared")
 
     def scanning_the_same_drive(self):
+        # A drive belongs to one gateway at a time.
+        end(self.processes["switched off"])
         return self.gateway("same drive", os.environ["ICAP_LIVE_URI"], drive="shared")
 
     def with_a_server_that_is_down(self):
@@ -304,6 +306,7 @@ class Machine:
             command += ["--listen", "127.0.0.1:0", "--operator", "127.0.0.1:0", "--max-scan", str(MAX_SCAN)]
             process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
             self.stack.callback(end, process)
+            self.processes[name] = process
             self.status[name] = process.stdout.readline().removeprefix("status on ").strip()
             self.started[name] = process.stdout.readline().removeprefix("listening on ").strip()
         return self.started[name]
