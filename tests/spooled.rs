@@ -71,7 +71,8 @@ fn broken_connection_is_repeated_from_the_copy() {
     let report = scan(&scanner, &content).outcome.unwrap();
     assert!(report.verdict().is_clean());
     assert_eq!(report.bytes_sent(), LEN as u64);
-    assert_eq!(scanner.stats().scans, 1);
+    let stats = scanner.stats();
+    assert_eq!((stats.scans, stats.retries, stats.failovers), (1, 1, 0));
     drop(scanner);
     let conversations = server.finish();
     assert_eq!(conversations.len(), 2);
@@ -106,6 +107,19 @@ fn broken_connection_is_repeated_once() {
         "{teed:?}"
     );
     assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn suspension_does_not_hide_the_broken_connection() {
+    let server = Server::scripted([breaks()]).unwrap();
+    let scanner = unasked(&server).suspend_after(1).build().unwrap();
+    let teed = scan(&scanner, &pattern(LEN));
+    assert!(
+        matches!(teed.outcome, Err(Error::Disconnected(_))),
+        "{teed:?}"
+    );
+    assert_eq!(scanner.stats().retries, 0);
+    assert_eq!(server.connections(), 1);
 }
 
 #[test]

@@ -207,6 +207,11 @@ impl Client {
         count(&self.counters().failovers);
     }
 
+    /// A scan goes on with a copy of its content, after this server broke the connection.
+    pub(crate) fn is_asked_again(&self) {
+        count(&self.counters().retries);
+    }
+
     /// Begins the time that an exchange has; `own` is a deadline that replaces the client's.
     pub(crate) fn start(&self, own: Option<Duration>) -> Deadline {
         Deadline::start(&self.shared.clock, own.or(self.shared.deadline))

@@ -110,7 +110,9 @@ impl<'e> Failover<'e> {
             self.passed += 1;
             match client.breaker().admit(client.now()) {
                 Ok(admission) => {
-                    if self.report.is_some() || self.failed.is_some() {
+                    if self.asked == self.passed {
+                        client.is_asked_again();
+                    } else if self.report.is_some() || self.failed.is_some() {
                         client.is_asked_after_another();
                     }
                     self.asked = self.passed;

@@ -18,7 +18,8 @@ pub struct EndpointStats {
     /// Failures of scans for which the server is to blame, see
     /// [`suspend_after`](crate::ScannerBuilder::suspend_after).
     pub failures: u64,
-    /// Exchanges that were repeated on a new connection, because the one used before was gone.
+    /// Exchanges that were repeated on a new connection, because the one used before was gone, or because it broke and
+    /// [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
     pub retries: u64,
     /// Times a scan came to this server after another one had failed.
     pub failovers: u64,

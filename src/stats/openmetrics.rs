@@ -28,7 +28,7 @@ const GAUGES: &[Metric<Stats>] = &[
 const ENDPOINT_COUNTERS: &[Metric<EndpointStats>] = &[
     ("icap_endpoint_reports", "", "Reports of the server.", |e| e.reports),
     ("icap_endpoint_failures", "", "Failures for which the server is to blame.", |e| e.failures),
-    ("icap_endpoint_retries", "", "Exchanges repeated because a used connection was gone.", |e| e.retries),
+    ("icap_endpoint_retries", "", "Exchanges repeated because a connection was gone.", |e| e.retries),
     ("icap_endpoint_failovers", "", "Scans that came here after another server.", |e| e.failovers),
     ("icap_endpoint_options_requests", "", "OPTIONS requests sent.", |e| e.options_sent),
     ("icap_endpoint_canaries", "", "Canaries sent: EICAR, which the server must find.", |e| e.canaries),
