@@ -41,10 +41,8 @@ fn fetch(uri: &str, source: impl Read + Send, output: &Path) -> Result<(), Box<d
         .filter(|folder| !folder.as_os_str().is_empty());
     let mut spool = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     let teed = scanner.scan_spooled(Content::reader(source), spool.as_file_mut())?;
-    if let Some(why) = &teed.incomplete {
-        return Err(format!("the file must be fetched again: {why}").into());
-    }
-    match Policy::default().decide(&teed.outcome) {
+    // It refuses a copy that is not complete.
+    match teed.decide(&Policy::default()) {
         Decision::Deliver => {
             spool.persist(output)?;
             println!("delivered {} bytes", teed.copied);

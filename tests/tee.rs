@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 
 use icap_client::error::{self, ContentFault};
+use icap_client::policy::Reason;
 use icap_client::testing::{
     CLEAN, OPTIONS_RESPONSE, Script, Server, eicar, infected, options_with_preview,
 };
 use icap_client::{
-    Content, Error, IncompleteCopy, NotScanned, Preview, Scanner, ScannerBuilder, Teed, Verdict,
+    Content, Decision, Error, IncompleteCopy, NotScanned, Policy, Preview, Scanner, ScannerBuilder,
+    Teed, Verdict,
 };
 
 mod support;
@@ -679,6 +681,37 @@ fn flush_that_fails_does_not_hide_why_the_copy_is_incomplete() {
         matches!(why, Some(IncompleteCopy::TooLarge { limit: 4 })),
         "{why:?}"
     );
+}
+
+#[test]
+fn incomplete_copy_is_refused_by_every_policy() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(server.uri()).max_copy(70).build().unwrap();
+    let lenient = Reason::ALL.into_iter().fold(Policy::default(), Policy::ask);
+    let lenient = lenient.deliver(Reason::TooLarge).unwrap();
+    let decide = |content: Vec<u8>| {
+        let (teed, _) = tee(&scanner, Content::from(content).name("letter.txt"));
+        (teed.is_complete(), teed.decide(&lenient))
+    };
+    assert_eq!(decide(pattern(70)), (true, Decision::Deliver));
+    let (is_complete, decision) = decide(pattern(71));
+    let Decision::Refuse(notice) = decision else {
+        panic!("{decision:?}");
+    };
+    assert!(!is_complete);
+    assert_eq!(notice.code(), "incomplete_copy");
+    assert_eq!(notice.name(), Some("letter.txt"));
+    assert!(notice.detail().contains("70 bytes"), "{notice:?}");
+
+    // Evidence says more.
+    let teed = scanner
+        .scan_tee(&eicar()[..], BufWriter::new(disk(3)))
+        .unwrap();
+    assert!(!teed.is_complete());
+    let Decision::Refuse(notice) = teed.decide(&lenient) else {
+        panic!("{teed:?}");
+    };
+    assert_eq!(notice.code(), "infected");
 }
 
 #[test]

@@ -60,6 +60,7 @@ use crate::scan::report::Report;
 /// | [`ConnectError`](Reason::ConnectError), [`TimeoutError`](Reason::TimeoutError), [`DisconnectedError`](Reason::DisconnectedError), [`StatusError`](Reason::StatusError), [`ProtocolError`](Reason::ProtocolError), [`SuspendedError`](Reason::SuspendedError) | ask | The service could not scan, which does not show that the content is good or bad. An outage of the scanner need not stop all work. |
 /// | [`ContentError`](Reason::ContentError), [`OutputError`](Reason::OutputError), [`InputError`](Reason::InputError) | refuse | The fault is in the content, its name, its HTTP head or the program. The sender of a file can cause some of these on purpose, so a question would be a way around the scanner. |
 /// | [`CancelledError`](Reason::CancelledError) | refuse | Most programs cancel a scan because nobody waits for the file any more. A person who can cancel a scan must not get around the scanner by that. |
+/// | [`IncompleteCopy`](Reason::IncompleteCopy) | refuse, always | A part of a file is not the file. |
 ///
 /// The sender of a file can cause some of the reasons that ask, too: a file that takes long to scan ends in `TimeoutError`, one
 /// that crashes the engine in `DisconnectedError`, one that is nested deeply in `ServiceLimit`, an encrypted one in

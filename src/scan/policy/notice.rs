@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::language::{self, English, Language};
 use super::reason::Reason;
+use crate::client::tee::IncompleteCopy;
 use crate::error::Error;
 use crate::evidence::Threats;
 use crate::proto::text::is_displayable;
@@ -95,6 +96,17 @@ impl Notice {
             threat: None,
             limit: None,
             detail: excerpt(&error.to_string(), MAX_DETAIL),
+        }
+    }
+
+    /// The notice about a copy that is not complete.
+    pub(in crate::scan) fn of_incomplete_copy(why: &IncompleteCopy, name: Option<&str>) -> Self {
+        Self {
+            reason: Reason::IncompleteCopy,
+            name: name.map(shown),
+            threat: None,
+            limit: None,
+            detail: excerpt(&why.to_string(), MAX_DETAIL),
         }
     }
 

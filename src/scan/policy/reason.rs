@@ -13,7 +13,7 @@ macro_rules! reasons {
         /// Why content is not known to be clean.
         ///
         /// [`Infected`](Verdict::Infected) and [`Blocked`](Verdict::Blocked) have one reason each. So have the three
-        /// forms of [`Modified`], every [`NotScanned`], and every [`ErrorKind`].
+        /// forms of [`Modified`], every [`NotScanned`], every [`ErrorKind`], and a copy that is not complete.
         ///
         /// `Display` is the [`code`](Reason::code), and [`str::parse`] reads it, for settings in a file.
         ///
@@ -98,6 +98,9 @@ reasons! {
     SuspendedError => "suspended_error",
     /// [`Error::Cancelled`].
     CancelledError => "cancelled_error",
+    /// [`Teed::incomplete`](crate::Teed::incomplete): there is only a part of the file. It comes from
+    /// [`Teed::decide`](crate::Teed::decide), which refuses for it whatever the policy is.
+    IncompleteCopy => "incomplete_copy",
 }
 
 impl Reason {

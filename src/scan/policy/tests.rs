@@ -71,7 +71,10 @@ fn every_verdict_and_error_kind_has_its_own_reason() {
     let verdicts = results();
     let verdicts = verdicts.iter().filter_map(Reason::of);
     let errors = ErrorKind::ALL.map(Reason::of_error);
-    let reached: BTreeSet<_> = verdicts.chain(errors).chain([Reason::Infected]).collect();
+    let reached: BTreeSet<_> = verdicts
+        .chain(errors)
+        .chain([Reason::Infected, Reason::IncompleteCopy])
+        .collect();
     assert_eq!(reached, BTreeSet::from(Reason::ALL));
     let of_errors: BTreeSet<_> = errors.into_iter().collect();
     assert_eq!(of_errors.len(), ErrorKind::ALL.len());
@@ -120,7 +123,7 @@ fn every_reason_has_a_sentence_in_each_language() {
 }
 
 #[test]
-fn default_refuses_nine_reasons_and_asks_about_others() {
+fn default_refuses_ten_reasons_and_asks_about_others() {
     let refused: Vec<_> = Reason::ALL
         .into_iter()
         .filter(|reason| Policy::default().action(*reason) == Action::Refuse)
@@ -136,6 +139,7 @@ fn default_refuses_nine_reasons_and_asks_about_others() {
         "output_error",
         "input_error",
         "cancelled_error",
+        "incomplete_copy",
     ];
     assert_eq!(refused, expected);
     let is_delivered = |reason| Policy::default().action(reason) == Action::Deliver;

@@ -8,6 +8,9 @@ use std::time::Duration;
 use super::attempt::Scan;
 use super::content::Content;
 use super::failover::Failover;
+#[cfg(doc)]
+use super::policy::Reason;
+use super::policy::{Decision, Notice, Policy};
 use super::report::Report;
 use super::running::Running;
 use super::{Scanner, Shared};
@@ -62,6 +65,38 @@ impl Teed {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_none()
+    }
+
+    /// What to do with the copy: what `policy` decides about the outcome, if the copy is complete.
+    ///
+    /// A copy that is not complete is refused, whatever the policy is: a person could only be asked about a part of the
+    /// file. The notice is that of the evidence if there is some, and else one of [`Reason::IncompleteCopy`].
+    ///
+    /// ```
+    /// # let server = icap_client::testing::Server::start()?;
+    /// use icap_client::{Decision, Policy, Scanner};
+    ///
+    /// let scanner = Scanner::builder(server.uri()).max_size(3).max_copy(4).build()?;
+    /// let decide = |content| {
+    ///     let teed = scanner.scan_tee(content, std::io::sink())?;
+    ///     std::io::Result::Ok(teed.decide(&Policy::default()))
+    /// };
+    /// assert!(decide("all")?.is_deliver());
+    /// assert!(matches!(decide("four")?, Decision::Ask(_))); // not scanned
+    /// let Decision::Refuse(notice) = decide("more than four")? else { unreachable!() };
+    /// assert_eq!(notice.code(), "incomplete_copy");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decide(&self, policy: &Policy) -> Decision {
+        let Some(why) = &self.incomplete else {
+            return policy.decide(&self.outcome);
+        };
+        let name = match &self.outcome {
+            Ok(report) => report.name(),
+            Err(error) => error.name(),
+        };
+        let objection = Notice::of(&self.outcome).filter(|notice| notice.reason().is_objection());
+        Decision::Refuse(objection.unwrap_or_else(|| Notice::of_incomplete_copy(why, name)))
     }
 }
 

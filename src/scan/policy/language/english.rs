@@ -117,4 +117,8 @@ pub(super) const SENTENCES: [(Reason, &str); Reason::ALL.len()] = [
         Reason::CancelledError,
         "The check of the file{name} for malware was cancelled. Request the file again to have it checked.",
     ),
+    (
+        Reason::IncompleteCopy,
+        "Only a part of the file{name} could be fetched. Request the file again.",
+    ),
 ];

@@ -118,4 +118,8 @@ const SENTENCES: [(Reason, &str); Reason::ALL.len()] = [
         Reason::CancelledError,
         "Die Prüfung der Datei{name} auf Schadsoftware wurde abgebrochen. Fordern Sie die Datei noch einmal an, damit sie geprüft wird.",
     ),
+    (
+        Reason::IncompleteCopy,
+        "Von der Datei{name} konnte nur ein Teil abgerufen werden. Fordern Sie die Datei noch einmal an.",
+    ),
 ];
