@@ -296,3 +296,28 @@ fn ctrl_c_prints_what_was_done() {
         ["interrupted after 1 file: 1 clean; not scanned: held and what follows"]
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_no_temporary_file() {
+    let server = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
+        _ => Script::new().hold(),
+    })
+    .unwrap();
+    let uri = server.uri();
+    for arguments in [
+        &["scan", &uri, "a", "--output=new"][..],
+        &["respmod", &uri, "--body=a", "--output=new"],
+    ] {
+        let icap = Icap::with_files(&["a"]);
+        let names = || fs::read_dir(icap.path("")).unwrap().count();
+        let child = icap.spawn(arguments);
+        while server.requests() < 2 || names() < 2 {
+            std::thread::yield_now();
+        }
+        press_ctrl_c(&child);
+        assert_eq!(Run::of(child).status, Some(130));
+        assert_eq!(names(), 1, "{arguments:?}");
+    }
+}

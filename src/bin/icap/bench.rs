@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         count: arguments.count.unwrap_or(u64::MAX),
         began: Instant::now(),
         time: arguments.time,
-        interrupt: Interrupt::on_ctrl_c()?,
+        interrupt: Interrupt::on_ctrl_c(|| {})?,
         samples: Mutex::default(),
     };
     thread::scope(|scope| {

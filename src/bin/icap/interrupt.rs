@@ -17,11 +17,13 @@ const TIME_TO_PRINT: Duration = Duration::from_secs(2);
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Sets itself on Ctrl-C. A second Ctrl-C ends the program at once.
-    pub(crate) fn on_ctrl_c() -> Result<Self, ctrlc::Error> {
+    /// Sets itself on Ctrl-C, after `clean_up`. A second Ctrl-C ends the program at once.
+    pub(crate) fn on_ctrl_c(clean_up: impl Fn() + Send + 'static) -> Result<Self, ctrlc::Error> {
         let interrupt = Self::default();
         let is_set = Arc::clone(&interrupt.0);
         ctrlc::set_handler(move || {
+            // Once it is set, the program may end at any time.
+            clean_up();
             if is_set.swap(true, SeqCst) {
                 process::exit(EXIT_STATUS.into());
             }
@@ -36,4 +38,12 @@ impl Interrupt {
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(SeqCst)
     }
+}
+
+/// Ends the program on Ctrl-C, after `clean_up`.
+pub(crate) fn end_on_ctrl_c(clean_up: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || {
+        clean_up();
+        process::exit(EXIT_STATUS.into());
+    })
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use icap_client::{Body, Client, Method, Request, Response};
 
-use crate::output::Output;
+use crate::interrupt;
+use crate::output::Place;
 use crate::quantity::size;
 use crate::report::Status;
 use crate::settings::{Settings, URI_HELP};
@@ -127,7 +128,10 @@ impl Message {
         let response = match &self.output {
             None => client.send(&request, self.body()?, io::stdout())?,
             Some(path) => {
-                let mut output = Output::create(path)?;
+                let place = Place::new(path.clone());
+                let unfinished = place.clone();
+                interrupt::end_on_ctrl_c(move || unfinished.close())?;
+                let mut output = place.create()?;
                 let response = client.send(&request, self.body()?, &mut output)?;
                 output.keep()?;
                 response

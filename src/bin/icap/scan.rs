@@ -15,6 +15,7 @@ use crate::globs::{Globs, glob};
 use crate::interrupt::Interrupt;
 use crate::list::List;
 use crate::name::Name;
+use crate::output::Place;
 use crate::patience::Patience;
 use crate::progress::Progress;
 use crate::quantity::{Bound, bound, jobs, time};
@@ -152,6 +153,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     } else {
         Progress::hidden()
     };
+    let output = arguments.output.clone().map(Place::new);
+    let unfinished = output.clone();
+    let interrupt = Interrupt::on_ctrl_c(move || unfinished.iter().for_each(Place::close))?;
     let worker = Worker {
         service: service.uri().name(),
         scanner: arguments.scanning.parallel(service, arguments.jobs())?,
@@ -159,11 +163,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
         patience: Patience::new(arguments.retry.0),
         progress: Arc::new(progress),
         deadline: arguments.scanning.deadline(),
-        output: arguments.output.clone(),
+        output,
     };
     let mut session = Session::new(worker, format);
     let printed = session
-        .scan_all(files, arguments.jobs(), Interrupt::on_ctrl_c()?)
+        .scan_all(files, arguments.jobs(), interrupt)
         .and_then(|()| session.print_summary());
     Ok(session.status(printed))
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::entry::{Entry, Subject};
 use crate::files::Found;
 use crate::name::Name;
 use crate::once::Once;
-use crate::output::Output;
+use crate::output::Place;
 use crate::patience::{Next, Patience};
 use crate::progress::Progress;
 use crate::pump::Pump;
@@ -29,7 +29,7 @@ pub(crate) struct Worker {
     pub(crate) progress: Arc<Progress>,
     pub(crate) about: About,
     /// The file for what a rebuilding service makes of the one file.
-    pub(crate) output: Option<PathBuf>,
+    pub(crate) output: Option<Place>,
     /// The time limit for reading a pipe.
     pub(crate) deadline: Option<Duration>,
 }
@@ -166,14 +166,18 @@ impl Worker {
         let content = self.about.describe(content);
         let content = content.progress(progress);
         match &self.output {
-            Some(path) => self.replace(content, path),
+            Some(place) => self.replace(content, place),
             None => Ok(self.scanner.scan(content)),
         }
     }
 
     /// Keeps what came back only if it is a new content, and all of it.
-    fn replace(&self, content: Content<'_>, path: &Path) -> Result<Result<Report, Error>, String> {
-        let mut output = Output::create(path)?;
+    fn replace(
+        &self,
+        content: Content<'_>,
+        place: &Place,
+    ) -> Result<Result<Report, Error>, String> {
+        let mut output = place.create()?;
         let result = self.scanner.scan_replace(content, &mut output);
         let verdict = result.as_ref().map(Report::verdict);
         if matches!(verdict, Ok(Verdict::Modified(new)) if new.body_len().is_some()) {
