@@ -117,6 +117,36 @@ fn globs_select_files_in_directories() {
 }
 
 #[test]
+fn nothing_to_scan_is_told_apart_from_nothing_selected() {
+    let icap = Icap::with_files(&["in/a.pdf", "in/b.pdf"]);
+    icap.write("list", "\n");
+    icap.write("devices", "/dev/null\n");
+    fs::create_dir(icap.path("empty")).unwrap();
+    let server = obedient();
+    let uri = server.uri();
+    let nothing = "warning: there was no file to scan";
+    let excluded = "error: no file was scanned; left out: 2 excluded (first: in/a.pdf)";
+    for (arguments, status, message) in [
+        (&["--files-from=list"][..], 0, nothing),
+        (&["-r", "empty", "--include=*.pfd"], 0, nothing),
+        (&["-r", "in", "--include=*.pfd"], 2, excluded),
+        (&["-r", "in", "--exclude=*"], 2, excluded),
+        (
+            &["--files-from=devices"],
+            2,
+            "error: no file was scanned; left out: 1 special file (/dev/null)",
+        ),
+        (&["-r", "in", "--include=*.pdf"], 0, ""),
+    ] {
+        for format in ["--quiet", "--json", "-i"] {
+            let run = icap.run(&[&["scan", format, &uri], arguments].concat());
+            let expected = (Some(status), message);
+            assert_eq!((run.status, run.err.trim_end()), expected, "{run:?}");
+        }
+    }
+}
+
+#[test]
 fn lines_of_a_list_are_only_names() {
     let names = ["-", "--json", "icap:", "a b", "in/x"];
     let icap = Icap::with_files(&names);

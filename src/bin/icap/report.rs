@@ -52,6 +52,10 @@ impl Tally {
         self.counts[outcome as usize]
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.total() == 0
+    }
+
     fn total(&self) -> u64 {
         self.counts.iter().sum()
     }

@@ -41,9 +41,9 @@ A TIME is for example 500ms, 10s or 5m.
 A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
 
 Exit status:
-  0  all files are clean
+  0  all files are clean, or there was no file
   1  a file is infected or blocked
-  2  a file is modified or not scanned, or an error occurred
+  2  a file is modified or not scanned, everything was left out, or an error occurred
   If both 1 and 2 apply, it is 1. After Ctrl-C it is 130.
 
 Examples:
@@ -69,7 +69,10 @@ pub(crate) struct Arguments {
     arguments: Vec<PathBuf>,
 
     /// Scan the files in directories; symbolic links in them are not followed
-    #[arg(short, long, help_heading = "Files")]
+    ///
+    /// Links, pipes and other special files are left out, and counted in the summary. If
+    /// everything was left out, also by --include and --exclude, the exit status is 2.
+    #[arg(short, long, help_heading = "Files", verbatim_doc_comment)]
     recursive: bool,
 
     /// In directories, scan only files that match; can be repeated
@@ -85,6 +88,8 @@ pub(crate) struct Arguments {
     exclude: Vec<Glob>,
 
     /// Scan also the files that this file lists, one a line; - is standard input
+    ///
+    /// An empty list is a warning, and no error.
     #[arg(long, value_name = "FILE", help_heading = "Files")]
     files_from: Option<PathBuf>,
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::batch::{Batch, Step};
@@ -133,13 +133,19 @@ impl Session {
 
     pub(crate) fn print_summary(&self) -> io::Result<()> {
         self.progress.end();
-        if !self.format.has_summary() || self.was_interrupted {
+        if self.was_interrupted {
+            return Ok(());
+        }
+        if self.tally.is_empty() {
+            self.report_nothing()?;
+        }
+        if !self.format.has_summary() {
             return Ok(());
         }
         let mut out = anstream::stdout();
         writeln!(out, "{}", self.tally)?;
         writeln!(out, "{}", self.tally.rate(self.began.elapsed()))?;
-        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let left_out = self.left_out();
         if !left_out.is_empty() {
             writeln!(out, "{left_out}")?;
         }
@@ -154,11 +160,27 @@ impl Session {
         Ok(())
     }
 
+    /// A mistyped glob must not look like success, also without a summary.
+    fn report_nothing(&self) -> io::Result<()> {
+        let left_out = self.left_out();
+        let mut err = anstream::stderr();
+        if left_out.is_empty() {
+            writeln!(err, "warning: there was no file to scan")
+        } else {
+            writeln!(err, "error: no file was scanned; {left_out}")
+        }
+    }
+
+    fn left_out(&self) -> MutexGuard<'_, LeftOut> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The exit status of the files scanned so far. An error in `printed` makes it worse.
     pub(crate) fn status(&self, printed: io::Result<()>) -> Status {
         self.progress.end();
         match printed {
             _ if self.was_interrupted => Status::Interrupted,
+            Ok(()) if self.tally.is_empty() && !self.left_out().is_empty() => Status::Unsure,
             Ok(()) => self.tally.status(),
             Err(error) => {
                 crate::complain(&error);
