@@ -6,7 +6,7 @@ use std::process::ChildStdin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use icap_client::testing::{CLEAN, Script, Server};
+use icap_client::testing::{CLEAN, Gate, OPTIONS_RESPONSE, Script, Server};
 
 mod support;
 
@@ -64,6 +64,57 @@ fn service_that_never_served_is_not_waited_for() {
         "{:?}",
         began.elapsed()
     );
+}
+
+/// A service with one connection, which holds its first scan until the gate opens.
+fn with_one_connection(gate: &Gate) -> Server {
+    let options = OPTIONS_RESPONSE.replace("Connections: 100", "Connections: 1");
+    let gate = gate.clone();
+    Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(&options),
+        _ => Script::new().wait_for(&gate).send(CLEAN),
+    })
+    .unwrap()
+}
+
+#[test]
+fn next_service_is_asked_if_the_first_is_full() {
+    let icap = Icap::with_files(&["a", "b"]);
+    let gate = Gate::new();
+    let first = with_one_connection(&gate);
+    let second = Server::answering(move |request| {
+        if request.method() == "OPTIONS" {
+            return Script::new().send(OPTIONS_RESPONSE);
+        }
+        gate.open();
+        Script::new().send(CLEAN)
+    })
+    .unwrap();
+    let (first_uri, second_uri) = (first.uri(), second.uri());
+    let arguments = ["scan", "-j2", "--endpoint", &second_uri, &first_uri];
+    let run = icap.run(&[&arguments[..], &["a", "b"]].concat());
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert_eq!((first.requests(), second.requests()), (2, 2));
+}
+
+#[test]
+fn files_wait_while_all_services_are_full() {
+    let names = ["a", "b", "c", "d"];
+    let icap = Icap::with_files(&names);
+    let away = format!("icap://{}/scan", refusing_address());
+    for is_away in [false, true] {
+        let gate = Gate::new();
+        let (full, second) = (with_one_connection(&gate), with_one_connection(&gate));
+        let first = if is_away { &away } else { &full.uri() };
+        let second_uri = second.uri();
+        let arguments = ["scan", "-j4", "--endpoint", &second_uri, first];
+        let child = icap.spawn(&[&arguments[..], &names].concat());
+        // Longer than a file waits for one of the services.
+        std::thread::sleep(Duration::from_millis(700));
+        gate.open();
+        let run = Run::of(child);
+        assert_eq!(run.status, Some(0), "{run:?}");
+    }
 }
 
 #[test]

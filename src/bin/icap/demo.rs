@@ -61,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         progress: Arc::new(Progress::hidden()),
         about: About::default(),
         output: None,
+        full_wait: None,
         deadline: Some(limits::DEFAULT_DEADLINE),
     };
     let eicar = testing::eicar();

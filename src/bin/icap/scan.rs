@@ -163,10 +163,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     let interrupt = Interrupt::on_ctrl_c(move || unfinished.iter().for_each(Place::close))?;
     let worker = Worker {
         service: service.uri().name(),
-        scanner: arguments.scanning.parallel(service, arguments.jobs())?,
+        scanner: arguments.scanning.overflowing(service, arguments.jobs())?,
         about: arguments.about.clone(),
         patience: Patience::new(arguments.retry.0),
         progress: Arc::new(progress),
+        full_wait: arguments.scanning.full_wait(),
         deadline: arguments.scanning.deadline(),
         output,
     };

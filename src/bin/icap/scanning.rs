@@ -9,8 +9,12 @@ use icap_client::{Endpoint, Method, Preview, Scanner, ScannerBuilder};
 use crate::quantity::{Bound, bound, size, time};
 use crate::settings::Settings;
 
+/// How long a job waits for a connection to a full service before the next service is asked.
+const WAIT_BEFORE_NEXT: Duration = Duration::from_millis(200);
+
 /// How files are scanned.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Scanning")]
 pub(crate) struct Scanning {
     /// Do not scan files larger than this; 'none' is no limit
     #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = bound(size))]
@@ -37,10 +41,10 @@ pub(crate) struct Scanning {
     #[arg(long, value_name = "TIME", value_parser = time, verbatim_doc_comment)]
     canary: Option<Duration>,
 
-    /// Next service, if the one before it is away or blind; can be repeated
+    /// Next service, if the one before it is away, full or blind; can be repeated
     ///
-    /// A server is away if it refuses connections or fails again and again. It is blind if it has
-    /// missed a canary (--canary).
+    /// A server is away if it refuses connections or fails again and again. It is full if there
+    /// is no free connection for 200 ms. It is blind if it has missed a canary (--canary).
     #[arg(
         long,
         value_name = "URI",
@@ -84,15 +88,42 @@ impl Scanning {
         self.settings.of_scanner(builder)
     }
 
-    /// A scanner for so many scans at once. The pool keeps to Max-Connections; the jobs beyond it stand in line.
+    /// A scanner for so many scans at once. The pool keeps to Max-Connections; the jobs beyond it wait for the
+    /// deadline at most.
     pub(crate) fn parallel(
         &self,
         service: Endpoint,
         jobs: usize,
     ) -> Result<Scanner, Box<dyn Error>> {
+        self.waiting(service, jobs, self.deadline())
+    }
+
+    /// The same, but the jobs beyond Max-Connections soon ask the next service. If that is full too, the scan fails:
+    /// see [`full_wait`](Self::full_wait).
+    pub(crate) fn overflowing(
+        &self,
+        service: Endpoint,
+        jobs: usize,
+    ) -> Result<Scanner, Box<dyn Error>> {
+        let wait = self.full_wait().map(|_| WAIT_BEFORE_NEXT);
+        self.waiting(service, jobs, wait.or(self.deadline()))
+    }
+
+    /// For how long a scan is to be repeated that found no service with a free connection; `None` with a single
+    /// service, because the library waits then.
+    pub(crate) fn full_wait(&self) -> Option<Duration> {
+        self.deadline().filter(|_| !self.endpoint.is_empty())
+    }
+
+    fn waiting(
+        &self,
+        service: Endpoint,
+        jobs: usize,
+        wait: Option<Duration>,
+    ) -> Result<Scanner, Box<dyn Error>> {
         let builder = self.builder(service)?.max_idle(jobs);
-        let builder = match self.deadline() {
-            Some(deadline) => builder.wait_timeout(deadline),
+        let builder = match wait {
+            Some(wait) => builder.wait_timeout(wait),
             None => builder,
         };
         Ok(builder.build()?)

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use icap_client::error::TimeLimit;
+use icap_client::stats::EndpointStats;
 use icap_client::{Content, Error, Report, Scanner, Verdict};
 
 use crate::about::About;
@@ -20,6 +22,9 @@ use crate::patience::{Next, Patience};
 use crate::progress::Progress;
 use crate::pump::Pump;
 
+/// The pause before services that are full are asked again.
+const PAUSE_IF_FULL: Duration = Duration::from_millis(10);
+
 /// What the jobs share.
 pub(crate) struct Worker {
     pub(crate) scanner: Scanner,
@@ -30,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) about: About,
     /// The file for what a rebuilding service makes of the one file.
     pub(crate) output: Option<Place>,
+    /// For how long a file waits if all services are full; `None` if the library waits.
+    pub(crate) full_wait: Option<Duration>,
     /// The time limit for reading a pipe.
     pub(crate) deadline: Option<Duration>,
 }
@@ -119,7 +126,10 @@ impl Worker {
                     return Entry::unwritable(subject, why, &self.service, began.elapsed());
                 }
             };
-            let next = self.next(&result, can_resend);
+            let next = match &result {
+                Err(error) if self.waits_for_room(error, began) => Next::Again(PAUSE_IF_FULL),
+                _ => self.next(&result, can_resend),
+            };
             let pause = match next {
                 // The rest of a pipe is not all of it, and an empty rest would be clean.
                 Next::Again(pause) if can_be_read_again() => pause,
@@ -131,9 +141,18 @@ impl Worker {
                     };
                 }
             };
-            can_resend &= matches!(result, Err(Error::Suspended(_) | Error::Connect(_)));
+            can_resend &= result.is_err_and(|error| is_unsent(&error));
             thread::sleep(pause);
         }
+    }
+
+    /// Whether a service is there, but has no free connection yet. Others may be away: the error can be about them.
+    fn waits_for_room(&self, error: &Error, began: Instant) -> bool {
+        let has_time = self.full_wait.is_some_and(|wait| began.elapsed() < wait);
+        if !has_time || !is_unsent(error) {
+            return false;
+        }
+        is_full(error) || self.scanner.stats().endpoints.iter().any(is_in_use)
     }
 
     fn next(&self, result: &Result<Report, Error>, can_resend: bool) -> Next {
@@ -185,6 +204,21 @@ impl Worker {
         }
         Ok(result)
     }
+}
+
+/// Whether the content did not go to the service that the error is about.
+fn is_unsent(error: &Error) -> bool {
+    matches!(error, Error::Suspended(_) | Error::Connect(_)) || is_full(error)
+}
+
+fn is_full(error: &Error) -> bool {
+    matches!(error, Error::Timeout(error) if error.limit() == TimeLimit::WaitTimeout)
+}
+
+/// Whether a scan has a connection to this service now.
+fn is_in_use(endpoint: &EndpointStats) -> bool {
+    let closed = endpoint.connections_closed + endpoint.connections_idle;
+    endpoint.connections_opened > closed
 }
 
 /// Opens a regular file. A URI in the place of a file is easily overlooked.
