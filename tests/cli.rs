@@ -838,3 +838,18 @@ fn standard_input_partly_read_is_not_scanned() {
         drop(server);
     }
 }
+
+#[test]
+fn short_help_fits_on_a_screen() {
+    let icap = Icap::new();
+    for command in [
+        "", "scan", "check", "options", "bench", "respmod", "reqmod", "demo", "man",
+    ] {
+        let arguments = [command, "-h"];
+        let arguments = &arguments[usize::from(command.is_empty())..];
+        let run = icap.run(arguments);
+        assert!(run.out.lines().count() <= 60, "{}", run.out);
+        let too_long = run.out.lines().find(|line| line.chars().count() > 100);
+        assert_eq!((too_long, run.status), (None, Some(0)), "{command}");
+    }
+}

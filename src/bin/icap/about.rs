@@ -17,7 +17,7 @@ pub(crate) struct About {
     #[arg(long, value_name = "NAME")]
     authenticated_user: Option<String>,
 
-    /// Groups of the person, separated by commas (X-Authenticated-Groups)
+    /// Groups of the person, comma-separated (X-Authenticated-Groups)
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     groups: Vec<String>,
 

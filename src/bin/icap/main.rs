@@ -82,7 +82,7 @@ struct CommandLine {
     #[command(subcommand)]
     command: Command,
 
-    /// Log what the program does, with -vv also the heads of requests and responses
+    /// Log what is done; with -vv also the heads of requests and responses
     ///
     /// Log lines go to standard error, without credentials and content. RUST_LOG sets other
     /// levels.

@@ -61,7 +61,7 @@ For c-icap with ClamAV, SERVICE is
 #[derive(Debug, Args)]
 #[command(override_usage = USAGE, after_long_help = MORE)]
 pub(crate) struct Arguments {
-    /// Service, unless it is set elsewhere, and the files to scan; - is standard input
+    /// Service, unless it is set elsewhere, and files to scan; - is standard input
     ///
     /// The first argument is a service if it begins with icap:// or icaps://. An empty standard
     /// input is an error: the program that should have written to it has probably failed.
@@ -83,11 +83,11 @@ pub(crate) struct Arguments {
     #[arg(help_heading = "Files")]
     include: Vec<Glob>,
 
-    /// In directories, leave out files and directories that match; can be repeated
+    /// In directories, leave out whatever matches; can be repeated
     #[arg(long, value_name = "GLOB", value_parser = glob, help_heading = "Files")]
     exclude: Vec<Glob>,
 
-    /// Scan also the files that this file lists, one a line; - is standard input
+    /// Scan also the files that FILE lists, one a line; - is standard input
     ///
     /// An empty list is a warning, and no error.
     #[arg(long, value_name = "FILE", help_heading = "Files")]

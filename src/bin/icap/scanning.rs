@@ -20,14 +20,14 @@ pub(crate) struct Scanning {
     #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = bound(size))]
     max_size: Bound<u64>,
 
-    /// As downloads (respmod) or uploads (reqmod) [default: RESPMOD, else REQMOD]
+    /// As downloads (respmod) or uploads (reqmod) [default: respmod, else reqmod]
     #[arg(long, value_name = "METHOD", value_parser = method)]
     method: Option<Method>,
 
-    /// Send a preview: of this size, or 'negotiated' as the service asks [default: none]
+    /// Send a preview of this size, or 'negotiated': as the service asks
     ///
-    /// A preview is the beginning of the file. If the service responds with 204 to it, it does
-    /// not read the rest, and the verdict is "not scanned".
+    /// By default there is none. A preview is the beginning of the file. If the service responds
+    /// with 204 to it, it does not read the rest, and the verdict is "not scanned".
     #[arg(long, value_name = "SIZE", value_parser = preview, verbatim_doc_comment)]
     preview: Option<Preview>,
 
@@ -35,16 +35,16 @@ pub(crate) struct Scanning {
     #[arg(long)]
     no_options: bool,
 
-    /// Call files clean only if the server has found EICAR within this time
+    /// Call files clean only if the server found EICAR within this time
     ///
     /// A canary, EICAR in a new archive, is sent when this is due. The server logs each one.
     #[arg(long, value_name = "TIME", value_parser = time, verbatim_doc_comment)]
     canary: Option<Duration>,
 
-    /// Next service, if the one before it is away, full or blind; can be repeated
+    /// Next service, if others are away, full or blind; can be repeated
     ///
-    /// A server is away if it refuses connections or fails again and again. It is full if there
-    /// is no free connection for 200 ms. It is blind if it has missed a canary (--canary).
+    /// A server is away if it refuses connections or fails again and again. For icap scan it is full
+    /// after 200 ms without a free connection. It is blind if it has missed a canary (--canary).
     #[arg(
         long,
         value_name = "URI",

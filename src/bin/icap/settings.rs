@@ -25,11 +25,11 @@ pub(crate) struct Settings {
     #[arg(
         long,
         value_name = "URI",
-        help = "Service, if no URI is given: icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]"
+        help = "Service, if no URI is given: icap[s]://HOST[:PORT]/SERVICE"
     )]
     service: Option<String>,
 
-    /// Connect to this address; the host in the URI stays the name of the service
+    /// Connect to this address; the URI stays the name of the service
     #[arg(long, value_name = "HOST:PORT")]
     connect_to: Option<String>,
 
@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     connect_timeout: Duration,
 
-    /// Time limit for each wait for bytes from the service
+    /// Time limit for each wait for bytes of the service
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     read_timeout: Duration,
 
@@ -49,7 +49,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     write_timeout: Duration,
 
-    /// Total time limit for one file or OPTIONS, or 'none'
+    /// Time limit for one file or OPTIONS in all, or 'none'
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = bound(time))]
     deadline: Bound<Duration>,
 
@@ -57,7 +57,7 @@ pub(crate) struct Settings {
     #[arg(long = "header", id = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
-    /// User, sent to each service that asks; set ICAP_PASSWORD to the password
+    /// User, sent to services that ask; the password is ICAP_PASSWORD
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
