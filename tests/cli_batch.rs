@@ -241,6 +241,62 @@ fn file_that_vanishes_is_an_error() {
     assert_eq!((run.lines()[1], run.status), ("in/3: clean", Some(2)));
 }
 
+/// Makes the program run without the rights of root, with a copy of it in `icap`; `None` if that is not possible.
+#[cfg(target_os = "linux")]
+fn without_rights(icap: &Icap) -> Option<Command> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    const USER: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    if fs::metadata(icap.path("")).unwrap().uid() != 0 {
+        return Some(Command::new(env!("CARGO_BIN_EXE_icap")));
+    }
+    let program = icap.path("program");
+    fs::copy(env!("CARGO_BIN_EXE_icap"), &program).unwrap();
+    let readable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(icap.path(""), readable).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(USER).arg(&program);
+    let mut trial = Command::new("setpriv");
+    let tried = trial.args(USER).arg(&program).arg("--version").output();
+    tried.is_ok_and(|it| it.status.success()).then_some(command)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn directory_without_permission_is_an_error() {
+    use std::os::unix::fs::PermissionsExt;
+    let icap = Icap::with_files(&["in/1", "in/2 closed/a", "in/3"]);
+    let Some(mut command) = without_rights(&icap) else {
+        println!("skipped: setpriv cannot start the program as another user");
+        return;
+    };
+    let server = obedient();
+    let permit = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(icap.path("in/2 closed"), mode).unwrap();
+    };
+    permit(0);
+    let output = command
+        .args(["scan", "-r", "-j1", &server.uri(), "in"])
+        .current_dir(icap.path(""))
+        .output();
+    // So that the directory can be removed.
+    permit(0o755);
+    let output = output.unwrap();
+    let (out, err) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert_eq!(output.status.code(), Some(2), "{out}{err}");
+    assert!(
+        err.starts_with("in/2 closed: error: Permission denied"),
+        "{err}"
+    );
+    assert!(
+        out.starts_with("in/1: clean\nin/3: clean\n3 files: 2 clean, 1 error\n"),
+        "{out}"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn closed_standard_input_is_not_clean() {
