@@ -49,7 +49,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     write_timeout: Duration,
 
-    /// Time limit for one file or OPTIONS in all, or 'none'
+    /// Total time limit for one file or OPTIONS, or 'none'
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = bound(time))]
     deadline: Bound<Duration>,
 
