@@ -23,8 +23,8 @@ use peer::{ICAP_RS, PYICAP, Peer, Running};
 type Test = (&'static str, fn(&Running));
 
 macro_rules! tests {
-    ($($module:ident::$name:ident),* $(,)?) => {
-        &[$((stringify!($name), $module::$name)),*]
+    ($($(#[$attribute:meta])* $module:ident::$name:ident),* $(,)?) => {
+        &[$($(#[$attribute])* (stringify!($name), $module::$name)),*]
     };
 }
 
@@ -45,6 +45,12 @@ const BOTH: &[Test] = tests![
     previews::preview_204_is_clean_only_with_trust_preview,
     previews::returned_body_is_written,
     self_test::self_test_tells_scanning_from_echoing,
+];
+
+/// Both, with the program `icap`.
+const PROGRAM: &[Test] = tests![
+    #[cfg(feature = "cli")]
+    self_test::check_exits_with_0_if_it_scans_and_1_if_not,
 ];
 
 const PYICAP_ONLY: &[Test] = tests![
@@ -72,7 +78,8 @@ fn main() -> ExitCode {
                 peer.name
             );
         }
-        trials.extend(BOTH.iter().chain(own).map(|test| trial(peer, *test)));
+        let tests = BOTH.iter().chain(PROGRAM).chain(own);
+        trials.extend(tests.map(|test| trial(peer, *test)));
     }
     let python = std::env::var("ICAP_INTEROP_PYTHON").ok();
     let is_there = python.is_some();

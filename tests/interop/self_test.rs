@@ -22,3 +22,10 @@ pub(crate) fn self_test_tells_scanning_from_echoing(server: &Running) {
         assert_expected(&format!("{name}, {service}"), &test.services()[0]);
     }
 }
+
+#[cfg(feature = "cli")]
+pub(crate) fn check_exits_with_0_if_it_scans_and_1_if_not(server: &Running) {
+    use crate::support::check::assert_check;
+    assert_check(&server.uri("scan"), &[0], "passed in");
+    assert_check(&server.uri("echo"), &[1], "FAILED");
+}

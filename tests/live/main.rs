@@ -60,6 +60,11 @@ const TESTS: &[(&str, fn())] = &[
         "self_test_finds_what_is_expected_of_each_service",
         self_test::findings_are_as_expected,
     ),
+    #[cfg(feature = "cli")]
+    (
+        "check_exits_with_its_status_on_each_service",
+        self_test::check_exits_with_its_status,
+    ),
     (
         "forced_service_finds_every_test_file",
         every_test_file_is_infected,

@@ -49,3 +49,20 @@ pub(crate) fn findings_are_as_expected() {
     let blind = format!("{}/{ALL_OF_IT}", variable("ICAP_LIVE_BLIND"));
     test("c-icap, started without clamd", blind);
 }
+
+/// For sizes that every one of them scans.
+#[cfg(feature = "cli")]
+pub(crate) fn check_exits_with_its_status() {
+    use crate::support::check::assert_check;
+    let base = variable(URI);
+    let check = |service, statuses: &[i32], words| {
+        assert_check(&format!("{base}/{service}"), statuses, words);
+    };
+    check(ALL_OF_IT, &[0], "passed in");
+    // A small PDF is missed or not scanned, as the table says.
+    check("avscan", &[1, 2], "FAILED");
+    check("virus_scan", &[1, 2], "FAILED");
+    check("echo", &[1], "FAILED");
+    let blind = format!("{}/{ALL_OF_IT}", variable("ICAP_LIVE_BLIND"));
+    assert_check(&blind, &[1], "FAILED");
+}

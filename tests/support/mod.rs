@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+#[cfg(feature = "cli")]
+pub(crate) mod check;
 pub(crate) mod content;
 pub(crate) mod expected_findings;
 pub(crate) mod outage;
