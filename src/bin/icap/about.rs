@@ -21,7 +21,7 @@ pub(crate) struct About {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     groups: Vec<String>,
 
-    /// Name of standard input for the service and the output, for example invoice.pdf
+    /// Name of standard input, also in the output, as invoice.pdf
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 

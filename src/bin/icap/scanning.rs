@@ -26,8 +26,8 @@ pub(crate) struct Scanning {
 
     /// Send a preview of this size, or 'negotiated': as the service asks
     ///
-    /// By default there is none. A preview is the beginning of the file. If the service responds
-    /// with 204 to it, it does not read the rest, and the verdict is "not scanned".
+    /// By default there is none. A preview is the beginning of the file. If the service
+    /// responds with 204 to it, it does not read the rest, and the verdict is "not scanned".
     #[arg(long, value_name = "SIZE", value_parser = preview, verbatim_doc_comment)]
     preview: Option<Preview>,
 
@@ -43,8 +43,9 @@ pub(crate) struct Scanning {
 
     /// Next service, if others are away, full or blind; can be repeated
     ///
-    /// A server is away if it refuses connections or fails again and again. For icap scan it is full
-    /// after 200 ms without a free connection. It is blind if it has missed a canary (--canary).
+    /// A server is away if it refuses connections or fails again and again. For icap scan it is
+    /// full after 200 ms without a free connection. It is blind if it has missed a canary
+    /// (--canary).
     #[arg(
         long,
         value_name = "URI",
