@@ -119,18 +119,14 @@ pub fn status(stats: Option<&Stats>, copies: usize) -> Response<Body> {
                     @for (name, number) in numbers(stats) { tr { th { (name) } td { (number) } } }
                     tr { th { "copies kept" } td { (copies) } }
                 }
-                h2 { "Servers" }
-                table {
-                    tr { th { "service" } th { "state" } th { "reports" } th { "failures" } th { "EICAR found" } th { "state tag" } }
-                    @for server in &stats.endpoints {
-                        tr {
-                            td { (server.service) }
-                            td { (state(server)) }
-                            td { (server.reports) }
-                            td { (server.failures) }
-                            td { (age(server.eicar_age)) }
-                            td { (age(server.state_tag_age)) }
-                        }
+                @for server in &stats.endpoints {
+                    h2 { (server.service) }
+                    table {
+                        tr { th { "state" } td { (state(server)) } }
+                        tr { th { "reports" } td { (server.reports) } }
+                        tr { th { "failures" } td { (server.failures) } }
+                        tr { th { "EICAR last found" } td { (age(server.eicar_age)) } }
+                        tr { th { "state tag last changed" } td { (age(server.state_tag_age)) } }
                     }
                 }
                 h2 { "Servers that are left alone after failures" }

@@ -613,7 +613,9 @@ fn status_page_has_the_numbers() {
         "<th>clean</th><td>1</td>",
         "<th>infected</th><td>1</td>",
         "<th>scans in flight</th><td>0</td>",
-        "<td>in use</td><td>2</td><td>0</td><td>never</td>",
+        "<th>state</th><td>in use</td>",
+        "<th>reports</th><td>2</td>",
+        "<th>EICAR last found</th><td>never</td>",
     ] {
         assert!(status.contains(row), "{row} in {status}");
     }
