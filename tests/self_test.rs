@@ -376,16 +376,13 @@ fn connection_that_is_closed_each_time_can_be_improved() {
 }
 
 #[test]
-fn slow_service_is_too_slow_for_large_files() {
+fn slow_service_is_judged_at_the_size_limit() {
     let server = Server::with_engine(Engine::Slow(Duration::from_millis(200))).unwrap();
-    // 100 MiB would take 20 s.
+    // 100 MiB would take 20 s, which is too long, but 1 MiB takes 0.2 s.
     let test = test_with(builder(&server).response_timeout(Duration::from_secs(5)));
-    assert_eq!(
-        test.outcome(Probe::Latency),
-        Some(Outcome::TooSlow),
-        "{test}"
-    );
-    assert_eq!(test.outcome(Probe::Depth), Some(Outcome::Passed));
+    let passed = Some(Outcome::Passed);
+    assert_eq!(test.outcome(Probe::Latency), passed, "{test}");
+    assert_eq!(test.outcome(Probe::Depth), passed);
     let estimate = test.latencies().last().unwrap();
     assert!(
         estimate.is_estimate && estimate.wait >= Duration::from_secs(15),

@@ -10,7 +10,7 @@ use crate::scan::sample::Sample;
 /// What is measured: 64 KiB, 1 MiB and 8 MiB.
 const SIZES: [u64; 3] = [64 << 10, 1 << 20, 8 << 20];
 
-/// What it is extrapolated to: 100 MiB, the usual size limit.
+/// What it is always extrapolated to: 100 MiB, the usual size limit.
 const LARGE: u64 = 100 << 20;
 
 /// How often each size is scanned. The fastest scan counts, because others on the machine only make it slower.
@@ -28,12 +28,17 @@ impl Run<'_> {
             return self.not_applicable(Probe::Latency, "the size limit is too low to tell");
         }
         self.latencies = sizes.map_while(|size| self.measure(size)).collect();
-        let Some(estimate) = estimate(&self.latencies) else {
+        // Judged by the largest content that the scanner sends.
+        let largest = self.shared.max_size.unwrap_or(LARGE);
+        let estimates = estimate(&self.latencies, LARGE).zip(estimate(&self.latencies, largest));
+        let Some((shown, judged)) = estimates else {
             return self.unknown(Probe::Latency, "too few sizes were scanned");
         };
-        self.latencies.push(estimate);
+        self.latencies.push(shown);
         let shown: Vec<_> = self.latencies.iter().map(Latency::to_string).collect();
-        let outcome = match self.fits(estimate) {
+        let settings = &self.shared.recipe.settings;
+        let response = settings.timeouts.response();
+        let outcome = match judged.fits(response, settings.deadline) {
             true => Outcome::Passed,
             false => Outcome::TooSlow,
         };
@@ -60,28 +65,30 @@ impl Run<'_> {
         }
         fastest
     }
+}
 
-    fn fits(&self, estimate: Latency) -> bool {
-        let settings = &self.shared.recipe.settings;
-        let is_in_time = settings
-            .deadline
-            .is_none_or(|deadline| estimate.elapsed <= deadline);
-        is_in_time && estimate.wait <= settings.timeouts.response()
+impl Latency {
+    /// Whether a scan that takes this long ends in time.
+    fn fits(&self, response_timeout: Duration, deadline: Option<Duration>) -> bool {
+        let is_in_time = deadline.is_none_or(|deadline| self.elapsed <= deadline);
+        is_in_time && self.wait <= response_timeout
     }
 }
 
-/// A straight line through the two largest sizes.
-fn estimate(measured: &[Latency]) -> Option<Latency> {
+/// Content of `size` bytes, by a straight line through the two largest sizes that were measured. Smaller content takes
+/// no longer than the largest of them.
+fn estimate(measured: &[Latency], size: u64) -> Option<Latency> {
     let [.., small, large] = measured else {
         return None;
     };
-    let factor = (LARGE - large.size) as f64 / (large.size - small.size) as f64;
+    let beyond = size.saturating_sub(large.size);
+    let factor = beyond as f64 / (large.size - small.size) as f64;
     let extended = |from: Duration, to: Duration| {
         let more = to.saturating_sub(from).as_secs_f64() * factor;
         to.saturating_add(Duration::try_from_secs_f64(more).unwrap_or(Duration::MAX))
     };
     Some(Latency {
-        size: LARGE,
+        size,
         elapsed: extended(small.elapsed, large.elapsed),
         wait: extended(small.wait, large.wait),
         is_estimate: true,
@@ -102,6 +109,15 @@ mod tests {
     }
 
     #[test]
+    fn slow_scan_fits_neither_shorter_limit() {
+        let second = Duration::from_secs(1);
+        let scan = measured(LARGE, 1000);
+        assert!(scan.fits(second, None) && scan.fits(second, Some(2 * second)));
+        assert!(!scan.fits(second / 2, None));
+        assert!(!scan.fits(second, Some(second)));
+    }
+
+    #[test]
     fn estimate_is_on_the_line_of_the_two_largest_sizes() {
         let [small, middle, large] = SIZES;
         let list = [
@@ -109,13 +125,19 @@ mod tests {
             measured(middle, 10),
             measured(large, 80),
         ];
-        let estimated = estimate(&list).unwrap();
+        let estimated = estimate(&list, LARGE).unwrap();
         // 10 ms for each further MiB.
         assert_eq!(estimated.wait, Duration::from_millis(80 + 92 * 10));
         assert_eq!(estimated.elapsed, 2 * estimated.wait);
         assert!(estimated.is_estimate);
-        assert_eq!(estimate(&list[..1]), None);
+        assert_eq!(estimate(&list[..1], LARGE), None);
         let faster = [measured(middle, 80), measured(large, 10)];
-        assert_eq!(estimate(&faster).unwrap().wait, Duration::from_millis(10));
+        let estimated = estimate(&faster, LARGE).unwrap();
+        assert_eq!(estimated.wait, Duration::from_millis(10));
+        // Nothing is extrapolated to what is not sent.
+        for size in [middle, large] {
+            let estimated = estimate(&list, size).unwrap();
+            assert_eq!(estimated.wait, Duration::from_millis(80));
+        }
     }
 }
