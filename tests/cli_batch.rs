@@ -111,6 +111,11 @@ fn globs_select_files_in_directories() {
             "{run:?}"
         );
     }
+    let globs = ["--exclude=./tmp/", "--include=*.zip", "--exclude=*.pfd"];
+    let run = icap.run(&[&["scan", "-r", &uri, "in"], &globs[..]].concat());
+    assert_eq!(run.lines()[..2], ["in/a.zip: clean", "in/x/d.zip: clean"]);
+    let warning = "warning: --exclude '*.pfd' matched nothing in the directories";
+    assert_eq!((run.errors(), run.status), (vec![warning], Some(0)));
     let run = icap.run(&["scan", "--include", "[a", &uri, "e.pdf"]);
     assert_eq!(run.status, Some(2));
     assert!(run.err.contains("--include"), "{run:?}");

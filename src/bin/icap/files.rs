@@ -104,6 +104,10 @@ impl Files {
         Arc::clone(&self.left_out)
     }
 
+    pub(crate) fn globs(&self) -> Globs {
+        self.globs.clone()
+    }
+
     /// The same files once more, to count them; `None` if they can be listed only once.
     pub(crate) fn once_more(&self) -> Option<Self> {
         let list = match &self.list {

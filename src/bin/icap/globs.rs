@@ -1,54 +1,94 @@
 //! `--include` and `--exclude`.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// Which files in directories are scanned.
+/// Which files in directories are scanned. Clones share which globs have matched.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Globs {
-    /// `None` selects every file.
-    include: Option<GlobSet>,
-    exclude: GlobSet,
+    /// Without any, every file is selected.
+    include: Rules,
+    exclude: Rules,
+}
+
+/// The globs of one option.
+#[derive(Debug, Clone, Default)]
+struct Rules {
+    set: GlobSet,
+    /// Each glob, and whether it has matched.
+    globs: Arc<[(String, AtomicBool)]>,
 }
 
 impl Globs {
     pub(crate) fn new(include: &[Glob], exclude: &[Glob]) -> Result<Self, globset::Error> {
-        let include = (!include.is_empty()).then(|| set(include)).transpose()?;
-        let exclude = set(exclude)?;
-        Ok(Self { include, exclude })
+        Ok(Self {
+            include: Rules::new(include)?,
+            exclude: Rules::new(exclude)?,
+        })
     }
 
     /// Whether the file at `path`, below the directory that is scanned, is to be scanned.
     pub(crate) fn selects(&self, path: &Path) -> bool {
-        let is_included = |include: &GlobSet| include.is_match(path);
-        self.include.as_ref().is_none_or(is_included) && !self.excludes(path)
+        let is_excluded = self.excludes(path);
+        (self.include.globs.is_empty() || self.include.matches(path)) && !is_excluded
     }
 
     /// Whether the file or directory at `path` is excluded.
     pub(crate) fn excludes(&self, path: &Path) -> bool {
-        self.exclude.is_match(path)
+        self.exclude.matches(path)
+    }
+
+    /// The options that have matched nothing, as they were given.
+    pub(crate) fn unused(&self) -> Vec<String> {
+        let options = [("--include", &self.include), ("--exclude", &self.exclude)];
+        let unused = options.iter().flat_map(|(option, rules)| {
+            let globs = rules.globs.iter().filter(|(_, used)| !used.load(Relaxed));
+            globs.map(move |(glob, _)| format!("{option} '{glob}'"))
+        });
+        unused.collect()
     }
 }
 
-fn set(globs: &[Glob]) -> Result<GlobSet, globset::Error> {
-    let mut builder = GlobSetBuilder::new();
-    for glob in globs {
-        builder.add(glob.clone());
+impl Rules {
+    fn new(globs: &[Glob]) -> Result<Self, globset::Error> {
+        let mut builder = GlobSetBuilder::new();
+        for glob in globs {
+            builder.add(glob.clone());
+        }
+        let text = |glob: &Glob| glob.glob().trim_start_matches(ANYWHERE).to_owned();
+        let globs = globs.iter().map(|it| (text(it), AtomicBool::new(false)));
+        Ok(Self {
+            set: builder.build()?,
+            globs: globs.collect(),
+        })
     }
-    builder.build()
+
+    fn matches(&self, path: &Path) -> bool {
+        let matches = self.set.matches(path);
+        for index in &matches {
+            self.globs[*index].1.store(true, Relaxed);
+        }
+        !matches.is_empty()
+    }
 }
+
+/// Before the name of a file in any directory.
+const ANYWHERE: &str = "**/";
 
 /// Parses a glob. One without `/` is about the name of a file, another one about its path below the directory that
-/// is scanned.
+/// is scanned, as one that begins with `./` or `/`. A `/` at the end, as shells complete it, is left out.
 pub(crate) fn glob(text: &str) -> Result<Glob, String> {
-    let anywhere = if text.contains('/') {
-        let below = text.strip_prefix('/').unwrap_or(text);
-        below.to_owned()
-    } else {
-        format!("**/{text}")
+    let path = text.strip_suffix('/').unwrap_or(text);
+    let below = path.strip_prefix("./").or(path.strip_prefix('/'));
+    let full = match below {
+        Some(below) => below.to_owned(),
+        None if path.contains('/') => path.to_owned(),
+        None => format!("{ANYWHERE}{path}"),
     };
-    GlobBuilder::new(&anywhere)
+    GlobBuilder::new(&full)
         .literal_separator(true)
         .backslash_escape(true)
         .build()
@@ -81,13 +121,19 @@ mod tests {
 
     #[test]
     fn glob_with_slash_is_about_the_path() {
-        let globs = globs(&[], &["tmp/*", "/top"]);
+        let globs = globs(&[], &["tmp/*", "/top", "./here", "./in/", "cache/"]);
         for (path, is_selected) in [
             ("tmp/a", false),
             ("x/tmp/a", true),
             ("tmp/x/a", true),
             ("top", false),
             ("x/top", true),
+            ("here", false),
+            ("x/here", true),
+            ("in", false),
+            ("x/in", true),
+            ("cache", false),
+            ("x/cache", false),
         ] {
             assert_eq!(globs.selects(Path::new(path)), is_selected, "{path}");
         }

@@ -77,6 +77,7 @@ pub(crate) struct Arguments {
 
     /// In directories, scan only files that match; can be repeated
     ///
+    /// It has no effect on a FILE that is named, and on those of --files-from.
     /// A glob without a slash is about the name of a file ('*.zip'), another one about its path
     /// below the directory ('tmp/**').
     #[arg(long, value_name = "GLOB", value_parser = glob, verbatim_doc_comment)]
@@ -84,6 +85,8 @@ pub(crate) struct Arguments {
     include: Vec<Glob>,
 
     /// In directories, leave out whatever matches; can be repeated
+    ///
+    /// It has no effect on a FILE that is named, and on those of --files-from.
     #[arg(long, value_name = "GLOB", value_parser = glob, help_heading = "Files")]
     exclude: Vec<Glob>,
 

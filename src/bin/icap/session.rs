@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::batch::{Batch, Step};
 use crate::entry::{Entry, Subject};
 use crate::files::Files;
+use crate::globs::Globs;
 use crate::interrupt::Interrupt;
 use crate::left_out::LeftOut;
 use crate::name::Name;
@@ -23,6 +24,7 @@ pub(crate) struct Session {
     tally: Tally,
     given_up: Option<GivenUp>,
     left_out: Arc<Mutex<LeftOut>>,
+    globs: Globs,
     began: Instant,
     was_interrupted: bool,
     /// A service responded as one that does not scan.
@@ -44,6 +46,7 @@ impl Session {
             tally: Tally::default(),
             given_up: None,
             left_out: Arc::default(),
+            globs: Globs::default(),
             began: Instant::now(),
             was_interrupted: false,
             is_doubtful: false,
@@ -58,13 +61,17 @@ impl Session {
         interrupt: Interrupt,
     ) -> io::Result<()> {
         self.left_out = files.left_out();
+        self.globs = files.globs();
         let mut batch = Batch::start(files, jobs, &self.worker, interrupt)?;
         loop {
             match batch.step() {
                 Step::Entry(entry) => self.take(*entry)?,
                 Step::Lost(path) => self.lose(&path)?,
                 Step::Interrupted => return self.interrupted(batch),
-                Step::End => return self.report_given_up(),
+                Step::End => {
+                    self.report_given_up()?;
+                    return self.report_unused_globs();
+                }
             }
         }
     }
@@ -111,6 +118,19 @@ impl Session {
                 anstream::stderr(),
                 "error: {count} files were not scanned, the first is {name}: {why}"
             )
+        })
+    }
+
+    /// Mostly they are mistyped.
+    fn report_unused_globs(&self) -> io::Result<()> {
+        self.aside(|| {
+            self.globs.unused().iter().try_for_each(|glob| {
+                let glob = crate::text::safe(glob);
+                writeln!(
+                    anstream::stderr(),
+                    "warning: {glob} matched nothing in the directories"
+                )
+            })
         })
     }
 
