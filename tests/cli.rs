@@ -331,6 +331,7 @@ fn standard_input_over_the_limit_is_not_scanned() {
     let arguments: Vec<_> = arguments.split(' ').collect();
     let run = Icap::new().run_with_input(&arguments, &[b'x'; 1025]);
     assert_eq!(run.lines()[0], "-: not scanned: larger than 1 KiB");
+    assert!(run.err.contains("hint: --max-size"), "{run:?}");
     assert_eq!(run.status, Some(2));
 }
 

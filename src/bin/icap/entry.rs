@@ -259,6 +259,11 @@ impl Entry {
             .any(|reason| self.reason == Some(reason.code()))
     }
 
+    /// Whether the file was not sent because of `--max-size`.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.reason == Some(Reason::TooLarge.code())
+    }
+
     pub(crate) fn detail(&self) -> &str {
         self.detail.as_deref().unwrap_or_default()
     }

@@ -29,6 +29,7 @@ pub(crate) struct Session {
     was_interrupted: bool,
     /// A service responded as one that does not scan.
     is_doubtful: bool,
+    has_too_large: bool,
 }
 
 /// Files that were not scanned because the service is away.
@@ -50,6 +51,7 @@ impl Session {
             began: Instant::now(),
             was_interrupted: false,
             is_doubtful: false,
+            has_too_large: false,
         }
     }
 
@@ -80,6 +82,7 @@ impl Session {
     pub(crate) fn take(&mut self, entry: Entry) -> io::Result<()> {
         self.tally.add(entry.outcome, entry.bytes_sent());
         self.is_doubtful |= entry.is_doubtful();
+        self.has_too_large |= entry.is_too_large();
         if !entry.is_given_up || self.format.json {
             return self.format.print(&entry, &self.progress);
         }
@@ -170,14 +173,26 @@ impl Session {
             writeln!(out, "{left_out}")?;
         }
         out.flush()?;
+        self.print_hints();
+        Ok(())
+    }
+
+    /// The results are printed; without standard error there is no hint.
+    fn print_hints(&self) {
+        let mut err = anstream::stderr();
         if self.is_doubtful {
-            // The results are printed; without standard error there is no hint.
             let _ = writeln!(
-                anstream::stderr(),
-                "hint: this service may not scan (these files); 'icap check' tests it"
+                err,
+                "hint: this service may not scan (these files); 'icap check' tells what it misses, \
+                 and which settings of the service to change"
             );
         }
-        Ok(())
+        if self.has_too_large {
+            let _ = writeln!(
+                err,
+                "hint: --max-size sets up to which size files are scanned"
+            );
+        }
     }
 
     /// A mistyped glob must not look like success, also without a summary.
