@@ -129,11 +129,11 @@ fn nothing_to_scan_is_told_apart_from_nothing_selected() {
     fs::create_dir(icap.path("empty")).unwrap();
     let server = obedient();
     let uri = server.uri();
-    let nothing = "warning: there was no file to scan";
+    let nothing = "error: no file was scanned: there was none";
     let excluded = "error: no file was scanned; left out: 2 excluded (first: in/a.pdf)";
     for (arguments, status, message) in [
-        (&["--files-from=list"][..], 0, nothing),
-        (&["-r", "empty", "--include=*.pfd"], 0, nothing),
+        (&["--files-from=list"][..], 2, nothing),
+        (&["-r", "empty", "--include=*.pfd"], 2, nothing),
         (&["-r", "in", "--include=*.pfd"], 2, excluded),
         (&["-r", "in", "--exclude=*"], 2, excluded),
         (

@@ -41,9 +41,9 @@ A TIME is for example 500ms, 10s or 5m.
 A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
 
 Exit status:
-  0  all files are clean, or there was no file
+  0  all files are clean
   1  a file is infected or blocked
-  2  a file is modified or not scanned, everything was left out, or an error occurred
+  2  a file is modified or not scanned, no file was scanned, or an error occurred
   If both 1 and 2 apply, it is 1. After Ctrl-C it is 130.
 
 Examples:
@@ -92,7 +92,7 @@ pub(crate) struct Arguments {
 
     /// Scan also the files that FILE lists, one a line; - is standard input
     ///
-    /// An empty list is a warning, and no error.
+    /// An empty list is an error if there is no other file.
     #[arg(long, value_name = "FILE", help_heading = "Files")]
     files_from: Option<PathBuf>,
 

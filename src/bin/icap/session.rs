@@ -126,6 +126,10 @@ impl Session {
 
     /// Mostly they are mistyped.
     fn report_unused_globs(&self) -> io::Result<()> {
+        // Then that is the message.
+        if self.tally.is_empty() {
+            return Ok(());
+        }
         self.aside(|| {
             self.globs.unused().iter().try_for_each(|glob| {
                 let glob = crate::text::safe(glob);
@@ -198,12 +202,11 @@ impl Session {
     /// A mistyped glob must not look like success, also without a summary.
     fn report_nothing(&self) -> io::Result<()> {
         let left_out = self.left_out();
-        let mut err = anstream::stderr();
-        if left_out.is_empty() {
-            writeln!(err, "warning: there was no file to scan")
+        Err(io::Error::other(if left_out.is_empty() {
+            "no file was scanned: there was none".to_owned()
         } else {
-            writeln!(err, "error: no file was scanned; {left_out}")
-        }
+            format!("no file was scanned; {left_out}")
+        }))
     }
 
     fn left_out(&self) -> MutexGuard<'_, LeftOut> {
