@@ -133,8 +133,9 @@
 //!
 //! - **R1 No false clean.** Only two responses make content [`Verdict::Clean`]:
 //!   1. A complete, valid 204 that the request allowed with `Allow: 204` or a preview, if the request was written completely and the first byte
-//!      of the response came after the last byte of content was written. A 204 to a preview counts only if the
-//!      preview was all of the content, or if the caller set [`trust_preview`](ScannerBuilder::trust_preview).
+//!      of the response came after the last byte of content was written. A 204 to a preview of a part
+//!      of the content is the exception: it counts only if the caller set
+//!      [`trust_preview`](ScannerBuilder::trust_preview), and only the preview must have been written.
 //!   2. A complete 200 or 201 that returns exactly the bytes that were sent, if all of these hold:
 //!      - The length and a keyed hash of the content agree.
 //!      - In RESPMOD its HTTP head has a 2xx status; in REQMOD it has the request line that was sent.
@@ -174,9 +175,9 @@
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
 //!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
-//!   response or read timeout counts. The deadline
-//!   or another limit can end an exchange before one of these does. That counts only if all waits for the server in the phase
-//!   in which it ended, added together, were at least as long as the timeout of that phase. Not counted are the caller's slow reader or writer, a deadline that was too short, a
+//!   response or read timeout counts. If the deadline
+//!   or another limit ends the exchange first, take the phase in which that happened: connect, write, response or read. It
+//!   counts only if the server made the client wait in this phase, in total, for at least the timeout of the phase. Not counted are the caller's slow reader or writer, a deadline that was too short, a
 //!   cancelled scan, a shortage on this machine, 503 while the server serves other exchanges, and a timeout on a connection
 //!   on which no response ever came, if other connections got responses meanwhile.
 //!

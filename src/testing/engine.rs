@@ -16,7 +16,7 @@ use super::received::Received;
 /// let scanner = Scanner::new(server.uri())?;
 /// assert!(scanner.scan(testing::eicar())?.verdict().is_infected());
 ///
-/// // The engine loses its signatures while the server runs. No single scan shows that.
+/// // The engine loses its signatures while the server runs. The scan of an ordinary file does not show that.
 /// server.set_engine(Engine::Blind);
 /// assert!(scanner.scan(testing::eicar())?.verdict().is_clean());
 ///

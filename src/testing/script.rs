@@ -124,8 +124,8 @@ impl Script {
     /// Breaks the connection with a TCP reset; no step follows.
     ///
     /// The system sends a reset when a connection is closed with unread bytes. So in a script that ends like
-    /// this, the steps that read only peek at the last byte of a request: the script sees the whole request, and one byte
-    /// stays unread. If nothing was read, this waits up to 10 seconds for a byte of the
+    /// this, a step that reads a request does not take its last byte, but peeks at it: the script sees the whole request,
+    /// and one byte stays unread. If nothing was read, this waits up to 10 seconds for a byte of the
     /// client, and then closes in any case.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
