@@ -529,7 +529,7 @@ impl<F: FnOnce()> Read for After<F> {
 }
 
 #[test]
-fn tag_after_a_long_upload_is_asked_for() {
+fn tag_in_doubt_after_a_long_upload_is_no_hit() {
     let (server, plan) = planned();
     let clock = ManualClock::new();
     let scanner = cached(&server).clock(clock.clone()).build().unwrap();
@@ -648,6 +648,24 @@ fn early_response_withdraws_clean_verdicts() {
     clock.advance(Duration::from_secs(1));
     assert!(!is_hit(&scanner, hello()));
     assert!(is_hit(&scanner, hello()));
+}
+
+#[test]
+fn early_204_that_breaks_off_withdraws_clean_verdicts() {
+    let head = "ICAP/1.0 204 No Content\r\nISTag: \"x\"\r\n";
+    let broken = Script::new().read_bytes(64 * 1024).send(head);
+    let broken = broken.half_close().read_to_end();
+    // While the long scan waits for its response, idle connections are closed.
+    let after = Script::new().read_request().send(CLEAN);
+    let server = Server::scripted([healthy(), broken, after]).unwrap();
+    let clock = ManualClock::new();
+    let scanner = cached(&server).clock(clock.clone()).build().unwrap();
+    assert!(!is_hit(&scanner, hello()));
+    assert!(is_hit(&scanner, hello()));
+    clock.advance(Duration::from_secs(1));
+    let large = Content::reader(io::repeat(0).take(50 << 20)).len(50 << 20);
+    assert!(scanner.scan(large).is_err());
+    assert!(!is_hit(&scanner, hello()));
 }
 
 // Which verdicts are stored

@@ -31,10 +31,8 @@ impl Call<'_> {
         let is_confirmed = tag
             .as_ref()
             .is_some_and(|tag| tag.is_confirmed_since(confirmed_since));
-        let doubted = tag.and_then(|tag| tag.doubted);
-        let newest = confirmed_since
-            .filter(|_| !is_confirmed)
-            .map(|since| doubted.map_or(since, |doubted| since.max(doubted)));
+        // A tag in doubt is confirmed by the scan of what is then not in the cache.
+        let newest = confirmed_since.filter(|_| !is_confirmed);
         match options.look_up(now, newest, self.is_trial(), &self.deadline) {
             Lookup::Found(known) => Ok(known),
             Lookup::Failed(failed) => Err(failed),

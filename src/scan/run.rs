@@ -117,6 +117,11 @@ impl<'c> Scan<'c, '_> {
             Ok(complete) => complete,
             Err(failure) => {
                 let is_reused = failure.is_reused;
+                // As after a whole early response: the server does not scan.
+                if call.broke_off_early && failure.remains.status() == Some(204) {
+                    client.state().forget(client.now());
+                    client.proofs().suspect(client.now());
+                }
                 let report = self.salvage(*failure, client.name())?;
                 if let Some(turn) = turn {
                     turn.withdraw(client, &report);

@@ -36,7 +36,7 @@ type Connected = thread::Result<io::Result<Box<dyn Stream>>>;
 /// # Errors
 ///
 /// Those of the connector; a shortage of kind [`TimedOut`](io::ErrorKind::TimedOut) if the helper threads are busy for
-/// more than half of `timeout`, and the rest is too short for the connector; any if the scan is cancelled.
+/// a part of `timeout`, and the rest is too short for the connector; any if the scan is cancelled.
 pub(super) fn connect(
     connector: &Arc<dyn Connect>,
     service: &ServiceUri,
@@ -92,10 +92,10 @@ fn new_task(
             None => Err(io::ErrorKind::TimedOut.into()),
         };
         match connected {
-            // Most of the time was time in line. That is no fault of the server's (rule R10).
+            // A part of the time was time in line. That is no fault of the server's (rule R10).
             Err(error)
                 if error.kind() == io::ErrorKind::TimedOut
-                    && left.unwrap_or_default() < timeout / 2 =>
+                    && left.unwrap_or_default() < timeout - timeout / 8 =>
             {
                 Err(shortage(error.kind(), BUSY))
             }

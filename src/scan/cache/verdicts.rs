@@ -283,8 +283,8 @@ impl Turn<'_> {
         }
         self.put(&entry);
         // An objection since then may have reached the store first.
-        if self.watch.is_objected() {
-            self.put(&nothing());
+        if self.watch.is_objected() && !self.put(&nothing()) {
+            client.state().forget(client.now());
         }
     }
 
