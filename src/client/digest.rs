@@ -1,23 +1,29 @@
 //! Telling whether what came back is what was sent, or a part of it, without keeping either.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 
 use crate::seam::random;
+use crate::seam::sync::OnceLock;
 
 /// Length and keyed hash of a byte sequence.
 ///
-/// The hash is std's SipHash under a random key that never leaves this process, so no peer can aim at a
-/// collision. A `Hasher` may give another hash for the same bytes in other pieces, so it always gets blocks of one
-/// size.
+/// Each block of 1 KiB is reduced to a sum of 128 bits by [`NH`](Key::sum), and std's SipHash takes the sums. Both have
+/// random keys that are made once and never leave this process, so no peer can aim at a collision:
+///
+/// - Two different blocks have the same sum under one of 2^64 keys (Black et al., "UMAC", 1999, theorem 4.2). What the
+///   key is stays unknown, because a peer only sees whether two digests are equal.
+/// - Equal sums in the same order are the only way to equal hashes, but for a collision of SipHash (one of 2^64).
+/// - A last block that is not full is filled with zeros. That makes no two sequences equal, because the lengths are
+///   compared as well.
 ///
 /// The digest also keeps the first block, and the hash after 1, 2, 4, 8, … blocks. So two digests show in most
 /// cases whether one sequence is the beginning of the other.
 #[derive(Clone)]
 pub(crate) struct Digest {
     pub(crate) len: u64,
-    /// A hasher with the key that has hashed nothing.
-    empty: std::hash::DefaultHasher,
-    hasher: std::hash::DefaultHasher,
+    key: &'static Key,
+    /// Of the sums of the full blocks.
+    hasher: DefaultHasher,
     block: [u8; Digest::BLOCK],
     filled: usize,
     first: [u8; Digest::BLOCK],
@@ -34,53 +40,104 @@ pub(crate) enum Beginning {
     Yes,
 }
 
+/// The key of all digests of this process.
+struct Key {
+    of_sums: [[u64; 2]; Digest::BLOCK / Key::PAIR],
+    of_hash: RandomState,
+}
+
+impl Key {
+    /// Bytes of two words of a block.
+    const PAIR: usize = 16;
+
+    fn get() -> &'static Self {
+        static KEY: OnceLock<Key> = OnceLock::new();
+        KEY.get_or_init(|| Self {
+            of_sums: std::array::from_fn(|_| [random::number(), random::number()]),
+            of_hash: random::hash_keys(),
+        })
+    }
+
+    /// The NH hash of a block: each word is added to a word of the key, and the products of two such sums are added
+    /// up. That is one multiplication for 16 bytes, and four times as fast as SipHash.
+    fn sum(&self, block: &[u8; Digest::BLOCK]) -> u128 {
+        let word = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |word, &b| word << 8 | u64::from(b))
+        };
+        let pairs = block.chunks_exact(Self::PAIR).zip(&self.of_sums);
+        pairs.fold(0, |sum, (pair, key)| {
+            let (left, right) = pair.split_at(Self::PAIR / 2);
+            let left = word(left).wrapping_add(key[0]);
+            let right = word(right).wrapping_add(key[1]);
+            sum.wrapping_add(u128::from(left) * u128::from(right))
+        })
+    }
+}
+
 impl Digest {
     const BLOCK: usize = 1024;
 
-    /// Two empty digests under one key.
-    pub(crate) fn pair() -> (Self, Self) {
-        let keys = random::hash_keys();
-        let digest = || Self {
+    /// The digest of no bytes.
+    pub(crate) fn new() -> Self {
+        let key = Key::get();
+        Self {
             len: 0,
-            empty: keys.build_hasher(),
-            hasher: keys.build_hasher(),
+            key,
+            hasher: key.of_hash.build_hasher(),
             block: [0; Self::BLOCK],
             filled: 0,
             first: [0; Self::BLOCK],
             marks: Vec::new(),
-        };
-        (digest(), digest())
+        }
     }
 
-    /// Forgets everything but the key.
+    /// Forgets everything.
     pub(crate) fn restart(&mut self) {
         self.len = 0;
         self.filled = 0;
-        self.hasher = self.empty.clone();
+        self.hasher = self.key.of_hash.build_hasher();
         self.marks.clear();
     }
 
     pub(crate) fn update(&mut self, mut bytes: &[u8]) {
         self.len += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let len = bytes.len().min(Self::BLOCK - self.filled);
-            let (now, later) = bytes.split_at(len);
-            self.block[self.filled..self.filled + len].copy_from_slice(now);
-            self.filled += len;
-            bytes = later;
-            if self.filled == Self::BLOCK {
-                self.take_block(self.len - bytes.len() as u64);
-            }
+        if self.filled > 0 {
+            bytes = self.fill_block(bytes);
+        }
+        // Whole blocks are taken from where they are.
+        let mut later = bytes;
+        while let Some((block, rest)) = later.split_first_chunk() {
+            later = rest;
+            self.take_block(block, self.len - later.len() as u64);
+        }
+        if !later.is_empty() {
+            self.fill_block(later);
         }
     }
 
-    /// Hashes the full block, which is the last one of the first `len` bytes.
-    fn take_block(&mut self, len: u64) {
-        self.hasher.write(&self.block);
-        self.filled = 0;
+    /// Takes bytes up to the end of the block that is not full. Returns the others.
+    fn fill_block<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let len = bytes.len().min(Self::BLOCK - self.filled);
+        let (now, later) = bytes.split_at(len);
+        self.block[self.filled..self.filled + len].copy_from_slice(now);
+        self.filled += len;
+        if self.filled == Self::BLOCK {
+            self.filled = 0;
+            let block = self.block;
+            self.take_block(&block, self.len - later.len() as u64);
+        }
+        later
+    }
+
+    /// Hashes a full block, which is the last one of the first `len` bytes.
+    fn take_block(&mut self, block: &[u8; Self::BLOCK], len: u64) {
+        self.hasher.write_u128(self.key.sum(block));
         let blocks = len / Self::BLOCK as u64;
         if blocks == 1 {
-            self.first = self.block;
+            self.first = *block;
         }
         if blocks.is_power_of_two() {
             self.marks.push(self.hasher.finish());
@@ -123,7 +180,11 @@ impl Digest {
 
     fn value(&self) -> (u64, u64) {
         let mut hasher = self.hasher.clone();
-        hasher.write(&self.block[..self.filled]);
+        if self.filled > 0 {
+            let mut block = [0; Self::BLOCK];
+            block[..self.filled].copy_from_slice(&self.block[..self.filled]);
+            hasher.write_u128(self.key.sum(&block));
+        }
         (self.len, hasher.finish())
     }
 }
@@ -134,7 +195,6 @@ impl Beginning {
     }
 }
 
-/// Meaningful only between the digests of one [`pair`](Digest::pair).
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
         self.value() == other.value()
@@ -151,7 +211,7 @@ mod tests {
         let content: Vec<u8> = (0..=250).cycle().take(2 * Digest::BLOCK + 100).collect();
         for sample in [&content[..], &content[..Digest::BLOCK], b"hello", b""] {
             each_split(sample, |pieces| {
-                let (mut whole, mut split) = Digest::pair();
+                let (mut whole, mut split) = (Digest::new(), Digest::new());
                 whole.update(sample);
                 pieces.iter().for_each(|piece| split.update(piece));
                 assert!(whole == split);
@@ -167,7 +227,7 @@ mod tests {
             digest.update(bytes);
             digest
         };
-        let empty = Digest::pair().0;
+        let empty = Digest::new();
         let whole = of(&empty, &content);
         let block = Digest::BLOCK;
         for len in [0, 1, block - 1, block, 2 * block, 8 * block] {
@@ -207,10 +267,39 @@ mod tests {
     #[test]
     fn digest_differs_for_one_other_byte_or_length() {
         for other in [&b"hellO"[..], b"hello\0", b"hell", b"", b"olleh"] {
-            let (mut left, mut right) = Digest::pair();
+            let (mut left, mut right) = (Digest::new(), Digest::new());
             left.update(b"hello");
             right.update(other);
             assert!(left != right, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn digest_differs_for_exchanged_parts_of_a_block() {
+        let content: Vec<u8> = (0..=250).cycle().take(3 * Digest::BLOCK).collect();
+        let of = |bytes: &[u8]| {
+            let mut digest = Digest::new();
+            digest.update(bytes);
+            digest
+        };
+        for len in [1, 8, 16, 512, Digest::BLOCK] {
+            let mut other = content.clone();
+            other.rotate_left(len);
+            assert!(of(&content) != of(&other), "rotated by {len}");
+            let mut other = content.clone();
+            let (left, right) = other[..2 * len].split_at_mut(len);
+            left.swap_with_slice(right);
+            assert!(of(&content) != of(&other), "exchanged {len}");
+        }
+    }
+
+    #[test]
+    fn digest_differs_for_zeros_at_the_end() {
+        for (len, more) in [(1, 1), (1000, 24), (1024, 1), (1024, 1024), (0, 1024)] {
+            let (mut short, mut long) = (Digest::new(), Digest::new());
+            short.update(&vec![0; len]);
+            long.update(&vec![0; len + more]);
+            assert!(short != long, "{len} {more}");
         }
     }
 }

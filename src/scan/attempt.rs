@@ -70,7 +70,7 @@ impl<'c, 'o> Scan<'c, 'o> {
         } = *shared;
         let custom_headers = Arc::clone(&shared.custom_headers);
         let judged_by = Arc::clone(&custom_headers);
-        let (sent, returned) = Digest::pair();
+        let (sent, returned) = (Digest::new(), Digest::new());
         let (about, body) = content.monitored(max_size, sent);
         let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
         let cache = shared.cache.as_ref().filter(|_| about.id.is_some());
