@@ -23,6 +23,14 @@ struct Calls {
     /// After the last result, nothing comes.
     reads: VecDeque<Result<&'static str, ErrorKind>>,
     write_timeouts: Vec<Duration>,
+    log: Vec<Call>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Look,
+    /// With the number of bytes that were to be written.
+    Write(usize),
 }
 
 #[derive(Clone, Default)]
@@ -38,7 +46,7 @@ impl Played {
             writes: writes.into(),
             looks: looks.map(Ok).into(),
             reads: reads.into(),
-            write_timeouts: Vec::new(),
+            ..Calls::default()
         })))
     }
 
@@ -83,7 +91,9 @@ impl Read for Played {
 
 impl Write for Played {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let next = self.0.lock().unwrap().writes.pop_front();
+        let mut calls = self.0.lock().unwrap();
+        calls.log.push(Call::Write(bytes.len()));
+        let next = calls.writes.pop_front();
         Ok(next.unwrap_or(Ok(usize::MAX))?.min(bytes.len()))
     }
 
@@ -103,7 +113,9 @@ impl Stream for Played {
     }
 
     fn readiness(&mut self) -> io::Result<Readiness> {
-        let next = self.0.lock().unwrap().looks.pop_front();
+        let mut calls = self.0.lock().unwrap();
+        calls.log.push(Call::Look);
+        let next = calls.looks.pop_front();
         Ok(next.unwrap_or(Ok(Readiness::Idle))?)
     }
 }
@@ -226,8 +238,8 @@ fn second(
     {
         let mut calls = played.0.lock().unwrap();
         calls.writes.push_back(Ok(10));
-        // At check-out, and before the first write.
-        let looks = [&[Idle, Idle][..], looks].concat();
+        // At check-out.
+        let looks = [&[Idle][..], looks].concat();
         calls.looks.extend(looks.into_iter().map(Ok));
         calls.reads.extend(reads);
     }
@@ -333,6 +345,58 @@ fn write_timeouts_grow_while_nothing_moves() {
     );
     assert!(read.scan().unwrap().verdict().is_clean());
     assert_eq!(milliseconds(&read), [4, 8, 4, 8]);
+}
+
+#[test]
+fn small_scan_looks_before_its_write_and_after_its_response() {
+    let played = Played::new([], [], [Ok(CLEAN), Ok(CLEAN)]);
+    let scanner = played.scanner().build().unwrap();
+    for _ in ["new", "used before"] {
+        let report = scanner.scan(Content::bytes(b"hello")).unwrap();
+        assert!(report.verdict().is_clean());
+        let log = std::mem::take(&mut played.0.lock().unwrap().log);
+        assert!(matches!(log[..], [Call::Look, Call::Write(_), Call::Look]));
+    }
+}
+
+#[test]
+fn write_on_a_used_connection_that_stalls_is_preceded_by_a_look() {
+    let played = Played::new([], [], [Ok(CLEAN)]);
+    let scanner = played.scanner().build().unwrap();
+    assert!(scanner.scan(Content::bytes(b"one")).is_ok());
+    let mut calls = played.0.lock().unwrap();
+    calls.writes.extend([STALL]);
+    calls.looks.extend([Idle, Readable].map(Ok));
+    calls.reads.extend([Ok(CLEAN), Ok(CLEAN)]);
+    drop(calls);
+    // What came before the first byte was taken is no response.
+    assert!(scanner.scan(Content::bytes(b"two")).is_ok());
+    let stats = scanner.stats();
+    assert_eq!((stats.retries, stats.connections_opened), (1, 2));
+}
+
+#[test]
+fn look_precedes_each_64_kib_of_the_first_mib_and_the_end() {
+    const MIB: usize = 1 << 20;
+    // A chunk of 64 KiB may be written with its lines and the head.
+    const PIECE: usize = 72 << 10;
+    for len in [65_536, MIB, 3 * MIB, 3 * MIB + 5] {
+        let played = Played::new([], [], [Ok(CLEAN)]);
+        let scanner = played.scanner().build().unwrap();
+        let content = vec![b'x'; len];
+        assert!(scanner.scan(Content::bytes(&content)).is_ok());
+        let log = played.0.lock().unwrap().log.clone();
+        let (mut sent, mut writes) = (0, Vec::new());
+        for calls in log.windows(2) {
+            if let Call::Write(len) = calls[1] {
+                assert_eq!(calls[0], Call::Look, "{sent}");
+                assert!(sent >= MIB || len <= PIECE, "{sent} {len}");
+                sent += len;
+                writes.push(len);
+            }
+        }
+        assert!(sent > len && writes.last().is_some_and(|&last| last <= PIECE));
+    }
 }
 
 const PAGE: &str = "ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=26\r\n\r\n\

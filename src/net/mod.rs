@@ -11,6 +11,7 @@ mod helpers;
 pub(crate) mod pool;
 pub(crate) mod resolver;
 pub(crate) mod shortage;
+mod socket;
 pub(crate) mod tcp;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::resolver::look_up;
 use super::shortage::{is_shortage, shortage};
+use super::socket::Socket;
 use super::transport::{Connect, Stream};
 use crate::error::words_of;
 use crate::proto::uri::ServiceUri;
@@ -33,7 +34,8 @@ impl Connect for TcpConnector {
             let what = format!("{service:?} needs TLS, and this connector has none");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        Ok(Box::new(connect_any(service, timeout, connect_one)?))
+        let tcp = connect_any(service, timeout, connect_one)?;
+        Ok(Box::new(Socket::new(tcp)))
     }
 }
 

@@ -21,11 +21,11 @@ impl Exchange<'_, '_> {
             return Err(self.violation(Violation::EarlyResponse));
         }
         if !self.progress.request_written {
-            return Ok(Trailing::Nothing);
+            return Ok(Trailing::Unknown);
         }
         if self.may_be_followed() {
             return Ok(match self.connection.unread() {
-                b"" => Trailing::Nothing,
+                b"" => Trailing::Unknown,
                 _ => Trailing::Bytes,
             });
         }
@@ -103,13 +103,18 @@ impl Exchange<'_, '_> {
         } else if matches!(trailing, Trailing::Closed) {
             Some(CloseReason::PeerClosed)
         } else {
-            self.transport_obstacle()
+            self.transport_obstacle(trailing)
         }
     }
 
-    /// Why the state of the transport does not allow another exchange.
-    fn transport_obstacle(&mut self) -> Option<CloseReason> {
-        match self.connection.readiness() {
+    /// Why the state of the transport does not allow another exchange. The look that found nothing after the
+    /// response was just now.
+    fn transport_obstacle(&mut self, trailing: &Trailing) -> Option<CloseReason> {
+        let readiness = match trailing {
+            Trailing::Nothing => Ok(Readiness::Idle),
+            _ => self.connection.readiness(),
+        };
+        match readiness {
             Ok(Readiness::Idle) if self.connection.is_reusable() => None,
             Ok(Readiness::Idle) => Some(CloseReason::TransportOver),
             Ok(Readiness::Readable | Readiness::Partial) => Some(CloseReason::StrayBytes),
@@ -123,7 +128,7 @@ impl Exchange<'_, '_> {
 /// if there is no other.
 fn reason_of(trailing: &Trailing) -> Option<CloseReason> {
     match trailing {
-        Trailing::Nothing | Trailing::Closed => None,
+        Trailing::Nothing | Trailing::Unknown | Trailing::Closed => None,
         Trailing::LineEnd | Trailing::Bytes | Trailing::Unfinished => Some(CloseReason::StrayBytes),
         Trailing::Failed(_) => Some(CloseReason::Failed),
     }

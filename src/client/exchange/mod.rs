@@ -48,6 +48,16 @@ pub(super) use waiting::Waiting;
 /// How long a write may stall before what can be read is looked at: at first, and at most.
 const WRITE_SLICE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(128));
 
+/// How much is sent between two looks at what can be read, while the request is shorter than [`FREQUENT_LOOKS`] and
+/// before its last part.
+const PIECE: usize = 64 * 1024;
+
+/// By how much a piece may be longer, so that a chunk of this size leaves in one write with its lines and the head.
+const LINES: usize = 8 * 1024;
+
+/// How much of a request is sent with a look before each piece. After that, each chunk is preceded by one.
+const FREQUENT_LOOKS: u64 = 1024 * 1024;
+
 /// The beginning of a response that refuses a connection before any request.
 const REFUSAL: &str = "ICAP/1.0 503";
 
@@ -99,7 +109,8 @@ impl Exchange<'_, '_> {
         mut body: BodyEncoder<'_, '_>,
     ) -> Result<(), Error> {
         loop {
-            if self.write_out(&out)? == Sending::Stops {
+            let is_last = next.then != Then::Continues;
+            if self.write_out(&out, is_last)? == Sending::Stops {
                 return Ok(());
             }
             self.progress.content_sent += next.len;
@@ -175,14 +186,18 @@ impl Exchange<'_, '_> {
         error.into()
     }
 
-    /// Writes all of `out`, unless the response makes that pointless. Before each write, reads what is there.
-    fn write_out(&mut self, mut out: &[u8]) -> Result<Sending, Error> {
+    /// Writes all of `out`, unless the response makes that pointless. Before each write, reads what is there. With
+    /// `is_last`, the request or its preview ends with `out`.
+    fn write_out(&mut self, mut out: &[u8], is_last: bool) -> Result<Sending, Error> {
         let mut slice = WRITE_SLICE.0;
+        // The look that proved a used connection idle was just now, at check-out.
+        let mut is_idle = self.is_reused() && !self.progress.begun;
         loop {
             let moved = self.waiting.bytes();
-            if self.read_what_is_there()? == Sending::Stops {
+            if !is_idle && self.read_what_is_there()? == Sending::Stops {
                 return Ok(Sending::Stops);
             }
+            is_idle = false;
             if self.waiting.bytes() != moved {
                 slice = WRITE_SLICE.0;
             }
@@ -191,7 +206,8 @@ impl Exchange<'_, '_> {
                 // The caller's reader gave nothing for a while.
                 return Ok(Sending::Continues);
             }
-            match self.connection.write(out, left.min(slice)) {
+            let piece = &out[..self.piece(out.len(), is_last)];
+            match self.connection.write(piece, left.min(slice)) {
                 Ok(len) => {
                     out = &out[len..];
                     self.progress.begun = true;
@@ -204,6 +220,19 @@ impl Exchange<'_, '_> {
                 Err(error) if is_stall(&error) => slice = (slice * 2).min(WRITE_SLICE.1),
                 Err(error) => return self.read_response_after_write_error(error),
             }
+        }
+    }
+
+    /// How many of the next `len` bytes are written before the next look. An early response must be seen early
+    /// (rule R1): at the beginning of the request, where servers refuse, and before its end, after which a response
+    /// counts.
+    fn piece(&self, len: usize, is_last: bool) -> usize {
+        let sent = self.connection.sent() - self.progress.start;
+        match len <= PIECE + LINES {
+            true => len,
+            false if sent < FREQUENT_LOOKS => PIECE,
+            false if is_last => len - PIECE,
+            false => len,
         }
     }
 

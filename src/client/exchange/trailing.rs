@@ -21,7 +21,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// What came after a response.
 #[derive(Debug)]
 pub(super) enum Trailing {
+    /// A look found nothing.
     Nothing,
+    /// Nothing was read. There was no look, because what follows is not about this exchange.
+    Unknown,
     /// A lone line end is odd, but robust clients accept it (RFC 9112 §9.2).
     LineEnd,
     /// Other bytes, which are unread.

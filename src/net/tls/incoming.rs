@@ -3,7 +3,7 @@
 //! The exchange must know when the record began to arrive that holds a byte of a response. Records before it, a
 //! session ticket or a change of keys, do not count.
 
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 
 use super::records::Records;
@@ -43,10 +43,14 @@ impl Incoming {
         }
     }
 
-    /// Reads once from the socket. The buffer must be [empty](Self::is_empty). `written` bytes have been written
+    /// Reads once from the socket with `read`. The buffer must be [empty](Self::is_empty). `written` bytes have been written
     /// to the server so far.
-    pub(super) fn receive(&mut self, mut socket: impl Read, written: u64) -> io::Result<usize> {
-        let len = socket.read(&mut self.buffer)?;
+    pub(super) fn receive(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+        written: u64,
+    ) -> io::Result<usize> {
+        let len = read(&mut self.buffer)?;
         self.ahead = 0..len;
         self.received_at = written;
         Ok(len)
@@ -120,6 +124,7 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
 
     const TICKET: &[u8] = &[23, 3, 3, 0, 2, 1, 2];
     const DATA: &[u8] = &[23, 3, 3, 0, 3, 7, 8, 9];
@@ -132,7 +137,7 @@ mod tests {
         let mut taken: Vec<(Vec<u8>, u64)> = Vec::new();
         let mut is_within = false;
         for (written, mut piece) in (0..).zip(pieces.iter().copied()) {
-            incoming.receive(&mut piece, written).unwrap();
+            incoming.receive(|buf| piece.read(buf), written).unwrap();
             while let Some(record) = incoming.take_record(holds) {
                 match taken.last_mut().filter(|_| is_within) {
                     Some((bytes, _)) => bytes.extend(record),
@@ -167,20 +172,20 @@ mod tests {
     fn handshake_record_is_held_until_another_follows() {
         let mut incoming = Incoming::new();
         for mut piece in [&HELLO_REQUEST[..2], &HELLO_REQUEST[2..], HELLO_REQUEST] {
-            incoming.receive(&mut piece, 0).unwrap();
+            incoming.receive(|buf| piece.read(buf), 0).unwrap();
             assert_eq!(incoming.take_record(true), None);
         }
         assert!(incoming.saw_handshakes() && !incoming.is_within_record());
         let held = [HELLO_REQUEST, HELLO_REQUEST].concat();
         let mut data = DATA;
-        incoming.receive(&mut data, 5).unwrap();
+        incoming.receive(|buf| data.read(buf), 5).unwrap();
         assert_eq!(incoming.take_record(true), Some(held));
         assert_eq!(incoming.take_record(true), Some(DATA.to_vec()));
         assert_eq!(incoming.record_began_at(), 5);
         assert_eq!(incoming.take_record(true), None);
 
         let mut asks = HELLO_REQUEST;
-        incoming.receive(&mut asks, 6).unwrap();
+        incoming.receive(|buf| asks.read(buf), 6).unwrap();
         assert_eq!(incoming.take_record(true), None);
         let taken = incoming.take_record(false);
         assert_eq!(taken, Some(HELLO_REQUEST.to_vec()));
@@ -191,7 +196,7 @@ mod tests {
         let mut incoming = Incoming::new();
         let taken = (0..MOST_HELD).find_map(|_| {
             let mut asks = HELLO_REQUEST;
-            incoming.receive(&mut asks, 0).unwrap();
+            incoming.receive(|buf| asks.read(buf), 0).unwrap();
             incoming.take_record(true)
         });
         assert!(taken.is_some_and(|taken| taken.len() <= MOST_HELD + HELLO_REQUEST.len()));

@@ -34,6 +34,7 @@ use super::failure::{
 use super::incoming::Incoming;
 use crate::net::cancel::CANCEL_INTERVAL;
 use crate::net::deadline::Deadline;
+use crate::net::socket::Socket;
 use crate::net::transport::{Readiness, Stream, is_nothing_yet, is_stall};
 
 /// Reads that [`Stream::readiness`] may take. A peer that sends records without data, faster than they are
@@ -49,7 +50,7 @@ const MOST_UNSENT: usize = 128 * 1024;
 
 /// A TLS session whose handshake is over.
 pub(super) struct TlsStream {
-    tcp: TcpStream,
+    tcp: Socket,
     tls: ClientConnection,
     incoming: Incoming,
     /// `written` at the time when the last record with data began to arrive.
@@ -79,7 +80,7 @@ impl TlsStream {
     ) -> io::Result<Self> {
         tls.set_buffer_limit(Some(MOST_UNSENT));
         let mut stream = Self {
-            tcp,
+            tcp: Socket::new(tcp),
             tls,
             incoming: Incoming::new(),
             data_began_at: 0,
@@ -108,7 +109,7 @@ impl TlsStream {
         self.encrypted();
         while !self.unsent.is_empty() {
             let left = deadline.left().ok_or_else(handshake_timed_out)?;
-            self.tcp.set_write_timeout(Some(left))?;
+            self.tcp.set_write_timeout(left)?;
             match self.send() {
                 Err(error) if is_stall(&error) => {}
                 Err(error) => return Err(self.reason_for(error)),
@@ -120,8 +121,11 @@ impl TlsStream {
 
     fn await_bytes(&mut self, deadline: &Deadline) -> io::Result<()> {
         let left = deadline.left().ok_or_else(handshake_timed_out)?;
-        self.tcp.set_read_timeout(Some(left))?;
-        match self.incoming.receive(&self.tcp, self.written) {
+        self.tcp.set_read_timeout(left)?;
+        match self
+            .incoming
+            .receive(|buf| self.tcp.read(buf), self.written)
+        {
             Ok(0) => Err(closed_in_handshake()),
             Ok(_) => Ok(()),
             Err(error) if is_stall(&error) => Ok(()),
@@ -130,13 +134,17 @@ impl TlsStream {
     }
 
     /// Reads once from the socket and decrypts, unless earlier bytes hold data or end the session: the server may
-    /// keep the socket open after that.
-    fn receive(&mut self) -> io::Result<()> {
+    /// keep the socket open after that. With `waits`, the read waits for bytes.
+    fn receive(&mut self, waits: bool) -> io::Result<()> {
         self.decrypt()?;
         if self.look_at_decrypted()?.is_some() {
             return Ok(());
         }
-        match self.incoming.receive(&self.tcp, self.written) {
+        let read = |buf: &mut [u8]| match waits {
+            true => self.tcp.read(buf),
+            false => self.tcp.read_at_once(buf),
+        };
+        match self.incoming.receive(read, self.written) {
             Ok(0) => {
                 // rustls takes note of the end.
                 self.tls.read_tls(&mut io::empty())?;
@@ -153,9 +161,9 @@ impl TlsStream {
     /// Declines to renegotiate if the server is silent for a while: it may wait for that.
     fn receive_before_declining(&mut self) -> io::Result<()> {
         let patience = DECLINE_AFTER.min(self.read_timeout);
-        self.tcp.set_read_timeout(Some(patience))?;
-        let received = self.receive();
-        self.tcp.set_read_timeout(Some(self.read_timeout))?;
+        self.tcp.set_read_timeout(patience)?;
+        let received = self.receive(true);
+        self.tcp.set_read_timeout(self.read_timeout)?;
         if received.as_ref().is_err_and(is_stall) {
             self.silence += patience;
             // The timeout of a scan that can be cancelled is only a slice of the wait.
@@ -260,10 +268,9 @@ impl TlsStream {
     /// Sends what the socket takes without waiting.
     fn send_at_once(&mut self) {
         self.encrypted();
-        if self.tcp.set_nonblocking(true).is_ok() {
-            // Whether it arrives does not matter.
-            let _ = self.send();
-            let _ = self.tcp.set_nonblocking(false);
+        if let Ok(len) = self.tcp.write_at_once(&self.unsent) {
+            // Whether the rest arrives does not matter.
+            self.unsent.drain(..len);
         }
     }
 
@@ -280,7 +287,7 @@ impl TlsStream {
             if let Some(readiness) = self.look_at_decrypted()? {
                 return Ok(readiness);
             }
-            match self.receive() {
+            match self.receive(false) {
                 Ok(()) => {}
                 Err(error) if !is_nothing_yet(&error) => return Err(error),
                 Err(_) if self.incoming.is_within_record() => return Ok(Readiness::Partial),
@@ -328,7 +335,7 @@ impl TlsStream {
         self.decrypt()?;
         match self.tls.wants_write() {
             true => self.receive_before_declining()?,
-            false => self.receive()?,
+            false => self.receive(true)?,
         }
         self.read_decrypted(buf)
     }
@@ -404,18 +411,15 @@ fn is_all_data(mut records: &[u8], len: usize) -> bool {
 impl Stream for TlsStream {
     fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         self.read_timeout = timeout;
-        self.tcp.set_read_timeout(Some(timeout))
+        self.tcp.set_read_timeout(timeout)
     }
 
     fn set_write_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.tcp.set_write_timeout(Some(timeout))
+        self.tcp.set_write_timeout(timeout)
     }
 
     fn readiness(&mut self) -> io::Result<Readiness> {
-        self.tcp.set_nonblocking(true)?;
-        let found = self.look();
-        self.tcp.set_nonblocking(false)?;
-        found
+        self.look()
     }
 
     fn written_at_arrival(&self) -> Option<u64> {
