@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::monitor::Monitor;
 use super::once_reader::OnceReader;
 use super::reading::read_once;
+use super::regular::RegularFile;
 use super::tee::Tee;
 use crate::error::{ContentError, ContentFault};
 use crate::net::deadline::Deadline;
@@ -44,6 +46,7 @@ enum Source<'a> {
     #[default]
     None,
     Bytes(Cow<'a, [u8]>),
+    File(RegularFile),
     Once(OnceReader<'a>),
     Seekable {
         reader: Box<dyn ReadSeek + 'a>,
@@ -77,6 +80,15 @@ impl<'a> Body<'a> {
             reader: Box::new(reader),
             start: None,
         })
+    }
+
+    /// The content of a regular file that was just opened, and has this length by its metadata. It can be sent again.
+    pub(crate) fn file(file: File, length: u64) -> Self {
+        match length {
+            // Files in `/proc` have content all the same, so this length says nothing.
+            0 => Self::seekable(file),
+            _ => Self::new(Source::File(RegularFile::new(file, length))),
+        }
     }
 
     fn bytes(bytes: Cow<'a, [u8]>) -> Self {
@@ -138,7 +150,7 @@ impl<'a> Body<'a> {
     /// [`ContentFault::NotRewound`] for a reader that stands at the end of something: it was written and never
     /// rewound, and would be sent as empty content, which every service calls clean.
     pub(crate) fn find_length(&mut self) -> Result<Option<u64>, ContentError> {
-        let found = self.source.length_by_seeking()?;
+        let found = self.source.find_length()?;
         self.declared = self.declared.or(found);
         Ok(self.declared)
     }
@@ -166,8 +178,29 @@ impl<'a> Body<'a> {
     /// Whether it can be read from its beginning, after what was read of it so far.
     pub(crate) fn can_rewind(&self) -> bool {
         match &self.source {
-            Source::None | Source::Bytes(_) | Source::Seekable { .. } => true,
             Source::Once(reader) => reader.can_rewind(),
+            _ => true,
+        }
+    }
+
+    /// Whether it is read without a caller's code: from memory, or from a file of this crate.
+    pub(super) fn is_own(&self) -> bool {
+        !matches!(self.source, Source::Once(_) | Source::Seekable { .. })
+    }
+
+    /// Whether all of it was read, if that is known without another read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.source.ends_at(self.read)
+    }
+
+    /// The distance from the beginning of a page of memory to the next byte, as far as that is known.
+    pub(super) fn offset_in_page(&self) -> usize {
+        let read = usize::try_from(self.read % (1 << 16)).unwrap_or(0);
+        match &self.source {
+            Source::Bytes(bytes) => bytes.as_ptr().addr().wrapping_add(read),
+            // The system's own copy of a file begins with a page.
+            Source::File(_) => read,
+            _ => 0,
         }
     }
 
@@ -207,7 +240,9 @@ impl<'a> Body<'a> {
         let position = self.read;
         let len = self.source.read(position, buf)?;
         self.read += len as u64;
+        let is_at_end = self.is_at_end();
         let checked = match &mut self.monitor {
+            Some(monitor) if is_at_end => monitor.after_last_read(&buf[..len], self.declared),
             Some(monitor) => monitor.after_read(&buf[..len]),
             None => Ok(()),
         };
@@ -227,6 +262,7 @@ impl Source<'_> {
                 let position = usize::try_from(position).unwrap_or(usize::MAX);
                 bytes.get(position..).unwrap_or_default().read(buf)
             }
+            Self::File(file) => file.read(position, buf),
             Self::Once(reader) => reader.read(buf),
             Self::Seekable { reader, .. } => read_once(reader, buf),
         }
@@ -235,6 +271,7 @@ impl Source<'_> {
     fn rewind(&mut self) -> io::Result<()> {
         match self {
             Self::None | Self::Bytes(_) => Ok(()),
+            Self::File(file) => file.rewind(),
             Self::Once(reader) => reader.rewind(),
             Self::Seekable {
                 reader,
@@ -247,11 +284,22 @@ impl Source<'_> {
         }
     }
 
-    /// Bytes from the present position to the end, if a seek can find it. `None` for what has a position and
-    /// no end, such as some files in `/proc`.
-    fn length_by_seeking(&mut self) -> Result<Option<u64>, ContentError> {
-        let Self::Seekable { reader, .. } = self else {
-            return Ok(None);
+    /// Whether it is known to end after this many bytes.
+    fn ends_at(&self, position: u64) -> bool {
+        match self {
+            Self::Bytes(bytes) => position == bytes.len() as u64,
+            Self::File(file) => file.has_ended(),
+            _ => false,
+        }
+    }
+
+    /// Bytes from the present position to the end, if that is known or a seek can find it. `None` for what has a
+    /// position and no end, such as some files in `/proc`.
+    fn find_length(&mut self) -> Result<Option<u64>, ContentError> {
+        let reader = match self {
+            Self::Seekable { reader, .. } => reader,
+            Self::File(file) => return Ok(Some(file.length())),
+            _ => return Ok(None),
         };
         let (position, end) =
             position_and_end(&mut **reader).map_err(|source| ContentError::read(0, source))?;

@@ -142,6 +142,17 @@ impl<'a> Monitor<'a> {
         Ok(())
     }
 
+    /// The same for the last bytes, if it is known that these are the last: as if a read had shown it that returned
+    /// nothing.
+    pub(super) fn after_last_read(&mut self, bytes: &[u8], total: Option<u64>) -> io::Result<()> {
+        self.after_read(bytes)?;
+        if self.has_ended {
+            return Ok(());
+        }
+        self.before_read(total)?;
+        self.after_read(b"")
+    }
+
     /// Bytes up to the end of what was read before, if that is to be compared.
     fn left_to_compare(&self) -> Option<u64> {
         let left = self

@@ -17,6 +17,7 @@ use super::credentials::Credentials;
 use super::exchange::{Exchange, Progress, Waiting};
 use super::outcome::{CompleteResponse, Failure};
 use super::output::Output;
+use super::send_buffer::SendBuffer;
 use super::{Client, Shared};
 use crate::error::{Error, TimeLimit};
 use crate::evidence::Findings;
@@ -79,7 +80,8 @@ impl Call<'_> {
         output: &mut Output<'_>,
         place: Option<Place>,
     ) -> Result<CompleteResponse, Box<Failure>> {
-        let mut out = self.client.encode(request, body)?;
+        let mut out = SendBuffer::for_body(body);
+        self.client.encode(request, body, out.head())?;
         // Before a connection is taken: the caller's reader may take its time, and a connection that is not
         // asked for anything meanwhile may be closed.
         let is_kept = body.keep(&self.deadline)?;
@@ -143,7 +145,7 @@ impl Call<'_> {
 
 impl Client {
     /// The head of the request, with what this client adds to it.
-    fn encode(&self, request: &Request, body: &Body<'_>) -> Result<Vec<u8>, Error> {
+    fn encode(&self, request: &Request, body: &Body<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let Shared {
             pool,
             headers,
@@ -160,7 +162,9 @@ impl Client {
         if body.is_some() && !trailers.is_empty() {
             request = request.add_headers(&[("Trailer".to_owned(), trailers.into_bytes())]);
         }
-        Ok(request.encode(&uri.request_uri(), &uri.authority(), body.is_some())?)
+        let head = request.encode(&uri.request_uri(), &uri.authority(), body.is_some())?;
+        out.extend_from_slice(&head);
+        Ok(())
     }
 
     /// Whether the service is known to want the credentials there are.

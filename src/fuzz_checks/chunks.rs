@@ -5,9 +5,10 @@ use super::reference_chunks;
 use super::reference_chunks::Ended;
 use crate::client::body::Body;
 use crate::client::body_encoder::{BodyEncoder, Then};
+use crate::client::send_buffer::SendBuffer;
 use crate::error::{ContentError, Limit, Violation};
 use crate::net::deadline::Deadline;
-use crate::proto::chunk::{ChunkDecoder, Decoded, encode_chunk, encode_last_chunk};
+use crate::proto::chunk::{ChunkDecoder, Decoded, LAST_CHUNK, encode_chunk};
 use crate::proto::request::check_header;
 
 /// How decoding ended, and what it gave.
@@ -143,7 +144,7 @@ fn pieces(input: &mut Input<'_>) {
     }
     let cut = reference_chunks::decode(&encoded, u64::MAX);
     assert_eq!((cut.ended, &cut.data), (Ended::Incomplete, &content));
-    encode_last_chunk(&mut encoded);
+    encoded.extend_from_slice(LAST_CHUNK);
     assert_body(&encoded, &content, false, b"");
     let outcome = decode(u64::MAX, &[&encoded]);
     assert_eq!(outcome.data, content);
@@ -206,9 +207,13 @@ fn body(input: &mut Input<'_>) {
 fn encode(mut body: Body<'_>, preview: Option<usize>) -> (Vec<Vec<u8>>, Result<(), ContentError>) {
     let mut encoder = BodyEncoder::new(&mut body, preview, &Deadline::by_system(None));
     let mut parts = vec![Vec::new()];
+    let mut buffer = SendBuffer::take();
     loop {
+        buffer.clear();
+        let next = encoder.encode_next(&mut buffer, None);
         let part = parts.last_mut().expect("one at least");
-        match encoder.encode_next(part, None).map(|next| next.then) {
+        part.extend_from_slice(buffer.bytes());
+        match next.map(|next| next.then) {
             Ok(Then::Continues) => {}
             Ok(Then::Decides) => parts.push(Vec::new()),
             Ok(Then::Done) => return (parts, Ok(())),

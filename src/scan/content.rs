@@ -66,7 +66,8 @@ impl<'a> Content<'a> {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for anything else that is no regular file.
     pub fn file(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let mut content = Self::seekable(regular_file::open(path)?);
+        let (file, length) = regular_file::open(path)?;
+        let mut content = Self::new(Body::file(file, length));
         content.about.name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());

@@ -4,17 +4,17 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens a regular file for reading.
+/// Opens a regular file for reading. Returns its length as well, by its metadata.
 ///
 /// Opening a pipe waits for a writer, past every deadline, and opening a device may do anything. So the kind is
 /// checked first. The file may be exchanged after this check. Therefore opening does not wait, and the handle is
 /// checked again.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
     check(&fs::metadata(path)?)?;
     open_without_waiting(path)
 }
 
-fn open_without_waiting(path: &Path) -> io::Result<File> {
+fn open_without_waiting(path: &Path) -> io::Result<(File, u64)> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -24,8 +24,9 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
     }
     let file = options.open(path)?;
     // A regular file is read the same with the flag and without it.
-    check(&file.metadata()?)?;
-    Ok(file)
+    let metadata = file.metadata()?;
+    check(&metadata)?;
+    Ok((file, metadata.len()))
 }
 
 fn check(metadata: &Metadata) -> io::Result<()> {
@@ -82,7 +83,10 @@ mod tests {
     use std::time::Duration;
 
     /// The result of `open` for a path. It must not wait.
-    fn kind_of(path: &Path, open: fn(&Path) -> io::Result<File>) -> Result<(), io::ErrorKind> {
+    fn kind_of(
+        path: &Path,
+        open: fn(&Path) -> io::Result<(File, u64)>,
+    ) -> Result<(), io::ErrorKind> {
         let (sender, opened) = mpsc::channel();
         let path = path.to_owned();
         thread::spawn(move || sender.send(open(&path).map(drop)));

@@ -1,6 +1,6 @@
 //! The responses of a healthy service, as bytes.
 
-use crate::proto::chunk::{encode_chunk, encode_last_chunk};
+use crate::proto::chunk::{LAST_CHUNK, encode_chunk};
 use crate::proto::encapsulated::{BodyKind, Encapsulated};
 
 /// The response of a healthy service to `OPTIONS`. It offers no preview.
@@ -67,7 +67,7 @@ pub(super) fn ok(fields: &str, list: Encapsulated, http_head: &[u8], body: &[u8]
     let mut response = [head.as_bytes(), http_head].concat();
     if list.body != BodyKind::Null {
         encode_chunk(&mut response, body);
-        encode_last_chunk(&mut response);
+        response.extend_from_slice(LAST_CHUNK);
     }
     response
 }

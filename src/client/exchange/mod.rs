@@ -34,6 +34,7 @@ use std::time::Duration;
 use super::body_encoder::{BodyEncoder, Next, Then};
 use super::outcome::{CompleteResponse, Failure};
 use super::output::Output;
+use super::send_buffer::SendBuffer;
 use crate::error::{ContentError, Error, Phase};
 use crate::net::checkout::PooledConnection;
 use crate::net::deadline::{Deadline, Timeouts};
@@ -89,7 +90,7 @@ impl Exchange<'_, '_> {
     /// Sends `out`, which is the head and the first chunk, and then the rest of `body`. Reads the response.
     pub(super) fn run(
         mut self,
-        out: Vec<u8>,
+        out: SendBuffer,
         first: Next,
         body: BodyEncoder<'_, '_>,
     ) -> Result<CompleteResponse, Box<Failure>> {
@@ -104,13 +105,13 @@ impl Exchange<'_, '_> {
     /// Writes the request, head and first chunk together, while reading what comes.
     fn send(
         &mut self,
-        mut out: Vec<u8>,
+        mut out: SendBuffer,
         mut next: Next,
         mut body: BodyEncoder<'_, '_>,
     ) -> Result<(), Error> {
         loop {
             let is_last = next.then != Then::Continues;
-            if self.write_out(&out, is_last)? == Sending::Stops {
+            if self.write_out(out.bytes(), is_last)? == Sending::Stops {
                 return Ok(());
             }
             self.progress.content_sent += next.len;

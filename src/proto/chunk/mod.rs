@@ -8,6 +8,8 @@ mod extension;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use extension::{LastChunkExtensions, parse_extensions};
 
 use crate::proto::head::HeadFinder;
@@ -18,30 +20,66 @@ use crate::proto::limits::{
 use crate::proto::number::hex_digit;
 use crate::proto::violation::{Limit, Violation};
 
+/// Bytes that the line before a chunk can have: a size in hexadecimal digits, and its line end.
+pub(crate) const CHUNK_LINE: usize = 2 * size_of::<usize>() + 2;
+
+/// Writes the line before a chunk of `len` bytes to the end of `room`, which has at least [`CHUNK_LINE`] bytes. Returns
+/// where it begins.
+pub(crate) fn write_chunk_line(room: &mut [u8], len: usize) -> usize {
+    let mut begin = room.len() - 2;
+    room[begin..].copy_from_slice(b"\r\n");
+    let mut left = len;
+    loop {
+        begin -= 1;
+        room[begin] = b"0123456789abcdef"[left % 16];
+        left /= 16;
+        if left == 0 {
+            return begin;
+        }
+    }
+}
+
 /// Appends one chunk with `data`. Without data it appends nothing, because an empty chunk ends a body.
+#[cfg_attr(
+    not(any(test, fuzzing, feature = "testing")),
+    expect(dead_code, reason = "a client's chunks are made in their buffer")
+)]
 pub(crate) fn encode_chunk(out: &mut Vec<u8>, data: &[u8]) {
     if !data.is_empty() {
-        out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+        let mut line = [0; CHUNK_LINE];
+        let begin = write_chunk_line(&mut line, data.len());
+        out.extend_from_slice(&line[begin..]);
         out.extend_from_slice(data);
         out.extend_from_slice(b"\r\n");
     }
 }
 
-/// Appends the last chunk of a body, or of a preview that is not the whole body.
-pub(crate) fn encode_last_chunk(out: &mut Vec<u8>) {
-    encode_end(out, false, &[]);
-}
+/// The last chunk of a body without a trailer section, or of a preview that is not the whole body.
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Appends the last chunk of a body that ends in its preview or after it (RFC 3507 §4.5), and a trailer section of
-/// checked fields.
-pub(crate) fn encode_end(out: &mut Vec<u8>, is_in_preview: bool, trailers: &[(String, Vec<u8>)]) {
-    let line = if is_in_preview { "0; ieof" } else { "0" };
-    out.extend_from_slice(line.as_bytes());
-    out.extend_from_slice(b"\r\n");
+/// The last chunk of a body that ends in its preview (RFC 3507 §4.5).
+pub(crate) const LAST_CHUNK_IN_PREVIEW: &[u8] = b"0; ieof\r\n\r\n";
+
+/// The last chunk of a body that ends in its preview or after it, and a trailer section of checked fields.
+pub(crate) fn encode_end(
+    is_in_preview: bool,
+    trailers: &[(String, Vec<u8>)],
+) -> Cow<'static, [u8]> {
+    let end = if is_in_preview {
+        LAST_CHUNK_IN_PREVIEW
+    } else {
+        LAST_CHUNK
+    };
+    if trailers.is_empty() {
+        return end.into();
+    }
+    // They stand before the blank line.
+    let mut out = end[..end.len() - 2].to_vec();
     for (name, value) in trailers {
-        encode_field(out, name, value);
+        encode_field(&mut out, name, value);
     }
     out.extend_from_slice(b"\r\n");
+    out.into()
 }
 
 /// The result of a call to [`ChunkDecoder::decode`].

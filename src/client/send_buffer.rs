@@ -1,0 +1,219 @@
+//! The buffer in which a request waits to be written.
+
+use std::mem;
+use std::ops::Range;
+
+use super::body::Body;
+use crate::proto::chunk::{CHUNK_LINE, write_chunk_line};
+use crate::seam::sync::Mutex;
+
+/// Buffers that are kept for other exchanges of this process, and the bytes that each of them may have. A large one is
+/// given back to the system: it costs little beside the content that it was for.
+const SPARE_BUFFERS: usize = 16;
+const SPARE_BYTES: usize = 96 * 1024;
+
+/// What is kept. The scans of all scanners share it, because an idle scanner needs no buffer.
+static SPARE: Mutex<Vec<Parts>> = Mutex::new(Vec::new());
+
+/// The page of every common processor, in bytes.
+const PAGE: usize = 4096;
+
+/// From how many bytes on content is worth an aligned place.
+const ALIGNED_FROM: usize = 16 * 1024;
+
+/// Bytes for what follows a chunk, so that the buffer is large enough from the start: `\r\n0; ieof\r\n\r\n`.
+const TAIL: usize = 16;
+
+/// The bytes of one write: the head of a request, a chunk of its body, and what ends the body.
+///
+/// Content is read to where it is sent from, and not copied again. So its place comes first. When its length is known,
+/// the line of the chunk is written directly before it, and the head directly before that line.
+pub(crate) struct SendBuffer {
+    parts: Parts,
+    /// Where content has its place in `parts.bytes`.
+    content: usize,
+    /// What is to be written.
+    ready: Range<usize>,
+}
+
+#[derive(Default)]
+struct Parts {
+    head: Vec<u8>,
+    /// It is as long as its largest use, because a reader is given only bytes that are initialised.
+    bytes: Vec<u8>,
+}
+
+impl SendBuffer {
+    /// An empty buffer, perhaps one that was used before.
+    pub(crate) fn take() -> Self {
+        let spare = SPARE.lock().pop();
+        Self {
+            parts: spare.unwrap_or_default(),
+            content: 0,
+            ready: 0..0,
+        }
+    }
+
+    /// The same for a body. What is left in the buffer is content of other scans, so it is overwritten if a caller's
+    /// reader gets to see it.
+    pub(crate) fn for_body(body: &Body<'_>) -> Self {
+        let mut buffer = Self::take();
+        if !body.is_own() {
+            buffer.parts.bytes.fill(0);
+        }
+        buffer
+    }
+
+    /// Where the head of the request is put. It is written with the next chunk.
+    pub(crate) fn head(&mut self) -> &mut Vec<u8> {
+        &mut self.parts.head
+    }
+
+    /// What is to be written.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.parts.bytes[self.ready.clone()]
+    }
+
+    /// It was written.
+    pub(crate) fn clear(&mut self) {
+        self.ready = 0..0;
+    }
+
+    /// The place for `len` bytes of content. They are copied to it from an address with this `offset` in its page.
+    ///
+    /// The place has the same offset. A copy between two addresses that differ by a few bytes in their pages is slow,
+    /// because the processor takes each read for one of bytes that were just written.
+    pub(crate) fn room(&mut self, len: usize, offset: usize) -> &mut [u8] {
+        let Parts { head, bytes } = &mut self.parts;
+        let before = head.len() + CHUNK_LINE;
+        let is_aligned = len >= ALIGNED_FROM;
+        let needed = before + len + TAIL + if is_aligned { PAGE } else { 0 };
+        if bytes.len() < needed {
+            bytes.resize(needed, 0);
+        }
+        let shift = match is_aligned {
+            true => offset.wrapping_sub(bytes.as_ptr().addr().wrapping_add(before)) % PAGE,
+            false => 0,
+        };
+        self.content = before + shift;
+        &mut bytes[self.content..self.content + len]
+    }
+
+    /// The first `len` bytes of the place for content are a chunk. Without content there is no chunk, because an empty
+    /// one would end the body. The head goes before it.
+    pub(crate) fn end_chunk(&mut self, len: usize) {
+        let Parts { head, bytes } = &mut self.parts;
+        let mut begin = self.content;
+        if len > 0 {
+            begin = write_chunk_line(&mut bytes[..begin], len);
+        }
+        begin -= head.len();
+        bytes[begin..begin + head.len()].copy_from_slice(head);
+        head.clear();
+        self.ready = begin..self.content + len;
+        if len > 0 {
+            self.append(b"\r\n");
+        }
+    }
+
+    /// Puts `more` after what is to be written.
+    pub(crate) fn append(&mut self, more: &[u8]) {
+        let end = self.ready.end + more.len();
+        let bytes = &mut self.parts.bytes;
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[self.ready.end..end].copy_from_slice(more);
+        self.ready.end = end;
+    }
+}
+
+/// Keeps the memory for another exchange, within limits.
+impl Drop for SendBuffer {
+    fn drop(&mut self) {
+        let mut parts = mem::take(&mut self.parts);
+        parts.head.clear();
+        if parts.head.capacity() + parts.bytes.capacity() <= SPARE_BYTES {
+            let mut spare = SPARE.lock();
+            if spare.len() < SPARE_BUFFERS {
+                spare.push(parts);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    #[test]
+    fn head_and_chunk_and_end_are_one_piece() {
+        let mut buffer = SendBuffer::take();
+        for (head, content, expected) in [
+            ("head", "hello", "head5\r\nhello\r\n0\r\n\r\n"),
+            ("", "hello", "5\r\nhello\r\n0\r\n\r\n"),
+            ("head", "", "head0\r\n\r\n"),
+            ("", "", "0\r\n\r\n"),
+        ] {
+            buffer.clear();
+            buffer.head().extend_from_slice(head.as_bytes());
+            // Less than there is room for.
+            let room = buffer.room(20_000, 7);
+            room[..content.len()].copy_from_slice(content.as_bytes());
+            buffer.end_chunk(content.len());
+            buffer.append(b"0\r\n\r\n");
+            assert_eq!(buffer.bytes(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn line_of_a_chunk_fits_at_every_length() {
+        let mut buffer = SendBuffer::take();
+        for len in [1, 0xf, 0x10, 0xfff, 0x1000, 0xffff, 0x10000, 0x7_ffff] {
+            buffer.clear();
+            buffer.room(len, 0).fill(b'x');
+            buffer.end_chunk(len);
+            let line = format!("{len:x}\r\nx");
+            assert!(buffer.bytes().starts_with(line.as_bytes()), "{len}");
+            assert!(buffer.bytes().ends_with(b"x\r\n"), "{len}");
+        }
+    }
+
+    #[test]
+    fn large_content_has_the_offset_of_its_source() {
+        let mut buffer = SendBuffer::take();
+        for offset in [0, 1, 63, PAGE - 1] {
+            for head in [0, 1, 400, 5000] {
+                buffer.head().resize(head, b'h');
+                let at = buffer.room(ALIGNED_FROM, offset).as_ptr().addr();
+                assert_eq!(at % PAGE, offset, "{head}");
+                buffer.end_chunk(0);
+            }
+        }
+    }
+
+    #[test]
+    fn buffer_for_a_reader_has_nothing_of_other_content() {
+        for body in [Body::reader(&b"x"[..]), Body::seekable(Cursor::new("x"))] {
+            let mut buffer = SendBuffer::take();
+            buffer.room(1000, 0).fill(b's');
+            drop(buffer);
+            let mut buffer = SendBuffer::for_body(&body);
+            assert!(buffer.room(1000, 0).iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn only_few_and_small_buffers_are_kept() {
+        let buffers: Vec<_> = std::iter::repeat_with(SendBuffer::take).take(40).collect();
+        drop(buffers);
+        let mut large = SendBuffer::take();
+        large.room(SPARE_BYTES, 0);
+        drop(large);
+        let spare = SPARE.lock();
+        assert!(spare.len() <= SPARE_BUFFERS);
+        let is_small = |parts: &Parts| parts.bytes.capacity() <= SPARE_BYTES;
+        assert!(spare.iter().all(is_small));
+    }
+}
