@@ -13,12 +13,12 @@
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connecting;
 use super::connection::Connection;
 use super::deadline::{Deadline, RanOut};
-use super::pool::{Idle, Permit, Pool, grace};
+use super::pool::{Idle, Permit, Pool, Taken, grace};
 use super::shortage::is_shortage;
 use super::transport::Readiness;
 use crate::error::{ConnectError, Error, Phase, TimeLimit, TimeoutError};
@@ -33,6 +33,8 @@ pub(crate) struct Place {
     permit: Permit,
     /// The idle connection is not to be used.
     is_fresh: bool,
+    /// The idle connection was idle for too long.
+    is_expired: bool,
 }
 
 impl Pool {
@@ -40,11 +42,16 @@ impl Pool {
     ///
     /// If `is_fresh`, [`Place::connect`] makes a new connection in any case.
     pub(crate) fn acquire(self: &Arc<Self>, is_fresh: bool, wait: &Deadline) -> Option<Place> {
-        let (permit, idle) = self.take(is_fresh, wait)?;
+        let Taken {
+            permit,
+            idle,
+            is_expired,
+        } = self.take(is_fresh, wait)?;
         Some(Place {
             idle,
             permit,
             is_fresh,
+            is_expired,
         })
     }
 }
@@ -81,7 +88,7 @@ impl Place {
     ) -> Result<PooledConnection, Error> {
         let pool = Arc::clone(self.permit.pool());
         if let Some(mut idle) = self.idle.take() {
-            match reuse_obstacle(&pool, &mut idle, self.is_fresh) {
+            match self.reuse_obstacle(&mut idle) {
                 None => {
                     idle.connection.wake();
                     count(&pool.target().counters.reused);
@@ -108,6 +115,22 @@ impl Place {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Why the idle connection is not used; `None` if it proves to be open and silent.
+    fn reuse_obstacle(&self, idle: &mut Idle) -> Option<CloseReason> {
+        if self.is_fresh {
+            return Some(CloseReason::Surplus);
+        }
+        if self.is_expired {
+            return Some(CloseReason::IdleTimeout);
+        }
+        match idle.connection.readiness() {
+            Ok(Readiness::Idle) if idle.connection.is_reusable() => None,
+            Ok(Readiness::Idle) => Some(CloseReason::TransportOver),
+            Ok(Readiness::Readable | Readiness::Partial) => Some(CloseReason::IdleBytes),
+            _ => Some(CloseReason::IdleClosed),
         }
     }
 }
@@ -178,10 +201,11 @@ impl PooledConnection {
             idle: None,
             permit,
             is_fresh: true,
+            is_expired: false,
         }
     }
 
-    fn now(&self) -> std::time::Instant {
+    fn now(&self) -> Instant {
         self.permit.pool().target().clock.now()
     }
 }
@@ -197,27 +221,6 @@ impl Deref for PooledConnection {
 impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
-    }
-}
-
-/// Why an idle connection is not used; `None` if it proves to be open and silent.
-fn reuse_obstacle(pool: &Pool, idle: &mut Idle, is_fresh: bool) -> Option<CloseReason> {
-    let age = pool
-        .target()
-        .clock
-        .now()
-        .saturating_duration_since(idle.since);
-    if is_fresh {
-        return Some(CloseReason::Surplus);
-    }
-    if age > pool.idle_timeout() {
-        return Some(CloseReason::IdleTimeout);
-    }
-    match idle.connection.readiness() {
-        Ok(Readiness::Idle) if idle.connection.is_reusable() => None,
-        Ok(Readiness::Idle) => Some(CloseReason::TransportOver),
-        Ok(Readiness::Readable | Readiness::Partial) => Some(CloseReason::IdleBytes),
-        _ => Some(CloseReason::IdleClosed),
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 pub(crate) type MutexGuard<'l, T> = std::sync::MutexGuard<'l, T>;
 pub(crate) type OnceLock<T> = std::sync::OnceLock<T>;
 pub(crate) type Thread = std::thread::Thread;
+pub(crate) type ThreadId = std::thread::ThreadId;
 
 /// A mutex without poison: no caller's code runs under a lock of this crate, and every change under one is
 /// complete, so a panic leaves nothing half done.

@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::deadline::Deadline;
 use super::transport::Connect;
 use crate::proto::uri::ServiceUri;
-use crate::seam::sync::{Mutex, MutexGuard, Thread, current_thread, park_timeout};
+use crate::seam::sync::{Mutex, MutexGuard, Thread, ThreadId, current_thread, park_timeout};
 use crate::seam::time::Clock;
 use crate::stats::CloseReason;
 use crate::stats::counters::ServiceCounters;
@@ -74,6 +74,10 @@ struct State {
 /// The upper bound of [`grace`].
 const LONGEST_GRACE: Duration = Duration::from_secs(1);
 
+/// By how much the own last connection of a thread may be older than the newest one, so that it is preferred. More
+/// would keep connections alive that few threads need no more.
+const OWN_IS_NEW: Duration = Duration::from_secs(1);
+
 type Ticket = u64;
 
 /// An idle connection.
@@ -83,6 +87,17 @@ pub(crate) struct Idle {
     pub(crate) since: Instant,
     /// The place of the caller that used it last; see [`Permit::number`].
     pub(crate) last_place: u64,
+    /// The thread of that caller.
+    thread: ThreadId,
+}
+
+/// What a caller is given.
+pub(super) struct Taken {
+    pub(super) permit: Permit,
+    /// The idle connection that has the place.
+    pub(super) idle: Option<Idle>,
+    /// It was idle for too long.
+    pub(super) is_expired: bool,
 }
 
 impl Pool {
@@ -108,7 +123,7 @@ impl Pool {
         let surplus = state.open.saturating_sub(self.limit(&state));
         let surplus = surplus.min(state.idle.len());
         let closed = self.places(state.idle.drain(..surplus));
-        state.wake_first();
+        self.wake_first(&state);
         drop(state);
         for (idle, _place) in closed {
             idle.connection.close(CloseReason::Surplus);
@@ -117,49 +132,57 @@ impl Pool {
 
     /// Idle connections, each with its place. The place is free when it is dropped.
     fn places(self: &Arc<Self>, idle: impl Iterator<Item = Idle>) -> Vec<(Idle, Permit)> {
-        idle.map(|idle| (idle, Permit::new(self))).collect()
+        idle.map(|idle| {
+            let place = Permit::new(self, idle.thread);
+            (idle, place)
+        })
+        .collect()
     }
 
     /// Takes an idle connection, or the right to make one; waits in line while there is neither, and
     /// returns `None` when `wait` is over.
     ///
     /// With `is_fresh`, an idle connection is given for its place: it is to be closed.
-    pub(super) fn take(
-        self: &Arc<Self>,
-        is_fresh: bool,
-        wait: &Deadline,
-    ) -> Option<(Permit, Option<Idle>)> {
+    pub(super) fn take(self: &Arc<Self>, is_fresh: bool, wait: &Deadline) -> Option<Taken> {
         let mut turn = Turn {
             pool: self,
             ticket: None,
         };
+        let thread = current_thread().id();
         loop {
             // The clock is the caller's, so it is not asked under the lock.
             let left = wait.left();
+            let now = self.target.clock.now();
+            let is_live = |idle: &Idle| self.is_live(idle, now);
             let mut state = self.lock();
             let is_next = state
                 .line
                 .front()
                 .is_none_or(|(first, _)| Some(*first) == turn.ticket);
             let limit = self.limit(&state);
-            let taken = if is_next {
-                state.take(is_fresh, limit)
-            } else {
-                None
+            let taken = match is_next {
+                true if is_fresh => state.take(limit, State::oldest),
+                true => state.take(limit, |state| state.own_or_newest(thread, &is_live)),
+                false => None,
             };
             if let Some(idle) = taken {
                 state.acquired += 1;
                 let (caller, in_use) = (state.acquired, state.in_use());
                 state.found_limit.note(caller, in_use);
-                let mut permit = Permit::new(self);
+                let mut permit = Permit::new(self, thread);
                 permit.caller = caller;
                 permit.responses_before = state.responses;
-                state.leave(turn.ticket.take());
+                self.leave(&mut state, turn.ticket.take());
                 drop(state);
-                return Some((permit, idle));
+                let is_expired = idle.as_ref().is_some_and(|idle| !is_live(idle));
+                return Some(Taken {
+                    permit,
+                    idle,
+                    is_expired,
+                });
             }
             let Some(left) = left else {
-                state.leave(turn.ticket.take());
+                self.leave(&mut state, turn.ticket.take());
                 return None;
             };
             turn.ticket.get_or_insert_with(|| state.line_up());
@@ -169,8 +192,9 @@ impl Pool {
         }
     }
 
-    pub(crate) fn idle_timeout(&self) -> Duration {
-        self.limits.idle_timeout
+    /// Whether an idle connection is young enough to be tried.
+    fn is_live(&self, idle: &Idle, now: Instant) -> bool {
+        now.saturating_duration_since(idle.since) <= self.limits.idle_timeout
     }
 
     /// Idle connections now.
@@ -191,27 +215,65 @@ impl Pool {
         least.unwrap_or(usize::MAX).max(1)
     }
 
+    /// Takes a caller that is served or gives up out of the line. There may be a place for the next one too.
+    fn leave(&self, state: &mut State, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            state.line.retain(|(waiting, _)| *waiting != ticket);
+        }
+        self.wake_first(state);
+    }
+
+    /// Wakes the first in line if there is a place for it.
+    fn wake_first(&self, state: &State) {
+        if let Some((_, first)) = state.line.front() {
+            if state.has_place(self.limit(state)) {
+                first.unpark();
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 }
 
 impl State {
-    /// An idle connection, or none and a place for one.
-    fn take(&mut self, is_fresh: bool, limit: usize) -> Option<Option<Idle>> {
-        if self.in_use() < limit && !self.idle.is_empty() {
-            // The new connection replaces the oldest: a server may have one thread for each connection.
-            let idle = if is_fresh {
-                Some(self.idle.remove(0))
-            } else {
-                self.idle.pop()
-            };
-            return Some(idle);
+    /// The idle connection that `choose` finds, if there is any; or else a place for one.
+    fn take(&mut self, limit: usize, choose: impl FnOnce(&Self) -> usize) -> Option<Option<Idle>> {
+        if !self.has_place(limit) {
+            return None;
         }
-        (self.open < limit).then(|| {
+        if self.idle.is_empty() {
             self.open += 1;
-            None
-        })
+            return Some(None);
+        }
+        let chosen = choose(self);
+        Some(Some(self.idle.remove(chosen)))
+    }
+
+    /// Whether a caller can be given an idle connection, or a place for a new one.
+    fn has_place(&self, limit: usize) -> bool {
+        self.open < limit || (self.in_use() < limit && !self.idle.is_empty())
+    }
+
+    /// A new connection replaces the oldest: a server may have one thread for each connection.
+    fn oldest(&self) -> usize {
+        0
+    }
+
+    /// The connection that the thread used last, because its data is in the caches of the processor on which the
+    /// thread runs, and often that of the server's thread as well. Without a new one of its own, the newest.
+    fn own_or_newest(&self, thread: ThreadId, is_live: impl Fn(&Idle) -> bool) -> usize {
+        let newest = self.idle.len() - 1;
+        let is_new = |idle: &&Idle| {
+            let older = self.idle[newest]
+                .since
+                .saturating_duration_since(idle.since);
+            older <= OWN_IS_NEW && is_live(idle)
+        };
+        let new = self.idle.iter().rev().take_while(is_new);
+        let own = new.map(|idle| idle.thread).position(|user| user == thread);
+        newest - own.unwrap_or(0)
     }
 
     fn in_use(&self) -> usize {
@@ -222,20 +284,6 @@ impl State {
         self.last_ticket += 1;
         self.line.push_back((self.last_ticket, current_thread()));
         self.last_ticket
-    }
-
-    /// Takes a caller that is served or gives up out of the line. There may be a place for the next one too.
-    fn leave(&mut self, ticket: Option<Ticket>) {
-        if let Some(ticket) = ticket {
-            self.line.retain(|(waiting, _)| *waiting != ticket);
-        }
-        self.wake_first();
-    }
-
-    fn wake_first(&self) {
-        if let Some((_, first)) = self.line.front() {
-            first.unpark();
-        }
     }
 }
 
@@ -248,7 +296,7 @@ struct Turn<'p> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if self.ticket.is_some() {
-            self.pool.lock().leave(self.ticket);
+            self.pool.leave(&mut self.pool.lock(), self.ticket);
         }
     }
 }
@@ -259,6 +307,7 @@ pub(crate) struct Permit {
     pool: Arc<Pool>,
     /// Which one it is, of all that were given out.
     caller: u64,
+    thread: ThreadId,
     /// How many responses had begun then.
     responses_before: u64,
     is_starving: Cell<bool>,
@@ -266,10 +315,11 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    fn new(pool: &Arc<Pool>) -> Self {
+    fn new(pool: &Arc<Pool>, thread: ThreadId) -> Self {
         Self {
             pool: Arc::clone(pool),
             caller: 0,
+            thread,
             responses_before: 0,
             is_starving: Cell::new(false),
             is_given_back: false,
@@ -280,11 +330,12 @@ impl Permit {
     /// that were idle for too long are closed.
     pub(crate) fn check_in(self, mut connection: Connection, now: Instant) {
         connection.rest();
-        let last_place = self.caller;
+        let (last_place, thread) = (self.caller, self.thread);
         self.put_aside(Idle {
             connection,
             since: now,
             last_place,
+            thread,
         });
     }
 
@@ -304,15 +355,14 @@ impl Permit {
         }
         let place = state.idle.partition_point(|other| other.since <= now);
         state.idle.insert(place, idle);
-        let is_live =
-            |idle: &Idle| now.saturating_duration_since(idle.since) <= limits.idle_timeout;
         // The oldest come first.
-        let expired = state.idle.iter().take_while(|idle| !is_live(idle)).count();
+        let is_expired = |idle: &&Idle| !self.pool.is_live(idle, now);
+        let expired = state.idle.iter().take_while(is_expired).count();
         let surplus = state.idle.len().saturating_sub(limits.max_idle);
         let closed = self.pool.places(state.idle.drain(..expired.max(surplus)));
         // The place is the idle connection's now.
         self.is_given_back = true;
-        state.wake_first();
+        self.pool.wake_first(&state);
         drop(state);
         for (at, (idle, _place)) in closed.into_iter().enumerate() {
             idle.connection.close(if at < expired {
@@ -329,7 +379,7 @@ impl Permit {
     pub(crate) fn succeeded(&self, now: Instant) {
         let mut state = self.pool.lock();
         if state.found_limit.succeeded(now) {
-            state.wake_first();
+            self.pool.wake_first(&state);
         }
     }
 
@@ -407,7 +457,7 @@ impl Permit {
         };
         let surplus = surplus.min(state.idle.len());
         let closed = self.pool.places(state.idle.drain(..surplus));
-        state.wake_first();
+        self.pool.wake_first(&state);
         drop(state);
         let made_room = !closed.is_empty();
         for (idle, _place) in closed {
@@ -433,7 +483,7 @@ impl Drop for Permit {
         self.end_starving(&mut state);
         if !self.is_given_back {
             state.open -= 1;
-            state.wake_first();
+            self.pool.wake_first(&state);
         }
     }
 }

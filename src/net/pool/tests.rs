@@ -8,12 +8,16 @@ use crate::seam::sync::{AtomicU64, Ordering};
 use crate::seam::time::SystemClock;
 
 fn pool(limits: PoolLimits) -> Arc<Pool> {
+    pool_at(limits, Arc::new(SystemClock))
+}
+
+fn pool_at(limits: PoolLimits, clock: Arc<dyn Clock>) -> Arc<Pool> {
     let counters = ServiceCounters::new("icap://127.0.0.1/s".to_owned());
     let target = Target {
         uri: "icap://127.0.0.1/s".parse().unwrap(),
         connector: Arc::new(TcpConnector),
         connect_timeout: Duration::from_secs(1),
-        clock: Arc::new(SystemClock),
+        clock,
         counters: Arc::new(counters),
     };
     Pool::new(target, limits)
@@ -28,7 +32,7 @@ fn waiting_callers_are_served_in_the_order_they_came() {
         idle_timeout: Duration::ZERO,
     });
     let forever = Deadline::by_system(Duration::from_secs(60));
-    let (first, _) = pool.take(false, &forever).unwrap();
+    let first = pool.take(false, &forever).unwrap();
     let served = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for caller in 0..WAITING {
@@ -97,7 +101,7 @@ fn unlimited() -> Arc<Pool> {
 /// Takes what places there are, up to `most`.
 fn take(pool: &Arc<Pool>, most: usize) -> Vec<Permit> {
     let now = Deadline::by_system(Duration::ZERO);
-    let acquire = || pool.take(false, &now).map(|(permit, _)| permit);
+    let acquire = || pool.take(false, &now).map(|taken| taken.permit);
     std::iter::from_fn(acquire).take(most).collect()
 }
 
@@ -285,4 +289,98 @@ fn idle_connections_that_are_given_back_keep_their_order() {
     let left: Vec<_> = idle().into_iter().map(|(since, _)| since).collect();
     assert_eq!(left, [1, 2, 9].map(since));
     assert_eq!(closed(&pool), [(CloseReason::Surplus, 1)]);
+}
+
+/// Takes an idle connection in a thread of its own, and puts it aside at `now`. Returns the place that used it before.
+fn use_in_a_thread(pool: &Arc<Pool>, now: Instant) -> Option<u64> {
+    let wait = Deadline::by_system(Duration::ZERO);
+    let user = || {
+        let taken = pool.take(false, &wait).unwrap();
+        check_in_at(taken.permit, now);
+        taken.idle.map(|idle| idle.last_place)
+    };
+    thread::scope(|scope| scope.spawn(user).join().unwrap())
+}
+
+/// The place that used the connection before which this thread is given. The connection is closed.
+fn given(pool: &Arc<Pool>) -> u64 {
+    let wait = Deadline::by_system(Duration::ZERO);
+    let taken = pool.take(false, &wait).unwrap();
+    taken.idle.unwrap().last_place
+}
+
+#[test]
+fn thread_gets_its_own_last_connection_if_it_is_new() {
+    let began = SystemClock.now();
+    for (older, is_own) in [
+        (Duration::ZERO, true),
+        (OWN_IS_NEW, true),
+        (OWN_IS_NEW + Duration::from_millis(1), false),
+    ] {
+        let pool = unlimited();
+        // All three are made before one of them is idle.
+        let mut permits = take(&pool, 2);
+        let (first, own) = (permits.remove(0), permits.remove(0));
+        let own_place = own.number();
+        let wait = Deadline::by_system(Duration::ZERO);
+        let other = thread::scope(|scope| {
+            let taken = scope.spawn(|| pool.take(false, &wait).unwrap());
+            taken.join().unwrap().permit
+        });
+        let other_place = other.number();
+        check_in_at(first, began);
+        check_in_at(own, began);
+        check_in_at(other, began + older);
+        let expected = if is_own { own_place } else { other_place };
+        assert_eq!(given(&pool), expected, "{older:?}");
+    }
+}
+
+#[test]
+fn thread_without_a_connection_of_its_own_gets_the_newest() {
+    let (pool, began) = (unlimited(), SystemClock.now());
+    let mut places = Vec::new();
+    for (at, permit) in (0..).zip(take(&pool, 3)) {
+        places.push(permit.number());
+        check_in_at(permit, began + Duration::from_millis(at));
+    }
+    let last = use_in_a_thread(&pool, began + Duration::from_millis(9));
+    assert_eq!(last, places.pop());
+    // What the other thread used is the newest, and not the own one.
+    assert_eq!(Some(given(&pool)), places.pop());
+}
+
+/// Stands still.
+struct Still(Instant);
+
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        self.0
+    }
+}
+
+#[test]
+fn own_connection_that_is_too_old_is_not_preferred() {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    let limits = PoolLimits {
+        max_idle: 9,
+        max_connections: None,
+        idle_timeout: 60 * MILLISECOND,
+    };
+    let began = SystemClock.now();
+    for (age, is_own) in [(60, true), (61, false)] {
+        let pool = pool_at(limits, Arc::new(Still(began + age * MILLISECOND)));
+        let wait = Deadline::by_system(Duration::ZERO);
+        let own = take(&pool, 1).remove(0);
+        let other = thread::scope(|scope| {
+            let taken = scope.spawn(|| pool.take(false, &wait).unwrap());
+            taken.join().unwrap().permit
+        });
+        let expected = if is_own { own.number() } else { other.number() };
+        check_in_at(own, began);
+        check_in_at(other, began + MILLISECOND);
+        let taken = pool.take(false, &wait).unwrap();
+        assert!(!taken.is_expired);
+        assert_eq!(taken.idle.map(|idle| idle.last_place), Some(expected));
+    }
 }
