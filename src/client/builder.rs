@@ -294,6 +294,8 @@ impl Settings {
             headers: self.headers.clone(),
             credentials,
             response_limit: self.response_limit,
+            request_uri: target.uri.request_uri().into(),
+            authority: target.uri.authority().into(),
             clock: Arc::clone(&self.clock),
             pool: Pool::new(target, self.limits),
             options: OptionsCache::default(),

@@ -86,6 +86,9 @@ struct Shared {
     headers: Vec<(String, Vec<u8>)>,
     credentials: Option<Credentials>,
     response_limit: u64,
+    /// The URI and the host as each request has them.
+    request_uri: Box<str>,
+    authority: Box<str>,
     clock: Arc<dyn Clock>,
     pool: Arc<Pool>,
     options: OptionsCache,
@@ -175,6 +178,16 @@ impl Client {
     /// The service as errors name it.
     pub(crate) fn name(&self) -> &str {
         &self.counters().service
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn service(&self) -> &Arc<str> {
+        &self.counters().service
+    }
+
+    /// The URI and the host as a request has them.
+    fn target(&self) -> (&str, &str) {
+        (&self.shared.request_uri, &self.shared.authority)
     }
 
     fn counters(&self) -> &ServiceCounters {
@@ -273,8 +286,8 @@ impl Client {
     /// credentials are part of it, whether the service has asked for them or not. So it is a secret.
     pub(crate) fn identify(&self, request: &Request) -> Result<[Vec<u8>; 4], InputError> {
         let uri = self.uri();
-        let request = request.clone().add_headers(&self.shared.headers);
-        let head = request.encode(&uri.request_uri(), &uri.authority(), true)?;
+        let mut head = Vec::new();
+        request.encode_to(&mut head, self.target(), true, &[&self.shared.headers])?;
         let credentials = self.shared.credentials.as_ref();
         let credentials = credentials.map_or(Vec::new(), Credentials::secret);
         let (host, port) = uri.address();

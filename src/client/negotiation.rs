@@ -27,10 +27,7 @@ impl Call<'_> {
         let client = self.client;
         let now = client.now();
         let options = &client.shared.options;
-        let tag = client.state().tag();
-        let is_confirmed = tag
-            .as_ref()
-            .is_some_and(|tag| tag.is_confirmed_since(confirmed_since));
+        let is_confirmed = client.state().is_tag_confirmed_since(confirmed_since);
         // A tag in doubt is confirmed by the scan of what is then not in the cache.
         let newest = confirmed_since.filter(|_| !is_confirmed);
         match options.look_up(now, newest, self.is_trial(), &self.deadline) {
@@ -82,7 +79,7 @@ impl Client {
     ///
     /// [`OptionsCache::saw_istag`]: super::options_cache::OptionsCache::saw_istag
     pub(crate) fn saw_response(&self, response: &Response, known: &Known) {
-        if let Some(istag) = response.istag() {
+        if let Some(istag) = response.istag_text() {
             self.shared.options.saw_istag(&istag, known, self.now());
         }
     }

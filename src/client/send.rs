@@ -144,26 +144,20 @@ impl Call<'_> {
 }
 
 impl Client {
-    /// The head of the request, with what this client adds to it.
+    /// Appends the head of the request, with what this client adds to it.
     fn encode(&self, request: &Request, body: &Body<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let Shared {
-            pool,
             headers,
             credentials,
             ..
         } = &*self.shared;
-        let uri = &pool.target().uri;
-        let mut request = request.clone().add_headers(headers);
-        if let Some(field) = credentials.as_ref().and_then(Credentials::field) {
-            request = request.add_headers(&[field]);
-        }
+        let credentials = credentials.as_ref().and_then(Credentials::field);
         let names = body.trailers().iter().map(|(name, _)| name.as_str());
         let trailers = names.collect::<Vec<_>>().join(", ");
-        if body.is_some() && !trailers.is_empty() {
-            request = request.add_headers(&[("Trailer".to_owned(), trailers.into_bytes())]);
-        }
-        let head = request.encode(&uri.request_uri(), &uri.authority(), body.is_some())?;
-        out.extend_from_slice(&head);
+        let has_trailers = body.is_some() && !trailers.is_empty();
+        let trailers = has_trailers.then(|| ("Trailer".to_owned(), trailers.into_bytes()));
+        let more = [headers, credentials.as_slice(), trailers.as_slice()];
+        request.encode_to(out, self.target(), body.is_some(), &more)?;
         Ok(())
     }
 

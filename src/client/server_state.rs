@@ -55,14 +55,14 @@ impl ServerState {
         let mut state = self.0.lock();
         let is_new = state.changed.is_none_or(|changed| changed <= began);
         let known = state.tag.as_mut();
-        if let Some(tag) = known.filter(|tag| Some(&tag.value) == value.as_ref()) {
+        if let Some(tag) = known.filter(|tag| Some(&*tag.value) == value.as_deref()) {
             tag.confirmed = tag.confirmed.max(began);
         } else if is_new {
             state.changed = Some(now);
             state.responds_early_after = None;
             state.note_tag(value.as_deref(), now);
             state.tag = value.map(|value| StateTag {
-                value,
+                value: value.into_owned(),
                 confirmed: began,
                 doubted: None,
             });
@@ -110,6 +110,13 @@ impl ServerState {
         let state = self.0.lock();
         let (_, since) = state.last_tag.as_ref()?;
         Some(now.saturating_duration_since(*since))
+    }
+
+    /// Whether the newest response has a state tag, and that is [confirmed](StateTag::is_confirmed_since).
+    pub(crate) fn is_tag_confirmed_since(&self, since: Option<Instant>) -> bool {
+        let state = self.0.lock();
+        let tag = state.tag.as_ref();
+        tag.is_some_and(|tag| tag.is_confirmed_since(since))
     }
 
     /// The state tag of the newest response, if it has one.

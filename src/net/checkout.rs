@@ -277,7 +277,7 @@ fn connect_within(
         }
         Err(source) => {
             let error = ConnectError {
-                service: service.clone(),
+                service: service.to_string(),
                 is_the_servers: !is_shortage(&source),
                 source,
                 name: None,

@@ -8,7 +8,7 @@ use std::fmt;
 use super::header::trim;
 use super::limits::MAX_HTTP_HEAD;
 use super::method::Method;
-use super::number::decimal;
+use super::number::{decimal, encode_decimal};
 use super::violation::{Limit, Violation};
 
 /// The body that ends every list.
@@ -70,6 +70,24 @@ impl Encapsulated {
         parts.finish()
     }
 
+    /// Appends the value of the field.
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        let request = self.request_head.map(|_| ("req-hdr", 0));
+        let response = self.response_head;
+        let response = response.map(|_| ("res-hdr", self.request_head.unwrap_or(0)));
+        let body = match self.body {
+            BodyKind::Request => "req-body",
+            BodyKind::Response => "res-body",
+            BodyKind::Options => "opt-body",
+            BodyKind::Null => "null-body",
+        };
+        for (name, offset) in [request, response].into_iter().flatten() {
+            encode_member(out, name, offset);
+            out.extend_from_slice(b", ");
+        }
+        encode_member(out, body, self.heads_len());
+    }
+
     /// Bytes of all heads before the body.
     pub(crate) fn heads_len(self) -> usize {
         self.request_head.unwrap_or(0) + self.response_head.unwrap_or(0)
@@ -79,20 +97,17 @@ impl Encapsulated {
 /// Writes the value of the field.
 impl fmt::Display for Encapsulated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.request_head.is_some() {
-            write!(f, "req-hdr=0, ")?;
-        }
-        if self.response_head.is_some() {
-            write!(f, "res-hdr={}, ", self.request_head.unwrap_or(0))?;
-        }
-        let body = match self.body {
-            BodyKind::Request => "req-body",
-            BodyKind::Response => "res-body",
-            BodyKind::Options => "opt-body",
-            BodyKind::Null => "null-body",
-        };
-        write!(f, "{body}={}", self.heads_len())
+        let mut value = Vec::new();
+        self.encode(&mut value);
+        // It is ASCII.
+        f.write_str(&String::from_utf8_lossy(&value))
     }
+}
+
+fn encode_member(out: &mut Vec<u8>, name: &str, offset: usize) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'=');
+    encode_decimal(out, offset as u64);
 }
 
 /// A list while it is parsed: the offset of each part.

@@ -1,5 +1,7 @@
 //! What a state tag (RFC 3507 §4.7) says about the server.
 
+use std::borrow::Cow;
+
 use super::header::Field;
 use super::limits::MAX_DISPLAY;
 
@@ -8,14 +10,18 @@ const NO_ENGINE: &[u8] = b"1B2M2Y8AsgTpgAmY7PhCfg";
 
 /// The value of a state tag without its quotation marks. `None` if it has only one of them, is empty, or is longer than
 /// [`MAX_DISPLAY`] bytes.
-pub(crate) fn unquoted(tag: Field<'_>) -> Option<Vec<u8>> {
+pub(crate) fn unquoted(tag: Field<'_>) -> Option<Cow<'_, [u8]>> {
     let value = tag.value();
-    let tag = match &*value {
-        [b'"', tag @ .., b'"'] => tag,
+    let inside = match &*value {
+        [b'"', inside @ .., b'"'] => 1..1 + inside.len(),
         [b'"', ..] | [.., b'"'] | [] => return None,
-        tag => tag,
+        all => 0..all.len(),
     };
-    (tag.len() <= MAX_DISPLAY).then(|| tag.to_vec())
+    let is_short = inside.len() <= MAX_DISPLAY;
+    is_short.then(|| match value {
+        Cow::Borrowed(value) => Cow::Borrowed(&value[inside]),
+        Cow::Owned(value) => Cow::Owned(value[inside].to_vec()),
+    })
 }
 
 /// Whether a state tag among these fields says that the server has no engine; `None` without a tag. A c-icap that
@@ -31,6 +37,9 @@ pub(crate) fn lacks_engine<'f>(fields: impl Iterator<Item = Field<'f>>) -> Optio
 /// White space is removed, because a fold may stand anywhere.
 fn has_no_engine(tag: &[u8]) -> bool {
     let is_text = |byte: &u8| !byte.is_ascii_whitespace();
+    if tag.iter().all(is_text) {
+        return memchr::memmem::find(tag, NO_ENGINE).is_some();
+    }
     let tag: Vec<u8> = tag.iter().copied().filter(is_text).collect();
     memchr::memmem::find(&tag, NO_ENGINE).is_some()
 }

@@ -20,6 +20,23 @@ pub(crate) fn saturating_decimal(digits: &[u8]) -> Option<u64> {
     all_digits.then(|| decimal(digits).unwrap_or(u64::MAX))
 }
 
+/// Appends a decimal number. `write!` would do the same, and take longer than the rest of a small head together.
+pub(crate) fn encode_decimal(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut begin = digits.len();
+    let mut left = number;
+    loop {
+        begin -= 1;
+        // Less than 10.
+        digits[begin] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[begin..]);
+}
+
 /// The value of one hexadecimal digit.
 pub(crate) const fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
@@ -33,6 +50,16 @@ pub(crate) const fn hex_digit(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn number_is_encoded_as_it_is_read() {
+        for number in [0, 1, 9, 10, 99, 100, 1_234_567_890, u64::MAX] {
+            let mut out = b"x".to_vec();
+            encode_decimal(&mut out, number);
+            assert_eq!(out, format!("x{number}").into_bytes());
+            assert_eq!(decimal(&out[1..]), Some(number));
+        }
+    }
 
     #[test]
     fn only_digits_are_a_number() {

@@ -10,6 +10,7 @@ use super::header::{encode_field, is_token_byte};
 use super::http_head;
 use super::input_error::{InputError, InvalidInput};
 use super::method::Method;
+use super::number::encode_decimal;
 
 /// Fields that only this crate sets: they frame or route the message, allow responses, or have credentials.
 const RESERVED: &[&str] = &[
@@ -137,6 +138,18 @@ impl Request {
         Ok(self)
     }
 
+    /// Sets the head of the HTTP request that this crate has made, and so need not check.
+    pub(crate) fn made_up_request(mut self, head: Vec<u8>) -> Self {
+        self.http_request = Some(head);
+        self
+    }
+
+    /// Sets the head of the HTTP response that this crate has made, and so need not check.
+    pub(crate) fn made_up_response(mut self, head: Vec<u8>) -> Self {
+        self.http_response = Some(head);
+        self
+    }
+
     /// Adds checked fields.
     pub(crate) fn add_headers(mut self, headers: &[(String, Vec<u8>)]) -> Self {
         self.headers.extend_from_slice(headers);
@@ -215,55 +228,76 @@ impl Request {
     }
 
     /// The ICAP head and the encapsulated heads, ready to be sent.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn encode(
         &self,
         uri: &str,
         host: &str,
         has_body: bool,
     ) -> Result<Vec<u8>, InputError> {
+        let mut out = Vec::new();
+        self.encode_to(&mut out, (uri, host), has_body, &[])?;
+        Ok(out)
+    }
+
+    /// Appends the ICAP head, with `more` checked fields, and the encapsulated heads, ready to be sent to a service with
+    /// this URI and host.
+    pub(crate) fn encode_to(
+        &self,
+        out: &mut Vec<u8>,
+        (uri, host): (&str, &str),
+        has_body: bool,
+        more: &[&[(String, Vec<u8>)]],
+    ) -> Result<(), InputError> {
         for part in [uri, host] {
             if part.is_empty() || !part.bytes().all(|b| b.is_ascii_graphic()) {
                 return Err(InputError::new(InvalidInput::Uri, part));
             }
         }
-        let user_agent = self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("User-Agent"));
-        let mut out = format!("{} {uri} ICAP/1.0\r\nHost: {host}\r\n", self.method).into_bytes();
-        if !user_agent {
-            out.extend_from_slice(format!("User-Agent: {USER_AGENT}\r\n").as_bytes());
+        let headers = || self.headers.iter().chain(more.iter().copied().flatten());
+        let is_agent = |(name, _): &(String, Vec<u8>)| name.eq_ignore_ascii_case("User-Agent");
+        let method = self.method.as_str();
+        for part in [method, " ", uri, " ICAP/1.0\r\nHost: ", host, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
         }
-        if let Some(allow) = self.allow() {
-            out.extend_from_slice(format!("Allow: {allow}\r\n").as_bytes());
+        if !headers().any(is_agent) {
+            encode_field(out, "User-Agent", USER_AGENT.as_bytes());
         }
+        self.encode_allow(out);
         if let Some(size) = self.preview.filter(|_| has_body) {
-            out.extend_from_slice(format!("Preview: {size}\r\n").as_bytes());
+            out.extend_from_slice(b"Preview: ");
+            encode_decimal(out, size as u64);
+            out.extend_from_slice(b"\r\n");
         }
-        for (name, value) in &self.headers {
-            encode_field(&mut out, name, value);
+        for (name, value) in headers() {
+            encode_field(out, name, value);
         }
-        let list = self.encapsulated(has_body);
-        out.extend_from_slice(format!("Encapsulated: {list}\r\n\r\n").as_bytes());
-        for head in [&self.http_request, &self.http_response]
-            .into_iter()
-            .flatten()
-        {
+        out.extend_from_slice(b"Encapsulated: ");
+        self.encapsulated(has_body).encode(out);
+        out.extend_from_slice(b"\r\n\r\n");
+        let heads = [&self.http_request, &self.http_response];
+        for head in heads.into_iter().flatten() {
             out.extend_from_slice(head);
         }
-        Ok(out)
+        Ok(())
     }
 
-    /// The value of `Allow`, if there is any.
-    fn allow(&self) -> Option<String> {
+    /// Appends `Allow`, if anything is allowed.
+    fn encode_allow(&self, out: &mut Vec<u8>) {
         let allowed = [
             (self.allow_204, "204"),
             (self.allow_206, "206"),
             (self.allow_trailers, "trailers"),
         ];
-        let tokens = allowed.iter().filter(|(is_allowed, _)| *is_allowed);
-        let tokens = tokens.map(|(_, token)| *token).collect::<Vec<_>>();
-        (!tokens.is_empty()).then(|| tokens.join(", "))
+        let mut before = "Allow: ";
+        for (_, token) in allowed.iter().filter(|(is_allowed, _)| *is_allowed) {
+            out.extend_from_slice(before.as_bytes());
+            out.extend_from_slice(token.as_bytes());
+            before = ", ";
+        }
+        if before == ", " {
+            out.extend_from_slice(b"\r\n");
+        }
     }
 
     fn encapsulated(&self, has_body: bool) -> Encapsulated {

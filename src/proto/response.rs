@@ -1,14 +1,16 @@
 //! A response that was read (RFC 3507 §4.3.3).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::header::{BadField, Headers};
 use super::http_head;
 use super::istag;
 use super::method::Method;
 use super::status_line::StatusLine;
-use super::text::displayable;
+use super::text::{displayable, displayed};
 use super::violation::Violation;
 
 /// A complete response of an ICAP service (RFC 3507 §4.3.3), without its body.
@@ -70,13 +72,21 @@ impl Response {
     /// [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) bytes.
     #[must_use]
     pub fn istag(&self) -> Option<String> {
-        let tag = istag::unquoted(self.headers().get("ISTag")?);
-        tag.map(|tag| displayable(&tag))
+        self.istag_text().map(Cow::into_owned)
+    }
+
+    /// The same, borrowed if nothing of it is escaped.
+    pub(crate) fn istag_text(&self) -> Option<Cow<'_, str>> {
+        let tag = istag::unquoted(self.headers().get("ISTag")?)?;
+        Some(match tag {
+            Cow::Borrowed(tag) => displayed(tag),
+            Cow::Owned(tag) => displayable(&tag).into(),
+        })
     }
 
     /// The bytes of the state tag, without its quotation marks, by which two tags are compared. `None` as for
     /// [`istag`](Self::istag), and if there are several.
-    pub(crate) fn state_tag(&self) -> Option<Vec<u8>> {
+    pub(crate) fn state_tag(&self) -> Option<Cow<'_, [u8]>> {
         let headers = self.headers();
         let mut tags = headers.get_all("ISTag");
         let tag = tags.next().filter(|_| tags.next().is_none())?;
@@ -233,7 +243,8 @@ impl fmt::Debug for StatusHead {
 /// A checked head with a status line.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct StatusHead {
-    pub(super) bytes: Box<[u8]>,
+    /// Shared with the report of a scan.
+    pub(super) bytes: Arc<[u8]>,
     pub(super) code: u16,
     reason: Range<usize>,
     fields: Range<usize>,

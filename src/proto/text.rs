@@ -4,6 +4,8 @@
 //! terminals and web pages. So their length is limited, and every character is escaped that could move a cursor,
 //! start a line, reverse the text or be invisible.
 
+use std::borrow::Cow;
+
 use super::limits::{MAX_DISPLAY, MAX_EXCERPT};
 
 /// The last character of a text that was cut.
@@ -21,6 +23,15 @@ pub(crate) fn displayable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => escape(text.chars()),
         Err(_) => escape(bytes.iter().map(|&byte| char::from(byte))),
+    }
+}
+
+/// The same, borrowed if it is short and all of it is plain ASCII, as most text of a peer is.
+pub(crate) fn displayed(bytes: &[u8]) -> Cow<'_, str> {
+    let is_plain = bytes.len() <= MAX_DISPLAY && bytes.iter().all(|b| matches!(b, b' '..=b'~'));
+    match std::str::from_utf8(bytes) {
+        Ok(text) if is_plain => text.into(),
+        _ => displayable(bytes).into(),
     }
 }
 
@@ -160,6 +171,22 @@ mod tests {
                     len.min(MAX_DISPLAY) + usize::from(cut)
                 );
             }
+        }
+    }
+
+    #[test]
+    fn borrowed_text_is_the_one_that_is_shown() {
+        for bytes in [
+            &b""[..],
+            b"CI0001-abc +/=",
+            b"a\x7fb",
+            b"a\nb",
+            b"\xe9",
+            "\u{e9}\u{202e}".as_bytes(),
+            &[b'x'; MAX_DISPLAY],
+            &[b'x'; MAX_DISPLAY + 1],
+        ] {
+            assert_eq!(displayed(bytes), displayable(bytes));
         }
     }
 

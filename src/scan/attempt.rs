@@ -38,8 +38,8 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) about: About,
     pub(super) length: Option<u64>,
     pub(super) max_size: Option<u64>,
-    /// For the method that was last used.
-    request: Option<Request>,
+    /// The request for the first service, once it is made.
+    pub(super) request: Option<Request>,
     pub(super) body: Body<'c>,
     pub(super) output: Output<'o>,
     pub(super) deadline: Deadline,
@@ -125,13 +125,12 @@ impl<'c, 'o> Scan<'c, 'o> {
         self.body.read_from(copy, length);
     }
 
-    /// The request for the content, as far as it is the same for each service.
+    /// The request for the content, as far as it is the same for each service. The one that was made before is taken.
     pub(super) fn request(&mut self, method: Method) -> Result<Request, Error> {
-        let request = match self.request.take() {
-            Some(request) if request.method() == method => request,
-            _ => self.about.request(method, self.length)?,
-        };
-        Ok(self.request.insert(request).clone())
+        match self.request.take() {
+            Some(request) if request.method() == method => Ok(request),
+            _ => self.about.request(method, self.length),
+        }
     }
 
     /// Whether the content can be sent more than once, however long it is.
@@ -259,7 +258,12 @@ impl<'c, 'o> Scan<'c, 'o> {
         })?;
         let is_retagged = sent.offers_204 && options.is_some_and(ServiceOptions::excludes_204);
         let is_echoed = verdict == Verdict::NotScanned(NotScanned::Echoed);
-        let report = Report::new(verdict, Some(response), complete.content_sent, service);
+        let report = Report::new(
+            verdict,
+            Some(response),
+            complete.content_sent,
+            client.service(),
+        );
         Ok(report.with_advice((is_echoed && is_retagged).then_some(ANOTHER_TAG)))
     }
 
@@ -285,7 +289,11 @@ impl<'c, 'o> Scan<'c, 'o> {
 
     /// The report of an exchange that broke off, if there is evidence in the part of the response that came, or if
     /// the content is too large. Such a report is never better than the error.
-    pub(super) fn salvage(&mut self, failure: Failure, service: &str) -> Result<Report, Error> {
+    pub(super) fn salvage(
+        &mut self,
+        failure: Failure,
+        service: &Arc<str>,
+    ) -> Result<Report, Error> {
         let Failure {
             error,
             remains,

@@ -1,5 +1,6 @@
 //! The result of a scan.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::verdict::{NotScanned, Verdict};
@@ -34,7 +35,7 @@ pub struct Report {
     status: Option<u16>,
     bytes_sent: u64,
     elapsed: Duration,
-    service: String,
+    service: Arc<str>,
     advice: Option<&'static str>,
     is_cached: bool,
     /// Whether the connection was used before; `None` without one.
@@ -112,7 +113,7 @@ impl Report {
         verdict: Verdict,
         response: Option<&Response>,
         bytes_sent: u64,
-        service: &str,
+        service: &Arc<str>,
     ) -> Self {
         Self {
             verdict,
@@ -122,7 +123,7 @@ impl Report {
             status: response.map(Response::status),
             bytes_sent,
             elapsed: Duration::ZERO,
-            service: service.to_owned(),
+            service: Arc::clone(service),
             advice: None,
             is_cached: false,
             is_reused: None,
@@ -130,7 +131,7 @@ impl Report {
     }
 
     /// A verdict that `service` gave before under this state tag.
-    pub(super) fn cached(verdict: Verdict, state_tag: &[u8], service: &str) -> Self {
+    pub(super) fn cached(verdict: Verdict, state_tag: &[u8], service: &Arc<str>) -> Self {
         Self {
             istag: Some(displayable(state_tag)),
             is_cached: true,
@@ -150,7 +151,7 @@ impl Report {
     }
 
     /// For a server without a proof, to which nothing was sent.
-    pub(super) fn no_engine(service: &str) -> Self {
+    pub(super) fn no_engine(service: &Arc<str>) -> Self {
         Self::new(Verdict::NotScanned(NotScanned::NoEngine), None, 0, service)
     }
 
@@ -183,7 +184,7 @@ impl Report {
     }
 
     /// For content of which nothing or only a part was sent.
-    pub(super) fn too_large(limit: u64, bytes_sent: u64, service: &str) -> Self {
+    pub(super) fn too_large(limit: u64, bytes_sent: u64, service: &Arc<str>) -> Self {
         let verdict = Verdict::NotScanned(NotScanned::TooLarge { limit });
         Self::new(verdict, None, bytes_sent, service)
     }

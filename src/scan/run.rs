@@ -1,5 +1,6 @@
 //! One scan. It asks one server after the other until one of them gives a report.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::Instant;
 
@@ -57,10 +58,11 @@ impl<'c> Scan<'c, '_> {
         let endpoints = &shared.endpoints;
         let exceeded = |&max: &u64| self.length.is_some_and(|length| length > max);
         if let Some(limit) = self.max_size.filter(exceeded) {
-            return Ok(Report::too_large(limit, 0, endpoints.first().name()));
+            return Ok(Report::too_large(limit, 0, endpoints.first().service()));
         }
         // Content that cannot be sent is an error before a server is asked.
-        self.request(self.rules.method.unwrap_or(Method::Respmod))?;
+        let request = self.request(self.rules.method.unwrap_or(Method::Respmod))?;
+        self.request = Some(request);
         while let Some(mut call) = failover.next_server() {
             let outcome = self.with_server(&mut call);
             let outcome = self.unless_cancelled(outcome, call.client);
@@ -111,7 +113,7 @@ impl<'c> Scan<'c, '_> {
         // The look-up may have taken its time.
         let epoch = client.proofs().epoch();
         if !self.prove(call, known.as_ref(), Wanted::Any)? {
-            return Ok(Report::no_engine(client.name()));
+            return Ok(Report::no_engine(client.service()));
         }
         let complete = match call.exchange(&request, &mut self.body, &mut self.output) {
             Ok(complete) => complete,
@@ -122,7 +124,7 @@ impl<'c> Scan<'c, '_> {
                     client.state().forget(client.now());
                     client.proofs().suspect(client.now());
                 }
-                let report = self.salvage(*failure, client.name())?;
+                let report = self.salvage(*failure, client.service())?;
                 if let Some(turn) = turn {
                     turn.withdraw(client, &report);
                 }
@@ -156,7 +158,7 @@ impl<'c> Scan<'c, '_> {
     ) -> Result<Report, AttemptError> {
         let Found { report, state_tag } = found;
         if report.verdict().is_clean() && !self.prove(call, known, Wanted::Any)? {
-            return Ok(Report::no_engine(call.client.name()));
+            return Ok(Report::no_engine(call.client.service()));
         }
         let wanted = Wanted::Under(Some(&state_tag), epoch);
         self.confirm(call, known, report, wanted)
@@ -273,14 +275,18 @@ fn ask(
         Ok(complete) => complete,
         Err(failure) => {
             // Without a whole head its state tag is not known.
-            let Some(tag) = failure.remains.response.as_ref().map(Response::state_tag) else {
+            let Some(tag) = failure.remains.response.as_ref().map(owned_tag) else {
                 return Err(failure.error.into());
             };
-            let report = scan.salvage(*failure, call.client.name())?;
+            let report = scan.salvage(*failure, call.client.service())?;
             return Ok((report.verdict().clone(), tag));
         }
     };
     let (report, complete) = scan.take(&request, complete, known, call.client)?;
     call.is_served();
-    Ok((report.verdict().clone(), complete.response.state_tag()))
+    Ok((report.verdict().clone(), owned_tag(&complete.response)))
+}
+
+fn owned_tag(response: &Response) -> Tag {
+    response.state_tag().map(Cow::into_owned)
 }

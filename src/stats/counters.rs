@@ -9,6 +9,7 @@
 //! 3. Add a row to a table in `openmetrics.rs`, and its lines to `tests/data/openmetrics.txt`.
 //! 4. Add a row to the table of metrics in `src/manual/operating.md`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stats;
@@ -96,7 +97,7 @@ impl ScanCounters {
 #[derive(Debug)]
 pub(crate) struct ServiceCounters {
     /// The service as errors and log lines name it.
-    pub(crate) service: String,
+    pub(crate) service: Arc<str>,
     pub(crate) reports: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) retries: AtomicU64,
@@ -113,7 +114,7 @@ pub(crate) struct ServiceCounters {
 impl ServiceCounters {
     pub(crate) fn new(service: String) -> Self {
         Self {
-            service,
+            service: service.into(),
             reports: AtomicU64::default(),
             failures: AtomicU64::default(),
             retries: AtomicU64::default(),
@@ -154,7 +155,7 @@ impl ServiceCounters {
     pub(crate) fn snapshot(&self) -> EndpointStats {
         let closed = CloseReason::ALL.map(|reason| (reason, get(&self.closed[reason as usize])));
         EndpointStats {
-            service: self.service.clone(),
+            service: self.service.to_string(),
             reports: get(&self.reports),
             failures: get(&self.failures),
             retries: get(&self.retries),

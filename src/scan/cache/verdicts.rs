@@ -206,7 +206,7 @@ impl Verdicts {
             && state.stands_by(made)
             && !(entry.verdict.is_clean() && is_doubtful());
         holds.then(|| Found {
-            report: Report::cached(entry.verdict, &tag.value, client.name()),
+            report: Report::cached(entry.verdict, &tag.value, client.service()),
             state_tag: tag.value,
         })
     }
@@ -318,7 +318,7 @@ impl Turn<'_> {
         }
         let entry = Entry {
             verdict: verdict.clone(),
-            state_tag: complete.response.state_tag()?,
+            state_tag: complete.response.state_tag()?.into_owned(),
             content_len: complete.content_sent,
             made: self.verdicts.made(self.began, client.now()),
         };

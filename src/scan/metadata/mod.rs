@@ -1,11 +1,14 @@
 //! What is known about content, and the request that carries it to a service.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::redact;
 use crate::error::{Error, InputError, InvalidInput};
+use crate::proto::header::encode_field;
 use crate::proto::limits::MAX_NAME;
 use crate::proto::method::Method;
+use crate::proto::number::encode_decimal;
 use crate::proto::options::ServiceOptions;
 use crate::proto::request::{Request, check_header};
 use crate::proto::{base64, http_head};
@@ -13,6 +16,9 @@ use crate::proto::{base64, http_head};
 /// The host in a made-up request. It is a reserved name (RFC 2606): it discloses nothing and no server resolves
 /// it.
 const CONTENT_HOST: &str = "content.invalid";
+
+/// Bytes of a made-up head without the name, at most.
+const MADE_UP_HEAD: usize = 160;
 
 /// What is known about content besides its bytes and its length.
 #[derive(Default)]
@@ -52,10 +58,11 @@ impl About {
         }
         let mut request = match method {
             Method::Options => return Err(InputError::new(InvalidInput::Method, "OPTIONS").into()),
-            Method::Respmod => Request::respmod()
-                .http_request(&self.request_head()?)?
-                .http_response(&self.response_head(length)?)?,
-            Method::Reqmod => Request::reqmod().http_request(&self.upload_head(length)?)?,
+            Method::Respmod => {
+                let request = self.with_request_head(Request::respmod())?;
+                self.with_response_head(request, length)?
+            }
+            Method::Reqmod => self.with_upload_head(Request::reqmod(), length)?,
         };
         for (name, value) in self.identity()?.iter().chain(&self.headers) {
             request = request.header(name, value)?;
@@ -76,33 +83,52 @@ impl About {
         asked.cloned().collect()
     }
 
-    /// The HTTP request to which the content is the response (RESPMOD).
-    fn request_head(&self) -> Result<Vec<u8>, InputError> {
-        match &self.http_request {
-            Some(head) => self.given_request(head, Carried::Nothing),
-            None => Ok(format!("GET {}\r\n", self.made_up_target()).into_bytes()),
+    /// Adds the HTTP request to which the content is the response (RESPMOD).
+    fn with_request_head(&self, request: Request) -> Result<Request, InputError> {
+        if let Some(head) = &self.http_request {
+            return request.http_request(&self.given_request(head, Carried::Nothing)?);
+        }
+        let mut head = self.made_up_head("GET");
+        head.extend_from_slice(b"\r\n");
+        Ok(request.made_up_request(head))
+    }
+
+    /// Adds the HTTP request that uploads the content (REQMOD).
+    fn with_upload_head(
+        &self,
+        request: Request,
+        length: Option<u64>,
+    ) -> Result<Request, InputError> {
+        if let Some(head) = &self.http_request {
+            let carried = Carried::Content { length };
+            return request.http_request(&self.given_request(head, carried)?);
+        }
+        let mut head = self.made_up_head("POST");
+        self.describe(&mut head, length)?;
+        match self.content_type {
+            // It may be too long.
+            Some(_) => request.http_request(&head),
+            None => Ok(request.made_up_request(head)),
         }
     }
 
-    /// The HTTP request that uploads the content (REQMOD).
-    fn upload_head(&self, length: Option<u64>) -> Result<Vec<u8>, InputError> {
-        match &self.http_request {
-            Some(head) => self.given_request(head, Carried::Content { length }),
-            None => {
-                let fields = self.describe(length)?;
-                Ok(format!("POST {}{fields}\r\n", self.made_up_target()).into_bytes())
-            }
+    /// Adds the HTTP response that carries the content (RESPMOD).
+    fn with_response_head(
+        &self,
+        request: Request,
+        length: Option<u64>,
+    ) -> Result<Request, InputError> {
+        if let Some(head) = &self.http_response {
+            http_head::check_response(head)?;
+            return request.http_response(&self.forwarded(head, Carried::Content { length }));
         }
-    }
-
-    /// The HTTP response that carries the content (RESPMOD).
-    fn response_head(&self, length: Option<u64>) -> Result<Vec<u8>, InputError> {
-        let Some(head) = &self.http_response else {
-            let fields = self.describe(length)?;
-            return Ok(format!("HTTP/1.1 200 OK\r\n{fields}\r\n").into_bytes());
-        };
-        http_head::check_response(head)?;
-        Ok(self.forwarded(head, Carried::Content { length }))
+        let mut head = Vec::with_capacity(MADE_UP_HEAD);
+        head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        self.describe(&mut head, length)?;
+        match self.content_type {
+            Some(_) => request.http_response(&head),
+            None => Ok(request.made_up_response(head)),
+        }
     }
 
     /// Refuses heads of a partial file: a verdict on a part is no verdict on the file.
@@ -124,19 +150,33 @@ impl About {
         }
     }
 
-    /// The target, version and host of a made-up request.
-    fn made_up_target(&self) -> String {
-        let name = percent_encode(&shortened(self.name.as_deref().unwrap_or_default()));
-        format!("http://{CONTENT_HOST}/{name} HTTP/1.1\r\nHost: {CONTENT_HOST}\r\n")
+    /// The request line and the host of a made-up request.
+    fn made_up_head(&self, method: &str) -> Vec<u8> {
+        let name = shortened(self.name.as_deref().unwrap_or_default());
+        let mut head = Vec::with_capacity(MADE_UP_HEAD + name.len());
+        for part in [method, " http://", CONTENT_HOST, "/"] {
+            head.extend_from_slice(part.as_bytes());
+        }
+        percent_encode(&mut head, &name);
+        for part in [" HTTP/1.1\r\nHost: ", CONTENT_HOST, "\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
+        head
     }
 
-    /// The fields that describe the content.
-    fn describe(&self, length: Option<u64>) -> Result<String, InputError> {
+    /// Appends the fields that describe the content, and the blank line.
+    fn describe(&self, head: &mut Vec<u8>, length: Option<u64>) -> Result<(), InputError> {
         let content_type = self.content_type.as_deref();
         let content_type = content_type.unwrap_or("application/octet-stream");
         check_header("Content-Type", content_type.as_bytes())?;
-        let length = length.map_or(String::new(), |len| format!("Content-Length: {len}\r\n"));
-        Ok(format!("Content-Type: {content_type}\r\n{length}"))
+        encode_field(head, "Content-Type", content_type.as_bytes());
+        if let Some(length) = length {
+            head.extend_from_slice(b"Content-Length: ");
+            encode_decimal(head, length);
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        Ok(())
     }
 
     /// The caller's request head, without what is not forwarded.
@@ -227,10 +267,10 @@ fn has_byte_ranges(head: &[u8]) -> bool {
 
 /// The name, cut to [`MAX_NAME`] bytes. The extension is kept, because services decide by it, unless it is longer
 /// than 255 bytes.
-fn shortened(name: &str) -> String {
+fn shortened(name: &str) -> Cow<'_, str> {
     const MAX_EXTENSION: usize = 255;
     if name.len() <= MAX_NAME {
-        return name.to_owned();
+        return name.into();
     }
     let extension = name.rfind('.').map_or("", |dot| &name[dot..]);
     let extension = if extension.len() > MAX_EXTENSION {
@@ -242,25 +282,21 @@ fn shortened(name: &str) -> String {
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}{extension}", &name[..end])
+    format!("{}{extension}", &name[..end]).into()
 }
 
-/// Encodes everything but the unreserved characters of RFC 3986 §2.3, so that no name can end the request line,
-/// begin a query or lead to another path.
-fn percent_encode(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
+/// Appends the name. Everything but the unreserved characters of RFC 3986 §2.3 is encoded, so that no name can end the
+/// request line, begin a query or lead to another path.
+fn percent_encode(out: &mut Vec<u8>, name: &str) {
     // These two name a place in a hierarchy.
-    match encoded.as_str() {
-        "." => "%2E".to_owned(),
-        ".." => "%2E%2E".to_owned(),
-        _ => encoded,
+    let is_place = matches!(name, "." | "..");
+    for byte in name.bytes() {
+        if !is_place && (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
+            out.push(byte);
+        } else {
+            let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value)];
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+        }
     }
 }
 

@@ -1,6 +1,45 @@
 use super::*;
 use crate::proto::limits::{MAX_FIELDS, MAX_HTTP_HEAD};
 
+fn encoded_name(name: &str) -> String {
+    let mut out = Vec::new();
+    percent_encode(&mut out, name);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn made_up_heads_pass_the_checks_of_given_ones() {
+    for name in [None, Some("a b.pdf"), Some(".."), Some("\r\n\u{e9}")] {
+        let about = About {
+            name: name.map(str::to_owned),
+            ..About::default()
+        };
+        for length in [None, Some(0), Some(u64::MAX)] {
+            for method in [Method::Respmod, Method::Reqmod] {
+                let request = about.request(method, length).unwrap();
+                let head = request.http_request_head().unwrap();
+                http_head::check_request(head).unwrap();
+                assert_eq!(http_head::forwarded(head), head);
+                if let Some(head) = request.http_response_head() {
+                    http_head::check_response(head).unwrap();
+                    assert_eq!(http_head::forwarded(head), head);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn content_type_that_is_too_long_is_refused() {
+    let about = About {
+        content_type: Some("x".repeat(MAX_HTTP_HEAD)),
+        ..About::default()
+    };
+    for method in [Method::Respmod, Method::Reqmod] {
+        assert!(about.request(method, None).is_err(), "{method}");
+    }
+}
+
 #[test]
 fn name_becomes_one_path_segment() {
     for (name, encoded) in [
@@ -12,7 +51,7 @@ fn name_becomes_one_path_segment() {
         (".", "%2E"),
         ("", ""),
     ] {
-        assert_eq!(percent_encode(name), encoded);
+        assert_eq!(encoded_name(name), encoded);
     }
 }
 
@@ -36,7 +75,7 @@ fn long_name_is_cut_and_keeps_its_extension() {
             "a.".to_owned() + &x(MAX_NAME - 2),
         ),
     ] {
-        let short = shortened(&name);
+        let short = shortened(&name).into_owned();
         assert_eq!(short, expected);
         let about = About {
             name: Some(name),
@@ -44,7 +83,7 @@ fn long_name_is_cut_and_keeps_its_extension() {
         };
         for method in [Method::Respmod, Method::Reqmod] {
             let sent = encode(&about, method, Some(5));
-            let target = format!("/{} HTTP/1.1\r\n", percent_encode(&short));
+            let target = format!("/{} HTTP/1.1\r\n", encoded_name(&short));
             assert!(sent.contains(&target));
         }
     }

@@ -8,7 +8,7 @@ use crate::scan::verdict::{Blocked, Modified, NotScanned, Verdict};
 const SERVICE: &str = "icap://av.example/avscan";
 
 fn report(verdict: Verdict) -> Result<Report, Error> {
-    Ok(Report::new(verdict, None, 0, SERVICE))
+    Ok(Report::new(verdict, None, 0, &SERVICE.into()))
 }
 
 fn unscanned(why: NotScanned) -> Result<Report, Error> {
