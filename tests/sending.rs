@@ -82,10 +82,15 @@ impl Connect for Played {
 
 impl Read for Played {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let next = self.0.lock().unwrap().reads.pop_front();
-        let bytes = next.unwrap_or(Err(ErrorKind::WouldBlock))?.as_bytes();
-        buf[..bytes.len()].copy_from_slice(bytes);
-        Ok(bytes.len())
+        let mut calls = self.0.lock().unwrap();
+        let next = calls.reads.pop_front();
+        let text = next.unwrap_or(Err(ErrorKind::WouldBlock))?;
+        let (now, rest) = text.split_at(text.len().min(buf.len()));
+        if !rest.is_empty() {
+            calls.reads.push_front(Ok(rest));
+        }
+        buf[..now.len()].copy_from_slice(now.as_bytes());
+        Ok(now.len())
     }
 }
 
@@ -480,7 +485,6 @@ fn line_end_after_a_204_counts_at_every_split() {
 
 #[test]
 fn line_end_across_two_buffers_counts_at_every_split() {
-    const BUFFER: usize = 64 * 1024;
     let head = "HTTP/1.1 200 OK\r\n\r\n";
     let response = |len: usize| {
         let list = format!("res-hdr=0, res-body={}", head.len());
@@ -488,29 +492,27 @@ fn line_end_across_two_buffers_counts_at_every_split() {
         format!("ICAP/1.0 200 OK\r\nEncapsulated: {list}\r\n\r\n{head}{body}")
     };
     let empty = response(0).len();
-    for (after, expected) in [("\r\n", None), ("\rx", Some(Violation::TrailingBytes))] {
-        let all = &*[&response(BUFFER - 1 - empty), after].concat().leak();
-        for splits in [
-            // The stream gives no more than the buffer takes.
-            &[BUFFER][..],
-            &[BUFFER - 1],
-            &[100, BUFFER],
-            &[100, 65_000, BUFFER],
-        ] {
-            let mut parts = Vec::new();
-            let mut at = 0;
-            for &end in splits.iter().chain([&all.len()]) {
-                parts.push(Ok(&all[at..end]));
-                at = end;
-            }
-            let played = Played::new([], [Idle, Readable, Readable], []);
-            played.0.lock().unwrap().reads.extend(parts);
-            match expected {
-                None => assert!(matches!(
-                    played.scan().unwrap().verdict(),
-                    Verdict::Modified(_)
-                )),
-                Some(violation) => assert_eq!(played.violation(), violation, "{splits:?}"),
+    let ends = [("\r\n", None), ("\rx", Some(Violation::TrailingBytes))];
+    // The first buffers of the connection end after so many bytes: 2, 16 and 64 KiB.
+    for full in [2 << 10, 18 << 10, 82 << 10] {
+        for (after, expected) in ends {
+            let all = &*[&response(full - 1 - empty), after].concat().leak();
+            for splits in [&[full][..], &[full - 1], &[100, full], &[100, 1900, full]] {
+                let mut parts = Vec::new();
+                let mut at = 0;
+                for &end in splits.iter().chain([&all.len()]) {
+                    parts.push(Ok(&all[at..end]));
+                    at = end;
+                }
+                let played = Played::new([], [Idle, Readable, Readable], []);
+                played.0.lock().unwrap().reads.extend(parts);
+                match expected {
+                    None => assert!(matches!(
+                        played.scan().unwrap().verdict(),
+                        Verdict::Modified(_)
+                    )),
+                    Some(violation) => assert_eq!(played.violation(), violation, "{splits:?}"),
+                }
             }
         }
     }

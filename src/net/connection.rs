@@ -11,8 +11,9 @@ use crate::seam::time::Clock;
 use crate::stats::CloseReason;
 use crate::stats::counters::ServiceCounters;
 
-/// Bytes that one read takes at most.
-const INPUT_BUFFER: usize = 64 * 1024;
+/// The sizes of the input buffer. Most responses fit the first one, which an idle connection keeps. A read that fills
+/// a buffer is followed by one into the next larger.
+const INPUT_BUFFERS: [usize; 3] = [2 * 1024, 16 * 1024, 64 * 1024];
 
 /// Stalls in a row that may come without waiting. TLS records without data cause some. Without this limit,
 /// a stream that never waits would keep a processor busy until the timeout.
@@ -53,7 +54,7 @@ impl Connection {
     ) -> Self {
         Self {
             stream,
-            input: vec![0; INPUT_BUFFER].into_boxed_slice(),
+            input: vec![0; INPUT_BUFFERS[0]].into_boxed_slice(),
             unread: 0..0,
             read_timeout: None,
             write_timeout: None,
@@ -80,6 +81,9 @@ impl Connection {
     /// Reads once and appends to the unread bytes; 0 is the end of the stream. A buffer full of unread bytes is
     /// an error, because a caller consumes before it reads.
     pub(crate) fn read(&mut self, timeout: Duration) -> io::Result<usize> {
+        if self.unread.end == self.input.len() {
+            self.grow();
+        }
         if self.unread.is_empty() || self.unread.end == self.input.len() {
             self.compact();
         }
@@ -95,6 +99,18 @@ impl Connection {
         self.pending = None;
         self.counters.received(len as u64);
         Ok(len)
+    }
+
+    /// Moves the unread bytes to the beginning of a larger buffer, if there is a larger size.
+    fn grow(&mut self) {
+        let larger = INPUT_BUFFERS.iter().find(|&&len| len > self.input.len());
+        if let Some(&len) = larger {
+            let mut larger = vec![0; len].into_boxed_slice();
+            let unread = self.unread();
+            larger[..unread.len()].copy_from_slice(unread);
+            self.unread = 0..unread.len();
+            self.input = larger;
+        }
     }
 
     /// Moves the unread bytes to the beginning of the buffer.
@@ -177,8 +193,12 @@ impl Connection {
         self.closing = reason;
     }
 
-    /// It is put aside for reuse. If it is dropped there, nothing is wrong with it.
+    /// It is put aside for reuse. If it is dropped there, nothing is wrong with it. A large buffer is not kept.
     pub(crate) fn rest(&mut self) {
+        if self.unread.is_empty() && self.input.len() > INPUT_BUFFERS[0] {
+            self.input = vec![0; INPUT_BUFFERS[0]].into_boxed_slice();
+            self.unread = 0..0;
+        }
         self.closing = CloseReason::ScannerDropped;
     }
 
@@ -226,5 +246,84 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("unread", &self.unread)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seam::time::SystemClock;
+    use std::io::{Read, Write};
+
+    /// Fills each buffer with a byte of its own.
+    struct Endless(u8);
+
+    impl Read for Endless {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0 += 1;
+            buf.fill(self.0);
+            Ok(buf.len())
+        }
+    }
+
+    impl Write for Endless {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Endless {
+        fn set_read_timeout(&mut self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+        fn set_write_timeout(&mut self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+        fn readiness(&mut self) -> io::Result<Readiness> {
+            Ok(Readiness::Readable)
+        }
+    }
+
+    fn endless() -> Connection {
+        let counters = ServiceCounters::new("icap://127.0.0.1/s".to_owned());
+        Connection::new(
+            Box::new(Endless(0)),
+            Arc::new(SystemClock),
+            Arc::new(counters),
+        )
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn input_buffer_grows_while_reads_fill_it_and_is_small_at_rest() {
+        let mut connection = endless();
+        for _ in 0..2 {
+            for len in [2048, 16_384, 65_536, 65_536] {
+                assert_eq!(connection.read(TIMEOUT).unwrap(), len);
+                connection.consume(len);
+            }
+            connection.rest();
+            assert_eq!(connection.input.len(), 2048);
+        }
+    }
+
+    #[test]
+    fn input_buffer_that_grows_keeps_unread_bytes() {
+        let mut connection = endless();
+        connection.read(TIMEOUT).unwrap();
+        connection.consume(2000);
+        assert_eq!(connection.read(TIMEOUT).unwrap(), 16_384 - 48);
+        let expected = [vec![1; 48], vec![2; 16_384 - 48]].concat();
+        assert_eq!(connection.unread(), expected);
+        assert_eq!(connection.read(TIMEOUT).unwrap(), 65_536 - 16_384);
+        // Without room for a byte, a read is a fault of the caller.
+        let error = connection.read(TIMEOUT).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        connection.rest();
+        assert_eq!(connection.unread().len(), 65_536, "nothing is lost");
     }
 }

@@ -8,8 +8,11 @@ use std::ops::Range;
 
 use super::records::Records;
 
-/// A little more than the longest record (RFC 8446 §5.2).
-const BUFFER: usize = 20 * 1024;
+/// The size of the buffer after a read that filled it: a little more than the longest record (RFC 8446 §5.2).
+const LARGE: usize = 20 * 1024;
+
+/// Its size otherwise, also on an idle connection. Most responses fit it.
+const SMALL: usize = 1024;
 
 /// Bytes of handshake records that are held back at most.
 const MOST_HELD: usize = 4096;
@@ -19,6 +22,8 @@ pub(super) struct Incoming {
     buffer: Box<[u8]>,
     /// The part of the buffer that is not passed on.
     ahead: Range<usize>,
+    /// The last read filled the buffer, so more may be there.
+    is_full: bool,
     records: Records,
     /// Handshake records that are held back. They came before those in the buffer.
     held: Vec<u8>,
@@ -33,8 +38,9 @@ pub(super) struct Incoming {
 impl Incoming {
     pub(super) fn new() -> Self {
         Self {
-            buffer: vec![0; BUFFER].into_boxed_slice(),
+            buffer: vec![0; SMALL].into_boxed_slice(),
             ahead: 0..0,
+            is_full: false,
             records: Records::default(),
             held: Vec::new(),
             saw_handshakes: false,
@@ -50,10 +56,22 @@ impl Incoming {
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
         written: u64,
     ) -> io::Result<usize> {
-        let len = read(&mut self.buffer)?;
+        if self.is_full {
+            self.resize(LARGE);
+        }
+        let received = read(&mut self.buffer);
+        self.is_full = matches!(received, Ok(len) if len == self.buffer.len());
+        let len = received.inspect_err(|_| self.resize(SMALL))?;
         self.ahead = 0..len;
         self.received_at = written;
         Ok(len)
+    }
+
+    /// Makes an empty buffer of another size.
+    fn resize(&mut self, len: usize) {
+        if self.buffer.len() != len {
+            self.buffer = vec![0; len].into_boxed_slice();
+        }
     }
 
     /// Takes the next record, or the part of it that has come. With `holds_handshakes`, handshake records are
@@ -189,6 +207,25 @@ mod tests {
         assert_eq!(incoming.take_record(true), None);
         let taken = incoming.take_record(false);
         assert_eq!(taken, Some(HELLO_REQUEST.to_vec()));
+    }
+
+    #[test]
+    fn buffer_is_large_only_while_reads_fill_it() {
+        let mut incoming = Incoming::new();
+        let mut receive = |read: fn(&mut [u8]) -> io::Result<usize>| {
+            let received = incoming.receive(read, 0);
+            incoming.clear();
+            (received.ok(), incoming.buffer.len())
+        };
+        let nothing = |_: &mut [u8]| Err(io::ErrorKind::WouldBlock.into());
+        for _ in 0..2 {
+            assert_eq!(receive(|_| Ok(10)), (Some(10), SMALL));
+            assert_eq!(receive(|buf| Ok(buf.len())), (Some(SMALL), SMALL));
+            assert_eq!(receive(|buf| Ok(buf.len())), (Some(LARGE), LARGE));
+            assert_eq!(receive(|buf| Ok(buf.len() - 1)), (Some(LARGE - 1), LARGE));
+            // As the look after a response.
+            assert_eq!(receive(nothing), (None, SMALL));
+        }
     }
 
     #[test]

@@ -48,6 +48,9 @@ const DECLINE_AFTER: Duration = Duration::from_secs(1);
 /// leaves in one write.
 const MOST_UNSENT: usize = 128 * 1024;
 
+/// Bytes of room for ciphertext that are kept while there is none, also on an idle connection.
+const KEPT_ROOM: usize = 1024;
+
 /// A TLS session whose handshake is over.
 pub(super) struct TlsStream {
     tcp: Socket,
@@ -259,9 +262,17 @@ impl TlsStream {
         match self.tcp.write(&self.unsent)? {
             0 => Err(io::ErrorKind::WriteZero.into()),
             len => {
-                self.unsent.drain(..len);
+                self.drop_sent(len);
                 Ok(())
             }
+        }
+    }
+
+    /// The socket has taken `len` bytes.
+    fn drop_sent(&mut self, len: usize) {
+        self.unsent.drain(..len);
+        if self.unsent.is_empty() {
+            self.unsent.shrink_to(KEPT_ROOM);
         }
     }
 
@@ -270,7 +281,7 @@ impl TlsStream {
         self.encrypted();
         if let Ok(len) = self.tcp.write_at_once(&self.unsent) {
             // Whether the rest arrives does not matter.
-            self.unsent.drain(..len);
+            self.drop_sent(len);
         }
     }
 
