@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use icap_client::error::{TimeLimit, Violation};
 use icap_client::testing::CLEAN;
-use icap_client::transport::Readiness;
+use icap_client::transport::{Clock, Readiness};
 use icap_client::{
     Connect, Content, Error, NotScanned, Preview, Report, Scanner, ScannerBuilder, ServiceUri,
     Stream, Verdict,
@@ -362,6 +363,33 @@ fn small_scan_looks_before_its_write_and_after_its_response() {
         let log = std::mem::take(&mut played.0.lock().unwrap().log);
         assert!(matches!(log[..], [Call::Look, Call::Write(_), Call::Look]));
     }
+}
+
+/// Counts how often it is asked.
+#[derive(Clone, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+impl Clock for Counting {
+    fn now(&self) -> Instant {
+        self.0.fetch_add(1, SeqCst);
+        Instant::now()
+    }
+
+    fn now_for_waits(&self) -> Instant {
+        self.now()
+    }
+}
+
+#[test]
+fn small_scan_asks_the_clock_few_times() {
+    let played = Played::new([], [], [Ok(CLEAN), Ok(CLEAN)]);
+    let clock = Counting::default();
+    let scanner = played.scanner().clock(clock.clone()).build().unwrap();
+    assert!(scanner.scan(Content::bytes(b"one")).is_ok());
+    let before = clock.0.load(SeqCst);
+    assert!(scanner.scan(Content::bytes(b"two")).is_ok());
+    let asked = clock.0.load(SeqCst) - before;
+    assert!(asked <= 14, "{asked} times");
 }
 
 #[test]

@@ -89,27 +89,26 @@ impl<'c> Call<'c> {
 
     /// Stands in line from now on, unless it does already. Returns until when it may.
     fn wait_in_line(&mut self) -> Deadline {
-        let since = self.line.since.get_or_insert_with(|| self.deadline.now());
-        let waited = self.line.waited + self.deadline.since(*since);
+        let now = self.deadline.now();
+        let since = *self.line.since.get_or_insert(now);
+        let waited = self.line.waited + now.saturating_duration_since(since);
         let left = self.client.shared.timeouts.wait().saturating_sub(waited);
-        self.deadline.within(left, TimeLimit::WaitTimeout)
+        self.deadline.within_from(now, left, TimeLimit::WaitTimeout)
     }
 
     /// It has a place. Time from now on is not spent in line.
     fn leave_line(&mut self) {
-        let since = self.line.since.take();
-        self.line.waited += self.since(since);
-        self.line.placed = Some(self.deadline.now());
-    }
-
-    fn since(&self, then: Option<Instant>) -> Duration {
-        then.map_or(Duration::ZERO, |then| self.deadline.since(then))
+        let now = self.deadline.now();
+        let since = self.line.since.take().unwrap_or(now);
+        self.line.waited += now.saturating_duration_since(since);
+        self.line.placed = Some(now);
     }
 
     /// The server had no room for it after all.
     fn is_turned_away(&mut self) {
-        let placed = self.line.placed.take();
-        self.line.waited += self.since(placed);
+        if let Some(placed) = self.line.placed.take() {
+            self.line.waited += self.deadline.since(placed);
+        }
     }
 
     /// The server had room for it. If it lines up again, that is another wait.

@@ -78,9 +78,9 @@ impl Client {
     /// Remembers the state tag of a response; see [`OptionsCache::saw_istag`].
     ///
     /// [`OptionsCache::saw_istag`]: super::options_cache::OptionsCache::saw_istag
-    pub(crate) fn saw_response(&self, response: &Response, known: &Known) {
+    pub(crate) fn saw_response(&self, response: &Response, known: &Known, now: Instant) {
         if let Some(istag) = response.istag_text() {
-            self.shared.options.saw_istag(&istag, known, self.now());
+            self.shared.options.saw_istag(&istag, known, now);
         }
     }
 }

@@ -78,11 +78,12 @@ impl OptionsCache {
         is_trial: bool,
         deadline: &Deadline,
     ) -> Lookup<'_> {
-        let mut waiter = Waiter::new(deadline);
+        // The clock may be the caller's, so it is asked outside of the lock.
+        let mut at = deadline.now();
+        let mut waiter = Waiter::new(at);
         loop {
-            // The clock may be the caller's, so it is asked outside of the lock.
-            let left = deadline.left();
-            let waited = deadline.since(waiter.since);
+            let left = deadline.left_at(at);
+            let waited = at.saturating_duration_since(waiter.since);
             let mut state = self.lock();
             match waiter.outcome(&state, waited) {
                 Some(Ok(known)) => return Lookup::Found(known),
@@ -104,6 +105,7 @@ impl OptionsCache {
                 return Lookup::TimedOut;
             };
             drop(self.changed.wait_timeout(state, waiter.cap(left, waited)));
+            at = deadline.now();
         }
     }
 
@@ -209,9 +211,9 @@ struct Waiter {
 }
 
 impl Waiter {
-    fn new(deadline: &Deadline) -> Self {
+    fn new(since: Instant) -> Self {
         Self {
-            since: deadline.now(),
+            since,
             fetches: None,
             timeout: None,
         }

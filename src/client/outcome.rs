@@ -1,5 +1,7 @@
 //! The results of one exchange, and what becomes of its connection.
 
+use std::time::Instant;
+
 use crate::error::{Error, ProtocolError, Violation};
 use crate::net::checkout::{Place, PooledConnection};
 use crate::proto::response::Response;
@@ -22,6 +24,8 @@ pub(crate) struct CompleteResponse {
     pub(crate) content_sent: u64,
     /// What came after the response, safe to show; none for nothing or only a line end.
     pub(crate) trailing: Option<String>,
+    /// When it had come, by the clock by which things expire.
+    pub(crate) ended: Instant,
     /// Why the connection cannot be used again.
     pub(super) close_reason: Option<CloseReason>,
     /// Until it is released or discarded.
@@ -57,13 +61,13 @@ impl CompleteResponse {
             return;
         };
         if self.is_success() {
-            connection.succeeded();
+            connection.succeeded(self.ended);
         }
         match self.close_reason {
             _ if self.response.status() == 503 => {
                 connection.discard_as_surplus();
             }
-            None => connection.release(),
+            None => connection.release(self.ended),
             Some(reason) => connection.discard(reason),
         }
     }

@@ -108,7 +108,9 @@ impl Call<'_> {
         };
         self.client.note_engine(lacks_engine);
         if let Some(response) = response {
-            self.client.state().saw(response, began, self.client.now());
+            let ended = result.as_ref().map(|complete| complete.ended);
+            let ended = ended.unwrap_or_else(|_| self.client.now());
+            self.client.state().saw(response, began, ended);
         }
         result
     }
@@ -124,10 +126,11 @@ impl Call<'_> {
         let client = self.client;
         let timeouts = client.shared.timeouts;
         let mut deadline = self.deadline.clone();
+        let now = deadline.now();
         if request.method() == Method::Options {
             count(&client.counters().options_sent);
             // A slow response, byte by byte, would hold up all callers.
-            deadline = deadline.within(timeouts.read, TimeLimit::ReadTimeout);
+            deadline = deadline.within_from(now, timeouts.read, TimeLimit::ReadTimeout);
         }
         Exchange {
             reader: ResponseReader::new(request.method(), output.limit()),
@@ -137,7 +140,8 @@ impl Call<'_> {
             service: client.name(),
             progress: Progress::start(has_preview, connection.sent()),
             connection,
-            waiting: Waiting::start(timeouts, self.deadline.now()),
+            waiting: Waiting::start(timeouts, now),
+            now,
             rooms_wanted: 0,
         }
     }

@@ -164,13 +164,13 @@ impl PooledConnection {
     }
 
     /// The server scanned: after a while, it is trusted with one connection more.
-    pub(crate) fn succeeded(&self) {
-        self.permit.succeeded(self.now());
+    pub(crate) fn succeeded(&self, now: Instant) {
+        self.permit.succeeded(now);
     }
 
-    /// Puts it aside to be used again. The caller knows that the exchange left it clean (rule R3).
-    pub(crate) fn release(self) {
-        let now = self.now();
+    /// Puts it aside to be used again: it is idle since `now`. The caller knows that the exchange left it clean
+    /// (rule R3).
+    pub(crate) fn release(self, now: Instant) {
         log::debug!(
             "{}: kept a connection",
             self.permit.pool().target().counters.service
@@ -205,7 +205,8 @@ impl PooledConnection {
         }
     }
 
-    fn now(&self) -> Instant {
+    /// The time by which things expire.
+    pub(crate) fn now(&self) -> Instant {
         self.permit.pool().target().clock.now()
     }
 }

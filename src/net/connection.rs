@@ -19,7 +19,8 @@ const INPUT_BUFFERS: [usize; 3] = [2 * 1024, 16 * 1024, 64 * 1024];
 /// a stream that never waits would keep a processor busy until the timeout.
 const PROMPT_STALLS: u32 = 64;
 
-/// How long each stall after those takes at least. A shorter one counts as no wait.
+/// How long each stall after those takes at least. If less time is between two stalls, the second one came without
+/// waiting.
 const STALL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A connected stream and its input buffer.
@@ -40,6 +41,8 @@ pub(crate) struct Connection {
     pending: Option<u64>,
     /// Stalls in a row that came without waiting.
     prompt_stalls: u32,
+    /// When the last call ended, if it was a stall.
+    stalled_at: Option<Instant>,
     clock: Arc<dyn Clock>,
     counters: Arc<ServiceCounters>,
     /// The reason that is counted when it is dropped.
@@ -62,6 +65,7 @@ impl Connection {
             arrived: 0,
             pending: None,
             prompt_stalls: 0,
+            stalled_at: None,
             clock,
             counters,
             closing: CloseReason::Failed,
@@ -90,9 +94,8 @@ impl Connection {
         if self.unread.end == self.input.len() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let began = self.clock.now_for_waits();
         let result = self.read_once(timeout);
-        self.slow_down(&result, began, timeout);
+        self.slow_down(&result, timeout);
         let len = result?;
         self.unread.end += len;
         self.arrived = self.arrival();
@@ -154,9 +157,8 @@ impl Connection {
     ///
     /// `write_vectored` is not used: it raises SIGPIPE where that signal is at its default.
     pub(crate) fn write(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
-        let began = self.clock.now_for_waits();
         let result = self.write_once(bytes, timeout);
-        self.slow_down(&result, began, timeout);
+        self.slow_down(&result, timeout);
         let len = result?;
         self.sent += len as u64;
         self.counters.sent(len as u64);
@@ -174,17 +176,26 @@ impl Connection {
         }
     }
 
-    /// Pauses if the stream stalls again and again without waiting, because the caller tries again.
-    fn slow_down(&mut self, result: &io::Result<usize>, began: Instant, timeout: Duration) {
-        let took = self.clock.now_for_waits().saturating_duration_since(began);
-        let is_prompt = took < STALL_PAUSE;
-        match result {
-            Err(error) if is_stall(error) && is_prompt => self.prompt_stalls += 1,
-            _ => self.prompt_stalls = 0,
+    /// Pauses if the stream stalls again and again without waiting, because the caller tries again. The clock is
+    /// asked only after a stall.
+    fn slow_down(&mut self, result: &io::Result<usize>, timeout: Duration) {
+        let is_stalled = result.as_ref().is_err_and(is_stall);
+        if !is_stalled {
+            self.prompt_stalls = 0;
+            self.stalled_at = None;
+            return;
         }
+        let now = self.clock.now_for_waits();
+        let is_prompt = |before| now.saturating_duration_since(before) < STALL_PAUSE;
+        match self.stalled_at.is_some_and(is_prompt) {
+            true => self.prompt_stalls += 1,
+            false => self.prompt_stalls = 0,
+        }
+        self.stalled_at = Some(now);
         if self.prompt_stalls > PROMPT_STALLS {
             self.prompt_stalls = PROMPT_STALLS;
             sleep(STALL_PAUSE.min(timeout));
+            self.stalled_at = Some(self.clock.now_for_waits());
         }
     }
 

@@ -123,8 +123,13 @@ impl Deadline {
 
     /// This deadline, or `after` from now on if that is earlier.
     pub(crate) fn within(&self, after: Duration, limit: TimeLimit) -> Self {
+        self.within_from(self.now(), after, limit)
+    }
+
+    /// The same where it is known that it is `now`.
+    pub(crate) fn within_from(&self, now: Instant, after: Duration, limit: TimeLimit) -> Self {
         let mut deadline = self.clone();
-        if let Some(at) = self.now().checked_add(after) {
+        if let Some(at) = now.checked_add(after) {
             if self.at.is_none_or(|earlier| at < earlier) {
                 deadline.what = RanOut { limit, after };
                 deadline.at = Some(at);
@@ -135,7 +140,12 @@ impl Deadline {
 
     /// The limit that ran out, if the deadline is over.
     pub(crate) fn ran_out(&self) -> Option<RanOut> {
-        let is_over = self.at.is_some_and(|at| self.now() >= at);
+        self.ran_out_at(self.now())
+    }
+
+    /// The same where it is known that it is `now`.
+    pub(crate) fn ran_out_at(&self, now: Instant) -> Option<RanOut> {
+        let is_over = self.at.is_some_and(|at| now >= at);
         is_over.then_some(self.what)
     }
 
@@ -165,7 +175,12 @@ impl Deadline {
     /// less, and no more than [`CANCEL_INTERVAL`] if the scan can be cancelled. `None` if no time is left or the
     /// scan is cancelled, so that a wait never gets a zero timeout.
     pub(crate) fn cap(&self, timeout: Duration) -> Option<Duration> {
-        let whole = self.cap_whole(timeout)?;
+        self.cap_at(self.now(), timeout)
+    }
+
+    /// The same where it is known that it is `now`.
+    pub(crate) fn cap_at(&self, now: Instant, timeout: Duration) -> Option<Duration> {
+        let whole = self.cap_whole_at(now, timeout)?;
         match self.can_be_cancelled() {
             true => Some(whole.min(CANCEL_INTERVAL)),
             false => Some(whole),
@@ -174,18 +189,27 @@ impl Deadline {
 
     /// The same for a wait that is not cut into slices.
     pub(crate) fn cap_whole(&self, timeout: Duration) -> Option<Duration> {
+        self.cap_whole_at(self.now(), timeout)
+    }
+
+    fn cap_whole_at(&self, now: Instant, timeout: Duration) -> Option<Duration> {
         if self.is_cancelled() {
             return None;
         }
-        let left = self.at.map_or(timeout, |at| {
-            at.saturating_duration_since(self.now()).min(timeout)
-        });
+        let left = self
+            .at
+            .map_or(timeout, |at| at.saturating_duration_since(now).min(timeout));
         (!left.is_zero()).then_some(left)
     }
 
     /// How long one wait may take before the deadline is asked again: the time left, and an hour at most.
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.cap(Duration::from_secs(3600))
+        self.left_at(self.now())
+    }
+
+    /// The same where it is known that it is `now`.
+    pub(crate) fn left_at(&self, now: Instant) -> Option<Duration> {
+        self.cap_at(now, Duration::from_secs(3600))
     }
 }
 

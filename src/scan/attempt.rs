@@ -177,7 +177,7 @@ impl<'c, 'o> Scan<'c, 'o> {
         client: &Client,
     ) -> Result<(Report, CompleteResponse), AttemptError> {
         if let Some(known) = known {
-            client.saw_response(&complete.response, known);
+            client.saw_response(&complete.response, known, complete.ended);
         }
         let options = known.map(|known| &*known.options);
         let report = match self.judge(&complete, request, options, client) {

@@ -71,16 +71,16 @@ impl Exchange<'_, '_> {
     /// How long the present wait may still take.
     pub(super) fn left(&mut self, phase: Phase) -> Result<Duration, Error> {
         self.deadline.check_cancelled(self.service, phase)?;
-        let now = self.deadline.now();
-        let left = match (self.deadline.ran_out(), self.waiting.left(now)) {
+        let now = self.now;
+        let left = match (self.deadline.ran_out_at(now), self.waiting.left(now)) {
             (Some(ran_out), _) | (None, Err(ran_out)) => {
                 return Err(self.timed_out(phase, ran_out).into());
             }
             (None, Ok(left)) if self.is_unanswered() => left.min(self.want_room(now)),
             (None, Ok(left)) => left,
         };
-        // If the deadline runs out or the scan is cancelled just now, this waits one moment longer.
-        Ok(self.deadline.cap(left).unwrap_or(WRITE_SLICE.0))
+        // If the scan is cancelled just now, this waits one moment longer.
+        Ok(self.deadline.cap_at(now, left).unwrap_or(WRITE_SLICE.0))
     }
 
     /// Whether nothing has ever come on this connection, so that the server may not know of it yet.
@@ -103,7 +103,7 @@ impl Exchange<'_, '_> {
     }
 
     pub(super) fn timed_out(&self, phase: Phase, ran_out: RanOut) -> TimeoutError {
-        let now = self.deadline.now();
+        let now = self.now;
         let is_deadline = matches!(
             ran_out.limit,
             TimeLimit::Deadline | TimeLimit::DeadlineShare

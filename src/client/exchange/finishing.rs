@@ -77,6 +77,7 @@ impl Exchange<'_, '_> {
             is_early: final_early,
             content_sent,
             trailing: shown,
+            ended: self.connection.now(),
             close_reason,
             connection: Some(self.connection),
         })

@@ -29,7 +29,7 @@ mod trailing;
 mod waiting;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::body_encoder::{BodyEncoder, Next, Then};
 use super::outcome::{CompleteResponse, Failure};
@@ -74,6 +74,10 @@ pub(super) struct Exchange<'x, 'o> {
     pub(super) service: &'x str,
     pub(super) progress: Progress,
     pub(super) waiting: Waiting,
+    /// The time after the last call that can take some: of the stream or the caller's code. The clock is not asked
+    /// for each decision, but each turn of a loop that waits makes such a call and moves this on. Otherwise the loop
+    /// would never meet its timeout.
+    pub(super) now: Instant,
     /// How often other connections were asked to make room in the present silence.
     pub(super) rooms_wanted: u32,
 }
@@ -129,9 +133,8 @@ impl Exchange<'_, '_> {
                 }
             }
             out.clear();
-            let began = self.deadline.now();
             let encoded = body.encode_next(&mut out, self.output.tee());
-            self.waiting.paused(began, self.deadline.now());
+            self.pause_ended();
             next = match encoded {
                 Ok(next) => next,
                 Err(error) => return Err(self.abandon(error)),
@@ -146,7 +149,7 @@ impl Exchange<'_, '_> {
         self.receive_until(|exchange| exchange.progress.continued || exchange.reader.has_ended())?;
         if self.progress.continued {
             self.progress.stage = Stage::Rest;
-            self.waiting.begin(Wait::Upload, self.deadline.now());
+            self.waiting.begin(Wait::Upload, self.now);
             return Ok(self.sending());
         }
         // §4.5: what was sent is then a complete request.
@@ -174,7 +177,7 @@ impl Exchange<'_, '_> {
             None => Wait::Head,
             Some(_) => Wait::Body,
         };
-        self.waiting.begin(wait, self.deadline.now());
+        self.waiting.begin(wait, self.now);
     }
 
     /// The content failed, so its last chunk is never sent. What the service has already sent is read all the
@@ -208,11 +211,13 @@ impl Exchange<'_, '_> {
                 return Ok(Sending::Continues);
             }
             let piece = &out[..self.piece(out.len(), is_last)];
-            match self.connection.write(piece, left.min(slice)) {
+            let written = self.connection.write(piece, left.min(slice));
+            self.now = self.deadline.now();
+            match written {
                 Ok(len) => {
                     out = &out[len..];
                     self.progress.begun = true;
-                    self.waiting.moved(len, self.deadline.now());
+                    self.waiting.moved(len, self.now);
                     slice = WRITE_SLICE.0;
                     if out.is_empty() {
                         return Ok(Sending::Continues);
@@ -256,7 +261,7 @@ impl Exchange<'_, '_> {
                 return Ok(Sending::Stops);
             }
             self.deadline.check_cancelled(self.service, Phase::Write)?;
-            if let Some(ran_out) = self.deadline.ran_out() {
+            if let Some(ran_out) = self.deadline.ran_out_at(self.now) {
                 return Err(self.timed_out(Phase::Write, ran_out).into());
             }
             if self.waiting.bytes() == moved {
@@ -302,6 +307,13 @@ impl Exchange<'_, '_> {
         } else {
             Sending::Continues
         }
+    }
+
+    /// The caller's code ran since `now`.
+    fn pause_ended(&mut self) {
+        let began = self.now;
+        self.now = self.deadline.now();
+        self.waiting.paused(began, self.now);
     }
 
     /// The status of the final response, once its ICAP head is there.

@@ -15,14 +15,16 @@ use crate::proto::response_reader::Event;
 impl Exchange<'_, '_> {
     /// Reads once, and feeds the response. A stall is no error here, because the caller measures the time.
     pub(super) fn read_once(&mut self, timeout: Duration, phase: Phase) -> Result<(), Error> {
-        match self.connection.read(timeout) {
+        let read = self.connection.read(timeout);
+        self.now = self.deadline.now();
+        match read {
             Ok(0) if self.reader.has_begun() => Err(self.violation(self.reader.violation_at_end())),
             Ok(0) => Err(self.disconnected(phase, closed())),
             Ok(len) => {
                 if !self.reader.has_begun() {
                     self.connection.permit().response_began();
                 }
-                self.waiting.moved(len, self.deadline.now());
+                self.waiting.moved(len, self.now);
                 if self.connection.arrived() <= self.progress.start {
                     // Its record began before the request did.
                     return Err(self.refuse_unsolicited());
@@ -51,9 +53,8 @@ impl Exchange<'_, '_> {
             let response = self.reader.response();
             let is_wanted = response.is_some_and(|response| self.output.takes(response));
             if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
-                let began = self.deadline.now();
                 written = self.output.write_all(data, &self.deadline, self.service);
-                self.waiting.paused(began, self.deadline.now());
+                self.pause_ended();
             }
             self.connection.consume(used);
             if is_continue {
@@ -66,7 +67,7 @@ impl Exchange<'_, '_> {
             }
             if is_done {
                 if self.waiting.wait() == Wait::Head && self.reader.response().is_some() {
-                    self.waiting.begin(Wait::Body, self.deadline.now());
+                    self.waiting.begin(Wait::Body, self.now);
                 }
                 self.progress.final_early |=
                     self.progress.is_early(arrived) && self.reader.has_begun_final();

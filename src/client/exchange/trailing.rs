@@ -39,7 +39,8 @@ pub(super) enum Trailing {
 impl Trailing {
     /// Reads what there is.
     pub(super) fn read(connection: &mut Connection, deadline: &Deadline) -> Self {
-        let deadline = deadline.within(PATIENCE, TimeLimit::ReadTimeout);
+        // Begins when there is something to wait for.
+        let mut patience: Option<Deadline> = None;
         loop {
             let has_begun = match connection.unread() {
                 b"" | b"\r\n" => false,
@@ -55,7 +56,9 @@ impl Trailing {
                 Ok(_) => {}
                 Err(error) => return Self::failed(error, false),
             }
-            let Some(left) = deadline.left() else {
+            let patience =
+                patience.get_or_insert_with(|| deadline.within(PATIENCE, TimeLimit::ReadTimeout));
+            let Some(left) = patience.left() else {
                 return Self::Unfinished;
             };
             match connection.read(left) {

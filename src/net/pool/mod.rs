@@ -151,7 +151,6 @@ impl Pool {
         let thread = current_thread().id();
         loop {
             // The clock is the caller's, so it is not asked under the lock.
-            let left = wait.left();
             let now = self.target.clock.now();
             let is_live = |idle: &Idle| self.is_live(idle, now);
             let mut state = self.lock();
@@ -181,14 +180,11 @@ impl Pool {
                     is_expired,
                 });
             }
-            let Some(left) = left else {
-                self.leave(&mut state, turn.ticket.take());
-                return None;
-            };
             turn.ticket.get_or_insert_with(|| state.line_up());
             drop(state);
-            // This may wake early. A caller is unparked when it is the first in line and a place may be free.
-            park_timeout(left);
+            // Without time left, the turn is dropped. This may wake early. A caller is unparked when it is the first
+            // in line and a place may be free.
+            park_timeout(wait.left()?);
         }
     }
 
