@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::monitor::Monitor;
@@ -38,7 +38,7 @@ pub struct Body<'a> {
     /// Fields after the last chunk.
     trailers: Vec<(String, Vec<u8>)>,
     /// What a scan has to know about the bytes that were sent.
-    pub(super) monitor: Option<Box<Monitor<'a>>>,
+    pub(super) monitor: Option<Monitor<'a>>,
 }
 
 #[derive(Default)]
@@ -82,12 +82,12 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// The content of a regular file that was just opened, and has this length by its metadata. It can be sent again.
-    pub(crate) fn file(file: File, length: u64) -> Self {
-        match length {
+    /// The content of a regular file that was just opened, with its metadata. It can be sent again.
+    pub(crate) fn file(file: File, metadata: &Metadata) -> Self {
+        match metadata.len() {
             // Files in `/proc` have content all the same, so this length says nothing.
             0 => Self::seekable(file),
-            _ => Self::new(Source::File(RegularFile::new(file, length))),
+            _ => Self::new(Source::File(RegularFile::new(file, metadata))),
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> Body<'a> {
 
     /// Observes what is sent.
     pub(crate) fn monitored(mut self, monitor: Monitor<'a>) -> Self {
-        self.monitor = Some(Box::new(monitor));
+        self.monitor = Some(monitor);
         self
     }
 
@@ -184,8 +184,16 @@ impl<'a> Body<'a> {
     }
 
     /// Whether it is read without a caller's code: from memory, or from a file of this crate.
-    pub(super) fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         !matches!(self.source, Source::Once(_) | Source::Seekable { .. })
+    }
+
+    /// Whether it is sure to be the same as when it was read before, if it is [own](Self::is_own).
+    pub(super) fn is_unchanged(&self) -> bool {
+        match &self.source {
+            Source::File(file) => file.is_unchanged(),
+            _ => true,
+        }
     }
 
     /// Whether all of it was read, if that is known without another read.

@@ -31,6 +31,22 @@ pub(crate) struct Digest {
     marks: Vec<u64>,
 }
 
+/// The digest of no bytes.
+impl Default for Digest {
+    fn default() -> Self {
+        let key = Key::get();
+        Self {
+            len: 0,
+            key,
+            hasher: key.of_hash.build_hasher(),
+            block: [0; Self::BLOCK],
+            filled: 0,
+            first: [0; Self::BLOCK],
+            marks: Vec::new(),
+        }
+    }
+}
+
 /// Whether one sequence is the beginning of another, as far as two digests can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beginning {
@@ -76,20 +92,6 @@ impl Key {
 
 impl Digest {
     const BLOCK: usize = 1024;
-
-    /// The digest of no bytes.
-    pub(crate) fn new() -> Self {
-        let key = Key::get();
-        Self {
-            len: 0,
-            key,
-            hasher: key.of_hash.build_hasher(),
-            block: [0; Self::BLOCK],
-            filled: 0,
-            first: [0; Self::BLOCK],
-            marks: Vec::new(),
-        }
-    }
 
     /// Forgets everything.
     pub(crate) fn restart(&mut self) {
@@ -208,7 +210,7 @@ mod tests {
         let content: Vec<u8> = (0..=250).cycle().take(2 * Digest::BLOCK + 100).collect();
         for sample in [&content[..], &content[..Digest::BLOCK], b"hello", b""] {
             each_split(sample, |pieces| {
-                let (mut whole, mut split) = (Digest::new(), Digest::new());
+                let (mut whole, mut split) = (Digest::default(), Digest::default());
                 whole.update(sample);
                 pieces.iter().for_each(|piece| split.update(piece));
                 assert!(whole == split);
@@ -224,7 +226,7 @@ mod tests {
             digest.update(bytes);
             digest
         };
-        let empty = Digest::new();
+        let empty = Digest::default();
         let whole = of(&empty, &content);
         let block = Digest::BLOCK;
         for len in [0, 1, block - 1, block, 2 * block, 8 * block] {
@@ -264,7 +266,7 @@ mod tests {
     #[test]
     fn digest_differs_for_one_other_byte_or_length() {
         for other in [&b"hellO"[..], b"hello\0", b"hell", b"", b"olleh"] {
-            let (mut left, mut right) = (Digest::new(), Digest::new());
+            let (mut left, mut right) = (Digest::default(), Digest::default());
             left.update(b"hello");
             right.update(other);
             assert!(left != right, "{other:?}");
@@ -275,7 +277,7 @@ mod tests {
     fn digest_differs_for_exchanged_parts_of_a_block() {
         let content: Vec<u8> = (0..=250).cycle().take(3 * Digest::BLOCK).collect();
         let of = |bytes: &[u8]| {
-            let mut digest = Digest::new();
+            let mut digest = Digest::default();
             digest.update(bytes);
             digest
         };
@@ -293,7 +295,7 @@ mod tests {
     #[test]
     fn digest_differs_for_zeros_at_the_end() {
         for (len, more) in [(1, 1), (1000, 24), (1024, 1), (1024, 1024), (0, 1024)] {
-            let (mut short, mut long) = (Digest::new(), Digest::new());
+            let (mut short, mut long) = (Digest::default(), Digest::default());
             short.update(&vec![0; len]);
             long.update(&vec![0; len + more]);
             assert!(short != long, "{len} {more}");

@@ -7,11 +7,14 @@ use super::digest::Digest;
 /// What is called with the bytes sent, and the length where it is known.
 pub(crate) type Progress<'a> = Box<dyn FnMut(u64, Option<u64>) + Send + 'a>;
 
-/// Hashes content while it is read, counts it against the size limit, and reports the progress to the caller.
+/// Counts content against the size limit while it is read, hashes it if that is needed, and reports the progress to the
+/// caller.
 pub(crate) struct Monitor<'a> {
     max_size: Option<u64>,
-    /// Of what was read since the body was last rewound.
-    digest: Digest,
+    /// Bytes that were read since the body was last rewound.
+    len: u64,
+    /// Of these bytes. `None` if the body can be read again in their place, and is then the same.
+    digest: Option<Box<Digest>>,
     /// The content was read to its end since the body was last rewound.
     has_ended: bool,
     /// What was read before, if what is read now must be the same.
@@ -28,20 +31,18 @@ pub(crate) struct Monitor<'a> {
 /// What was read of the content before.
 #[derive(Clone)]
 struct Expected {
-    digest: Digest,
+    digest: Box<Digest>,
     /// It was all of the content.
     is_all: bool,
 }
 
 impl<'a> Monitor<'a> {
-    pub(crate) fn new(
-        max_size: Option<u64>,
-        digest: Digest,
-        progress: Option<Progress<'a>>,
-    ) -> Self {
+    /// It hashes nothing.
+    pub(crate) fn new(max_size: Option<u64>, progress: Option<Progress<'a>>) -> Self {
         Self {
             max_size,
-            digest,
+            len: 0,
+            digest: None,
             has_ended: false,
             expected: None,
             has_changed: false,
@@ -55,9 +56,24 @@ impl<'a> Monitor<'a> {
         self.max_size
     }
 
-    /// Of what was read since the body was last rewound.
-    pub(super) fn digest(&self) -> &Digest {
-        &self.digest
+    /// Hashes what is read from now on. Nothing was read so far.
+    pub(super) fn hash(&mut self) {
+        self.digest.get_or_insert_default();
+    }
+
+    /// Bytes that were read since the body was last rewound.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Of what was read since the body was last rewound, if it is hashed.
+    pub(super) fn digest(&self) -> Option<&Digest> {
+        self.digest.as_deref()
+    }
+
+    /// The same, without the monitor.
+    pub(super) fn into_digest(self) -> Option<Box<Digest>> {
+        self.digest
     }
 
     /// What is read from now on must begin with what was sent, and be equal to it if that was all. The caller
@@ -68,16 +84,15 @@ impl<'a> Monitor<'a> {
     }
 
     fn expect(&mut self, is_all: bool) {
-        self.expected = Some(Expected {
-            digest: self.digest.clone(),
-            is_all,
-        });
+        let digest = self.digest.clone();
+        self.expected = digest.map(|digest| Expected { digest, is_all });
     }
 
     /// Whatever is read must be the same when it is read again. It may have `max_size` bytes.
     pub(super) fn is_copied(&mut self, max_size: Option<u64>) {
         self.max_size = max_size;
         self.is_copied = true;
+        self.hash();
     }
 
     /// What is read from now on is not sent, and may have `max_size` bytes in all. The caller is told of no progress.
@@ -89,11 +104,14 @@ impl<'a> Monitor<'a> {
     /// The content is read from its beginning again.
     pub(super) fn restart(&mut self) {
         let expected = self.expected.as_ref();
-        let is_further = expected.is_none_or(|expected| self.digest.len > expected.digest.len);
+        let is_further = expected.is_none_or(|expected| self.len > expected.digest.len);
         if self.is_copied && (is_further || self.has_ended) {
             self.expect(self.has_ended);
         }
-        self.digest.restart();
+        self.len = 0;
+        if let Some(digest) = &mut self.digest {
+            digest.restart();
+        }
         self.has_ended = false;
         self.is_sent = true;
     }
@@ -115,12 +133,10 @@ impl<'a> Monitor<'a> {
         }
         // What was read before has been sent by now.
         if let (Some(progress), true) = (&mut self.progress, self.is_sent) {
-            progress(self.digest.len, total);
+            progress(self.len, total);
         }
         // One byte more than the limit shows that there is more, and is not passed on.
-        let left = self
-            .max_size
-            .map(|max| (max - self.digest.len).saturating_add(1));
+        let left = self.max_size.map(|max| (max - self.len).saturating_add(1));
         let left = [left, self.left_to_compare()].into_iter().flatten().min();
         Ok(left.map_or(usize::MAX, |left| {
             usize::try_from(left).unwrap_or(usize::MAX)
@@ -129,7 +145,10 @@ impl<'a> Monitor<'a> {
 
     /// An error if the content is too large, or is not what was sent.
     pub(super) fn after_read(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.digest.update(bytes);
+        self.len += bytes.len() as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes);
+        }
         if self.exceeded_limit().is_some() {
             return Err(too_large());
         }
@@ -155,12 +174,7 @@ impl<'a> Monitor<'a> {
 
     /// Bytes up to the end of what was read before, if that is to be compared.
     fn left_to_compare(&self) -> Option<u64> {
-        let left = self
-            .expected
-            .as_ref()?
-            .digest
-            .len
-            .checked_sub(self.digest.len)?;
+        let left = self.expected.as_ref()?.digest.len.checked_sub(self.len)?;
         Some(left).filter(|&left| left > 0)
     }
 
@@ -169,24 +183,23 @@ impl<'a> Monitor<'a> {
         let Some(Expected { digest, is_all }) = &self.expected else {
             return true;
         };
-        let is_short = self.has_ended && self.digest.len < digest.len;
-        let is_other = self.digest.len == digest.len && self.digest != *digest;
-        let is_long = *is_all && self.digest.len > digest.len;
+        let is_short = self.has_ended && self.len < digest.len;
+        let is_other = self.len == digest.len && self.digest.as_ref() != Some(digest);
+        let is_long = *is_all && self.len > digest.len;
         !(is_short || is_other || is_long)
     }
 
     /// The size limit, if more bytes were read than it allows.
     pub(super) fn exceeded_limit(&self) -> Option<u64> {
-        self.max_size.filter(|&max| self.digest.len > max)
+        self.max_size.filter(|&max| self.len > max)
     }
 
-    /// The same for reading the content once more without sending it.
+    /// The same for reading the content once more without sending it, with a digest in any case.
     pub(super) fn silent(&self) -> Self {
-        let mut digest = self.digest.clone();
-        digest.restart();
         Self {
             expected: self.expected.clone(),
-            ..Self::new(self.max_size, digest, None)
+            digest: Some(Box::default()),
+            ..Self::new(self.max_size, None)
         }
     }
 }

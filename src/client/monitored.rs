@@ -5,13 +5,22 @@ use std::io;
 
 use super::body::Body;
 use super::digest::{Beginning, Digest};
-use crate::error::ContentError;
+use super::monitor::Monitor;
+use super::output::check_time;
+use super::reading::CHUNK;
+use super::send_buffer::SendBuffer;
+use crate::error::{ContentError, ContentFault, Error};
 use crate::net::deadline::Deadline;
 
 impl Body<'_> {
-    /// The digest of what was read since the body was last rewound, if it is monitored.
-    pub(crate) fn digest(&self) -> Option<&Digest> {
-        self.monitor.as_ref().map(|monitor| monitor.digest())
+    /// The digest of what was read since the body was last rewound, if it is hashed.
+    fn digest(&self) -> Option<&Digest> {
+        self.monitor.as_ref()?.digest()
+    }
+
+    /// Bytes that were read to be sent since the body was last rewound, if it is monitored.
+    pub(crate) fn sent_len(&self) -> u64 {
+        self.monitor.as_ref().map_or(0, Monitor::len)
     }
 
     /// The size limit, if more bytes were read than it allows.
@@ -50,10 +59,7 @@ impl Body<'_> {
     /// bytes in all.
     pub(crate) fn stop_sending(&mut self, max_size: Option<u64>) -> Result<(), ContentError> {
         // Something else may have been read since.
-        if self
-            .digest()
-            .is_some_and(|digest| digest.len != self.bytes_read())
-        {
+        if self.monitor.is_some() && self.sent_len() != self.bytes_read() {
             self.rewind()?;
         }
         if let Some(monitor) = &mut self.monitor {
@@ -62,45 +68,91 @@ impl Body<'_> {
         Ok(())
     }
 
+    /// Hashes what is read from now on. Nothing was read so far.
+    pub(crate) fn hash(&mut self) {
+        if let Some(monitor) = &mut self.monitor {
+            monitor.hash();
+        }
+    }
+
+    /// Whether `returned` is what was read since the body was last rewound. If that was not hashed, it is read again.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be known: reading fails, time is up, or a file is not what it was. It is then no difference.
+    pub(crate) fn is_equal_to(
+        &mut self,
+        returned: &Digest,
+        deadline: &Deadline,
+        service: &str,
+    ) -> Result<bool, Error> {
+        if let Some(sent) = self.digest() {
+            return Ok(sent == returned);
+        }
+        if self.sent_len() != returned.len {
+            return Ok(false);
+        }
+        match self.digest_again(returned.len, deadline) {
+            Ok(again) => Ok(again == *returned),
+            Err(error) => {
+                check_time(deadline, service)?;
+                Err(error.into())
+            }
+        }
+    }
+
     /// Whether `part` is the beginning of the content, of which not all need have been read.
     ///
     /// Where digests cannot decide, the content is read again. On the safe side it is the beginning, also if
     /// reading fails or takes too long, or if the reader gives other content now.
     pub(crate) fn begins_with(&mut self, part: &Digest, deadline: &Deadline) -> bool {
-        let Some(sent) = self.digest() else {
+        if self.monitor.is_none() {
             return true;
-        };
-        match part.agrees_with(sent) {
-            Beginning::No => return false,
-            Beginning::Yes if part.len <= sent.len => return true,
-            _ if !self.is_repeatable() => return true,
-            _ => {}
         }
-        let silent = self.monitor.as_ref().map(|monitor| monitor.silent());
-        let monitor = std::mem::replace(&mut self.monitor, silent.map(Box::new));
-        let outcome = self.read_again(part.len, deadline);
-        let again = std::mem::replace(&mut self.monitor, monitor);
-        let (Some(again), Some(sent)) = (again, self.digest()) else {
+        if let Some(sent) = self.digest() {
+            match part.agrees_with(sent) {
+                Beginning::No => return false,
+                Beginning::Yes if part.len <= sent.len => return true,
+                _ if !self.is_repeatable() => return true,
+                _ => {}
+            }
+        }
+        let Ok(again) = self.digest_again(part.len, deadline) else {
             return true;
         };
-        let again = again.digest();
-        let is_known = outcome.is_ok()
-            && again.len >= part.len.min(sent.len)
-            && again.agrees_with(sent) != Beginning::No;
-        *again == *part || !is_known
+        let is_known = self.digest().is_none_or(|sent| {
+            again.len >= part.len.min(sent.len) && again.agrees_with(sent) != Beginning::No
+        });
+        again == *part || !is_known
+    }
+
+    /// The digest of the first `len` bytes, or of fewer if there are no more. They are read again, for which the
+    /// monitor is put aside.
+    fn digest_again(&mut self, len: u64, deadline: &Deadline) -> Result<Digest, ContentError> {
+        let silent = self.monitor.as_ref().map(Monitor::silent);
+        let monitor = std::mem::replace(&mut self.monitor, silent);
+        let outcome = self.read_again(len, deadline);
+        let again = std::mem::replace(&mut self.monitor, monitor);
+        outcome.map_err(|error| ContentError::read(self.sent_len(), error))?;
+        if !self.is_unchanged() {
+            return Err(ContentError::new(ContentFault::Changed));
+        }
+        let digest = again.and_then(Monitor::into_digest);
+        Ok(*digest.unwrap_or_default())
     }
 
     /// Reads the first `len` bytes once more, or fewer if there are no more.
     fn read_again(&mut self, len: u64, deadline: &Deadline) -> io::Result<()> {
         self.rewind().map_err(io::Error::other)?;
-        let mut buf = [0; 8 * 1024];
+        let mut buffer = SendBuffer::for_body(self);
+        let room = buffer.room(CHUNK, 0);
         while self.bytes_read() < len {
             if deadline.left().is_none() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let left = usize::try_from(len - self.bytes_read()).unwrap_or(usize::MAX);
-            let room = left.min(buf.len());
-            if self.read(&mut buf[..room], None)? == 0 {
+            let wanted = left.min(room.len());
+            if self.read(&mut room[..wanted], None)? == 0 {
                 break;
             }
         }
@@ -111,14 +163,15 @@ impl Body<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::monitor::{Monitor, Progress};
-    use crate::error::ContentFault;
+    use crate::client::monitor::Progress;
     use std::io::{Cursor, Read, Seek, SeekFrom};
 
     const NO_LIMIT: Option<u64> = None;
 
     fn monitored(body: Body<'_>, max_size: Option<u64>) -> Body<'_> {
-        body.monitored(Monitor::new(max_size, Digest::new(), None))
+        let mut body = body.monitored(Monitor::new(max_size, None));
+        body.hash();
+        body
     }
 
     fn read_all(body: &mut Body<'_>) -> io::Result<Vec<u8>> {
@@ -206,6 +259,85 @@ mod tests {
         }
     }
 
+    /// A file that is not hashed while it is read, and a path to it.
+    fn file_of(content: &[u8]) -> (Body<'static>, tempfile::TempPath) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        let (file, path) = file.into_parts();
+        let opened = std::fs::File::open(&path).unwrap();
+        let body = Body::file(opened, &file.metadata().unwrap());
+        (body.monitored(Monitor::new(NO_LIMIT, None)), path)
+    }
+
+    fn digest_of(content: &[u8]) -> Digest {
+        let mut digest = Digest::default();
+        digest.update(content);
+        digest
+    }
+
+    #[test]
+    fn content_without_a_hash_is_read_again_to_compare() {
+        let content: Vec<u8> = (0..=250).cycle().take(3 * CHUNK + 5).collect();
+        let (file, _path) = file_of(&content);
+        let bytes = Body::from(&content[..]).monitored(Monitor::new(NO_LIMIT, None));
+        let mut other = content.clone();
+        other[2 * CHUNK] ^= 1;
+        let deadline = Deadline::by_system(None);
+        for mut body in [file, bytes] {
+            read_all(&mut body).unwrap();
+            assert!(body.digest().is_none());
+            let mut is_equal = |part: &[u8]| {
+                let is_equal = body.is_equal_to(&digest_of(part), &deadline, "s");
+                is_equal.unwrap()
+            };
+            assert!(is_equal(&content));
+            assert!(!is_equal(&other));
+            assert!(!is_equal(&content[1..]));
+            assert!(!is_equal(&[]));
+            let mut begins = |part: &[u8]| body.begins_with(&digest_of(part), &deadline);
+            assert!(begins(&content[..CHUNK + 1]));
+            assert!(begins(&[]));
+            assert!(!begins(&other[..2 * CHUNK + 1]));
+            assert!(!begins(&[&content[..], b"x"].concat()));
+            assert_eq!(body.sent_len(), content.len() as u64);
+        }
+    }
+
+    #[test]
+    fn file_that_has_changed_is_an_error_and_no_difference() {
+        // Times are not exact. The fault is injected with a time that differs.
+        let touch = |path: &std::path::Path| {
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+                .unwrap();
+        };
+        let deadline = Deadline::by_system(None);
+        for now in [&b"hello"[..], b"jello", b"hell"] {
+            let (mut body, path) = file_of(b"hello");
+            read_all(&mut body).unwrap();
+            std::fs::write(&path, now).unwrap();
+            touch(&path);
+            let compared = body.is_equal_to(&digest_of(b"hello"), &deadline, "s");
+            let Err(Error::Content(error)) = compared else {
+                panic!("{compared:?}");
+            };
+            assert_eq!(error.fault(), ContentFault::Changed);
+            // On the safe side.
+            assert!(body.begins_with(&digest_of(b"jel"), &deadline));
+        }
+    }
+
+    #[test]
+    fn comparison_ends_at_the_deadline() {
+        let content = vec![b'x'; 2 * CHUNK];
+        let mut body = Body::from(&content[..]).monitored(Monitor::new(NO_LIMIT, None));
+        read_all(&mut body).unwrap();
+        let over = Deadline::by_system(std::time::Duration::ZERO);
+        let compared = body.is_equal_to(&digest_of(&content), &over, "s");
+        assert!(matches!(compared, Err(Error::Timeout(_))), "{compared:?}");
+        assert!(body.begins_with(&digest_of(b"y"), &over));
+    }
+
     #[test]
     fn no_more_than_one_byte_over_max_size_is_read_ahead() {
         let mut left = &b"0123456789"[..];
@@ -290,7 +422,7 @@ mod tests {
     fn progress_goes_from_nothing_to_everything() {
         let mut seen = Vec::new();
         let progress: Progress<'_> = Box::new(|sent, total| seen.push((sent, total)));
-        let monitor = Monitor::new(None, Digest::new(), Some(progress));
+        let monitor = Monitor::new(None, Some(progress));
         let mut body = Body::from("hello").monitored(monitor);
         read_all(&mut body).unwrap();
         drop(body);

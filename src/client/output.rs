@@ -18,8 +18,10 @@ pub(crate) struct Output<'o> {
     /// come with a verdict: the page of an error is withheld, so that another server can still be asked.
     judged_by: Option<Arc<CustomHeaders>>,
     writer: Option<&'o mut (dyn Write + 'o)>,
-    /// Of the body, to compare it with what was sent.
-    digest: Option<Digest>,
+    /// The body is compared with what was sent.
+    is_compared: bool,
+    /// Of the body, if it is compared and any byte of it came.
+    digest: Option<Box<Digest>>,
     /// Something was written to the writer, which cannot be taken back.
     is_passed_on: bool,
     /// Bytes that the body may have.
@@ -34,6 +36,7 @@ impl<'o> Output<'o> {
         Self {
             judged_by: None,
             writer: None,
+            is_compared: false,
             digest: None,
             is_passed_on: false,
             limit,
@@ -52,14 +55,13 @@ impl<'o> Output<'o> {
     /// For a scan; with a writer if the caller wants the body.
     pub(crate) fn of_scan(
         writer: Option<&'o mut (dyn Write + 'o)>,
-        digest: Digest,
         limit: u64,
         judged_by: Arc<CustomHeaders>,
     ) -> Self {
         Self {
             judged_by: Some(judged_by),
             writer,
-            digest: Some(digest),
+            is_compared: true,
             ..Self::none(limit)
         }
     }
@@ -93,6 +95,7 @@ impl<'o> Output<'o> {
         Output {
             judged_by: self.judged_by,
             writer: None,
+            is_compared: self.is_compared,
             digest: self.digest,
             is_passed_on: false,
             limit: self.limit,
@@ -110,9 +113,9 @@ impl<'o> Output<'o> {
         self.tee.as_mut()
     }
 
-    /// The digest of the body.
-    pub(crate) fn digest(&self) -> Option<&Digest> {
-        self.digest.as_ref()
+    /// Takes the digest of the body.
+    pub(crate) fn take_digest(&mut self) -> Option<Box<Digest>> {
+        self.digest.take()
     }
 
     /// Forgets what came back so far, because another response follows.
@@ -153,7 +156,8 @@ impl Write for Output<'_> {
             }
             None => bytes.len(),
         };
-        if let Some(digest) = &mut self.digest {
+        if self.is_compared {
+            let digest = self.digest.get_or_insert_default();
             // `write_all` refuses a writer that claims more than it was given.
             digest.update(bytes.get(..len).unwrap_or(bytes));
         }

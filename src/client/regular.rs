@@ -1,7 +1,10 @@
 //! Reading a regular file with as few system calls as possible.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Seek};
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
 
 use super::reading::read_once;
 
@@ -9,20 +12,50 @@ use super::reading::read_once;
 pub(super) struct RegularFile {
     file: File,
     length: u64,
+    /// When it was opened.
+    stamp: Stamp,
     has_moved: bool,
     /// A read has shown that it ends after `length` bytes.
     has_ended: bool,
 }
 
+/// What changes in the metadata of a file when its content does.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+    /// Seconds and nanoseconds. A program cannot set it, as it can the time of modification.
+    #[cfg(unix)]
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            length: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
 impl RegularFile {
     /// It was just opened.
-    pub(super) fn new(file: File, length: u64) -> Self {
+    pub(super) fn new(file: File, metadata: &Metadata) -> Self {
         Self {
             file,
-            length,
+            length: metadata.len(),
+            stamp: Stamp::of(metadata),
             has_moved: false,
             has_ended: false,
         }
+    }
+
+    /// Whether it is what it was when it was opened, by its metadata.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let metadata = self.file.metadata();
+        metadata.is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -61,18 +94,20 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// A file with this content, opened for reading and for writing.
-    fn file_of(content: &[u8]) -> (File, File) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut writer = file.reopen().unwrap();
-        writer.write_all(content).unwrap();
-        (file.reopen().unwrap(), writer)
+    /// A file that had `length` bytes when it was opened, and has this content now.
+    fn file_of(length: u64, content: &[u8]) -> RegularFile {
+        let mut file = tempfile::tempfile().unwrap();
+        file.set_len(length).unwrap();
+        let metadata = file.metadata().unwrap();
+        file.set_len(0).unwrap();
+        file.write_all(content).unwrap();
+        file.rewind().unwrap();
+        RegularFile::new(file, &metadata)
     }
 
     #[test]
     fn read_for_a_byte_more_shows_the_end() {
-        let (file, _writer) = file_of(b"hello");
-        let mut file = RegularFile::new(file, 5);
+        let mut file = file_of(5, b"hello");
         for _ in 0..2 {
             let mut buf = [0; 6];
             assert_eq!(file.read(0, &mut buf[..5]).unwrap(), 5);
@@ -88,13 +123,29 @@ mod tests {
     #[test]
     fn file_that_has_grown_or_shrunk_has_not_ended() {
         for (content, length) in [(&b"hello!"[..], 5), (b"hell", 5)] {
-            let (file, _writer) = file_of(content);
-            let mut file = RegularFile::new(file, length);
+            let mut file = file_of(length, content);
             let mut buf = [0; 6];
             let len = file.read(0, &mut buf).unwrap();
             assert_eq!((len, file.has_ended()), (content.len(), false));
             assert_eq!(file.read(len as u64, &mut buf).unwrap(), 0);
             assert!(!file.has_ended());
         }
+    }
+
+    #[test]
+    fn file_that_was_written_to_has_changed() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"hello").unwrap();
+        let metadata = file.metadata().unwrap();
+        let same = RegularFile::new(file.try_clone().unwrap(), &metadata);
+        assert!(same.is_unchanged());
+        // Times are not exact. The fault is injected with a time that differs.
+        let long_ago = SystemTime::UNIX_EPOCH;
+        file.set_modified(long_ago).unwrap();
+        assert!(!same.is_unchanged());
+        let metadata = file.metadata().unwrap();
+        let shorter = RegularFile::new(file.try_clone().unwrap(), &metadata);
+        file.set_len(4).unwrap();
+        assert!(!shorter.is_unchanged());
     }
 }

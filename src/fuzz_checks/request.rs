@@ -3,7 +3,6 @@ use std::net::IpAddr;
 use super::input::Input;
 use super::sent::{Head, Sent, unfolded};
 use crate::client::credentials::Credentials;
-use crate::client::digest::Digest;
 use crate::proto::http_head;
 use crate::proto::method::Method;
 use crate::proto::request::Request;
@@ -207,7 +206,7 @@ fn of_content(input: &mut Input<'_>) {
     if !known.http_response.is_empty() {
         content = content.http_response(known.http_response);
     }
-    let (about, _) = content.monitored(None, Digest::new());
+    let (about, _) = content.monitored(None);
     let Ok(request) = about.request(method, Some(length)) else {
         return;
     };

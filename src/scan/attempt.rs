@@ -70,8 +70,11 @@ impl<'c, 'o> Scan<'c, 'o> {
         } = *shared;
         let custom_headers = Arc::clone(&shared.custom_headers);
         let judged_by = Arc::clone(&custom_headers);
-        let (sent, returned) = (Digest::new(), Digest::new());
-        let (about, body) = content.monitored(max_size, sent);
+        let (about, mut body) = content.monitored(max_size);
+        if rules.allow_206 && output.is_some() {
+            // What a 206 refers to must be what was sent.
+            body.hash();
+        }
         let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
         let cache = shared.cache.as_ref().filter(|_| about.id.is_some());
         let is_looked_up = cache.is_some() && output.is_none();
@@ -83,7 +86,7 @@ impl<'c, 'o> Scan<'c, 'o> {
             max_size,
             request: None,
             body,
-            output: Output::of_scan(output, returned, limit.unwrap_or(u64::MAX), judged_by),
+            output: Output::of_scan(output, limit.unwrap_or(u64::MAX), judged_by),
             deadline,
             cache,
             is_looked_up,
@@ -233,7 +236,10 @@ impl<'c, 'o> Scan<'c, 'o> {
     ) -> Result<Report, Error> {
         let service = client.name();
         let response = &complete.response;
-        let is_beginning = self.is_beginning_returned(complete);
+        let (is_beginning, returned) = match response.body_len() {
+            Some(_) => self.compare(complete, request, service),
+            None => (false, Ok(false)),
+        };
         let sent = Sent {
             is_complete: complete.request_complete,
             responds_to_preview: complete.responds_to_preview,
@@ -245,7 +251,7 @@ impl<'c, 'o> Scan<'c, 'o> {
             length: self.length.unwrap_or(complete.content_sent),
             offers_204: request.allows_204()
                 && options.is_none_or(|options| offers_204(options, response)),
-            is_echoed: is_same_message(request, response) && self.is_content_returned(),
+            is_echoed: matches!(returned, Ok(true)),
             is_beginning,
             has_trailing: complete.trailing.is_some(),
         };
@@ -256,6 +262,10 @@ impl<'c, 'o> Scan<'c, 'o> {
                 protocol_error(service, violation, seen)
             }
         })?;
+        // It may have been all of the content, unchanged.
+        if let (Verdict::Modified(_), Err(error)) = (&verdict, returned) {
+            return Err(error);
+        }
         let is_retagged = sent.offers_204 && options.is_some_and(ServiceOptions::excludes_204);
         let is_echoed = verdict == Verdict::NotScanned(NotScanned::Echoed);
         let report = Report::new(
@@ -267,20 +277,28 @@ impl<'c, 'o> Scan<'c, 'o> {
         Ok(report.with_advice((is_echoed && is_retagged).then_some(ANOTHER_TAG)))
     }
 
-    /// Whether the bytes that came back are those that were sent.
-    fn is_content_returned(&self) -> bool {
-        match (self.body.digest(), self.output.digest()) {
-            (Some(sent), Some(back)) => sent == back,
-            _ => false,
+    /// Compares what came back with the content: whether it is the beginning of it, and whether it is all of it, in a
+    /// message of the kind that was sent. That may remain unknown.
+    fn compare(
+        &mut self,
+        complete: &CompleteResponse,
+        request: &Request,
+        service: &str,
+    ) -> (bool, Result<bool, Error>) {
+        let response = &complete.response;
+        let back = self.output.take_digest().unwrap_or_default();
+        let is_beginning = self.is_beginning_returned(complete, &back);
+        let may_be_echo = matches!(response.status(), 200 | 201);
+        if !may_be_echo || !is_same_message(request, response) {
+            return (is_beginning, Ok(false));
         }
+        let is_all = self.body.is_equal_to(&back, &self.deadline, service);
+        (is_beginning, is_all)
     }
 
-    /// Whether what came back is the beginning of the content, and not all of it.
-    fn is_beginning_returned(&mut self, complete: &CompleteResponse) -> bool {
-        let (Some(back), Some(sent)) = (self.output.digest(), self.body.digest()) else {
-            return true;
-        };
-        let is_all_or_more = complete.request_complete && back.len >= sent.len;
+    /// Whether what came `back` is the beginning of the content, and not all of it.
+    fn is_beginning_returned(&mut self, complete: &CompleteResponse, back: &Digest) -> bool {
+        let is_all_or_more = complete.request_complete && back.len >= self.body.sent_len();
         if complete.response.body_len() != Some(back.len) || is_all_or_more {
             return false;
         }

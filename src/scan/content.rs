@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::metadata::About;
 use super::regular_file;
 use crate::client::body::Body;
-use crate::client::digest::Digest;
 use crate::client::monitor::{Monitor, Progress};
 use crate::error::{Error, InputError, InvalidInput};
 use crate::net::cancel::Cancel;
@@ -66,8 +65,8 @@ impl<'a> Content<'a> {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for anything else that is no regular file.
     pub fn file(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let (file, length) = regular_file::open(path)?;
-        let mut content = Self::new(Body::file(file, length));
+        let (file, metadata) = regular_file::open(path)?;
+        let mut content = Self::new(Body::file(file, &metadata));
         content.about.name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
@@ -317,10 +316,15 @@ impl<'a> Content<'a> {
         Ok(self.body.find_length()?)
     }
 
-    /// Parts what is known about the content from its bytes, which are monitored while they are sent.
-    pub(crate) fn monitored(self, max_size: Option<u64>, digest: Digest) -> (About, Body<'a>) {
-        let monitor = Monitor::new(max_size, digest, self.progress);
-        (self.about, self.body.monitored(monitor))
+    /// Parts what is known about the content from its bytes, which are monitored while they are sent. They are hashed
+    /// only if they cannot be read again, or may then be others without a sign of it.
+    pub(crate) fn monitored(self, max_size: Option<u64>) -> (About, Body<'a>) {
+        let monitor = Monitor::new(max_size, self.progress);
+        let mut body = self.body.monitored(monitor);
+        if !body.is_own() {
+            body.hash();
+        }
+        (self.about, body)
     }
 }
 

@@ -4,17 +4,17 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens a regular file for reading. Returns its length as well, by its metadata.
+/// Opens a regular file for reading. Returns its metadata as well.
 ///
 /// Opening a pipe waits for a writer, past every deadline, and opening a device may do anything. So the kind is
 /// checked first. The file may be exchanged after this check. Therefore opening does not wait, and the handle is
 /// checked again.
-pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
+pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     check(&fs::metadata(path)?)?;
     open_without_waiting(path)
 }
 
-fn open_without_waiting(path: &Path) -> io::Result<(File, u64)> {
+fn open_without_waiting(path: &Path) -> io::Result<(File, Metadata)> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -26,7 +26,7 @@ fn open_without_waiting(path: &Path) -> io::Result<(File, u64)> {
     // A regular file is read the same with the flag and without it.
     let metadata = file.metadata()?;
     check(&metadata)?;
-    Ok((file, metadata.len()))
+    Ok((file, metadata))
 }
 
 fn check(metadata: &Metadata) -> io::Result<()> {
@@ -85,7 +85,7 @@ mod tests {
     /// The result of `open` for a path. It must not wait.
     fn kind_of(
         path: &Path,
-        open: fn(&Path) -> io::Result<(File, u64)>,
+        open: fn(&Path) -> io::Result<(File, Metadata)>,
     ) -> Result<(), io::ErrorKind> {
         let (sender, opened) = mpsc::channel();
         let path = path.to_owned();

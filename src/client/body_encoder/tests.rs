@@ -150,11 +150,13 @@ fn file_that_has_grown_or_shrunk_gets_no_last_chunk() {
     }
 }
 
-/// A file with this content, and this length by its metadata.
+/// A file with this content, which had another length when it was opened.
 fn file_of(content: &[u8], length: usize) -> Body<'static> {
     let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), vec![b'x'; length]).unwrap();
+    let metadata = file.as_file().metadata().unwrap();
     std::fs::write(file.path(), content).unwrap();
-    Body::file(file.reopen().unwrap(), length as u64)
+    Body::file(file.reopen().unwrap(), &metadata)
 }
 
 #[test]
