@@ -53,6 +53,28 @@ const FIELDS: &[(&str, Meaning, &str)] = &[
 
 /// What a field says; `None` for a field that says nothing about the content.
 pub(super) fn meaning(field: &Field<'_>) -> Option<Meaning> {
+    // Each name in the table begins so, and few others do.
+    if !field.has_x_name() {
+        return None;
+    }
     let known = FIELDS.iter().find(|(name, ..)| field.is(name));
     known.map(|(_, meaning, _)| *meaning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::header::Headers;
+
+    #[test]
+    fn each_name_of_the_table_is_found_in_any_case() {
+        for (name, expected, _) in FIELDS {
+            for name in [*name, &name.to_lowercase(), &name.to_uppercase()] {
+                let block = format!("{name}: value\r\n");
+                let headers = Headers::parse(block.as_bytes()).unwrap();
+                let found = headers.iter().find_map(|field| meaning(&field));
+                assert_eq!(found, Some(*expected), "{name}");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::header::{BadField, Headers};
+use super::header::{BadField, Headers, checked_fields_len};
 use super::http_head;
 use super::istag;
 use super::method::Method;
@@ -143,7 +143,7 @@ impl Response {
     #[must_use]
     pub fn trailers(&self) -> Headers<'_> {
         // The decoder checked them.
-        Headers::parse(&self.trailers).unwrap_or_default()
+        Headers::of_checked(&self.trailers)
     }
 
     /// Bytes of the decoded body; `None` if the response has no body, not even an empty one.
@@ -257,29 +257,33 @@ pub(super) struct BadHead {
 }
 
 impl StatusHead {
-    /// Parses a complete head, blank line included.
+    /// Parses the head at the beginning of `bytes`, up to its blank line.
     pub(super) fn parse(
         bytes: &[u8],
         parse_line: fn(&[u8]) -> Option<StatusLine<'_>>,
         bad_line: Violation,
     ) -> Result<Self, BadHead> {
-        let line_end = memchr::memchr(b'\n', bytes).map_or(0, |lf| lf.saturating_sub(1));
-        let line = parse_line(&bytes[..line_end]).ok_or(BadHead {
+        let lf = memchr::memchr(b'\n', bytes).unwrap_or_default();
+        let line = bytes[..lf].strip_suffix(b"\r");
+        let StatusLine { code, reason } = line.and_then(parse_line).ok_or(BadHead {
             violation: bad_line,
             at: 0,
         })?;
-        let reason = line_end - line.reason.len()..line_end;
-        // The status line has a line end, and the head ends in the line end of its blank line.
-        let fields = line_end + 2..bytes.len() - 2;
-        Headers::parse(&bytes[fields.clone()]).map_err(|BadField { at, violation }| BadHead {
+        let start = lf + 1;
+        let bad = |BadField { at, violation }| BadHead {
             violation,
-            at: fields.start + at,
-        })?;
+            at: start + at,
+        };
+        let len = checked_fields_len(&bytes[start..]).map_err(bad)?;
+        let end = start + len;
+        if !bytes[end..].starts_with(b"\r\n") {
+            return Err(bad(BadField::at(len)));
+        }
         Ok(Self {
-            code: line.code,
-            reason,
-            fields,
-            bytes: bytes.into(),
+            code,
+            reason: lf - 1 - reason.len()..lf - 1,
+            fields: start..end,
+            bytes: bytes[..end + 2].into(),
         })
     }
 
@@ -288,7 +292,6 @@ impl StatusHead {
     }
 
     pub(crate) fn headers(&self) -> Headers<'_> {
-        // `parse` checked them.
-        Headers::parse(&self.bytes[self.fields.clone()]).unwrap_or_default()
+        Headers::of_checked(&self.bytes[self.fields.clone()])
     }
 }

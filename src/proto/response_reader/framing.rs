@@ -14,47 +14,67 @@ pub(super) fn split_heads(heads: &[u8], list: Encapsulated) -> (&[u8], &[u8]) {
     heads.split_at(list.request_head.unwrap_or(0).min(heads.len()))
 }
 
-/// A fault in the fields that frame a response, other than in the list of `Encapsulated`.
-pub(super) fn framing_fault(headers: Headers<'_>, code: u16) -> Option<Violation> {
-    // Two readers may read a folded field in different ways.
-    let framing = [
-        "Encapsulated",
-        "Transfer-Encoding",
-        "Content-Length",
-        "Connection",
-    ];
-    let is_framing = |name: &str| framing.iter().any(|f| f.eq_ignore_ascii_case(name));
-    if headers
-        .iter()
-        .any(|field| field.is_folded() && is_framing(field.name()))
-    {
-        return Some(Violation::BadHeader);
-    }
-    if headers.get("Transfer-Encoding").is_some() {
-        return Some(Violation::TransferEncoding);
-    }
-    // In other responses a Content-Length frames nothing. In a 204 it announces bytes after the end.
-    let announces = |field: Field<'_>| !matches!(&*field.value(), b"" | b"0");
-    let is_announced = code == 204 && headers.get_all("Content-Length").any(announces);
-    is_announced.then_some(Violation::TrailingBytes)
+/// The fields of an ICAP head that frame a response. They are found in one pass.
+#[derive(Default)]
+pub(super) struct Framing<'h> {
+    /// Any of them is folded.
+    is_folded: bool,
+    has_transfer_encoding: bool,
+    /// A `Content-Length` announces bytes.
+    announces_bytes: bool,
+    /// The first `Encapsulated`.
+    list: Option<Field<'h>>,
+    has_second_list: bool,
 }
 
-/// The parts that follow a head with these fields and this status. By RFC 3507 §4.4.1 and its errata, `Encapsulated`
-/// alone decides whether there is a body.
-pub(super) fn encapsulated(
-    headers: Headers<'_>,
-    method: Method,
-    code: u16,
-) -> Result<Encapsulated, Violation> {
-    let mut fields = headers.get_all("Encapsulated");
-    match (fields.next(), fields.next()) {
-        (Some(_), Some(_)) => Err(Violation::DuplicateEncapsulated),
-        (Some(field), None) => Encapsulated::parse(&field.value()),
-        // A response to OPTIONS seldom has a body, and pyicap omits the field there.
-        (None, _) if method != Method::Options && matches!(code, 200 | 201 | 206) => {
-            Err(Violation::MissingEncapsulated)
+impl<'h> Framing<'h> {
+    pub(super) fn of(headers: Headers<'h>) -> Self {
+        let mut framing = Self::default();
+        for field in &headers {
+            if field.is("Encapsulated") {
+                framing.has_second_list = framing.list.is_some();
+                framing.list.get_or_insert(field);
+            } else if field.is("Transfer-Encoding") {
+                framing.has_transfer_encoding = true;
+            } else if field.is("Content-Length") {
+                framing.announces_bytes |= !matches!(&*field.value(), b"" | b"0");
+            } else if !field.is("Connection") {
+                continue;
+            }
+            framing.is_folded |= field.is_folded();
         }
-        (None, _) => Ok(Encapsulated::NOTHING),
+        framing
+    }
+
+    /// A fault in these fields, other than in the list of `Encapsulated`.
+    pub(super) fn fault(&self, code: u16) -> Option<Violation> {
+        // Two readers may read a folded field in different ways.
+        if self.is_folded {
+            return Some(Violation::BadHeader);
+        }
+        if self.has_transfer_encoding {
+            return Some(Violation::TransferEncoding);
+        }
+        // In other responses a Content-Length frames nothing. In a 204 it announces bytes after the end.
+        (code == 204 && self.announces_bytes).then_some(Violation::TrailingBytes)
+    }
+
+    /// The parts that follow a head with this status. By RFC 3507 §4.4.1 and its errata, `Encapsulated` alone decides
+    /// whether there is a body.
+    pub(super) fn encapsulated(
+        &self,
+        method: Method,
+        code: u16,
+    ) -> Result<Encapsulated, Violation> {
+        match self.list {
+            Some(_) if self.has_second_list => Err(Violation::DuplicateEncapsulated),
+            Some(field) => Encapsulated::parse(&field.value()),
+            // A response to OPTIONS seldom has a body, and pyicap omits the field there.
+            None if method != Method::Options && matches!(code, 200 | 201 | 206) => {
+                Err(Violation::MissingEncapsulated)
+            }
+            None => Ok(Encapsulated::NOTHING),
+        }
     }
 }
 

@@ -9,9 +9,7 @@ mod remains;
 #[cfg(test)]
 mod tests;
 
-use framing::{
-    check_http_request, check_http_response, encapsulated, fits, framing_fault, split_heads,
-};
+use framing::{Framing, check_http_request, check_http_response, fits, split_heads};
 pub(crate) use remains::{Fragments, Remains};
 use remains::{may_go_on_oddly, odd_head};
 
@@ -21,7 +19,7 @@ use crate::proto::head::HeadFinder;
 use crate::proto::http_head;
 use crate::proto::limits::{MAX_HEAD, MAX_INTERIM_RESPONSES};
 use crate::proto::method::Method;
-use crate::proto::response::{Response, StatusHead};
+use crate::proto::response::{BadHead, Response, StatusHead};
 use crate::proto::status_line;
 use crate::proto::text::{displayable, excerpt};
 use crate::proto::violation::{Limit, Violation};
@@ -80,6 +78,15 @@ impl State {
             buffer: Vec::new(),
             finder: HeadFinder::default(),
         }
+    }
+
+    /// In a head that is complete and refused.
+    fn at_refused(head: &[u8]) -> Self {
+        let mut finder = HeadFinder::default();
+        // It has an end, up to which it is searched.
+        let _ = finder.find(head);
+        let buffer = head.to_vec();
+        Self::IcapHead { buffer, finder }
     }
 }
 
@@ -189,6 +196,13 @@ impl ResponseReader {
         let State::IcapHead { buffer, finder } = &mut self.state else {
             return Ok((0, Event::NeedsMore));
         };
+        if buffer.is_empty() {
+            // A head that came whole and is valid is read in one pass, and copied once.
+            let most = &input[..input.len().min(MAX_HEAD)];
+            if let Ok(head) = parse_icap_head(most) {
+                return self.take_icap_head(head, input, 0);
+            }
+        }
         let before = buffer.len();
         buffer.extend_from_slice(&input[..input.len().min(MAX_HEAD - before)]);
         let at_limit = buffer.len() == MAX_HEAD;
@@ -201,13 +215,9 @@ impl ResponseReader {
         };
         match found {
             Ok(Some(end)) => {
-                let head = buffer[..end].to_vec();
-                let used = end - before;
-                if let Some(interim) = self.take_icap_head(&head)? {
-                    return Ok((used, interim));
-                }
-                let (more, event) = self.feed_http_heads(&input[used..])?;
-                Ok((used + more, event))
+                let head = parse_icap_head(&buffer[..end]);
+                let head = head.map_err(|bad| self.saw_line(bad.at, bad.violation))?;
+                self.take_icap_head(head, input, before)
             }
             Ok(None) if !at_limit => Ok((buffer.len() - before, Event::NeedsMore)),
             Ok(None) => Err(self.saw_line(0, Violation::LimitExceeded(Limit::Head))),
@@ -215,14 +225,25 @@ impl ResponseReader {
         }
     }
 
-    /// An ICAP head is complete: it is an interim response, or encapsulated heads are read next.
-    fn take_icap_head(&mut self, bytes: &[u8]) -> Result<Option<Event<'static>>, Violation> {
-        let head = StatusHead::parse(bytes, status_line::parse_icap, Violation::BadStatusLine)
-            .map_err(|bad| self.saw_line(bad.at, bad.violation))?;
-        let code = head.code;
-        if code < 200 {
-            return self.take_interim(head).map(Some);
+    /// An ICAP head is complete, of which `before` bytes came before `input`.
+    fn take_icap_head<'i>(
+        &mut self,
+        head: StatusHead,
+        input: &[u8],
+        before: usize,
+    ) -> Result<(usize, Event<'i>), Violation> {
+        let used = head.bytes.len() - before;
+        if head.code < 200 {
+            return Ok((used, self.take_interim(head)?));
         }
+        self.take_final(head)?;
+        let (more, event) = self.feed_http_heads(&input[used..])?;
+        Ok((used + more, event))
+    }
+
+    /// The final ICAP head is complete: encapsulated heads are read next.
+    fn take_final(&mut self, head: StatusHead) -> Result<(), Violation> {
+        let code = head.code;
         // Kept before the other checks: an infection header counts even if the rest is invalid.
         let response = self.response.insert(Response {
             head,
@@ -236,16 +257,19 @@ impl ResponseReader {
             method: self.method,
             has_bare_body: false,
         });
-        let headers = response.headers();
-        let list = encapsulated(headers, self.method, code);
+        let framing = Framing::of(response.headers());
+        let list = framing.encapsulated(self.method, code);
         let unfit = list.and_then(|list| fits(list, self.method, code)).err();
-        let fault = framing_fault(headers, code).or(unfit);
+        let fault = framing.fault(code).or(unfit);
         let list = match (list, fault) {
             (Ok(list), None) => list,
             // The HTTP heads and the body can be read, and heads and trailers may have evidence.
             (Ok(list), Some(_)) if list.heads_len() > 0 => list,
             (Ok(list), Some(Violation::BodyOn204)) if list.body != BodyKind::Null => list,
-            (_, Some(violation)) | (Err(violation), None) => return Err(self.saw_list(violation)),
+            (_, Some(violation)) | (Err(violation), None) => {
+                self.state = State::at_refused(&response.head.bytes);
+                return Err(self.saw_list(violation));
+            }
         };
         response.has_bare_body = list.body == BodyKind::Response && list.heads_len() == 0;
         self.state = State::HttpHeads {
@@ -253,21 +277,28 @@ impl ResponseReader {
             list,
             fault,
         };
-        Ok(None)
+        Ok(())
     }
 
     fn take_interim(&mut self, head: StatusHead) -> Result<Event<'static>, Violation> {
-        if self.interim.len() == MAX_INTERIM_RESPONSES {
-            return Err(Violation::LimitExceeded(Limit::InterimResponses));
+        if let Err(violation) = self.check_interim(&head) {
+            self.state = State::at_refused(&head.bytes);
+            return Err(violation);
         }
-        let headers = head.headers();
-        framing_fault(headers, head.code).map_or(Ok(()), Err)?;
-        let list = encapsulated(headers, self.method, head.code)?;
-        fits(list, self.method, head.code)?;
         self.state = State::start();
         let code = head.code;
         self.interim.push(head);
         Ok(Event::Interim(code))
+    }
+
+    fn check_interim(&self, head: &StatusHead) -> Result<(), Violation> {
+        if self.interim.len() == MAX_INTERIM_RESPONSES {
+            return Err(Violation::LimitExceeded(Limit::InterimResponses));
+        }
+        let framing = Framing::of(head.headers());
+        framing.fault(head.code).map_or(Ok(()), Err)?;
+        let list = framing.encapsulated(self.method, head.code)?;
+        fits(list, self.method, head.code)
     }
 
     fn feed_http_heads<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
@@ -409,4 +440,8 @@ impl ResponseReader {
         }
         violation
     }
+}
+
+fn parse_icap_head(bytes: &[u8]) -> Result<StatusHead, BadHead> {
+    StatusHead::parse(bytes, status_line::parse_icap, Violation::BadStatusLine)
 }
