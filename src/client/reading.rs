@@ -6,8 +6,15 @@ use std::time::Duration;
 
 use crate::seam::sync::sleep;
 
-/// Bytes of content in one chunk, and so in memory at once.
+/// Bytes of content in one chunk, as long as little was sent.
 pub(super) const CHUNK: usize = 64 * 1024;
+
+/// Bytes of content in one chunk after [`MANY`] bytes, and so in memory at once. A longer chunk costs fewer system calls.
+/// Beyond this size it is no longer in the processor's cache when it is written.
+pub(super) const LONG_CHUNK: usize = 512 * 1024;
+
+/// From how many bytes on chunks are long. A server that responds early mostly does so before.
+pub(super) const MANY: u64 = 1024 * 1024;
 
 /// How long a chunk is filled by a slow reader before it is sent as it is.
 pub(crate) const GATHERING: Duration = Duration::from_millis(100);

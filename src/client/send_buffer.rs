@@ -32,6 +32,8 @@ pub(crate) struct SendBuffer {
     parts: Parts,
     /// Where content has its place in `parts.bytes`.
     content: usize,
+    /// Bytes of content there.
+    len: usize,
     /// What is to be written.
     ready: Range<usize>,
 }
@@ -50,6 +52,7 @@ impl SendBuffer {
         Self {
             parts: spare.unwrap_or_default(),
             content: 0,
+            len: 0,
             ready: 0..0,
         }
     }
@@ -72,6 +75,12 @@ impl SendBuffer {
     /// What is to be written.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.parts.bytes[self.ready.clone()]
+    }
+
+    /// Bytes of content among the first `written` of these.
+    pub(crate) fn content_in(&self, written: u64) -> u64 {
+        let before = self.content.saturating_sub(self.ready.start);
+        written.saturating_sub(before as u64).min(self.len as u64)
     }
 
     /// It was written.
@@ -110,6 +119,7 @@ impl SendBuffer {
         begin -= head.len();
         bytes[begin..begin + head.len()].copy_from_slice(head);
         head.clear();
+        self.len = len;
         self.ready = begin..self.content + len;
         if len > 0 {
             self.append(b"\r\n");
@@ -164,6 +174,19 @@ mod tests {
             buffer.end_chunk(content.len());
             buffer.append(b"0\r\n\r\n");
             assert_eq!(buffer.bytes(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn content_is_counted_as_far_as_it_was_written() {
+        let mut buffer = SendBuffer::take();
+        buffer.head().extend_from_slice(b"head");
+        buffer.room(5, 0).copy_from_slice(b"hello");
+        buffer.end_chunk(5);
+        buffer.append(b"0\r\n\r\n");
+        assert_eq!(buffer.bytes(), b"head5\r\nhello\r\n0\r\n\r\n");
+        for (written, content) in [(0, 0), (7, 0), (8, 1), (12, 5), (13, 5), (99, 5)] {
+            assert_eq!(buffer.content_in(written), content, "{written}");
         }
     }
 

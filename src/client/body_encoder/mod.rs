@@ -8,7 +8,7 @@ use std::io;
 use super::body::Body;
 use super::once_reader::goes_on;
 use super::output::{Output, check_time};
-use super::reading::{CHUNK, GATHERING, Interruptions};
+use super::reading::{CHUNK, GATHERING, Interruptions, LONG_CHUNK, MANY};
 use super::send_buffer::SendBuffer;
 use super::tee::Tee;
 use crate::error::{ContentError, ContentFault, Error};
@@ -82,7 +82,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
             let then = Then::Done;
             return Ok(Next { len: 0, then });
         }
-        let chunk = self.preview.unwrap_or(CHUNK);
+        let chunk = self.preview.unwrap_or(self.chunk_len());
         let room = self.room(out);
         let Gathered { filled, has_ended } = self.read_chunk(room, tee)?;
         let len = chunk.min(filled);
@@ -92,6 +92,14 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let then = self.encode_end(out, len, has_ended);
         let len = len as u64;
         Ok(Next { len, then })
+    }
+
+    /// Bytes of content in the next chunk without a preview.
+    fn chunk_len(&self) -> usize {
+        match self.body.bytes_read() {
+            ..MANY => CHUNK,
+            MANY.. => LONG_CHUNK,
+        }
     }
 
     /// The place for the next chunk. It is no larger than what is left of the body, and a byte more.
@@ -106,8 +114,8 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let rest = left.map_or(usize::MAX, |left| left.saturating_add(held_back + 1));
         let len = match self.preview {
             Some(left) => CHUNK.min(left.saturating_add(1)).min(rest),
-            None if rest == CHUNK + 1 => rest,
-            None => CHUNK.min(rest),
+            None if rest == self.chunk_len() + 1 => rest,
+            None => self.chunk_len().min(rest),
         };
         let offset = self.body.offset_in_page().wrapping_sub(held_back);
         out.room(len, offset)

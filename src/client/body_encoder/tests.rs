@@ -139,6 +139,40 @@ fn file_as_long_as_a_chunk_is_written_with_its_end() {
     }
 }
 
+/// Early responses are looked for between chunks, so they are short at first.
+#[test]
+fn chunks_grow_after_the_first_mebibyte() {
+    const FIRST: usize = 1024 * 1024;
+    for more in [0, 1, LONG_CHUNK, LONG_CHUNK + 1] {
+        let content = vec![b'x'; FIRST + more];
+        for body in [
+            Body::from(&content[..]),
+            Body::reader(&content[..]),
+            file_of(&content, content.len()),
+        ] {
+            let mut body = body;
+            body.find_length().unwrap();
+            let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
+            let mut buffer = SendBuffer::take();
+            let mut lens = Vec::new();
+            loop {
+                let next = encoder.encode_next(&mut buffer, None).unwrap();
+                lens.push(usize::try_from(next.len).unwrap());
+                buffer.clear();
+                if next.then == Then::Done {
+                    break;
+                }
+            }
+            let (first, rest) = lens.split_at(FIRST / CHUNK);
+            assert!(first.iter().all(|&len| len == CHUNK), "{first:?}");
+            let of_rest = [more.min(LONG_CHUNK), more.saturating_sub(LONG_CHUNK)];
+            let of_rest = of_rest.into_iter().filter(|&len| len > 0);
+            let rest = rest.iter().copied().filter(|&len| len > 0);
+            assert!(rest.eq(of_rest), "{more}");
+        }
+    }
+}
+
 #[test]
 fn file_that_has_grown_or_shrunk_gets_no_last_chunk() {
     for (length, actual) in [(5, 6), (5, 4), (CHUNK, CHUNK + 1), (CHUNK + 1, CHUNK)] {

@@ -115,7 +115,13 @@ impl Exchange<'_, '_> {
     ) -> Result<(), Error> {
         loop {
             let is_last = next.then != Then::Continues;
-            if self.write_out(out.bytes(), is_last)? == Sending::Stops {
+            let before = self.connection.sent();
+            let sending = self.write_out(out.bytes(), is_last);
+            if !matches!(sending, Ok(Sending::Continues)) {
+                let written = self.connection.sent() - before;
+                self.progress.content_sent += out.content_in(written);
+            }
+            if sending? == Sending::Stops {
                 return Ok(());
             }
             self.progress.content_sent += next.len;
