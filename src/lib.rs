@@ -252,7 +252,7 @@ pub use scan::tee::Teed;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
 pub use stats::Stats;
 
-/// Limits of what a peer may send and a caller may pass in, and the defaults of the settings.
+/// Limits of what a peer may send and a caller may pass in, limits of helper threads, and the defaults of the settings.
 ///
 /// A limit is checked before memory is taken for what it bounds. What is *at* the limit passes. What is above it
 /// is an error: [`Violation::LimitExceeded`](error::Violation::LimitExceeded) if a peer sent it, [`Error::Input`] if

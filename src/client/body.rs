@@ -98,12 +98,12 @@ impl<'a> Body<'a> {
         self
     }
 
-    /// Adds a field that follows the body, if there is one (RFC 9112 §7.1.2), for a service that sent
-    /// `Allow: trailers`. The ICAP head announces its name.
+    /// Adds a field that is sent after the body (RFC 9112 §7.1.2); a request without a body does not send it. Use it only if
+    /// the service sent `Allow: trailers`. The ICAP head announces its name.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`](crate::Error::Input) as [`Request::header`](crate::Request::header).
+    /// [`Error::Input`](crate::Error::Input) for the same faults as [`Request::header`](crate::Request::header).
     pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, crate::Error> {
         check_header(name, value.as_ref())?;
         let field = (name.to_owned(), value.as_ref().to_vec());

@@ -33,9 +33,9 @@ macro_rules! connection_settings {
         /// Limits the time for looking up the host and connecting, all addresses together. Default: 10,000 ms
         /// ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
         ///
-        /// While other connections to the server exist, a first attempt ends after a quarter of this time and
-        /// after 1 s at most. If it times out, one idle connection is closed to make room, and a second attempt
-        /// has the whole time.
+        /// While other connections to the server exist, a first attempt ends after a quarter of this time, or after
+        /// 1 s if that is shorter. Then one idle connection is closed to make room, and a second attempt may take the
+        /// full time. Both together may so take up to a quarter longer than this limit.
         pub fn connect_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.connect = timeout;
             self
@@ -138,16 +138,18 @@ macro_rules! connection_settings {
         ///
         /// Set it so that all processes together stay below what the server can serve. c-icap serves
         /// `MaxServers` × `ThreadsPerChild` connections at once: 100 as Debian ships it. The kernel accepts
-        /// more, and these get no response. For a scanner that connects to HAProxy, the limit is
-        /// HAProxy's `maxconn` multiplied by the number of its servers.
+        /// more, and these get no response. If the scanner connects to HAProxy, set it to the sum of the `maxconn` values
+        /// on HAProxy's `server` lines.
         ///
-        /// The limit is lowered for a server that shows that it has too many connections:
+        /// A server can show that it has too many connections. Then it gets a lower limit, also if you set none:
         ///
-        /// - It sends 503 while it serves others (RFC 3507 §4.3.3). The limit becomes one less than what ran.
-        /// - A scan times out on a connection that never had a response, while others had one. This does not
-        ///   count against the server. Before that, idle connections to the server are closed one by one.
+        /// - The server sends 503 to a request while it serves other requests (RFC 3507 §4.3.3). The limit becomes one
+        ///   less than the number of connections that were in use at that time.
+        /// - The server sends nothing on a new connection, while other connections have responses. First, idle
+        ///   connections to the server are closed one by one to make room. If the scan times out all the same, the limit
+        ///   is lowered as after a 503. Such a timeout does not count against the server.
         ///
-        /// It grows again by one for each second of success.
+        /// While exchanges with the server succeed, this lower limit grows by one each second.
         pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
             self.settings.limits.max_connections = connections.into();
             self
@@ -156,7 +158,8 @@ macro_rules! connection_settings {
         /// Sets the clock by which options, cached verdicts, idle connections and suspensions expire, for tests that
         /// must not wait. Default: the system's monotonic clock.
         ///
-        /// Timeouts and deadlines use the system's clock, unless [`Clock::now_for_waits`] is another one.
+        /// Timeouts and deadlines use [`Clock::now_for_waits`], which is the system's monotonic clock unless your clock
+        /// implements it.
         pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
             self.settings.clock = Arc::new(clock);
             self
@@ -353,8 +356,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if the endpoint is not an ICAP URI, a time or a limit is zero, or a header or the
-    /// credentials cannot be sent; also for an `icaps` URI without the feature `rustls` and without a
+    /// [`Error::Input`] if the endpoint is not an ICAP URI, a timeout, the deadline, `suspend_after` or
+    /// `max_connections` is zero, or a header or the credentials cannot be sent; also for an `icaps` URI without the feature `rustls` and without a
     /// [connector](Self::connector).
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;

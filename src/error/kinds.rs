@@ -58,7 +58,7 @@ pub enum Phase {
     Checkout,
     /// Resolving the name and connecting, the TLS handshake included.
     Connect,
-    /// Sending the request. The server took no more bytes and sent none.
+    /// Sending the request.
     Write,
     /// Waiting for the response, or for the rest of it.
     Read,
@@ -97,8 +97,8 @@ pub enum TimeLimit {
     MinimumRate,
     /// `deadline`: the whole scan, or the whole exchange of a [`Client`](crate::Client).
     Deadline,
-    /// The part of the deadline that one server gets: the time that is left, less what is kept for the next server: a
-    /// quarter of it or one read timeout, whichever is shorter.
+    /// The part of the deadline that one server gets if another one can follow. For the next server, a quarter of the time
+    /// that is left is kept, or one read timeout if that is shorter.
     DeadlineShare,
 }
 

@@ -42,12 +42,12 @@ pub use crate::proto::violation::{Limit, Violation};
 ///
 /// An error is never a verdict: the content is not known to be clean, and not known to be infected.
 ///
-/// The variants name who is to blame. The predicates sort errors by what a caller can do:
+/// The variants say what happened. The predicates sort errors by what a caller can do:
 ///
 /// | predicate | true for | what to do |
 /// | --- | --- | --- |
 /// | [`is_unavailable`](Self::is_unavailable) | `Connect`, `Timeout`, `Disconnected`, `Suspended`, `Status` of 5xx or with a failure of the service | alert the operator; ask another server |
-/// | [`is_retryable`](Self::is_retryable) | the same, but of `Status` only 408, 500, 502, 503, 504, 506 | scan again later |
+/// | [`is_retryable`](Self::is_retryable) | `Connect`, `Timeout`, `Disconnected`, `Suspended`, `Status` 408, 500, 502, 503, 504 or 506 | scan again later |
 /// | [`is_timeout`](Self::is_timeout) | `Timeout` | scan again later, or raise the limit that [`TimeoutError::limit`] names |
 /// | [`is_protocol`](Self::is_protocol) | `Protocol` | check the address and the server; a retry most likely fails the same way |
 /// | [`is_cancelled`](Self::is_cancelled) | `Cancelled` | nothing: this program called [`Cancel::cancel`](crate::Cancel::cancel) |

@@ -6,8 +6,10 @@ use std::io;
 use super::cause::words_of;
 use crate::proto::content_name::ContentName;
 
-/// The caller's writer for the response body failed. If the writer of a copy fails
-/// ([`scan_tee`](crate::Scanner::scan_tee)), the call returns the `io::Error` instead.
+/// The caller's writer for the response body failed.
+///
+/// If the writer of a copy fails, [`scan_tee`](crate::Scanner::scan_tee) returns its `io::Error`, or the evidence that was
+/// seen with [`IncompleteCopy::Writer`](crate::IncompleteCopy::Writer) beside it.
 #[derive(Debug)]
 pub struct OutputError {
     pub(crate) source: io::Error,

@@ -22,7 +22,7 @@ pub struct SuspendedError {
 }
 
 impl SuspendedError {
-    /// How long ago the server was suspended. Failed trials do not begin a new suspension.
+    /// How long ago the suspension began. It goes on until a scan that tries the server again succeeds.
     #[must_use]
     pub fn failing_for(&self) -> Duration {
         self.failing_for

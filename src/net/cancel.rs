@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::seam::sync::{AtomicBool, Ordering};
 
-/// How often a scan with a [`Cancel`] looks at it while it waits, at least: every 50 ms.
+/// The longest time between two checks of its [`Cancel`] by a scan that waits: 50 ms.
 pub const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Ends scans from another thread. Clones are handles of the same token.
