@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
 
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 
     #[command(flatten)]
     pub(crate) scanning: Scanning,

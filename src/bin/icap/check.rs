@@ -2,12 +2,10 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use icap_client::self_test::{Depth, Finding, Latency, Outcome, SelfTest, ServiceTest};
-use icap_client::{Error as ScanError, Scanner};
 use serde::Serialize;
 
 use crate::quantity::time;
@@ -15,9 +13,7 @@ use crate::report::Status;
 use crate::scanning::Scanning;
 use crate::settings::URI_HELP;
 use crate::text::{of_program, safe_json};
-
-/// The pause between attempts of `--wait`.
-const PAUSE: Duration = Duration::from_millis(200);
+use crate::wait;
 
 const MORE: &str = "\
 It sends EICAR, the harmless file that every virus scanner reports, in forms that services
@@ -41,9 +37,13 @@ pub(crate) struct Arguments {
 
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 
     /// Wait this long until the service responds, for example while it starts
+    ///
+    /// It waits for the first service, not for those of --endpoint. It does not wait if the
+    /// service asks for a user and a password that are not set, or refuses them.
+    #[arg(verbatim_doc_comment)]
     #[arg(long, value_name = "TIME", value_parser = time)]
     wait: Option<Duration>,
 
@@ -53,9 +53,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let service = arguments.scanning.endpoint(arguments.uri.as_deref())?;
+    let name = service.uri().name();
     let scanner = arguments.scanning.builder(service)?.build()?;
     if let Some(longest) = arguments.wait {
-        wait(&scanner, longest)?;
+        wait::until_it_responds(&name, longest, || scanner.options())?;
     }
     let test = scanner.self_test()?;
     if arguments.json {
@@ -65,20 +66,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         writeln!(io::stdout(), "{}", of_program(&test.to_string()))?;
     }
     Ok(status(&test))
-}
-
-/// Waits until the service responds to OPTIONS.
-fn wait(scanner: &Scanner, longest: Duration) -> Result<(), ScanError> {
-    let began = Instant::now();
-    loop {
-        match scanner.options() {
-            Ok(_) => return Ok(()),
-            Err(error @ ScanError::Input(_)) => return Err(error),
-            Err(error) if began.elapsed() >= longest => return Err(error),
-            Err(error) => log::info!("the service does not respond yet: {error}"),
-        }
-        thread::sleep(PAUSE.min(longest.saturating_sub(began.elapsed())));
-    }
 }
 
 fn status(test: &SelfTest) -> Status {

@@ -14,6 +14,7 @@ mod config;
 mod demo;
 mod documents;
 mod entry;
+mod failure;
 mod files;
 mod globs;
 mod heads;
@@ -37,6 +38,7 @@ mod session;
 mod settings;
 mod text;
 mod trace;
+mod wait;
 mod worker;
 
 use std::error::Error;
@@ -116,29 +118,25 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine {
-        command,
-        verbose,
-        color,
-        ..
-    } = match command_line() {
-        Ok(command_line) => command_line,
-        Err(error) => {
-            complain(&*error);
-            return Status::Unsure.into();
+    let (mut command_line, config) = command_line();
+    let json = command_line.command.prints_json();
+    let result = config.map_err(Into::into).and_then(|config| {
+        if let Some(settings) = command_line.command.settings() {
+            settings.set_password(config.password);
         }
-    };
-    color.write_global();
-    start_log(verbose, matches!(command, Command::Check(_)));
-    let status = run(&command).unwrap_or_else(|error| {
-        complain(&*error);
+        run(&command_line)
+    });
+    let status = result.unwrap_or_else(|error: Box<dyn Error>| {
+        failure::print(&*error, json);
         Status::Unsure
     });
     status.into()
 }
 
-/// Reads the command line, and the defaults that the environment and the configuration file set.
-fn command_line() -> Result<CommandLine, Box<dyn Error>> {
+/// Reads the command line, with the defaults that the environment and the configuration file set.
+///
+/// Help and what needs no settings work without the file: then its error is left out.
+fn command_line() -> (CommandLine, Result<Config, String>) {
     let loaded = Config::load(named_config().as_deref());
     let command = match &loaded {
         Ok(config) => config.apply(CommandLine::command()),
@@ -150,12 +148,17 @@ fn command_line() -> Result<CommandLine, Box<dyn Error>> {
         }
         error.exit()
     });
-    let mut command_line = CommandLine::from_arg_matches(&matches)?;
-    // Help and what needs no settings work without the file.
-    if let Some(settings) = command_line.command.settings() {
-        settings.set_password(loaded?.password);
-    }
-    Ok(command_line)
+    let mut command_line =
+        CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let needs_settings = command_line.command.settings().is_some();
+    let loaded = loaded.or_else(|error| {
+        if needs_settings {
+            Err(error)
+        } else {
+            Ok(Config::default())
+        }
+    });
+    (command_line, loaded)
 }
 
 /// The file that `--config` names. What else is wrong with the command line is found later.
@@ -170,7 +173,10 @@ fn named_config() -> Option<PathBuf> {
     of_command.get_one(config::OPTION).cloned()
 }
 
-fn run(command: &Command) -> Result<Status, Box<dyn Error>> {
+fn run(command_line: &CommandLine) -> Result<Status, Box<dyn Error>> {
+    let command = &command_line.command;
+    command_line.color.write_global();
+    start_log(command_line.verbose, matches!(command, Command::Check(_)));
     match command {
         Command::Scan(arguments) => scan::run(arguments),
         Command::Options(arguments) => options::run(arguments),
@@ -185,6 +191,16 @@ fn run(command: &Command) -> Result<Status, Box<dyn Error>> {
 }
 
 impl Command {
+    fn prints_json(&self) -> bool {
+        match self {
+            Self::Scan(arguments) => arguments.json,
+            Self::Check(arguments) => arguments.json,
+            Self::Options(arguments) => arguments.json,
+            Self::Bench(arguments) => arguments.json,
+            _ => false,
+        }
+    }
+
     fn settings(&mut self) -> Option<&mut Settings> {
         match self {
             Self::Scan(arguments) => Some(&mut arguments.scanning.settings),
@@ -223,15 +239,4 @@ fn start_log(verbose: u8, is_check: bool) {
         builder.format(|out, record| writeln!(out, "warning: {}", record.args()));
     }
     builder.init();
-}
-
-/// Prints an error to standard error. A closed pipe is no error: the reader wants no more.
-fn complain(error: &(dyn Error + 'static)) {
-    let is_broken_pipe = error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-    if !is_broken_pipe {
-        // If standard error is closed, there is no place to print to.
-        let _ = writeln!(io::stderr(), "error: {}", text::safe(&text::chain(error)));
-    }
 }

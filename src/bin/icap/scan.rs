@@ -116,7 +116,7 @@ pub(crate) struct Arguments {
 
     /// Print one JSON object per line for each file, and no summary
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 
     /// Write what a rebuilding service makes of the one FILE to this new file
     ///

@@ -221,7 +221,7 @@ impl Session {
             Ok(()) if self.tally.is_empty() && !self.left_out().is_empty() => Status::Unsure,
             Ok(()) => self.tally.status(),
             Err(error) => {
-                crate::complain(&error);
+                crate::failure::print(&error, self.format.json);
                 self.tally.status_if_cut_short()
             }
         }
