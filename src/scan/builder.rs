@@ -24,7 +24,7 @@ use crate::stats::counters::ScanCounters;
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).
 pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
 
-/// The default of [`ScannerBuilder::max_copy`] is so many times [`max_size`](ScannerBuilder::max_size): 2.
+/// By default, [`ScannerBuilder::max_copy`] is twice [`max_size`](ScannerBuilder::max_size).
 pub const DEFAULT_MAX_COPY_FACTOR: u64 = 2;
 
 /// Configures a [`Scanner`].
@@ -119,8 +119,8 @@ impl ScannerBuilder {
     /// [`NoEngine`](NotScanned::NoEngine)).
     ///
     /// Failover needs content that can be sent again: bytes, files, seekable readers, and other readers of
-    /// which at most the first 64 KiB were read. For such content a server leaves time for the next one: a
-    /// quarter of what is left until the [deadline](Self::deadline), or one read timeout, whichever is shorter.
+    /// which at most the first 64 KiB were read. For such content, the scanner keeps time for the next
+    /// server: a quarter of what is left until the [deadline](Self::deadline), or one read timeout if that is shorter.
     pub fn endpoint(mut self, endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
         self.others.push(endpoint.try_into().map_err(Into::into));
         self
@@ -131,9 +131,11 @@ impl ScannerBuilder {
     ///
     /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx, and a
     /// response that is not ICAP. A
-    /// connect, write, response or read timeout counts. If the deadline ends the exchange, that counts only if
-    /// the server had by then kept the exchange waiting, in total, for at least the timeout of the present phase. One failure suspends the server at once, for at most 500 ms: a 503 while no other exchange with it
-    /// runs.
+    /// connect, write, response or read timeout counts. A deadline that ends the exchange counts only if the waits for
+    /// the server in its last phase together were at least as long as the timeout of that phase.
+    ///
+    /// A 503 is special while no other exchange with the server runs: it suspends the server at once, for at most
+    /// 500 ms.
     ///
     /// These are no failures of the server: a deadline that ends before a timeout, a slow reader or writer of
     /// the caller and a connection that the server closes because of it, a 503 while other scans run, a shortage
@@ -257,8 +259,8 @@ impl ScannerBuilder {
     /// Whether a 204 to a preview is [`Clean`](crate::Verdict::Clean), although the service has seen only the
     /// preview. Default: false.
     ///
-    /// Set it only if the service sends such a 204 for harmless files alone. c-icap does not: it sends one for
-    /// a virus after the first bytes of a GIF.
+    /// Set it only if the service sends such a 204 for harmless files alone. c-icap does not: it also sends one for a
+    /// file that begins as a GIF and has a virus in its rest.
     pub fn trust_preview(mut self, trust: bool) -> Self {
         self.rules.trust_preview = trust;
         self
@@ -298,9 +300,8 @@ impl ScannerBuilder {
     /// add further names. Default: none.
     ///
     /// A response with the field is [`Infected`](crate::Verdict::Infected), and its value is the name of the threat.
-    /// The words of the value are not read. Only these values do not count, in any case and in quotation marks as
-    /// well: `none`, `no`, `no threat`, `no threats`, `n/a`, `null`, `false`, `0` and `-`. A field without a value
-    /// counts.
+    /// Every value means a threat, also none at all, except these: `none`, `no`, `no threat`, `no threats`, `n/a`, `null`,
+    /// `false`, `0` and `-`. For these, upper and lower case make no difference, and quotation marks are ignored.
     ///
     /// The field counts wherever the fields of known vendors do: in the ICAP head, in encapsulated heads and in
     /// trailers, on every status, also if the response breaks off after it. Choose a name that the service alone
@@ -361,8 +362,9 @@ impl ScannerBuilder {
     /// Then no byte of the content is read, and no connection is needed unless the tag must be confirmed or a canary is
     /// due. The report [says](crate::Report::is_cached) that it is not new.
     ///
-    /// Scans of the same content at the same time wait for the first of them: at most a read timeout, and half of the
-    /// time that they have left. If the first one fails or gets another verdict, all of them scan.
+    /// Scans of the same content at the same time wait for the first of them: for a read timeout, or half of the time that
+    /// they have left if that is shorter. If the first scan ends with an error, or with a verdict that is not kept, each
+    /// of the others scans.
     ///
     /// [`scan_replace`](Scanner::scan_replace) and [`scan_tee`](Scanner::scan_tee) do not use the cache, and neither does a
     /// trial of a suspended server.
@@ -410,7 +412,8 @@ impl ScannerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if an endpoint is not an ICAP URI, a time or a limit is zero, a header or credentials
+    /// [`Error::Input`] if an endpoint is not an ICAP URI, a setting that must not be zero is zero (see
+    /// [`InvalidInput::Zero`](crate::error::InvalidInput::Zero)), a header or credentials
     /// cannot be sent, an infection or refusal header or an address is unusable, or the method is `OPTIONS`; if TLS is
     /// [required](Self::require_tls) and a URI begins with `icap://`; also for an `icaps` URI without the feature `rustls` and
     /// without a [connector](Self::connector).

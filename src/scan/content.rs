@@ -56,8 +56,9 @@ impl<'a> Content<'a> {
 
     /// A regular file. Its name is sent with the content, its path is not.
     ///
-    /// The open handle is checked to be a regular file, and opening does not wait. A pipe without a writer
-    /// would outlast every deadline: scan pipes and devices with [`reader`](Self::reader).
+    /// The open handle is checked to be a regular file, and opening does not wait. Pipes and devices are refused, because a
+    /// read of one may wait past every deadline. To scan one all the same, open it yourself and pass it to
+    /// [`reader`](Self::reader).
     ///
     /// # Errors
     ///
@@ -139,9 +140,9 @@ impl<'a> Content<'a> {
     ///
     /// - Credentials, cookies, query strings and similar data, unless [`include_sensitive`](Self::include_sensitive) is
     ///   set.
-    /// - Hop-by-hop fields (RFC 3507 §4.4.2), and the fields that `Connection` names. Fields for every recipient,
-    ///   such as `Content-Type` and `Host`, are forwarded all the same, so that a sender cannot hide them from
-    ///   the service.
+    /// - Hop-by-hop fields (RFC 3507 §4.4.2), and the fields that `Connection` names. If it names a field that
+    ///   every recipient needs, such as `Content-Type` or `Host`, that field is forwarded: otherwise a sender could hide
+    ///   it from the service.
     ///
     /// In a REQMOD the `Content-Length` becomes the length of the content. It is left out if it would take the
     /// head above a limit.
@@ -177,7 +178,7 @@ impl<'a> Content<'a> {
     ///   `Refresh`, and others by the words of their name, such as `X-Original-URL`, `X-Forwarded-Uri` and
     ///   `X-Accel-Redirect`.
     ///
-    /// All other fields are forwarded unchanged. Remove those that are secret before you pass the head.
+    /// This setting changes no other field. Remove what else is secret before you pass the head.
     pub fn include_sensitive(mut self, include: bool) -> Self {
         self.about.include_sensitive = include;
         self
@@ -274,8 +275,8 @@ impl<'a> Content<'a> {
     ///
     /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the name, the
     /// connection, the TLS handshake, a place among the connections, a request of another thread, the upload or the
-    /// response. It cannot interrupt your own `Read`, `Write` and callbacks, and ends when they return. A scan that
-    /// begins after the cancel ends at once.
+    /// response. A cancel cannot interrupt your own `Read`, `Write` and callbacks; the scan ends when they return. If the
+    /// cancel came before the scan began, the scan ends at once.
     ///
     /// A cancelled scan is never [`Clean`](crate::Verdict::Clean). If evidence against the content has been read before
     /// the scan ends, the verdict is [`Infected`](crate::Verdict::Infected) or [`Blocked`](crate::Verdict::Blocked) all

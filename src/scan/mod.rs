@@ -56,7 +56,7 @@ use crate::{Client, NotScanned, ServiceUri, Verdict};
 /// ```no_run
 /// use icap_client::{Content, Scanner, Verdict};
 ///
-/// // c-icap with these four arguments scans every file.
+/// // With these four arguments, c-icap skips no file. Its engine has limits too: see `manual::c_icap`.
 /// let service = "icap://127.0.0.1/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
 /// let scanner = Scanner::new(service)?;
 /// let report = scanner.scan(Content::bytes(b"hello"))?;

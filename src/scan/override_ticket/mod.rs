@@ -124,7 +124,7 @@ pub enum OverrideError {
         /// The bytes of the key.
         len: usize,
     },
-    /// The decision does not ask, so there is nothing to override.
+    /// The decision is not `Ask`: after `Deliver` no ticket is needed, and after `Refuse` none is possible.
     #[error("the policy does not ask about this content, so it has no ticket")]
     NotAsked,
     /// The user has no name, so the ticket would be anybody's.
@@ -133,15 +133,14 @@ pub enum OverrideError {
     /// The text is not a ticket.
     #[error("this is not an override ticket")]
     Malformed,
-    /// The ticket was edited, or issued under another key, for other content, for another user, or for another
-    /// finding of the scanner.
+    /// The ticket was edited, or issued under another key, for other content or for another user. Or it was
+    /// issued for a finding, and the newest decision has another one.
     #[error("the ticket was not issued for this content and this user under this key")]
     NotAuthentic,
     /// The ticket's time is over. Ask again.
     #[error("the ticket has expired")]
     Expired,
-    /// The newest decision about the content refuses it, or the scanner has found something since the
-    /// person was asked.
+    /// The newest decision about the content refuses it. Or it has a finding, and the ticket was issued for none.
     #[error("the ticket is void: a newer decision refuses the content")]
     Overruled,
 }
