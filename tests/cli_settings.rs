@@ -8,7 +8,6 @@ use icap_client::testing::{CLEAN, Engine, OPTIONS_RESPONSE, Script, Server};
 mod support;
 
 use support::program::{Icap, Run, obedient, scan};
-use support::refusing_address;
 
 /// The place of the configuration file below the home folder of [`Icap`].
 const CONFIG: &str = ".config/icap/config.toml";
@@ -240,16 +239,6 @@ fn header_and_preview_of_the_file_are_sent() {
     for field in ["X-One: 1\r\n", "X-Two: 2\r\n"] {
         assert_eq!(received.matches(field).count(), 3, "{received}");
     }
-}
-
-#[test]
-fn next_endpoint_is_asked_if_the_first_is_away() {
-    let icap = Icap::with_files(&["infected"]);
-    let server = obedient();
-    let (uri, away) = (server.uri(), format!("icap://{}/scan", refusing_address()));
-    let run = icap.run(&scan(&away, &["--json", "--endpoint", &uri, "infected"]));
-    assert_eq!(run.objects()[0]["verdict"], "infected", "{run:?}");
-    assert_eq!(run.objects()[0]["service"], uri);
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub struct EndpointStats {
     /// Failures of scans for which the server is to blame, see
     /// [`suspend_after`](crate::ScannerBuilder::suspend_after).
     pub failures: u64,
+    /// What happened at the last of these failures, as the error of the scan says it. It stays when the server serves
+    /// again.
+    pub last_failure: Option<String>,
     /// Exchanges that were repeated on a new connection, because the one used before was gone, or because it broke and
     /// [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
     pub retries: u64,

@@ -14,6 +14,7 @@ mod config;
 mod demo;
 mod documents;
 mod entry;
+mod failover;
 mod failure;
 mod files;
 mod globs;

@@ -10,6 +10,7 @@ use clap::Args;
 use globset::Glob;
 
 use crate::about::About;
+use crate::failover::Failovers;
 use crate::files::Files;
 use crate::globs::{Globs, glob};
 use crate::interrupt::Interrupt;
@@ -169,6 +170,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
         scanner: arguments.scanning.overflowing(service, arguments.jobs())?,
         about: arguments.about.clone(),
         patience: Patience::new(arguments.retry.0),
+        failovers: arguments.scanning.has_endpoints().then(Failovers::default),
         progress: Arc::new(progress),
         full_wait: arguments.scanning.full_wait(),
         deadline: arguments.scanning.deadline(),

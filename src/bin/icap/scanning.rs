@@ -45,7 +45,7 @@ pub(crate) struct Scanning {
     ///
     /// A server is away if it refuses connections or fails again and again. For icap scan it is
     /// full after 200 ms without a free connection. It is blind if it has missed a canary
-    /// (--canary).
+    /// (--canary). A warning names each server that is away, once for an outage.
     #[arg(
         long,
         value_name = "URI",
