@@ -6,11 +6,12 @@ use crate::proto::options::{ServiceOptions, Transfer};
 /// Whether content is sent with a preview (RFC 3507 §4.5).
 ///
 /// A preview saves the upload of content that the service does not look at. But a service that responds with
-/// 204 to a preview has seen only a part. Servers send such a 204 also for infected files, because of their first
-/// bytes or their length.
+/// 204 to a preview has seen only a part. A server may decide by the first bytes or
+/// the length of a file that it does not want the rest, and send such a 204 for an infected file too.
 ///
-/// A 204 to a preview is therefore [`NotScanned::PreviewOnly`](crate::NotScanned::PreviewOnly). It is clean if
-/// the preview was all of the content, or if [`trust_preview`](crate::ScannerBuilder::trust_preview) is set.
+/// So a 204 to a preview of a part of the content is [`NotScanned::PreviewOnly`](crate::NotScanned::PreviewOnly), and
+/// [`Clean`](crate::Verdict::Clean) only with [`trust_preview`](crate::ScannerBuilder::trust_preview). A 204 to a preview
+/// that was all of the content is `Clean`.
 ///
 /// ```
 /// use icap_client::{Preview, Scanner};
@@ -30,12 +31,13 @@ pub enum Preview {
     Off,
     /// A preview as the service asks for it in its `OPTIONS` response: for the file extensions in
     /// `Transfer-Preview`, of the size in `Preview`, at most 64 KiB
-    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). Without these fields, or without `OPTIONS`, no preview is
-    /// sent.
+    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). If one of the two fields is missing, or if `OPTIONS` was
+    /// not sent, there is no preview.
     Negotiated,
     /// A preview of at most this many bytes, at most the size that the service names, and at most 64 KiB
-    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). No preview is sent if the service offers none, or if its
-    /// lists exclude the extension of the content's [name](crate::Content::name).
+    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). There is no preview if the service has no `Preview` field, or if its
+    /// `Transfer-Preview`, `Transfer-Complete` and `Transfer-Ignore` exclude the extension of the content's
+    /// [name](crate::Content::name).
     Limit(usize),
 }
 

@@ -53,8 +53,8 @@ impl Report {
         self.istag.as_deref()
     }
 
-    /// The ICAP status of the response; `None` if no request was sent, or if the response broke off before the
-    /// status.
+    /// The ICAP status of the response; `None` if none was read: no request was sent, the scan ended during the upload, or
+    /// the response broke off first.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
@@ -95,7 +95,8 @@ impl Report {
         self.is_cached
     }
 
-    /// The service that responded, as a URI without its arguments.
+    /// The service that the report is about, as a URI without its arguments: the one that was asked, or would have been
+    /// asked.
     #[must_use]
     pub fn service(&self) -> &str {
         &self.service

@@ -17,8 +17,9 @@ use crate::error::ErrorKind;
 
 /// What a [`Scanner`](crate::Scanner) and its clones have done so far; a copy, taken at one moment.
 ///
-/// All counters begin at 0 and only grow, so a monitoring system can take their differences. Each is counted
-/// by itself: a copy that is taken while a scan runs may have its connection and not yet its verdict. When
+/// All counters begin at 0 and only grow, so a monitoring system can take their differences. They are
+/// independent of each other: a copy that is taken while a scan runs may count the connection of that scan and not yet
+/// its verdict. When
 /// nothing runs, `connections_opened` is `connections_closed` plus `connections_idle`.
 ///
 /// The keys of the maps, [`CloseReason`], [`ErrorKind`] and [`Outcome`], have an `as_str` that does not change between

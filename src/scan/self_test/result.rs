@@ -93,7 +93,7 @@ impl ServiceTest {
         &self.findings
     }
 
-    /// The outcome of one probe; `None` if this version of the self-test does not have it.
+    /// The outcome of one probe; `None` if it is not among the [findings](Self::findings).
     #[must_use]
     pub fn outcome(&self, probe: Probe) -> Option<Outcome> {
         let mut findings = self.findings.iter();
@@ -123,12 +123,12 @@ impl ServiceTest {
 
 /// Up to which size a service finds EICAR at the end of an archive.
 ///
-/// The sizes grow by a factor of 4 from 64 KiB up to the size limit, 1 GiB at most. Then the gap between the largest one
-/// that was scanned and the next is halved some times.
+/// The sizes grow by a factor of 4 from 64 KiB up to the size limit, 1 GiB at most. Then the
+/// gap between the largest size at which EICAR was found and the next size that was tried is halved a few times.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// The largest size in bytes at which EICAR was found, below all those at which it was not.
+    /// EICAR was found at this size in bytes, and at each smaller size that was tried.
     pub largest_found: Option<u64>,
     /// The smallest size in bytes at which the content was called clean.
     pub smallest_missed: Option<u64>,
