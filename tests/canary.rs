@@ -982,3 +982,40 @@ fn canary_is_longer_than_the_preview() {
         assert_eq!(sizes.lock().unwrap()[0], (preview, false), "{preview}");
     }
 }
+
+/// A server that decides on previews, and finds EICAR in what is sent without one. `lists` is in its options.
+fn hasty_server(lists: &str) -> Server {
+    let offer = format!("Preview: 8\r\n{lists}\r\nEncapsulated:");
+    let options = OPTIONS_RESPONSE.replace("Encapsulated:", &offer);
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(&options),
+        _ if request.has_eicar() => Script::new().send(infected("Eicar")),
+        _ => Script::new().send(CLEAN),
+    });
+    server.unwrap()
+}
+
+#[test]
+fn canary_has_a_preview_if_any_file_can_have_one() {
+    for (lists, has_preview) in [
+        ("Transfer-Preview: *\r\nTransfer-Complete: zip", true),
+        ("Transfer-Preview: txt\r\nTransfer-Complete: *", true),
+        ("Transfer-Preview: txt\r\nTransfer-Ignore: zip, *", true),
+        ("Transfer-Preview: TXT, zip\r\nTransfer-Complete: zip", true),
+        ("Transfer-Complete: *", false),
+        ("Transfer-Preview: zip\r\nTransfer-Complete: zip, *", false),
+    ] {
+        let server = hasty_server(lists);
+        for preview in [Preview::Limit(8), Preview::Negotiated] {
+            let builder = Scanner::builder(server.uri()).canary(EVERY);
+            let scanner = builder.preview(preview).trust_preview(true);
+            let content = Content::from("more than the preview").name("a.txt");
+            let report = scanner.build().unwrap().scan(content).unwrap();
+            let expected = match has_preview {
+                true => NO_ENGINE,
+                false => Verdict::Clean,
+            };
+            assert_eq!(*report.verdict(), expected, "{lists}");
+        }
+    }
+}

@@ -299,6 +299,33 @@ fn hasty_service_fails_only_a_scanner_with_previews() {
     assert!(!trusting.passed());
 }
 
+/// People's files of other types have a preview.
+#[test]
+fn preview_is_probed_also_if_archives_are_wanted_whole() {
+    for (lists, outcome) in [
+        (
+            "Transfer-Preview: *\r\nTransfer-Complete: zip",
+            Outcome::Missed,
+        ),
+        (
+            "Transfer-Preview: pdf\r\nTransfer-Complete: *",
+            Outcome::Missed,
+        ),
+        ("Transfer-Complete: *", Outcome::NotApplicable),
+    ] {
+        let options = options_with_preview(1024).replace("Transfer-Preview: *", lists);
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            _ if request.has_eicar() => Script::new().send(infected("Eicar")),
+            _ => Script::new().send(CLEAN),
+        });
+        let server = server.unwrap();
+        let builder = builder(&server).preview(Preview::Negotiated);
+        let test = test_with(builder.trust_preview(true));
+        assert_eq!(test.outcome(Probe::Preview), Some(outcome), "{test}");
+    }
+}
+
 #[test]
 fn service_that_continues_passes_with_previews() {
     let server = Server::answering(|request| match request.method() {

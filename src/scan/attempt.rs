@@ -161,7 +161,10 @@ impl<'c, 'o> Scan<'c, 'o> {
         let asked_for = options.map(|options| self.about.asked_for(options));
         // c-icap sends an empty preview back. A 204 to a preview is allowed also without `Allow: 204`.
         let has_preview = self.rules.allow_204 && self.length != Some(0);
-        let preview = self.rules.preview.size(name, options);
+        let preview = match self.about.gets_any_preview {
+            true => self.rules.preview.size_if_any(options),
+            false => self.rules.preview.size(name, options),
+        };
         Ok(request
             .preview(preview.filter(|_| has_preview))
             .allow_206(self.rules.allow_206 && offers_206 && can_complete)

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::Shared;
-use super::sample::{ARCHIVE_NAME, MIN_ARCHIVE, Sample};
+use super::sample::{MIN_ARCHIVE, Sample};
 use super::verdict::Verdict;
 use crate::client::Client;
 use crate::client::proof::Trial;
@@ -49,16 +49,17 @@ impl<'s> Canary<'s> {
 
     /// The canary for a service with these options.
     pub(super) fn sample(self, options: Option<&ServiceOptions>) -> Sample {
-        Sample::archive(self.size(options)).held_back()
+        let sample = Sample::archive(self.size(options));
+        sample.with_any_preview().held_back()
     }
 
     /// The same without EICAR. It must not be refused.
     pub(super) fn control(self, options: Option<&ServiceOptions>) -> Sample {
-        Sample::harmless(self.size(options))
+        Sample::harmless(self.size(options)).with_any_preview()
     }
 
     fn size(self, options: Option<&ServiceOptions>) -> u64 {
-        let preview = self.shared.rules.preview.size(Some(ARCHIVE_NAME), options);
+        let preview = self.shared.rules.preview.size_if_any(options);
         let size = preview.unwrap_or_default() as u64 + SIZE;
         let max_size = self.shared.max_size.unwrap_or(size);
         max_size.clamp(MIN_ARCHIVE, size)

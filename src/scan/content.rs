@@ -294,6 +294,12 @@ impl<'a> Content<'a> {
         self
     }
 
+    /// Content that shows what the service does with previews. It gets one if any content does.
+    pub(crate) fn gets_any_preview(mut self, gets_it: bool) -> Self {
+        self.about.gets_any_preview = gets_it;
+        self
+    }
+
     /// What can end the scan early, if there is anything.
     pub(crate) fn own_cancel(&self) -> Option<Cancel> {
         self.cancel.clone()

@@ -49,16 +49,31 @@ impl Preview {
         name: Option<&str>,
         options: Option<&ServiceOptions>,
     ) -> Option<usize> {
-        let offered = options.and_then(|options| {
-            let size = usize::try_from(options.preview()?).unwrap_or(usize::MAX);
-            Some((size, options.transfer(extension(name))))
-        });
-        let size = match (self, options, offered) {
-            (Self::Negotiated, _, Some((size, Some(Transfer::Preview)))) => size,
-            (Self::Limit(limit), _, Some((size, None | Some(Transfer::Preview)))) => {
-                limit.min(size)
-            }
-            (Self::Limit(limit), None, _) => limit,
+        self.offered(options, |options| options.transfer(extension(name)))
+    }
+
+    /// The size of the preview for content of a type that gets one; `None` if no content gets one.
+    ///
+    /// A sample that shows what a service does with previews is sent like this, whatever its own name is.
+    pub(crate) fn size_if_any(self, options: Option<&ServiceOptions>) -> Option<usize> {
+        self.offered(options, ServiceOptions::transfer_of_previewed)
+    }
+
+    fn offered(
+        self,
+        options: Option<&ServiceOptions>,
+        transfer: impl Fn(&ServiceOptions) -> Option<Transfer>,
+    ) -> Option<usize> {
+        let Some(options) = options else {
+            return match self {
+                Self::Limit(limit) => Some(limit.min(MAX_PREVIEW)),
+                Self::Off | Self::Negotiated => None,
+            };
+        };
+        let offered = usize::try_from(options.preview()?).unwrap_or(usize::MAX);
+        let size = match (self, transfer(options)) {
+            (Self::Negotiated, Some(Transfer::Preview)) => offered,
+            (Self::Limit(limit), None | Some(Transfer::Preview)) => limit.min(offered),
             _ => return None,
         };
         Some(size.min(MAX_PREVIEW))
@@ -126,5 +141,58 @@ mod tests {
                 "{preview:?} {name} {options:?}"
             );
         }
+    }
+
+    #[test]
+    fn preview_of_samples_is_the_largest_that_any_name_gets() {
+        use Preview::{Limit, Negotiated, Off};
+        for (lists, negotiated, limited) in [
+            ("", None, Some(4)),
+            ("Transfer-Preview: *", Some(1024), Some(4)),
+            (
+                "Transfer-Preview: *\r\nTransfer-Complete: zip",
+                Some(1024),
+                Some(4),
+            ),
+            (
+                "Transfer-Preview: txt\r\nTransfer-Complete: *",
+                Some(1024),
+                Some(4),
+            ),
+            (
+                "Transfer-Preview: zip, txt\r\nTransfer-Complete: ZIP",
+                Some(1024),
+                Some(4),
+            ),
+            (
+                "Transfer-Preview: txt\r\nTransfer-Ignore: *",
+                Some(1024),
+                Some(4),
+            ),
+            ("Transfer-Preview: TXT", Some(1024), Some(4)),
+            ("Transfer-Complete: *", None, None),
+            (
+                "Transfer-Preview: zip\r\nTransfer-Complete: ZIP, *",
+                None,
+                None,
+            ),
+            ("Transfer-Preview: *\r\nTransfer-Complete: *", None, None),
+            ("Transfer-Complete: zip", None, None),
+            ("Transfer-Ignore: *", None, None),
+        ] {
+            let options =
+                options(&format!("Preview: 1024\r\n{lists}\r\n").replace("\r\n\r\n", "\r\n"));
+            for (preview, expected) in [(Off, None), (Negotiated, negotiated), (Limit(4), limited)]
+            {
+                assert_eq!(preview.size_if_any(Some(&options)), expected, "{lists}");
+                let names = ["a", "a.txt", "a.zip", "a.pdf"];
+                let sizes = names.map(|name| preview.size(Some(name), Some(&options)));
+                assert_eq!(sizes.into_iter().flatten().max(), expected, "{lists}");
+            }
+        }
+        assert_eq!(Limit(4).size_if_any(None), Some(4));
+        assert_eq!(Negotiated.size_if_any(None), None);
+        let without = options("Transfer-Preview: *\r\n");
+        assert_eq!(Limit(4).size_if_any(Some(&without)), None);
     }
 }

@@ -224,10 +224,10 @@ impl<'s> Run<'s> {
         };
         let options = self.options.as_ref();
         let is_unknown = options.is_none() && !is_used;
-        let size = match preview.size(Some(Sample::ARCHIVE), options) {
+        let size = match preview.size_if_any(options) {
             _ if !rules.allow_204 => Err("the scanner does not allow 204, so it sends no preview"),
             Some(size) if !is_unknown => Ok(size),
-            _ => Err("the service offers none"),
+            _ => Err("the service offers none, or for no type of file"),
         };
         let size = match size {
             Ok(size) => size,
@@ -243,7 +243,8 @@ impl<'s> Run<'s> {
         let builder = ScannerBuilder::like(self.shared, self.endpoint).preview(preview);
         let began = self.scanner.now_for_waits();
         let own = std::mem::replace(&mut self.scanner, builder.assemble()?);
-        let mut scanned = self.scan(Sample::archive(size as u64 + SMALL));
+        let sample = Sample::archive(size as u64 + SMALL).with_any_preview();
+        let mut scanned = self.scan(sample);
         self.scanner = own;
         // Of no consequence for a scanner without previews.
         if !is_used && !scanned.outcome.is_good() {
