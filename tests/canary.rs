@@ -13,8 +13,8 @@ use icap_client::testing::{
     infected, options_with_preview,
 };
 use icap_client::{
-    Cache, Cancel, Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder, Verdict,
-    VerdictCache,
+    Cache, Cancel, Connect, Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder,
+    ServiceUri, Stream, Verdict, VerdictCache,
 };
 
 const EVERY: Duration = Duration::from_secs(400);
@@ -809,6 +809,68 @@ fn slow_canary_leaves_time_for_the_scan_while_a_proof_holds() {
     gate.open();
     let endpoint = scanner.stats().endpoints[0].clone();
     assert_eq!((endpoint.canaries, endpoint.failures), (2, 0));
+}
+
+/// Otherwise the scan would wait for its timeout a second time, and only the second one would count.
+#[test]
+fn hanging_canary_counts_and_leads_to_the_next_server() {
+    let first = Fake::with(|plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(infected("Eicar")),
+        true => Script::new().hold(),
+        false => Script::new().send(CLEAN),
+    });
+    let second = Fake::start();
+    let (builder, clock) = first.builder();
+    let builder = builder.response_timeout(2 * SECOND).suspend_after(1);
+    let scanner = builder.endpoint(second.server.uri()).build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    first.set_finds(false);
+    clock.advance(EVERY / 4 * 3);
+    first.seen();
+    let report = scanner.scan("hello").unwrap();
+    assert!(report.verdict().is_clean());
+    assert_eq!(report.service(), second.server.uri());
+    assert_eq!(first.seen(), [Seen::Canary]);
+    let stats = scanner.stats();
+    assert_eq!(stats.suspended[0].service, first.server.uri());
+    assert_eq!(stats.endpoints[0].failures, 1);
+    assert!(!stats.endpoints[0].is_blind);
+}
+
+/// Fails once with this number of the system.
+struct Fails(Arc<Mutex<Option<i32>>>);
+
+impl Connect for Fails {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        match self.0.lock().unwrap().take() {
+            Some(number) => Err(io::Error::from_raw_os_error(number)),
+            None => icap_client::transport::TcpConnector.connect(service, timeout),
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "the numbers are those of Linux")]
+fn canary_without_a_connection_counts_by_its_cause() {
+    const REFUSED: i32 = 111;
+    const TOO_MANY_FILES: i32 = 24;
+    for (number, failures) in [(REFUSED, 1), (TOO_MANY_FILES, 0)] {
+        let (fake, next) = (Fake::start(), Arc::new(Mutex::new(None)));
+        let (builder, clock) = fake.builder();
+        let builder = builder.connector(Fails(Arc::clone(&next))).max_idle(0);
+        let scanner = builder.build().unwrap();
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+        clock.advance(EVERY / 4 * 3);
+        fake.seen();
+        *next.lock().unwrap() = Some(number);
+        // A shortage on this machine does not speak against the server, so the proof is enough.
+        let is_clean = scanner
+            .scan("hello")
+            .is_ok_and(|it| it.verdict().is_clean());
+        assert_eq!(is_clean, failures == 0);
+        assert_eq!(scanner.stats().endpoints[0].failures, failures);
+        assert_eq!(fake.seen().len(), usize::from(is_clean));
+    }
 }
 
 /// Finds EICAR, and responds to the file "slow" when the gate opens.

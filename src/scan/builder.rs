@@ -179,10 +179,11 @@ impl ScannerBuilder {
     ///   if none scans, the verdict is [`NotScanned::NoEngine`]. Further canaries follow at the intervals of
     ///   [`suspension`](Self::suspension), until the server finds one. `Stats` and the log, at warn, say so. A scan during
     ///   which a canary of its server is missed is not clean, also if another one is found before the scan ends.
-    /// - A canary that fails, because the connection breaks or time runs out, proves nothing. While the last proof holds,
-    ///   the scan goes on under it: such a canary has only three quarters of the time that the scan has left. Without a
-    ///   proof it is an error of the scan that sent it and of those that waited for it. The next server is asked as after
-    ///   any such error.
+    /// - A canary that fails, because the connection breaks or time runs out, proves nothing. It is an error of the scan
+    ///   that sent it and of those that waited for it, and the next server is asked as after any such error. While the
+    ///   last proof holds, only a server that cannot be connected or lets a timeout run out is such an error. After any
+    ///   other failure the scan goes on under that proof, and the canary leaves it a quarter of its time or one read
+    ///   timeout, whichever is shorter.
     /// - Only clean verdicts need a proof. Evidence against content counts without one.
     ///
     /// A few minutes are a good value: up to `every` after its engine fails, a server can still make content clean. A

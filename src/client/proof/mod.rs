@@ -372,9 +372,13 @@ impl Trial<'_> {
         wait
     }
 
-    /// It came to no result. Returns whether the scan has the proof that it wants all the same.
+    /// It came to no result. Returns whether the scan can go on: it has the proof that it wants all the same, and does
+    /// not wait for the same server again for the same time.
     pub(crate) fn failed(mut self, error: &Error, wanted: Wanted<'_>, every: Duration) -> bool {
         self.give_up(Some(Arc::new(error.duplicate())));
+        if would_fail_again(error) {
+            return false;
+        }
         let now = self.client.now();
         let state = self.client.shared.proofs.state.lock();
         state.holds(wanted, now, every)
@@ -455,6 +459,16 @@ impl Waiter {
 
 fn is_of_server(limit: TimeLimit) -> bool {
     !matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare)
+}
+
+/// Whether the server was not there, or let a timeout run out. The content would most likely meet the same, and only
+/// after that would the next server be asked.
+fn would_fail_again(error: &Error) -> bool {
+    match error {
+        Error::Connect(error) => error.is_the_servers,
+        Error::Timeout(error) => error.is_the_servers || is_of_server(error.limit()),
+        _ => false,
+    }
 }
 
 /// Whether an error is one for all who waited: not that one caller's time was over, or that it gave up.
