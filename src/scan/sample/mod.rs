@@ -72,6 +72,9 @@ impl Sample {
 
     /// A ZIP of `len` bytes, from [`MIN_ARCHIVE`] to [`MAX_ARCHIVE`]: stored members of random bytes, and EICAR as the
     /// last one.
+    ///
+    /// Each member has bytes of its own. An engine that knows members by their hash would scan only the first of
+    /// equal ones.
     pub(crate) fn archive(len: u64) -> Self {
         Self::archive_of(len, eicar())
     }
@@ -84,7 +87,6 @@ impl Sample {
     fn archive_of(len: u64, last: Vec<u8>) -> Self {
         let len = len.clamp(MIN_ARCHIVE, MAX_ARCHIVE);
         let mut zip = Zip::new(0);
-        let noise = Noise::new(MEMBER.min(len));
         let end = Zip::overhead("eicar.com") + last.len() as u64 + Zip::END;
         for number in 0.. {
             let name = format!("noise-{number:04}");
@@ -99,7 +101,7 @@ impl Sample {
                 member if room - member > 0 && room - member < next => member - next,
                 member => member,
             };
-            zip.add(&name, Piece::Noise(noise.shortened(member)));
+            zip.add(&name, Piece::Noise(Noise::new(member)));
         }
         zip.add("eicar.com", Piece::Bytes(last));
         Self::new("archive.zip", "application/zip", zip.finish())
