@@ -812,24 +812,47 @@ fn infected_verdict_stays_after_a_refusal() {
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// A store that runs something at its next `put`, before it stores.
+/// A store that runs something at its next `put`, before it stores, or at its next `get`, after it has looked.
+#[derive(Clone, Default)]
 struct Meddler {
     store: Store,
     at_put: Arc<Mutex<Option<Action>>>,
+    at_get: Arc<Mutex<Option<Action>>>,
+}
+
+impl Meddler {
+    fn scanner(&self, server: &Server) -> Scanner {
+        let cache = Cache::shared(self.clone(), SECRET);
+        cached(server).cache(cache).build().unwrap()
+    }
+}
+
+fn meddle(action: &Mutex<Option<Action>>) {
+    let action = action.lock().unwrap().take();
+    if let Some(action) = action {
+        action();
+    }
 }
 
 impl VerdictCache for Meddler {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        self.store.get(key)
+        let entry = self.store.get(key);
+        meddle(&self.at_get);
+        entry
     }
 
     fn put(&self, key: &[u8], entry: &[u8], max_age: Duration) -> io::Result<()> {
-        let meddle = self.at_put.lock().unwrap().take();
-        if let Some(meddle) = meddle {
-            meddle();
-        }
+        meddle(&self.at_put);
         self.store.put(key, entry, max_age)
     }
+}
+
+/// Scans a copy of the same content, to which the server responds with this objection.
+fn object(scanner: &Scanner, plan: &Plan, objection: Vec<u8>) {
+    plan.respond(objection);
+    let teed = scanner.scan_tee(hello(), io::sink()).unwrap();
+    assert!(!teed.outcome.unwrap().verdict().is_clean());
+    plan.respond(CLEAN);
 }
 
 #[test]
@@ -839,25 +862,70 @@ fn clean_verdict_ends_with_an_overtaking_objection() {
         .chain([("infected", infected("Worm"))])
     {
         let (server, plan) = planned();
-        let at_put = Arc::default();
-        let meddler = Meddler {
-            store: Store::default(),
-            at_put: Arc::clone(&at_put),
-        };
-        let builder = cached(&server).cache(Cache::shared(meddler, SECRET));
-        let scanner = builder.build().unwrap();
+        let meddler = Meddler::default();
+        let scanner = meddler.scanner(&server);
         // When the clean verdict is on its way into the store, a copy of the same content is found infected.
-        let (of_copy, of_plan) = (scanner.clone(), Arc::clone(&plan));
-        *at_put.lock().unwrap() = Some(Box::new(move || {
-            of_plan.respond(response);
-            let teed = of_copy.scan_tee(hello(), io::sink()).unwrap();
-            assert!(!teed.outcome.unwrap().verdict().is_clean());
-            of_plan.respond(CLEAN);
-        }));
+        let of_copy = scanner.clone();
+        let action: Action = Box::new(move || object(&of_copy, &plan, response));
+        *meddler.at_put.lock().unwrap() = Some(action);
         assert!(scan(&scanner, hello()).verdict().is_clean());
         assert!(!is_hit(&scanner, hello()), "{name}");
         assert!(is_hit(&scanner, hello()), "{name}");
     }
+}
+
+#[test]
+fn clean_entry_read_before_an_objection_is_not_given() {
+    for (name, response) in objections()
+        .into_iter()
+        .chain([("infected", infected("Worm"))])
+    {
+        let (server, plan) = planned();
+        let meddler = Meddler::default();
+        let scanner = meddler.scanner(&server);
+        assert!(!is_hit(&scanner, hello()));
+        // When the look-up has the clean entry, a whole scan finds the same content infected.
+        let of_copy = scanner.clone();
+        let action: Action = Box::new(move || object(&of_copy, &plan, response));
+        *meddler.at_get.lock().unwrap() = Some(action);
+        let report = scan(&scanner, hello());
+        let is_infected = report.verdict().is_infected();
+        assert!(is_infected || !report.is_cached(), "{name}: {report:?}");
+    }
+}
+
+#[test]
+fn scan_that_began_after_an_objection_is_stored() {
+    let held = Gate::new();
+    let (of_first, scans) = (held.clone(), AtomicUsize::new(0));
+    let (sender, requests) = mpsc::channel();
+    let server = Server::answering(move |request| {
+        if request.method() == "OPTIONS" {
+            return Script::new().send(OPTIONS_RESPONSE);
+        }
+        sender.send(()).unwrap();
+        match scans.fetch_add(1, SeqCst) {
+            0 => Script::new().wait_for(&of_first).send(CLEAN),
+            1 => Script::new().send(REFUSAL),
+            _ => Script::new().send(CLEAN),
+        }
+    });
+    let server = server.unwrap();
+    let scanner = cached(&server).build().unwrap();
+    let copy = || {
+        let teed = scanner.scan_tee(hello(), io::sink()).unwrap();
+        teed.outcome.unwrap().verdict().is_clean()
+    };
+    thread::scope(|scope| {
+        // It overlaps all others.
+        let first = scope.spawn(copy);
+        requests.recv().unwrap();
+        assert!(!copy());
+        assert!(!is_hit(&scanner, hello()));
+        assert!(is_hit(&scanner, hello()));
+        held.open();
+        assert!(first.join().unwrap());
+    });
 }
 
 #[test]

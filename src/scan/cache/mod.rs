@@ -1,6 +1,6 @@
 //! The verdict cache: content with an id that was scanned before is not scanned again.
 //!
-//! `verdicts.rs` has the rules by which a stored verdict is given again. `key.rs` says for which scans it is the same,
+//! `verdicts/` has the rules by which a stored verdict is given again. `key.rs` says for which scans it is the same,
 //! `entry.rs` how it is stored, `store.rs` where, `flights/` how scans of the same content wait for one of them, and
 //! `objections.rs` how one of them withdraws what another one stores.
 
