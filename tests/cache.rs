@@ -38,6 +38,8 @@ fn tagged(response: impl AsRef<[u8]>, tag: &str) -> Vec<u8> {
 #[derive(Default)]
 struct Plan {
     tag: Mutex<String>,
+    /// The response to the next scan only.
+    next: Mutex<Option<Script>>,
     /// The response to scans. `None` is that of a healthy server.
     response: Mutex<Option<Vec<u8>>>,
     scans: AtomicUsize,
@@ -57,6 +59,10 @@ impl Plan {
         tag.clone_into(&mut self.tag.lock().unwrap());
     }
 
+    fn respond_next(&self, script: Script) {
+        *self.next.lock().unwrap() = Some(script);
+    }
+
     fn respond(&self, response: impl Into<Vec<u8>>) {
         *self.response.lock().unwrap() = Some(response.into());
     }
@@ -73,6 +79,9 @@ fn planned() -> (Server, Arc<Plan>) {
             options_with_preview(4).into_bytes()
         } else {
             plan.scans.fetch_add(1, SeqCst);
+            if let Some(script) = plan.next.lock().unwrap().take() {
+                return script;
+            }
             let set = plan.response.lock().unwrap().clone();
             set.unwrap_or_else(|| match request.has_eicar() {
                 true => infected("Eicar"),
@@ -83,6 +92,11 @@ fn planned() -> (Server, Arc<Plan>) {
         Script::new().send(tagged(response, &tag))
     });
     (server.unwrap(), plan)
+}
+
+/// A response that breaks off.
+fn breaks() -> Script {
+    Script::new().send("ICAP/1.0 204 No").close()
 }
 
 fn cached(server: &Server) -> ScannerBuilder {
@@ -780,6 +794,47 @@ fn objection_of_trial_or_copy_withdraws_clean() {
         plan.respond(CLEAN);
         clock.advance(Duration::from_secs(2));
         assert!(!is_hit(&scanner, hello()), "{name}");
+    }
+}
+
+/// Content whose length is not known, and which can be read once.
+fn stream() -> Content<'static> {
+    Content::reader(&b"hello"[..]).id("id")
+}
+
+#[test]
+fn objection_to_a_repeated_copy_withdraws_clean() {
+    for (name, response) in objections() {
+        let (server, plan) = planned();
+        let scanner = cached(&server).build().unwrap();
+        assert!(!is_hit(&scanner, stream()));
+        assert!(is_hit(&scanner, stream()));
+        // The first attempt breaks, and the copy has a length.
+        plan.respond_next(breaks());
+        plan.respond(response);
+        let teed = scanner.scan_spooled(stream(), io::Cursor::new(Vec::new()));
+        let report = teed.unwrap().outcome.unwrap();
+        assert!(!report.verdict().is_clean(), "{name}: {report:?}");
+        assert_eq!(scanner.stats().retries, 1, "{name}");
+        plan.respond(CLEAN);
+        assert!(!is_hit(&scanner, stream()), "{name}");
+    }
+}
+
+#[test]
+fn objection_to_a_replacement_withdraws_clean_with_206() {
+    for (name, response) in objections() {
+        let (server, plan) = planned();
+        let builder = cached(&server).negotiate(false).allow_206(true);
+        let scanner = builder.build().unwrap();
+        assert!(!is_hit(&scanner, stream()));
+        assert!(is_hit(&scanner, stream()));
+        plan.respond(response);
+        // This request does not allow 206, because the original cannot be read once more.
+        let report = scanner.scan_replace(stream(), io::sink()).unwrap();
+        assert!(!report.verdict().is_clean(), "{name}");
+        plan.respond(CLEAN);
+        assert!(!is_hit(&scanner, stream()), "{name}");
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) rules: Rules,
     pub(super) custom_headers: Arc<CustomHeaders>,
     pub(super) about: About,
+    /// Its length, if that was known at the beginning. The request, and the key by which its verdict is cached, are the
+    /// same in each attempt: an objection must withdraw the clean verdicts that this scan could have been given.
     pub(super) length: Option<u64>,
     pub(super) max_size: Option<u64>,
     /// For the method that was last used.
@@ -120,8 +122,6 @@ impl<'c, 'o> Scan<'c, 'o> {
 
     /// Reads the content from now on from `copy`, which has `length` bytes.
     pub(super) fn read_from(&mut self, copy: impl Read + Seek + Send + 'c, length: u64) {
-        self.length = Some(length);
-        self.request = None;
         self.body.read_from(copy, length);
     }
 
@@ -246,7 +246,7 @@ impl<'c, 'o> Scan<'c, 'o> {
             lacks_engine: client.lacks_engine(response, options),
             allowed_204: request.allows_204(),
             allowed_206: request.allows_206(),
-            length: self.length.unwrap_or(complete.content_sent),
+            length: self.body.declared_len().unwrap_or(complete.content_sent),
             offers_204: request.allows_204()
                 && options.is_none_or(|options| offers_204(options, response)),
             is_echoed: is_same_message(request, response) && self.is_content_returned(),

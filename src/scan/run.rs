@@ -55,7 +55,9 @@ impl<'c> Scan<'c, '_> {
         failover: &mut Failover<'_>,
     ) -> Result<Report, Error> {
         let endpoints = &shared.endpoints;
-        let exceeded = |&max: &u64| self.length.is_some_and(|length| length > max);
+        // Of a copy it is known in any case.
+        let length = self.body.declared_len();
+        let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
         if let Some(limit) = self.max_size.filter(exceeded) {
             return Ok(Report::too_large(limit, 0, endpoints.first().name()));
         }
@@ -228,8 +230,10 @@ impl<'c> Scan<'c, '_> {
         let cache = self.cache?;
         // A verdict that needed no proof must not be taken for one that did.
         let proof = self.canary.map(|canary| canary.every);
+        // Whether a 206 is allowed may depend on the output, and the verdict does not. So it is not in the key: a
+        // replacement with an objection must withdraw the clean verdict of a scan.
         let subject = Subject {
-            request,
+            request: &request.clone().allow_206(false),
             about: &self.about,
             length: self.length,
             rules: &(self.rules, &self.custom_headers, proof),
