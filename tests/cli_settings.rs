@@ -80,6 +80,19 @@ fn service_of_the_environment_needs_no_argument() {
 }
 
 #[test]
+fn icap_service_is_as_icap_uri() {
+    let icap = Icap::with_files(&["a"]);
+    let (server, other) = (obedient(), obedient());
+    let (uri, other_uri) = (server.uri(), other.uri());
+    let service = ("ICAP_SERVICE", uri.as_str());
+    let run = run_with(&icap, &[service], &["scan", "a"]);
+    assert_eq!((run.status, server.requests()), (Some(0), 2), "{run:?}");
+    let run = run_with(&icap, &[service, ("ICAP_URI", &other_uri)], &["scan", "a"]);
+    assert_eq!((run.status, other.requests()), (Some(0), 2), "{run:?}");
+    assert_eq!(server.requests(), 2);
+}
+
+#[test]
 fn file_is_never_taken_from_the_working_directory() {
     let icap = Icap::with_files(&["a"]);
     let server = obedient();
@@ -160,6 +173,35 @@ fn asking() -> Server {
         }
     })
     .unwrap()
+}
+
+/// The lines of a section of the help, without their indentation.
+#[cfg(unix)]
+fn section<'h>(help: &'h str, heading: &str) -> Vec<&'h str> {
+    let lines = help.lines().skip_while(|line| *line != heading).skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  "));
+    lines.map(str::trim).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn sample_file_of_the_help_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let icap = Icap::with_files(&["a"]);
+    let server = asking();
+    let help = icap.run(&["--help"]).out;
+    let sample = section(&help, "Configuration file:").join("\n");
+    let service = sample.lines().next().unwrap();
+    let sample = sample.replace(service, &format!("service = \"{}\"", server.uri()));
+    let sample = sample.replace("\"scanner\"", "\"joe\"");
+    icap.write(CONFIG, sample.replace("\"secret\"", "\"hunter2\""));
+    for (mode, status) in [(0o644, 2), (0o600, 0)] {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(icap.path(CONFIG), permissions).unwrap();
+        let run = run_with(&icap, &[], &["scan", "a"]);
+        assert_eq!(run.status, Some(status), "{run:?}");
+    }
 }
 
 #[cfg(unix)]

@@ -69,12 +69,21 @@ Examples:
       scan a file with c-icap and ClamAV
 
 Settings:
-  An option of the command line takes precedence over the environment, and that over
-  the configuration file, ~/.config/icap/config.toml. ICAP_URI and the key 'service' set
-  the service; then 'icap scan FILE' is enough. Other options have their own names:
-  --read-timeout is ICAP_READ_TIMEOUT and the key 'read-timeout'. The password is
-  ICAP_PASSWORD or the key 'password'; then only you may be able to read the file.
-  Options that may improve a verdict, as --no-options, are for the command line only.
+  An option of the command line takes precedence over the environment,
+  and that over the configuration file, ~/.config/icap/config.toml.
+  ICAP_URI (or ICAP_SERVICE) and the key 'service' set the service;
+  then 'icap scan FILE' is enough. Other options have their own names:
+  --read-timeout is ICAP_READ_TIMEOUT and the key 'read-timeout'.
+  The password is ICAP_PASSWORD or the key 'password'.
+  Options that may improve a verdict, as --no-options, are for the
+  command line only.
+
+Configuration file:
+  service = \"icap://av/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple\"
+  user = \"scanner\"
+  password = \"secret\"
+  # With a password, the file must have mode 600, else it is refused:
+  # chmod 600 ~/.config/icap/config.toml
 
 Run 'icap COMMAND --help' for more about a command.";
 

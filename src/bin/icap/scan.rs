@@ -156,7 +156,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     }
     let format = arguments.format();
     // Log lines and a progress bar on one terminal overwrite each other.
-    let is_bar_shown = format.has_summary() && !log::log_enabled!(log::Level::Info);
+    let is_bar_shown = format.has_summary()
+        && !log::log_enabled!(log::Level::Info)
+        && !arguments.scanning.settings.traces_to_standard_error();
     let progress = if is_bar_shown {
         Progress::of(&files)
     } else {
