@@ -4,13 +4,14 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Command};
 use icap_client::self_test::{Depth, Finding, Latency, Outcome, SelfTest, ServiceTest};
 use serde::Serialize;
 
+use crate::json_help;
 use crate::quantity::time;
 use crate::report::Status;
-use crate::scanning::Scanning;
+use crate::scanning::{Scanning, reword};
 use crate::settings::URI_HELP;
 use crate::text::{of_program, safe_json};
 use crate::wait;
@@ -19,18 +20,56 @@ const MORE: &str = "\
 It sends EICAR, the harmless file that every virus scanner reports, in forms that services
 often do not scan, and up to --max-size in size. The service logs each find.
 
+Probes:
+  options       the request for the service's options
+  clean         random bytes
+  keep-alive    the same once more, on the same connection
+  eicar         EICAR itself; if it is missed, the rest is unknown
+  held-back     EICAR in an archive; the last byte follows later: is there a
+                response before all of the content?
+  never-seen    a ZIP that no service can know by its hash
+  small-pdf     EICAR in a PDF below 200 bytes
+  pdf           in a larger PDF
+  small-image   in a ZIP after a GIF
+  image         in a ZIP after a larger GIF
+  small-office  in a .docx
+  office        in a larger .docx
+  preview       in an archive, after the preview
+  depth         in archives of growing size, at their end
+  latency       random bytes of growing size: how long do files of --max-size
+                take?
+  idle          a scan on a connection that was idle for the other probes
+
+Outcomes, in capitals if they are bad:
+  passed, found   as it should be
+  missed          EICAR was called clean
+  blind           the service has no engine, or responds too early
+  not-scanned     EICAR was neither called clean nor found
+  false-alarm     the service found something in random bytes
+  too-slow        files of --max-size would time out
+  improvable      it works, and could work better
+  failed          there was an error
+  unknown         not tried, because it would show nothing
+  not-applicable  the service does not offer it, or icap scan does not use it
+
 Exit status:
   0  everything was found
-  1  malware would pass: a form of EICAR was called clean, or the service scans nothing
-  2  it could not be tested, or not all of it
+  1  malware would pass: a form of EICAR was called clean, or the service
+     scans nothing
+  2  it could not be tested, or not all of it";
 
+const EXAMPLES: &str = "\
 Examples:
   icap check \"$SERVICE\"
   icap check --wait 2m --max-size 1MiB \"$SERVICE\" && start-my-application";
 
+fn more() -> String {
+    format!("{MORE}\n\n{}\n\n{EXAMPLES}", json_help::check())
+}
+
 /// Test whether a service really scans, and up to which size
 #[derive(Debug, Args)]
-#[command(after_long_help = MORE)]
+#[command(after_long_help = more())]
 pub(crate) struct Arguments {
     #[arg(help = URI_HELP)]
     uri: Option<String>,
@@ -49,6 +88,24 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) scanning: Scanning,
+}
+
+/// Options that have another meaning here.
+pub(crate) fn with_own_help(command: Command) -> Command {
+    let command = command.mut_arg("canary", |arg| arg.hide(true));
+    reword(
+        command,
+        &[
+            ("max_size", "Test up to this size; 'none' is 100MiB"),
+            ("preview", "Test as icap scan does with this --preview"),
+            (
+                "no_options",
+                "Do not ask the service (OPTIONS) what it offers",
+            ),
+            ("endpoint", "Test this service too; can be repeated"),
+            ("deadline", "Time limit for one probe or OPTIONS, or 'none'"),
+        ],
+    )
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {

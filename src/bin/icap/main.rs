@@ -20,6 +20,7 @@ mod files;
 mod globs;
 mod heads;
 mod interrupt;
+mod json_help;
 mod left_out;
 mod list;
 mod mask;
@@ -85,7 +86,7 @@ Configuration file:
   # With a password, the file must have mode 600, else it is refused:
   # chmod 600 ~/.config/icap/config.toml
 
-Run 'icap COMMAND --help' for more about a command.";
+Run 'icap COMMAND --help' or 'icap man COMMAND | man -l -' for more about a command.";
 
 /// Scans files for malware with an ICAP service (RFC 3507).
 #[derive(Debug, Parser)]
@@ -143,14 +144,22 @@ fn main() -> ExitCode {
     status.into()
 }
 
+/// The command line. Commands that share options have their own words for some of them.
+fn definition() -> clap::Command {
+    CommandLine::command()
+        .mut_subcommand("check", check::with_own_help)
+        .mut_subcommand("options", options::with_own_help)
+        .mut_subcommand("bench", bench::with_own_help)
+}
+
 /// Reads the command line, with the defaults that the environment and the configuration file set.
 ///
 /// Help and what needs no settings work without the file: then its error is left out.
 fn command_line() -> (CommandLine, Result<Config, String>) {
     let loaded = Config::load(named_config().as_deref());
     let command = match &loaded {
-        Ok(config) => config.apply(CommandLine::command()),
-        Err(_) => CommandLine::command(),
+        Ok(config) => config.apply(definition()),
+        Err(_) => definition(),
     };
     let matches = command.try_get_matches().unwrap_or_else(|error| {
         if let (true, Ok(Some(note))) = (error.use_stderr(), loaded.as_ref().map(Config::note)) {
@@ -173,10 +182,7 @@ fn command_line() -> (CommandLine, Result<Config, String>) {
 
 /// The file that `--config` names. What else is wrong with the command line is found later.
 fn named_config() -> Option<PathBuf> {
-    let matches = CommandLine::command()
-        .ignore_errors(true)
-        .try_get_matches()
-        .ok()?;
+    let matches = definition().ignore_errors(true).try_get_matches().ok()?;
     let of_command = matches
         .subcommand()
         .map_or(&matches, |(_, matches)| matches);
@@ -195,8 +201,8 @@ fn run(command_line: &CommandLine) -> Result<Status, Box<dyn Error>> {
         Command::Respmod(arguments) => arguments.run(),
         Command::Reqmod(arguments) => arguments.run(),
         Command::Demo(arguments) => demo::run(arguments),
-        Command::Completions(arguments) => arguments.run(CommandLine::command()),
-        Command::Man(arguments) => arguments.run(CommandLine::command()),
+        Command::Completions(arguments) => arguments.run(definition()),
+        Command::Man(arguments) => arguments.run(definition()),
     }
 }
 

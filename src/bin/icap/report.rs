@@ -76,6 +76,12 @@ impl Tally {
         self.status().max(Status::Unsure)
     }
 
+    /// Whether a file was sent to the end. Otherwise a rate means nothing.
+    pub(crate) fn has_sent(&self) -> bool {
+        let unsent = self.count(Outcome::Error) + self.count(Outcome::NotScanned);
+        self.bytes > 0 || unsent < self.total()
+    }
+
     /// `12.00 MiB in 4.0 s: 125 files/s, 3.00 MiB/s`
     pub(crate) fn rate(&self, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64().max(0.001);

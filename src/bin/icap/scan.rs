@@ -14,6 +14,7 @@ use crate::failover::Failovers;
 use crate::files::Files;
 use crate::globs::{Globs, glob};
 use crate::interrupt::Interrupt;
+use crate::json_help;
 use crate::list::List;
 use crate::name::Name;
 use crate::output::Place;
@@ -37,16 +38,21 @@ const MORE: &str = "\
 Clean is what the service says of a file. Many services look at files up to some size only,
 and call a larger one clean: 'icap check' finds that size. Set --max-size to it.
 
-A URI is icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]; the default port is 1344, of icaps 11344.
-A TIME is for example 500ms, 10s or 5m.
-A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
+Values:
+  A URI is icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]. The default port is
+  1344, of icaps 11344. For c-icap with ClamAV it is
+  icap://HOST/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple
+  A TIME is for example 500ms, 10s or 5m.
+  A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
 
 Exit status:
   0  all files are clean
   1  a file is infected or blocked
-  2  a file is modified or not scanned, no file was scanned, or an error occurred
-  If both 1 and 2 apply, it is 1. After Ctrl-C it is 130.
+  2  a file is modified or not scanned, no file was scanned, or an error
+     occurred
+  If both 1 and 2 apply, it is 1. After Ctrl-C it is 130.";
 
+const EXAMPLES: &str = "\
 Examples:
   icap scan \"$SERVICE\" invoice.pdf scan.zip
   icap scan -r --quiet \"$SERVICE\" /srv/uploads
@@ -54,13 +60,15 @@ Examples:
   set -o pipefail; curl -fsS https://www.example/x.zip | icap scan \"$SERVICE\" -
   icap scan --endpoint icap://av2/SERVICE icap://av1/SERVICE invoice.pdf
   icap scan --max-size 2GiB --response-timeout 2m \"$SERVICE\" big.iso
+  icap scan --json -r . | jq -r 'select(.verdict != \"clean\") | .file'";
 
-For c-icap with ClamAV, SERVICE is
-  icap://HOST/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
+fn more() -> String {
+    format!("{MORE}\n\n{}\n\n{EXAMPLES}", json_help::scan())
+}
 
 /// Scan files and print a verdict for each
 #[derive(Debug, Args)]
-#[command(override_usage = USAGE, after_long_help = MORE)]
+#[command(override_usage = USAGE, after_long_help = more())]
 pub(crate) struct Arguments {
     /// Service, unless it is set elsewhere, and files to scan; - is standard input
     ///

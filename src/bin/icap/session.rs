@@ -171,7 +171,9 @@ impl Session {
         }
         let mut out = anstream::stdout();
         writeln!(out, "{}", self.tally)?;
-        writeln!(out, "{}", self.tally.rate(self.began.elapsed()))?;
+        if self.tally.has_sent() {
+            writeln!(out, "{}", self.tally.rate(self.began.elapsed()))?;
+        }
         let left_out = self.left_out();
         if !left_out.is_empty() {
             writeln!(out, "{left_out}")?;
