@@ -255,7 +255,7 @@ fn send_canary(
     let options = known.map(|known| &*known.options);
     let (verdict, tag) = ask(canary.shared, canary.sample(options), call, known)?;
     let sighting = Sighting::of(verdict, tag);
-    if !matches!(sighting, Sighting::Refused(..)) {
+    if !sighting.needs_control(call.client) {
         return Ok(sighting);
     }
     let (control, tag) = ask(canary.shared, canary.control(options), call, known)?;

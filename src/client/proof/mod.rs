@@ -66,6 +66,8 @@ struct Found {
     tag: Option<Vec<u8>>,
     /// When the canary began.
     at: Instant,
+    /// Nothing was found in a canary without its virus, under the same tag.
+    is_controlled: bool,
 }
 
 #[derive(Debug)]
@@ -177,6 +179,11 @@ impl Proofs {
         self.state.lock().blind.is_some()
     }
 
+    /// Whether a canary without its virus has passed under this tag since the server last missed one.
+    pub(crate) fn is_controlled(&self, tag: Option<&[u8]>) -> bool {
+        self.state.lock().is_controlled(tag)
+    }
+
     /// When the last canary began that was found.
     pub(crate) fn last_found(&self) -> Option<Instant> {
         self.state.lock().last_found
@@ -273,6 +280,11 @@ impl State {
         })
     }
 
+    fn is_controlled(&self, tag: Option<&[u8]>) -> bool {
+        let mut found = self.found.iter();
+        found.any(|found| found.is_controlled && found.tag.as_deref() == tag)
+    }
+
     /// Returns the number of the canary that begins.
     fn begin(&mut self) -> u64 {
         self.begun += 1;
@@ -320,7 +332,7 @@ impl Trial<'_> {
     /// began.
     ///
     /// What other processes have stored while the server was blind is not repeated either.
-    pub(crate) fn found(mut self, tag: Option<Vec<u8>>) -> bool {
+    pub(crate) fn found(mut self, tag: Option<Vec<u8>>, is_controlled: bool) -> bool {
         let (client, began, why, epoch) = (self.client, self.began, self.why, self.epoch);
         let now = client.now();
         let (is_proof, was_blind) = self.finish(None, |state, _| {
@@ -328,8 +340,13 @@ impl Trial<'_> {
             if state.epoch != epoch {
                 return (false, false);
             }
+            let is_controlled = is_controlled || state.is_controlled(tag.as_deref());
             state.found.retain(|found| found.tag != tag);
-            state.found.push(Found { tag, at: began });
+            state.found.push(Found {
+                tag,
+                at: began,
+                is_controlled,
+            });
             let surplus = state.found.len().saturating_sub(REMEMBERED);
             state.found.drain(..surplus);
             state.last_found = state.last_found.max(Some(began));
