@@ -18,6 +18,7 @@ pub use finding::{Finding, Outcome, Probe};
 pub use result::{Depth, Latency, SelfTest, ServiceTest};
 
 use super::builder::ScannerBuilder;
+use super::canary::Sighting;
 use super::preview::Preview;
 use super::sample::Sample;
 use super::verdict::{NotScanned, Verdict};
@@ -113,7 +114,7 @@ impl<'s> Run<'s> {
         let idle_since = self.begin_idle(&other);
         self.clean();
         self.eicar();
-        self.find(Probe::NeverSeen, Sample::archive(SMALL));
+        self.never_seen();
         self.types();
         self.preview()?;
         self.depth();
@@ -198,6 +199,23 @@ impl<'s> Run<'s> {
             return self.unknown(Probe::HeldBack, NOT_FOUND);
         }
         self.note_scan(Probe::HeldBack, scanned, began);
+    }
+
+    /// An archive with EICAR. Finding it shows nothing if the service objects also to the same one without EICAR.
+    fn never_seen(&mut self) {
+        if let Some(why) = self.pointless() {
+            return self.unknown(Probe::NeverSeen, why);
+        }
+        let began = self.scanner.now_for_waits();
+        let mut scanned = self.scan(Sample::archive(SMALL));
+        if scanned.outcome == Outcome::Found {
+            let control = self.scan(Sample::harmless(SMALL));
+            if control.outcome == Outcome::Found && is_no_proof(&scanned, &control) {
+                scanned.outcome = Outcome::FalseAlarm;
+                scanned.detail = format!("an archive without EICAR: {}", control.detail);
+            }
+        }
+        self.note_scan(Probe::NeverSeen, scanned, began);
     }
 
     fn types(&mut self) {
@@ -419,6 +437,15 @@ fn expect_clean(outcome: Outcome) -> Outcome {
         Outcome::Found => Outcome::FalseAlarm,
         other => other,
     }
+}
+
+/// Whether a find shows nothing, as with a canary, because the same content without EICAR had this result.
+fn is_no_proof(found: &Scanned, control: &Scanned) -> bool {
+    let (Some(found), Some(control)) = (&found.verdict, &control.verdict) else {
+        return false;
+    };
+    let sighting = Sighting::of(found.clone(), None).after_control(control, &None);
+    matches!(sighting, Sighting::Missed(_))
 }
 
 fn describe_report(report: &super::report::Report) -> String {
