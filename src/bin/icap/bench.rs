@@ -34,7 +34,8 @@ Exit status:
   0  all content was scanned
   2  a scan ended in an error, the content was not scanned, or there was no
      time for a scan
-  After Ctrl-C it is 130, and the result so far is printed.";
+  After Ctrl-C it is 130, after SIGTERM 143 and after SIGHUP 129, and the
+  result so far is printed.";
 
 const EXAMPLE: &str = "\
 Example:
@@ -121,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         count: arguments.count.unwrap_or(u64::MAX),
         began: Instant::now(),
         time: arguments.time,
-        interrupt: Interrupt::on_ctrl_c(|| {})?,
+        interrupt: Interrupt::on_signal(|| {})?,
         samples: Mutex::default(),
     };
     thread::scope(|scope| {
@@ -136,8 +137,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         result.print()?;
     }
     result.warn_unless_scanned();
-    Ok(if bench.interrupt.is_set() {
-        Status::Interrupted
+    Ok(if let Some(status) = bench.interrupt.exit_status() {
+        Status::Interrupted(status)
     } else if result.scans > 0 && result.is_complete() {
         Status::Clean
     } else {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use indicatif::BinaryBytes;
 
 use crate::entry::{Entry, Outcome};
-use crate::interrupt;
 use crate::progress::Progress;
 
 /// The exit status. A later variant takes precedence over an earlier one.
@@ -20,8 +19,8 @@ pub(crate) enum Status {
     Unsure,
     /// 1: a file is infected or blocked.
     Found,
-    /// 130: the user ended the program.
-    Interrupted,
+    /// A signal ended the program. Its status is 130 after Ctrl-C.
+    Interrupted(u8),
 }
 
 impl From<Status> for ExitCode {
@@ -30,7 +29,7 @@ impl From<Status> for ExitCode {
             Status::Clean => Self::SUCCESS,
             Status::Found => Self::from(1),
             Status::Unsure => Self::from(2),
-            Status::Interrupted => Self::from(interrupt::EXIT_STATUS),
+            Status::Interrupted(status) => Self::from(status),
         }
     }
 }

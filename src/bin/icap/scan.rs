@@ -46,18 +46,20 @@ Values:
   A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
 
 Exit status:
-  0  all files are clean
+  0  all files are clean, or the list of --files-from is empty
   1  a file is infected or blocked
   2  a file is modified or not scanned, no file was scanned, or an error
      occurred
-  If both 1 and 2 apply, it is 1. After Ctrl-C it is 130.";
+  If both 1 and 2 apply, it is 1. After Ctrl-C it is 130, after SIGTERM
+  143 and after SIGHUP 129; then what was done is printed.";
 
 const EXAMPLES: &str = "\
 Examples:
   icap scan \"$SERVICE\" invoice.pdf scan.zip
   icap scan -r --quiet \"$SERVICE\" /srv/uploads
+  set -o pipefail
   find /srv -newer stamp -print0 | icap scan \"$SERVICE\" -0 --files-from -
-  set -o pipefail; curl -fsS https://www.example/x.zip | icap scan \"$SERVICE\" -
+  curl -fsS https://www.example/x.zip | icap scan \"$SERVICE\" -
   icap scan --endpoint icap://av2/SERVICE icap://av1/SERVICE invoice.pdf
   icap scan --max-size 2GiB --response-timeout 2m \"$SERVICE\" big.iso
   icap scan --json -r . | jq -r 'select(.verdict != \"clean\") | .file'";
@@ -101,8 +103,14 @@ pub(crate) struct Arguments {
 
     /// Scan also the files that FILE lists, one a line; - is standard input
     ///
-    /// An empty list is an error if there is no other file.
-    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    /// Nothing is wrong with an empty list, for example if 'find -newer' found no new file. If
+    /// the program that writes the list fails, use 'set -o pipefail' to notice.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Files",
+        verbatim_doc_comment
+    )]
     files_from: Option<PathBuf>,
 
     /// The names in --files-from end with NUL, as 'find -print0' prints them
@@ -174,7 +182,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     };
     let output = arguments.output.clone().map(Place::new);
     let unfinished = output.clone();
-    let interrupt = Interrupt::on_ctrl_c(move || unfinished.iter().for_each(Place::close))?;
+    let interrupt = Interrupt::on_signal(move || unfinished.iter().for_each(Place::close))?;
     let worker = Worker {
         service: service.uri().name(),
         scanner: arguments.scanning.overflowing(service, arguments.jobs())?,
