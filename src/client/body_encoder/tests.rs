@@ -1,0 +1,235 @@
+use super::*;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+/// Encodes all of the body. Returns what was encoded, also before an error.
+fn encode(mut body: Body<'_>) -> (Vec<u8>, Result<u64, ContentError>) {
+    let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
+    let mut out = Vec::new();
+    let mut len = 0;
+    loop {
+        match encoder.encode_next(&mut out, None) {
+            Ok(next) if next.then == Then::Done => return (out, Ok(len + next.len)),
+            Ok(next) => len += next.len,
+            Err(error) => return (out, Err(error)),
+        }
+    }
+}
+
+#[test]
+fn small_body_is_one_chunk_with_its_end() {
+    assert_eq!(
+        encode(Body::from(&b"hello"[..])).0,
+        b"5\r\nhello\r\n0\r\n\r\n"
+    );
+    for body in [
+        Body::from(b"hello"),
+        Body::from("hello"),
+        Body::from(b"hello".to_vec()),
+    ] {
+        assert_eq!(encode(body).0, b"5\r\nhello\r\n0\r\n\r\n");
+    }
+    assert_eq!(encode(Body::from(&b""[..])).0, b"0\r\n\r\n");
+    assert_eq!(encode(Body::none()).0, b"");
+}
+
+/// The preview and what comes after it, of content of `len` bytes.
+fn encode_previewed(len: usize, size: usize) -> (String, Option<String>) {
+    let content = "x".repeat(len);
+    let mut body = Body::from(content.as_bytes());
+    let mut encoder = BodyEncoder::new(&mut body, Some(size), &Deadline::by_system(None));
+    let mut parts = Vec::new();
+    let mut out = Vec::new();
+    loop {
+        let then = encoder.encode_next(&mut out, None).unwrap().then;
+        if then != Then::Continues {
+            parts.push(String::from_utf8(std::mem::take(&mut out)).unwrap());
+        }
+        if then == Then::Done {
+            let rest = (parts.len() > 1).then(|| parts.remove(1));
+            return (parts.remove(0), rest);
+        }
+    }
+}
+
+#[test]
+fn preview_has_ieof_only_if_it_is_all() {
+    let rest = |rest: &str| Some(rest.to_owned());
+    for (len, size, preview, after) in [
+        (0, 0, "0; ieof\r\n\r\n", None),
+        (0, 4, "0; ieof\r\n\r\n", None),
+        (3, 0, "0\r\n\r\n", rest("3\r\nxxx\r\n0\r\n\r\n")),
+        (3, 2, "2\r\nxx\r\n0\r\n\r\n", rest("1\r\nx\r\n0\r\n\r\n")),
+        (3, 3, "3\r\nxxx\r\n0; ieof\r\n\r\n", None),
+        (3, 4, "3\r\nxxx\r\n0; ieof\r\n\r\n", None),
+    ] {
+        let expected = (preview.to_owned(), after);
+        assert_eq!(encode_previewed(len, size), expected, "{len} {size}");
+    }
+}
+
+#[test]
+fn preview_may_be_longer_than_a_chunk() {
+    for (len, size) in [
+        (CHUNK - 1, CHUNK - 1),
+        (CHUNK, CHUNK),
+        (CHUNK + 1, CHUNK + 1),
+        (2 * CHUNK, CHUNK - 1),
+        (2 * CHUNK, CHUNK),
+        (2 * CHUNK, CHUNK + 1),
+        (3 * CHUNK, 2 * CHUNK),
+    ] {
+        let (preview, rest) = encode_previewed(len, size);
+        let content = |part: &str| part.bytes().filter(|&b| b == b'x').count();
+        assert_eq!(content(&preview), size.min(len), "{len} {size}");
+        assert_eq!(rest.as_deref().map_or(0, content), len - size.min(len));
+        assert_eq!(preview.ends_with("0; ieof\r\n\r\n"), len <= size);
+        assert_eq!(rest.is_none(), len <= size);
+    }
+}
+
+#[test]
+fn trailer_follows_the_last_chunk_and_adds_no_line() {
+    let body = Body::from(&b"x"[..]).trailer("X-Sum", "1").unwrap();
+    assert_eq!(encode(body).0, b"1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n");
+    for (name, value) in [("X\r\nA", "1"), ("X", "1\r\n"), ("Host", "h")] {
+        assert!(Body::none().trailer(name, value).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn body_as_long_as_a_chunk_ends_once() {
+    for len in [CHUNK - 1, CHUNK, CHUNK + 1] {
+        let content = vec![b'x'; len];
+        let (out, sent) = encode(Body::from(&content[..]));
+        assert_eq!(sent.unwrap(), len as u64);
+        assert_eq!(
+            out.windows(5).filter(|w| w == b"0\r\n\r\n").count(),
+            1,
+            "{len}"
+        );
+    }
+}
+
+#[test]
+fn short_and_interrupted_reads_are_gathered() {
+    struct Reluctant<'a>(&'a [u8], bool);
+    impl Read for Reluctant<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.0.read(&mut buf[..1])
+        }
+    }
+    let (out, _) = encode(Body::reader(Reluctant(b"hello", false)).len(5));
+    assert_eq!(out, b"5\r\nhello\r\n0\r\n\r\n");
+}
+
+#[test]
+fn body_of_another_length_gets_no_last_chunk() {
+    for (declared, actual) in [(10u64, 9usize), (10, 11), (0, 1), (1, 0)] {
+        let content = vec![b'x'; actual];
+        let (out, error) = encode(Body::reader(&content[..]).len(declared));
+        assert!(error.is_err(), "{declared} {actual}");
+        assert_eq!(out, b"", "{declared} {actual}");
+    }
+}
+
+#[test]
+fn reader_that_goes_on_after_its_end_gets_no_last_chunk() {
+    let mut pieces = [&b"hel"[..], b"", b"lo"].into_iter();
+    let reader = FromFn(|buf: &mut [u8]| {
+        let piece = pieces.next().unwrap_or_default();
+        buf[..piece.len()].copy_from_slice(piece);
+        Ok(piece.len())
+    });
+    let (out, error) = encode(Body::reader(reader));
+    assert!(
+        matches!(&error, Err(e) if e.fault() == ContentFault::Read { after: 3 }),
+        "{error:?}"
+    );
+    assert_eq!(out, b"");
+}
+
+#[test]
+fn reader_that_claims_more_than_fits_is_refused() {
+    let (out, error) = encode(Body::reader(FromFn(|buf: &mut [u8]| Ok(buf.len() + 1))));
+    assert!(error.is_err());
+    assert_eq!(out, b"");
+}
+
+#[test]
+fn reader_interrupted_for_ever_fails_and_lets_go() {
+    let mut body = Body::reader(FromFn(
+        |_: &mut [u8]| Err(io::ErrorKind::Interrupted.into()),
+    ));
+    let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
+    let began = Instant::now();
+    let mut out = Vec::new();
+    // Between the calls the deadline is looked at.
+    let mut calls = 0;
+    let error = loop {
+        calls += 1;
+        match encoder.encode_next(&mut out, None) {
+            Ok(next) => assert_eq!((next.len, next.then), (0, Then::Continues)),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(error.fault(), ContentFault::Read { after: 0 }),
+        "{error:?}"
+    );
+    assert!(calls > 5, "{calls}");
+    assert!(
+        began.elapsed() > Duration::from_millis(500),
+        "it did not spin"
+    );
+    assert_eq!(out, b"");
+}
+
+#[test]
+fn slow_reader_is_sent_in_parts() {
+    let mut left = 3;
+    let reader = FromFn(|buf: &mut [u8]| {
+        // The delay is the injected fault.
+        std::thread::sleep(2 * GATHERING);
+        left -= 1;
+        buf[0] = b'x';
+        Ok(usize::from(left > 0))
+    });
+    let (out, _) = encode(Body::reader(reader).len(2));
+    assert_eq!(out, b"1\r\nx\r\n1\r\nx\r\n0\r\n\r\n");
+}
+
+struct FromFn<F>(F);
+
+impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for FromFn<F> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0(buf)
+    }
+}
+
+#[test]
+fn reader_that_fails_gets_no_last_chunk() {
+    let content = vec![b'x'; CHUNK];
+    let fails = content.chain(Failing);
+    let mut body = Body::reader(fails);
+    let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
+    let mut out = Vec::new();
+    encoder.encode_next(&mut out, None).unwrap();
+    let sent = out.len();
+    let error = encoder.encode_next(&mut out, None).unwrap_err();
+    let after = CHUNK as u64;
+    assert_eq!(error.fault(), ContentFault::Read { after });
+    assert_eq!(out.len(), sent);
+}
+
+struct Failing;
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the disk is gone"))
+    }
+}
