@@ -276,14 +276,15 @@ impl<'a> Content<'a> {
     /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the name, the
     /// connection, the TLS handshake, a place among the connections, a request of another thread, the upload or the
     /// response. A cancel cannot interrupt your own `Read`, `Write` and callbacks; the scan ends when they return. If the
-    /// cancel came before the scan began, the scan ends at once.
+    /// cancel came before the scan began, the scan ends at once. On a machine that is overloaded, the time until the
+    /// system runs the scanning thread is added.
     ///
     /// A cancelled scan is never [`Clean`](crate::Verdict::Clean). If evidence against the content has been read before
     /// the scan ends, the verdict is [`Infected`](crate::Verdict::Infected) or [`Blocked`](crate::Verdict::Blocked) all
     /// the same: a cancel must not hide what is known. A connection whose exchange is not complete is closed, no other
     /// server is asked, and the cancel counts against no server. What [`scan_replace`](crate::Scanner::scan_replace) has written is incomplete.
     ///
-    /// Without a token, a scan makes not one system call more. With a token, it wakes up every 50 ms
+    /// Without a token, a scan makes not one system call more. With a token, it wakes up every 25 ms
     /// ([`CANCEL_INTERVAL`](crate::limits::CANCEL_INTERVAL)) while it waits. A new connection is then made in a helper
     /// thread, because the system's resolver and a [`Connect`](crate::Connect) cannot be interrupted; in the whole
     /// process there are at most 16 of these threads, 12 for one server

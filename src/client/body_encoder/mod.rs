@@ -117,7 +117,8 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
     }
 
     /// Fills the chunk across short reads and `Interrupted`. Returns whether the reader has ended. With a slow
-    /// reader it stops before the chunk is full, so that the response and the deadline are looked at.
+    /// reader it stops before the chunk is full, so that the response and the deadline are looked at. It also stops
+    /// when the scan is cancelled.
     ///
     /// One byte more than the preview is read, because only then is it known whether the preview is all.
     fn gather(&mut self, mut tee: Option<&mut Tee<'_>>) -> Result<bool, ContentError> {
@@ -125,7 +126,10 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
             .preview
             .map_or(CHUNK, |left| CHUNK.min(left.saturating_add(1)));
         let began = self.deadline.now();
-        while self.chunk.filled < limit && self.deadline.since(began) < GATHERING {
+        while self.chunk.filled < limit
+            && self.deadline.since(began) < GATHERING
+            && !self.deadline.is_cancelled()
+        {
             match self.body.read(self.chunk.room(limit), tee.as_deref_mut()) {
                 Ok(0) if self.end_seen => return Ok(true),
                 // An empty read is the end, unless more comes after it. Then the reader is broken, and what
