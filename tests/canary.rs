@@ -549,6 +549,37 @@ fn threat_of_no_kind_is_no_proof_if_all_archives_have_it() {
     }
 }
 
+/// It offers something else, and does not scan that. Its state tag is the same.
+#[test]
+fn proof_does_not_hold_for_another_method_or_preview() {
+    let preview = options_with_preview(8);
+    let reqmod = OPTIONS_RESPONSE.replace("RESPMOD, REQMOD", "REQMOD");
+    for changed in [preview, reqmod] {
+        let offer = Arc::new(Mutex::new(OPTIONS_RESPONSE.to_owned()));
+        let own = Arc::clone(&offer);
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&*own.lock().unwrap()),
+            "RESPMOD" if request.has_eicar() => Script::new().send(infected("Eicar")),
+            _ => Script::new().send(CLEAN),
+        });
+        let server = server.unwrap();
+        let clock = ManualClock::new();
+        let builder = Scanner::builder(server.uri()).canary(Duration::from_secs(1 << 20));
+        let builder = builder.preview(Preview::Negotiated).trust_preview(true);
+        let scanner = builder.clock(clock.clone()).build().unwrap();
+        let verdict = || {
+            let report = scanner.scan("more than the preview").unwrap();
+            report.verdict().clone()
+        };
+        assert_eq!(verdict(), Verdict::Clean);
+        *offer.lock().unwrap() = changed;
+        assert_eq!(verdict(), Verdict::Clean);
+        // The options are valid for an hour.
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(verdict(), NO_ENGINE);
+    }
+}
+
 /// As the rule "no archives" would be, by a service that calls each violation a virus.
 #[test]
 fn virus_in_all_archives_is_no_proof() {

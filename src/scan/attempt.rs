@@ -150,10 +150,7 @@ impl<'c, 'o> Scan<'c, 'o> {
         &mut self,
         options: Option<&ServiceOptions>,
     ) -> Result<Request, Error> {
-        let method = self.rules.method.unwrap_or(match options {
-            Some(options) if options.methods() == [Method::Reqmod] => Method::Reqmod,
-            _ => Method::Respmod,
-        });
+        let method = self.rules.method_for(options);
         let request = self.request(method)?.allow_204(self.rules.allow_204);
         let name = self.about.name.as_deref();
         let can_complete = !self.output.is_wanted() || self.body.is_repeatable();

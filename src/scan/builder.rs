@@ -172,7 +172,8 @@ impl ScannerBuilder {
     ///
     /// - A canary is due before the first scan, when the last proof has a quarter of its time left, after a response under
     ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). Each of the last two
-    ///   comes at most once a minute. A proof holds under the state tag of its response only.
+    ///   comes at most once a minute. A proof holds only under the state tag of its response, and
+    ///   only for the method and the preview with which it was asked for.
     /// - The first canary that the server finds under a state tag is followed by the same archive without EICAR. If the server calls
     ///   that a virus too, the canary counts as missed: a rule that objects to every archive is no proof that it scans.
     /// - One scan sends it, which takes 0.4 s and one or two more exchanges. The others go on while the last proof holds. Without

@@ -10,7 +10,7 @@ use super::Shared;
 use super::sample::{MIN_ARCHIVE, Sample};
 use super::verdict::Verdict;
 use crate::client::Client;
-use crate::client::proof::Trial;
+use crate::client::proof::{Form, Terms, Trial};
 use crate::evidence::{Threat, ThreatKind};
 use crate::proto::options::ServiceOptions;
 
@@ -51,6 +51,19 @@ impl<'s> Canary<'s> {
     /// `None` if the scanner wants no proof.
     pub(super) fn of(shared: &'s Shared) -> Option<Self> {
         shared.canary.map(|every| Self { shared, every })
+    }
+
+    /// The proofs that count for scans by a service with these options.
+    pub(super) fn terms(self, options: Option<&ServiceOptions>) -> Terms {
+        let rules = &self.shared.rules;
+        let form = Form {
+            method: rules.method_for(options),
+            preview: rules.preview.size_if_any(options),
+        };
+        Terms {
+            every: self.every,
+            form,
+        }
     }
 
     /// The canary for a service with these options.

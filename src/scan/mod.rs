@@ -102,6 +102,16 @@ struct Rules {
     negotiate: bool,
 }
 
+impl Rules {
+    /// The method for a service with these options; `None` if it was not asked for them.
+    fn method_for(&self, options: Option<&ServiceOptions>) -> Method {
+        self.method.unwrap_or(match options {
+            Some(options) if options.methods() == [Method::Reqmod] => Method::Reqmod,
+            _ => Method::Respmod,
+        })
+    }
+}
+
 impl Scanner {
     /// A scanner with the default settings.
     ///

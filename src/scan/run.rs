@@ -193,7 +193,8 @@ impl<'c> Scan<'c, '_> {
         let Some(canary) = self.canary else {
             return Ok(true);
         };
-        let trial = match call.standing(wanted, canary.every) {
+        let terms = canary.terms(known.map(|known| &*known.options));
+        let trial = match call.standing(wanted, terms) {
             Standing::Proven => return Ok(true),
             Standing::Unproven => return Ok(false),
             Standing::Failed(failed) => return Err(failed),
@@ -211,7 +212,7 @@ impl<'c> Scan<'c, '_> {
                 let found = sighting.conclude(trial, call.client);
                 Ok(found.is_some_and(|tag| wanted.fits(tag.as_deref())))
             }
-            Err(failed) if trial.failed(&failed.error, wanted, canary.every) => {
+            Err(failed) if trial.failed(&failed.error, wanted, terms) => {
                 let (name, error) = (call.client.name(), failed.error);
                 log::debug!("{name}: a canary failed, and the last proof still holds: {error}");
                 Ok(true)

@@ -20,6 +20,7 @@ use super::call::Call;
 use super::circuit_breaker::BreakerRules;
 use super::outcome::AttemptError;
 use crate::error::{Error, Phase, TimeLimit};
+use crate::proto::method::Method;
 use crate::seam::sync::{Condvar, Mutex};
 
 /// Proofs that are remembered. Several servers after one address have a state tag each.
@@ -64,10 +65,27 @@ struct State {
 #[derive(Debug)]
 struct Found {
     tag: Option<Vec<u8>>,
+    form: Form,
     /// When the canary began.
     at: Instant,
     /// Nothing was found in a canary without its virus, under the same tag.
     is_controlled: bool,
+}
+
+/// How a canary is sent. A server may scan what comes in one form, and not what comes in another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) method: Method,
+    pub(crate) preview: Option<usize>,
+}
+
+/// Which proofs count for a scan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// How old they may be.
+    pub(crate) every: Duration,
+    /// What the service offers may change without its state tag, and with it the form.
+    pub(crate) form: Form,
 }
 
 #[derive(Debug)]
@@ -191,9 +209,9 @@ impl Proofs {
 }
 
 impl<'c> Call<'c> {
-    /// Where the server stands for a scan that wants this proof, no older than `every`. Of several callers that need
+    /// Where the server stands for a scan that wants this proof, on these terms. Of several callers that need
     /// a canary, one sends it and the others wait for the result, within their deadlines.
-    pub(crate) fn standing(&self, wanted: Wanted<'_>, every: Duration) -> Standing<'c> {
+    pub(crate) fn standing(&self, wanted: Wanted<'_>, terms: Terms) -> Standing<'c> {
         let client = self.client;
         let proofs = &client.shared.proofs;
         let mut waiter = Waiter {
@@ -210,7 +228,7 @@ impl<'c> Call<'c> {
                 return Standing::Failed(failed);
             }
             // A trial of a suspended server does not wait, because the canary of an earlier one may hang.
-            match state.step(wanted, now, every, self.is_trial()) {
+            match state.step(wanted, now, terms, self.is_trial()) {
                 Step::Proven => return Standing::Proven,
                 Step::Unproven => return Standing::Unproven,
                 Step::Begin(why) => {
@@ -218,6 +236,7 @@ impl<'c> Call<'c> {
                         client,
                         number: state.begin(),
                         why,
+                        form: terms.form,
                         epoch: state.epoch,
                         began: now,
                         is_over: false,
@@ -238,7 +257,7 @@ impl<'c> Call<'c> {
 }
 
 impl State {
-    fn step(&mut self, wanted: Wanted<'_>, now: Instant, every: Duration, is_trial: bool) -> Step {
+    fn step(&mut self, wanted: Wanted<'_>, now: Instant, terms: Terms, is_trial: bool) -> Step {
         if wanted.is_of_earlier(self.epoch) {
             return Step::Unproven;
         }
@@ -249,8 +268,12 @@ impl State {
             blind.next_trial = later(now, blind.interval);
             return Step::Begin(Why::Blind);
         }
-        let is_fresh = self.holds(Wanted::Any, now, every - every / 4);
-        let why = match self.holds(wanted, now, every) {
+        let early = Terms {
+            every: terms.every - terms.every / 4,
+            ..terms
+        };
+        let is_fresh = self.holds(Wanted::Any, now, early);
+        let why = match self.holds(wanted, now, terms) {
             true if wanted != Wanted::Any => return Step::Proven,
             true if !is_fresh => Why::Ending,
             true if self.suspected.is_some() => Why::Suspicion,
@@ -273,10 +296,11 @@ impl State {
         }
     }
 
-    fn holds(&self, wanted: Wanted<'_>, now: Instant, every: Duration) -> bool {
+    fn holds(&self, wanted: Wanted<'_>, now: Instant, terms: Terms) -> bool {
         self.found.iter().any(|found| {
             let age = now.saturating_duration_since(found.at);
-            age < every && wanted.fits(found.tag.as_deref())
+            let fits = wanted.fits(found.tag.as_deref()) && found.form == terms.form;
+            age < terms.every && fits
         })
     }
 
@@ -317,6 +341,7 @@ pub(crate) struct Trial<'p> {
     client: &'p Client,
     number: u64,
     why: Why,
+    form: Form,
     epoch: Epoch,
     began: Instant,
     is_over: bool,
@@ -334,6 +359,7 @@ impl Trial<'_> {
     /// What other processes have stored while the server was blind is not repeated either.
     pub(crate) fn found(mut self, tag: Option<Vec<u8>>, is_controlled: bool) -> bool {
         let (client, began, why, epoch) = (self.client, self.began, self.why, self.epoch);
+        let form = self.form;
         let now = client.now();
         let (is_proof, was_blind) = self.finish(None, |state, _| {
             state.note_result(began, why, now);
@@ -341,9 +367,12 @@ impl Trial<'_> {
                 return (false, false);
             }
             let is_controlled = is_controlled || state.is_controlled(tag.as_deref());
-            state.found.retain(|found| found.tag != tag);
+            state
+                .found
+                .retain(|found| found.tag != tag || found.form != form);
             state.found.push(Found {
                 tag,
+                form,
                 at: began,
                 is_controlled,
             });
@@ -391,14 +420,14 @@ impl Trial<'_> {
 
     /// It came to no result. Returns whether the scan can go on: it has the proof that it wants all the same, and does
     /// not wait for the same server again for the same time.
-    pub(crate) fn failed(mut self, error: &Error, wanted: Wanted<'_>, every: Duration) -> bool {
+    pub(crate) fn failed(mut self, error: &Error, wanted: Wanted<'_>, terms: Terms) -> bool {
         self.give_up(Some(Arc::new(error.duplicate())));
         if would_fail_again(error) {
             return false;
         }
         let now = self.client.now();
         let state = self.client.shared.proofs.state.lock();
-        state.holds(wanted, now, every)
+        state.holds(wanted, now, terms)
     }
 
     /// A server that is blind can be asked again at once.

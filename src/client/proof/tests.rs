@@ -38,7 +38,12 @@ impl Watch {
     fn standing(&self, seconds: u64, wanted: Wanted<'_>) -> Standing<'_> {
         *self.clock.0.lock() = self.at(seconds);
         let call = Call::new(&self.client, self.client.start(None), None);
-        call.standing(wanted, Duration::from_secs(100))
+        let form = Form {
+            method: Method::Respmod,
+            preview: None,
+        };
+        let every = Duration::from_secs(100);
+        call.standing(wanted, Terms { every, form })
     }
 
     fn canary(&self, seconds: u64, wanted: Wanted<'_>) -> Trial<'_> {
