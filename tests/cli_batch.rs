@@ -350,19 +350,18 @@ fn directory_without_permission_is_an_error() {
 fn closed_standard_input_is_not_clean() {
     let icap = Icap::new();
     let server = obedient();
-    let command = format!(
-        "exec {} scan {} - <&-",
-        env!("CARGO_BIN_EXE_icap"),
-        server.uri()
-    );
-    let output = Command::new("sh")
-        .args(["-c", &command])
-        .current_dir(icap.path(""))
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("standard input is closed"), "{errors}");
+    for arguments in ["- <&-", "--files-from - <&-", "--files-from - </dev/null"] {
+        let program = env!("CARGO_BIN_EXE_icap");
+        let command = format!("exec {program} scan {} {arguments}", server.uri());
+        let output = Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(icap.path(""))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains("standard input is closed"), "{errors}");
+    }
 }
 
 #[cfg(target_os = "linux")]

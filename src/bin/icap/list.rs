@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use crate::once;
+
 /// A longer name is no name of a file on any system.
 const MAX_NAME: u64 = 64 * 1024;
 
@@ -20,6 +22,7 @@ impl List {
     /// Opens a list. The path `-` is standard input.
     pub(crate) fn open(path: &Path, separator: u8) -> io::Result<Self> {
         let input: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
+            once::refuse_closed_input()?;
             Box::new(BufReader::new(io::stdin()))
         } else {
             Box::new(BufReader::new(File::open(path)?))
@@ -48,11 +51,11 @@ impl List {
     fn check(&self, name: &[u8], is_terminated: bool) -> Result<(), &'static str> {
         let is_lines = self.separator == 0 && !is_terminated && name.contains(&b'\n');
         if self.separator != 0 && name.contains(&0) {
-            Err("its names end with NUL: use -0 (--null)")
+            Err("the names in this list end with NUL: use -0 (--null)")
         } else if is_lines && !path(name.to_vec()).is_ok_and(|path| path.exists()) {
-            Err("its names do not end with NUL: leave -0 (--null) out")
+            Err("the names in this list do not end with NUL: leave -0 (--null) out")
         } else if !is_terminated && name.len() as u64 > MAX_NAME {
-            Err("it has a name of more than 64 KiB")
+            Err("this list has a name of more than 64 KiB")
         } else {
             Ok(())
         }

@@ -89,7 +89,8 @@ impl Tally {
         let bytes = BinaryBytes(self.bytes);
         let rate = BinaryBytes(per_second(self.bytes, seconds));
         let digits = usize::from(files < 10.0);
-        format!("{bytes} in {seconds:.1} s: {files:.digits$} files/s, {rate}/s")
+        let seconds_digits = if seconds < 1.0 { 3 } else { 1 };
+        format!("{bytes} in {seconds:.seconds_digits$} s: {files:.digits$} files/s, {rate}/s")
     }
 }
 
@@ -229,7 +230,7 @@ mod tests {
         assert!(
             Tally::default()
                 .rate(Duration::ZERO)
-                .starts_with("0 B in 0.0 s")
+                .starts_with("0 B in 0.001 s")
         );
     }
 }

@@ -17,7 +17,7 @@ use crate::entry::{Entry, Subject};
 use crate::failover::{Before, Failovers};
 use crate::files::Found;
 use crate::name::Name;
-use crate::once::Once;
+use crate::once::{self, Once};
 use crate::output::Place;
 use crate::patience::{Next, Patience};
 use crate::progress::Progress;
@@ -276,23 +276,8 @@ fn open<'c>(path: &Path) -> io::Result<Content<'c>> {
     })
 }
 
-/// Refuses a standard input that was closed: Rust opens /dev/null in its place, which would be clean.
 fn standard_input() -> io::Result<impl Read> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let device = |path| {
-            fs::metadata(path)
-                .ok()
-                .map(|it| (it.rdev(), it.file_type()))
-        };
-        let input = device("/dev/stdin");
-        if input.is_some() && input == device("/dev/null") {
-            return Err(io::Error::other(
-                "standard input is closed, or it is /dev/null",
-            ));
-        }
-    }
+    once::refuse_closed_input()?;
     not_empty(io::stdin().lock())
 }
 
