@@ -66,7 +66,8 @@ impl<'a> Body<'a> {
     /// A body that is read until the reader's end.
     ///
     /// Its first 64 KiB are kept. A body of at most this size can be sent again if an idle connection turns out to be
-    /// closed. A longer one cannot, so it is never sent on an idle connection: it is sent on a new one.
+    /// closed. The client reads these bytes before it chooses a connection, because a longer body gets a new one in any
+    /// case: it cannot be sent again.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self::new(Source::Once(OnceReader::new(reader)))
     }
@@ -99,7 +100,8 @@ impl<'a> Body<'a> {
     }
 
     /// Adds a field that is sent after the body (RFC 9112 §7.1.2); a request without a body does not send it. Use it only if
-    /// the service sent `Allow: trailers`. The ICAP head announces its name.
+    /// the service sent `Allow: trailers`. The client announces
+    /// its name in the ICAP head of the request.
     ///
     /// # Errors
     ///

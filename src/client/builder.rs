@@ -34,8 +34,8 @@ macro_rules! connection_settings {
         /// ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
         ///
         /// While other connections to the server exist, a first attempt ends after a quarter of this time, or after
-        /// 1 s if that is shorter. Then one idle connection is closed to make room, and a second attempt may take the
-        /// full time. Both together may so take up to a quarter longer than this limit.
+        /// 1 s if that is shorter. Then an idle connection is closed to make room, if there is one, and a second attempt
+        /// gets the full time. So connecting can then take up to a quarter longer than this limit.
         pub fn connect_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.connect = timeout;
             self
@@ -45,8 +45,7 @@ macro_rules! connection_settings {
         /// head has the [response timeout](Self::response_timeout). Default: 10,000 ms
         /// ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
         ///
-        /// Content and response bodies must move at 1 KiB/s or more, measured over one read timeout. An
-        /// `OPTIONS` exchange as a whole may take one read timeout.
+        /// Content and response bodies must move at 1 KiB/s or more, measured over one read timeout. A whole `OPTIONS` exchange must end within one read timeout.
         pub fn read_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.read = timeout;
             self
@@ -55,8 +54,8 @@ macro_rules! connection_settings {
         /// Limits the time from the last byte sent to the end of the response's ICAP head. Default: the
         /// [read timeout](Self::read_timeout).
         ///
-        /// Most services send nothing while their engine works. An interim response (1xx) does not start this timeout
-        /// again. Set this to more than a scan of the largest file
+        /// Most services send nothing while their engine works. An interim response (1xx) does not start this
+        /// timeout again; after `100 Continue`, the last byte of the rest of the content does. Set this to more than a scan of the largest file
         /// takes.
         pub fn response_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.response = Some(timeout);
@@ -138,8 +137,8 @@ macro_rules! connection_settings {
         ///
         /// Set it so that all processes together stay below what the server can serve. c-icap serves
         /// `MaxServers` × `ThreadsPerChild` connections at once: 100 as Debian ships it. The kernel accepts
-        /// more, and these get no response. If the scanner connects to HAProxy, set it to the sum of the `maxconn` values
-        /// on HAProxy's `server` lines.
+        /// more, and these get no response. With HAProxy before the servers, the sum of the `maxconn` values on
+        /// its `server` lines is what they can serve.
         ///
         /// A server can show that it has too many connections. Then it gets a lower limit, also if you set none:
         ///
@@ -356,8 +355,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if the endpoint is not an ICAP URI, a timeout, the deadline, `suspend_after` or
-    /// `max_connections` is zero, or a header or the credentials cannot be sent; also for an `icaps` URI without the feature `rustls` and without a
+    /// [`Error::Input`] if the endpoint is not an ICAP URI, its [address](Endpoint::connect_to) cannot be used, a timeout, the
+    /// deadline or `max_connections` is zero, or a header or the credentials cannot be sent; also for an `icaps` URI without the feature `rustls` and without a
     /// [connector](Self::connector).
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;

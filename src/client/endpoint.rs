@@ -49,8 +49,8 @@ impl Endpoint {
         self
     }
 
-    /// Sets the address to connect to: `HOST` or `HOST:PORT`, an IPv6 address in brackets. Default: the host and the
-    /// port of the URI. Without a port, that of the URI is used.
+    /// Sets the address to connect to: `HOST` or `HOST:PORT`, an IPv6 address in brackets. If it has no port, the port of
+    /// the URI is used. Default: the host and the port of the URI.
     ///
     /// The host of the URI is then only the name of the service. It goes into the request and its `Host` field, and
     /// the certificate of an `icaps` server must be for it. Errors, logs and reports name the URI; a refused connection names the address too. Use this for a

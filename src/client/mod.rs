@@ -109,7 +109,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if `endpoint` is not an ICAP URI.
+    /// [`Error::Input`] in the same cases as [`ClientBuilder::build`].
     pub fn new(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Result<Self, Error> {
         Self::builder(endpoint).build()
     }

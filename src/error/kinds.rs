@@ -88,8 +88,8 @@ pub enum TimeLimit {
     ConnectTimeout,
     /// `write_timeout`: no byte moved in either direction while the request was sent.
     WriteTimeout,
-    /// `read_timeout`: no byte arrived for this long after the ICAP head of the response. An `OPTIONS` exchange as a whole may take no
-    /// longer either.
+    /// `read_timeout`: no byte arrived for this long after the ICAP head of the response. A whole
+    /// `OPTIONS` exchange must end within it too.
     ReadTimeout,
     /// `response_timeout`: from the last byte sent to the end of the response's ICAP head.
     ResponseTimeout,

@@ -52,7 +52,8 @@ pub use crate::proto::violation::{Limit, Violation};
 /// | [`is_protocol`](Self::is_protocol) | `Protocol` | check the address and the server; a retry most likely fails the same way |
 /// | [`is_cancelled`](Self::is_cancelled) | `Cancelled` | nothing: this program called [`Cancel::cancel`](crate::Cancel::cancel) |
 ///
-/// `Content`, `Output` and `Input` are none of these: the caller's reader, writer or input is to blame.
+/// For `Content`, `Output` and `Input` every predicate is false: the caller's reader, writer or input is to blame. It is
+/// so for some `Status` too, for example 404: check the URI and the service.
 ///
 /// ```
 /// use std::io::{self, ErrorKind};
@@ -140,8 +141,7 @@ impl Error {
     }
 
     /// Whether the service could not be reached or could not serve: no connection, a broken one, a
-    /// timeout, a 5xx status, a status with a code for a failure of the service, or a suspension. Another
-    /// server, or the same one later, may do better.
+    /// timeout, a 5xx status, a status with a code for a failure of the service, or a suspension. Another server may do better. [`is_retryable`](Self::is_retryable) says whether the same server may do better later.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {

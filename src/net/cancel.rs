@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::seam::sync::{AtomicBool, Ordering};
 
-/// The longest time between two checks of its [`Cancel`] by a scan that waits: 25 ms.
+/// A scan that waits checks its [`Cancel`] at least once in this time: 25 ms.
 pub const CANCEL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Ends scans from another thread. Clones are handles of the same token.

@@ -29,15 +29,15 @@ pub enum Readiness {
 /// - A read or write without progress within its timeout fails with
 ///   [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut). This crate may then call it
 ///   again. It repeats a write with the same bytes.
-/// - A write with *some* progress returns how much, also if the rest timed out. Bytes count as written when
-///   they have left for the peer, not while they wait for a flush.
+/// - A write with *some* progress returns how much, also if the rest timed out. It counts only bytes that it has given to
+///   the transport, for example to the socket, and none that a buffer of its own keeps until a flush.
 /// - A read or write that returns more than the length of its buffer fails the exchange.
-/// - [`Interrupted`](io::ErrorKind::Interrupted) and `WouldBlock` without waiting are allowed. A stream that
-///   does this again and again is slowed down, and meets the timeout.
+/// - [`Interrupted`](io::ErrorKind::Interrupted) and `WouldBlock` without waiting are allowed. If a stream
+///   does this again and again, this crate pauses between the calls, and the exchange fails when the timeout is over.
 /// - Dropping the stream closes it.
 ///
-/// A stream that wraps another one forwards *all* methods, also those with a default, because the inner stream
-/// knows better.
+/// A stream that wraps another one and passes its bytes on unchanged forwards *all* methods, also those with a default.
+/// A stream that changes the bytes, as TLS does, has its own `readiness` and `written_at_arrival`.
 ///
 /// ```
 /// use std::io::{self, Read, Write};
@@ -126,8 +126,9 @@ pub trait Stream: Read + Write + Send {
     /// default is `None`: this is not known.
     ///
     /// Implement it if the transport delivers bytes in units, such as TLS records. One read must then not return bytes
-    /// of two units. This crate needs it to notice early responses: a response is early if its first unit began to
-    /// arrive before all content was written.
+    /// of two units. With units, a read returns only after the whole unit has arrived, and this crate must know when it
+    /// began to arrive: a response is early if that was before all content was written. For a plain byte stream, keep the
+    /// default.
     fn written_at_arrival(&self) -> Option<u64> {
         None
     }

@@ -117,7 +117,7 @@ impl Scanner {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if `endpoint` is not an ICAP URI.
+    /// [`Error::Input`] in the same cases as [`ScannerBuilder::build`].
     pub fn new(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Result<Self, Error> {
         Self::builder(endpoint).build()
     }

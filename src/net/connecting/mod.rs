@@ -16,7 +16,8 @@ use crate::proto::uri::ServiceUri;
 use crate::seam::sync::OnceLock;
 
 /// The most threads in a process that connect for scans with a [`Cancel`](crate::Cancel): 16. At most 12 of them
-/// connect to one host and port. If all are busy, a scan waits in line, within its connect timeout. The threads of
+/// connect to one host and port. A scan waits in line, within its connect timeout, while all
+/// 16 are busy, or 12 of them with its host and port. The threads of
 /// [`MAX_LOOK_UP_THREADS`](crate::limits::MAX_LOOK_UP_THREADS) are not among them.
 pub const MAX_CONNECT_THREADS: usize = 16;
 
