@@ -146,7 +146,7 @@
 //!   Neither counts if more bytes follow the response, or if its state tag means "no engine". With a
 //!   [canary](ScannerBuilder::canary), neither counts unless the server has proved under the same state tag that it scans.
 //!   Clean never comes from the end of a connection, a timeout, an unknown status, a 200 without content or a default.
-//!   A [cache](ScannerBuilder::cache), if there is one, repeats only a clean verdict that came from one of the two.
+//!   A [cache](ScannerBuilder::cache), if there is one, repeats a clean verdict only if it came from one of the two.
 //! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, or
 //!   a field with words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
 //!   trailers. It counts as soon as it can be read, also if the response breaks off after it. No retry and no

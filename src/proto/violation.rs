@@ -83,10 +83,10 @@ pub enum Violation {
     #[error("bytes follow its end")]
     TrailingBytes,
     /// A 204 or a 100 came before the present request was written completely, and it is not certain that it belongs to this
-    /// request. On a used connection it may be the response to the previous request, and after a preview the response
-    /// to the preview.
+    /// request. On a used connection it may be the response to the previous request. While the rest is sent after a preview,
+    /// it may be a second response to the preview.
     ///
-    /// If it is certain, an early 204 is no error but the verdict
+    /// If it is certain and the connection stays open, an early 204 is no error but the verdict
     /// [`NotScanned::EarlyResponse`](crate::NotScanned::EarlyResponse).
     #[error(
         "it came on a used connection before all of the content was sent, so it may be the response to the previous request"

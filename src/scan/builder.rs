@@ -131,13 +131,14 @@ impl ScannerBuilder {
     ///
     /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx, and a
     /// response that is not ICAP. A
-    /// connect, write, response or read timeout counts. A deadline that ends the exchange counts only if the waits for
-    /// the server in its last phase together were at least as long as the timeout of that phase.
+    /// connect, write, response or read timeout counts. If the deadline ends the exchange, all
+    /// waits for the server in the present phase are added up. The deadline counts only if the sum is at least the timeout
+    /// of that phase.
     ///
     /// A 503 is special while no other exchange with the server runs: it suspends the server at once, for at most
     /// 500 ms.
     ///
-    /// These are no failures of the server: a deadline that ends before a timeout, a slow reader or writer of
+    /// These are no failures of the server: a deadline after shorter waits, a slow reader or writer of
     /// the caller and a connection that the server closes because of it, a 503 while other scans run, a shortage
     /// on this machine (file descriptors, memory, ports, threads), and a timeout on a connection on which no response
     /// ever came, if other connections to the server got responses meanwhile.
@@ -304,7 +305,7 @@ impl ScannerBuilder {
     /// add further names. Default: none.
     ///
     /// A response with the field is [`Infected`](crate::Verdict::Infected), and its value is the name of the threat.
-    /// Every value means a threat, also none at all, except these: `none`, `no`, `no threat`, `no threats`, `n/a`, `null`,
+    /// Every value means a threat, also an empty one, except these: `none`, `no`, `no threat`, `no threats`, `n/a`, `null`,
     /// `false`, `0` and `-`. For these, upper and lower case make no difference, and quotation marks are ignored.
     ///
     /// The field counts wherever the fields of known vendors do: in the ICAP head, in encapsulated heads and in
@@ -357,7 +358,7 @@ impl ScannerBuilder {
     /// - It came from the server that a scan would ask now. The verdict of a fallback server counts only where that
     ///   server would be asked.
     /// - The server's state tag (`ISTag`) is still the one that the response had, and a response has confirmed it within
-    ///   the time of [`revalidate`](crate::Cache::revalidate). A service without a tag is asked each time.
+    ///   the time of [`revalidate`](crate::Cache::revalidate). If a service has no tag, the content is scanned each time.
     /// - It is younger than [`max_age`](crate::Cache::max_age).
     /// - For a clean verdict: nothing says that the server does not scan, by its state tag or by an early response.
     ///   With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the

@@ -77,8 +77,8 @@ impl<'a> Content<'a> {
     /// The bytes of a reader, up to its end.
     ///
     /// The reader is read once, and its first 64 KiB are kept. Content up to that size can be sent again, also to
-    /// another server. Larger content is sent on a new connection, because it would be lost on a connection
-    /// that the server has closed. It is sent to another server only if the failure came before more than
+    /// another server. Larger content is sent on a new connection: the server may have closed an idle one, and what was sent on it could
+    /// not be read again. It is sent to another server only if the failure came before more than
     /// 64 KiB were read. [`scan_spooled`](crate::Scanner::scan_spooled) keeps a copy from which it can be sent again.
     ///
     /// After an error some of the content may have been read, even if no server could be reached. Do not scan
@@ -273,9 +273,9 @@ impl<'a> Content<'a> {
 
     /// Lets another thread end this scan: with [`Cancel::cancel`].
     ///
-    /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the name, the
-    /// connection, the TLS handshake, a place among the connections, a request of another thread, the upload or the
-    /// response. A cancel cannot interrupt your own `Read`, `Write` and callbacks; the scan ends when they return. If the
+    /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the host, the
+    /// connection, the TLS handshake, a free connection to a full server, what another thread has asked the server, the
+    /// upload or the response. A cancel cannot interrupt your own `Read`, `Write` and callbacks; the scan ends when they return. If the
     /// cancel came before the scan began, the scan ends at once. On a machine that is overloaded, the time until the
     /// system runs the scanning thread is added.
     ///
@@ -284,7 +284,7 @@ impl<'a> Content<'a> {
     /// the same: a cancel must not hide what is known. A connection whose exchange is not complete is closed, no other
     /// server is asked, and the cancel counts against no server. What [`scan_replace`](crate::Scanner::scan_replace) has written is incomplete.
     ///
-    /// Without a token, a scan makes not one system call more. With a token, it wakes up every 25 ms
+    /// A scan without a `Cancel` costs no system call more. A scan with one wakes up every 25 ms
     /// ([`CANCEL_INTERVAL`](crate::limits::CANCEL_INTERVAL)) while it waits. A new connection is then made in a helper
     /// thread, because the system's resolver and a [`Connect`](crate::Connect) cannot be interrupted; in the whole
     /// process there are at most 16 of these threads, 12 for one server

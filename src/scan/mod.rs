@@ -228,7 +228,7 @@ impl Scanner {
     ///
     /// # Errors
     ///
-    /// The first error, if none of the services responds. A service that does not respond beside one that does is
+    /// The first error, if none of the services responds. If some services respond and others do not, the result of the others is
     /// [`Failed`](self_test::Outcome::Failed).
     ///
     /// ```

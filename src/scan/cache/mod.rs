@@ -79,8 +79,8 @@ impl Cache {
     /// user, header or id, and an entry that is damaged, or that was made under another secret, is not used. `secret` is
     /// 32 random bytes, the same in each process that shares the store. Keep it as you keep a password.
     ///
-    /// Protect the store too: somebody who can write to it can put an older entry back in place of a newer one, and so a
-    /// clean verdict in place of its withdrawal.
+    /// Protect the store too: somebody who can write to it can put an older entry back, and so a clean verdict that the
+    /// scanner has [withdrawn](VerdictCache::put) since.
     ///
     /// All processes must mean the same server by the same URI. The age of another process's entry is measured by the
     /// calendar clocks of both machines.
