@@ -173,21 +173,21 @@ impl ScannerBuilder {
     ///
     /// - A canary is due before the first scan, when the last proof has a quarter of its time left, after a response under
     ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). Each of the last two
-    ///   comes at most once a minute. A proof holds only under the state tag of its response, and
-    ///   only for the method and the preview with which it was asked for.
-    /// - The first canary that the server finds under a state tag is followed by the same archive without EICAR. If the server calls
-    ///   that a virus too, the canary counts as missed: a rule that objects to every archive is no proof that it scans.
+    ///   comes at most once a minute. A proof holds only under the state tag of its response, and only for the method
+    ///   and the preview of the canary.
+    /// - After the first find under a state tag, the same archive is sent without EICAR. If the server calls that a virus
+    ///   too, the canary counts as missed: a rule against every archive is no proof that the server scans.
     /// - One scan sends it, which takes 0.4 s and one or two more exchanges. The others go on while the last proof holds. Without
     ///   one they wait for the result, within their own deadlines.
     /// - A server that misses the canary is *blind*. Scans go to the next server without sending it their content;
     ///   if none scans, the verdict is [`NotScanned::NoEngine`]. Further canaries follow at the intervals of
     ///   [`suspension`](Self::suspension), until the server finds one. `Stats` and the log, at warn, say so. A scan during
     ///   which a canary of its server is missed is not clean, also if another one is found before the scan ends.
-    /// - A canary that fails, because the connection breaks or time runs out, proves nothing. It is an error of the scan
-    ///   that sent it and of those that waited for it, and the next server is asked as after any such error. While the
-    ///   last proof holds, only a server that cannot be connected or lets a timeout run out is such an error. After any
-    ///   other failure the scan goes on under that proof, and the canary leaves it a quarter of its time or one read
-    ///   timeout, whichever is shorter.
+    /// - A canary that fails, because the connection breaks or time runs out, proves nothing. Without a proof it is an
+    ///   error of the scan that sent it and of those that waited for it. The next server is asked as after any such
+    ///   error. While the last proof holds, the scan goes on under it, unless the server cannot be connected or lets a
+    ///   timeout run out: the content would wait for the same once more. Such a canary leaves the scan a quarter of its
+    ///   time or one read timeout, whichever is shorter.
     /// - Only clean verdicts need a proof. Evidence against content counts without one.
     ///
     /// A few minutes are a good value: up to `every` after its engine fails, a server can still make content clean. A
