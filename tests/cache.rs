@@ -839,6 +839,37 @@ fn objection_to_a_replacement_withdraws_clean_with_206() {
 }
 
 #[test]
+fn objection_of_a_fallback_server_withdraws_clean() {
+    // More than a reader keeps: it goes on from its copy.
+    let long = vec![b'x'; 200_000];
+    for (name, response) in objections() {
+        for is_spooled in [false, true] {
+            let ((first, plan), (second, fallback)) = (planned(), planned());
+            let scanner = cached(&first).endpoint(second.uri()).build().unwrap();
+            let content = || match is_spooled {
+                true => Content::reader(&long[..]).id("id"),
+                false => hello(),
+            };
+            assert!(!is_hit(&scanner, content()));
+            assert!(is_hit(&scanner, content()));
+            let other = || Content::bytes(b"other").id("other");
+            assert!(!is_hit(&scanner, other()));
+            plan.respond("ICAP/1.0 500 Error\r\nISTag: \"icap-client-testing\"\r\n\r\n");
+            fallback.respond(response.clone());
+            let spool = io::Cursor::new(Vec::new());
+            let teed = scanner.scan_spooled(content(), spool).unwrap();
+            let report = teed.outcome.unwrap();
+            assert!(!report.verdict().is_clean(), "{name}: {report:?}");
+            assert_eq!(report.service(), second.uri(), "{name}");
+            plan.respond(CLEAN);
+            assert!(is_hit(&scanner, other()), "{name}");
+            assert!(!is_hit(&scanner, content()), "{name}");
+            assert!(is_hit(&scanner, content()), "{name}");
+        }
+    }
+}
+
+#[test]
 fn objection_not_stored_withdraws_all_verdicts() {
     let (server, plan) = planned();
     let store = Store::default();

@@ -5,7 +5,7 @@
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 
-use super::cache::verdicts::Verdicts;
+use super::cache::verdicts::{Turn, Verdicts};
 use super::canary::Canary;
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
@@ -49,6 +49,8 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) cache: Option<&'c Verdicts>,
     /// Whether the verdict may come from the cache: not if the content is written somewhere.
     pub(super) is_looked_up: bool,
+    /// The servers that were asked and found nothing, each once. An objection of another one withdraws their verdicts.
+    pub(super) asked: Vec<(&'c Client, Turn<'c>)>,
     pub(super) canary: Option<Canary<'c>>,
 }
 
@@ -89,6 +91,7 @@ impl<'c, 'o> Scan<'c, 'o> {
             deadline,
             cache,
             is_looked_up,
+            asked: Vec::new(),
             canary: Canary::of(shared),
         })
     }
@@ -116,6 +119,7 @@ impl<'c, 'o> Scan<'c, 'o> {
             deadline: self.deadline,
             cache: self.cache,
             is_looked_up: self.is_looked_up,
+            asked: self.asked,
             canary: self.canary,
         }
     }

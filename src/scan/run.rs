@@ -1,11 +1,12 @@
 //! One scan. It asks one server after the other until one of them gives a report.
 
 use std::io::Write;
+use std::ptr;
 use std::time::Instant;
 
 use super::Shared;
 use super::attempt::Scan;
-use super::cache::verdicts::{Found, LookUp, Subject};
+use super::cache::verdicts::{Found, LookUp, Subject, Turn};
 use super::canary::{Canary, Sighting, Tag};
 use super::content::Content;
 use super::failover::Failover;
@@ -52,7 +53,7 @@ impl<'c> Scan<'c, '_> {
     pub(super) fn run_with(
         &mut self,
         shared: &Shared,
-        failover: &mut Failover<'_>,
+        failover: &mut Failover<'c>,
     ) -> Result<Report, Error> {
         let endpoints = &shared.endpoints;
         // Of a copy it is known in any case.
@@ -64,16 +65,45 @@ impl<'c> Scan<'c, '_> {
         // Content that cannot be sent is an error before a server is asked.
         self.request(self.rules.method.unwrap_or(Method::Respmod))?;
         while let Some(mut call) = failover.next_server() {
-            let outcome = self.with_server(&mut call);
+            let mut turn = None;
+            let outcome = self.with_server(&mut call, &mut turn);
             let outcome = self.unless_cancelled(outcome, call.client);
+            if let Some(turn) = turn {
+                self.end_turn(call.client, turn, &outcome);
+            }
             failover.take(call, outcome, self.can_repeat());
         }
         let result = failover.result();
+        self.withdraw(&result);
         if self.is_looked_up {
             let is_hit = result.as_ref().is_ok_and(Report::is_cached);
             shared.counters.looked_up(is_hit);
         }
         result
+    }
+
+    /// Ends the turn of a server, and remembers it unless the server objected: it has noted that.
+    fn end_turn(
+        &mut self,
+        client: &'c Client,
+        mut turn: Turn<'c>,
+        outcome: &Result<Report, AttemptError>,
+    ) {
+        turn.end_lead();
+        let has_objected = |report: &Report| report.verdict().is_objection();
+        if !outcome.as_ref().is_ok_and(has_objected) {
+            // A full server is asked several times.
+            self.asked.retain(|(other, _)| !ptr::eq(*other, client));
+            self.asked.push((client, turn));
+        }
+    }
+
+    /// An objection withdraws the clean verdicts of the servers that were asked before: they may serve again (rule R2).
+    fn withdraw(&self, result: &Result<Report, Error>) {
+        let Ok(report) = result else { return };
+        for (client, turn) in &self.asked {
+            turn.withdraw(client, report);
+        }
     }
 
     /// The outcome of one server; if the caller has cancelled the scan, only evidence counts (rule R2), and nothing
@@ -92,7 +122,11 @@ impl<'c> Scan<'c, '_> {
     }
 
     /// Has one server scan the content, unless its verdict is in the cache.
-    fn with_server(&mut self, call: &mut Call<'_>) -> Result<Report, AttemptError> {
+    fn with_server(
+        &mut self,
+        call: &mut Call<'_>,
+        turn: &mut Option<Turn<'c>>,
+    ) -> Result<Report, AttemptError> {
         let client = call.client;
         let looked_up = self.cache.filter(|_| self.is_looked_up);
         let since = looked_up.and_then(|cache| cache.confirmed_since(client.now()));
@@ -103,7 +137,7 @@ impl<'c> Scan<'c, '_> {
         let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
         let epoch = client.proofs().epoch();
-        let turn = match self.look_up(call, &request, since) {
+        *turn = match self.look_up(call, &request, since) {
             Some(LookUp::Found(found)) => {
                 return self.confirm_cached(call, known.as_ref(), found, epoch);
             }

@@ -239,7 +239,7 @@ impl Turn<'_> {
     /// Stores the verdict of a complete response and gives it to all who wait, if it is one for others. An objection
     /// that is none for others withdraws a clean verdict that was stored.
     pub(in crate::scan) fn keep(
-        self,
+        &self,
         client: &Client,
         report: &Report,
         complete: &CompleteResponse,
@@ -252,15 +252,21 @@ impl Turn<'_> {
         }
     }
 
-    /// Withdraws a clean verdict that was stored, if there is an objection in a response that broke off.
-    pub(in crate::scan) fn withdraw(self, client: &Client, report: &Report) {
+    /// Lets the scans that wait for this one go on. It can still withdraw a verdict.
+    pub(in crate::scan) fn end_lead(&mut self) {
+        self.leading = None;
+    }
+
+    /// Withdraws a clean verdict that was stored, if there is an objection that is not stored: in a response that broke
+    /// off, or in that of another server.
+    pub(in crate::scan) fn withdraw(&self, client: &Client, report: &Report) {
         if report.verdict().is_objection() {
             self.object(client, None);
         }
     }
 
     /// Stores an objection (rule R2). Without an entry it leaves nothing in the store, unless that is infected.
-    fn object(self, client: &Client, entry: Option<Arc<[u8]>>) {
+    fn object(&self, client: &Client, entry: Option<Arc<[u8]>>) {
         self.watch.object(client.now());
         if let (Some(leading), Some(entry)) = (&self.leading, &entry) {
             // First to those who wait: the store may take its time.
@@ -278,7 +284,7 @@ impl Turn<'_> {
     }
 
     /// Stores a clean verdict, unless another scan objects or has stored worse (rule R2).
-    fn keep_clean(self, client: &Client, entry: Arc<[u8]>) {
+    fn keep_clean(&self, client: &Client, entry: Arc<[u8]>) {
         if self.watch.is_objected(self.began) || self.is_stored_infected(client) {
             return;
         }

@@ -181,6 +181,7 @@ fn waiter_that_is_late_sees_an_objection_that_ended() {
         // It waits for the leader, and does not look at the verdict before the gate is open.
         let gate = clock.gate.lock().unwrap();
         leader.keep_clean(&client, clean.into());
+        drop(leader);
         let objector = with_subject(|subject| verdicts.without_look_up(&client, subject));
         objector.unwrap().object(&client, None);
         drop(gate);
