@@ -36,8 +36,7 @@ Probes:
   office        in a larger .docx
   preview       in an archive, after the preview
   depth         in archives of growing size, at their end
-  latency       random bytes of growing size: how long do files of --max-size
-                take?
+  latency       random bytes of growing size: how long do large files take?
   idle          a scan on a connection that was idle for the other probes
 
 Outcomes, in capitals if they are bad:
@@ -46,7 +45,7 @@ Outcomes, in capitals if they are bad:
   blind           the service has no engine, or responds too early
   not-scanned     EICAR was neither called clean nor found
   false-alarm     the service found something in random bytes
-  too-slow        files of --max-size would time out
+  too-slow        large files would time out
   improvable      it works, and could work better
   failed          there was an error
   unknown         not tried, because it would show nothing
