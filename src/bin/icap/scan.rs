@@ -137,9 +137,9 @@ pub(crate) struct Arguments {
 
     /// Write what a rebuilding service makes of the one FILE to this new file
     ///
-    /// The file is created only if the verdict is "modified"; the exit status is 2 then. It is for
-    /// you to know that the service rebuilds files, and that what it sends is no page that refuses
-    /// the file.
+    /// The file is created only if the verdict is "modified"; the exit status is 2 then. It is
+    /// for you to know that the service rebuilds files, and that what it sends is no page that
+    /// refuses the file.
     #[arg(short, long, value_name = "FILE", verbatim_doc_comment)]
     output: Option<PathBuf>,
 
