@@ -36,8 +36,7 @@ pub enum Preview {
     Negotiated,
     /// A preview of at most this many bytes, at most the size that the service names, and at most 64 KiB
     /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). There is no preview if the service has no `Preview` field, or if its
-    /// `Transfer-Preview`, `Transfer-Complete` and `Transfer-Ignore` exclude the extension of the content's
-    /// [name](crate::Content::name).
+    /// `Transfer-…` fields say that content with the extension of this [name](crate::Content::name) gets none.
     Limit(usize),
 }
 

@@ -53,14 +53,14 @@ impl Report {
         self.istag.as_deref()
     }
 
-    /// The ICAP status of the response; `None` if none was read: no request was sent, the scan ended during the upload, or
-    /// the response broke off first.
+    /// The ICAP status of the response; `None` if none was read. That is so if no request was sent, if the content turned out
+    /// to be too large during the upload, and if the response broke off within its status line.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// The fields of the response's ICAP head. There are none if no request was sent, or if the head broke off.
+    /// The fields of the response's ICAP head. There are none if no complete head was read.
     #[must_use]
     pub fn headers(&self) -> Headers<'_> {
         let head = self.head.as_ref();

@@ -108,8 +108,8 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// The status of the encapsulated HTTP response if there is one, and else that of the ICAP response. It is 0 if neither
-    /// was read completely.
+    /// The status of the encapsulated HTTP response if there is one, and else that of the ICAP response. It is 0 if the
+    /// response broke off before its status was read, and the refusal was in the part that came.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
@@ -219,10 +219,11 @@ pub enum NotScanned {
     /// own `Content-Length`.
     ///
     /// This is no cleaned file. Never deliver it, although [`scan_replace`](crate::Scanner::scan_replace) has
-    /// written it: c-icap with its usual defaults sends the first 5 % of a large infected file so.
+    /// written it: c-icap with its usual defaults sends the first 5 % of a large infected file in this way.
     ///
     /// What came back is compared with the content, if that can be read again. A [`reader`](crate::Content::reader) cannot be
-    /// read again: only its first 1, 2, 4, 8, … KiB are compared, up to the largest of these sizes that came back. If what
+    /// read again: only a beginning is compared. Its length is the largest of 1, 2, 4, 8, … KiB that is not more than what
+    /// came back. If what
     /// came back differs only after that, it is `Truncated` too, although it is other content.
     Truncated,
     /// The service has not finished the scan (202).

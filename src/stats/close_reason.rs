@@ -20,7 +20,7 @@ pub enum CloseReason {
     Failed,
     /// The whole response came before the request was completely written.
     RequestUnfinished,
-    /// The response began before the request was completely written, and ended after that.
+    /// The response began before the request was completely written. It ended after the request was completely written.
     EarlyResponse,
     /// A 206 came outside a preview.
     PartialContent,
@@ -45,13 +45,13 @@ pub enum CloseReason {
     IdleClosed,
     /// It was idle for longer than [`idle_timeout`](crate::ScannerBuilder::idle_timeout).
     IdleTimeout,
-    /// There are as many idle connections as [`max_idle`](crate::ScannerBuilder::max_idle) says, or more
-    /// connections than the service wants; or its place was needed for a new one.
+    /// There were as many idle connections as [`max_idle`](crate::ScannerBuilder::max_idle) says, or more connections than
+    /// the service wants. Or this connection was idle, and a new one needed its place.
     Surplus,
     /// The server did not respond on another connection, perhaps because it has no free thread for that one. This one was
     /// idle, and was closed to free its thread.
     MadeRoom,
-    /// The server responded with 503, or it never responded on this connection and did so on others meanwhile. Both mean
+    /// The server responded with 503, or it never responded on this connection, but it responded on others meanwhile. Both mean
     /// that it has too many connections.
     ServerFull,
     /// It was idle when the last clone of its scanner was dropped.

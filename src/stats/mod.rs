@@ -136,7 +136,8 @@ impl Stats {
 pub struct SuspendedServer {
     /// The service, without the arguments of its URI.
     pub service: String,
-    /// How long ago the server was suspended. Failed trials do not begin a new suspension.
+    /// How long ago the suspension began. From time to time a scan tries the server again, and the suspension ends when such
+    /// a scan succeeds.
     pub failing_for: Duration,
     /// How long until a scan may try the server again; zero if the next scan will try it.
     pub retry_in: Duration,

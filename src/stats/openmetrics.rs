@@ -61,7 +61,8 @@ const ENDPOINT_AGES: &[Age] = &[
 ];
 
 impl Stats {
-    /// Writes all numbers as OpenMetrics 1.0 text, ready to be the body of a response to a monitoring system.
+    /// Writes the numbers as OpenMetrics 1.0 text, ready to be the body of a response to a monitoring system. The maps
+    /// `errors_by_kind` and `closed_by_reason` are left out.
     ///
     /// The media type is `application/openmetrics-text; version=1.0.0; charset=utf-8`. The text ends with `# EOF`: to
     /// add metrics of your own, insert them before that line.

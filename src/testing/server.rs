@@ -51,7 +51,7 @@ impl Server {
     /// - otherwise the message itself, if its body is not longer than 1 MiB;
     /// - otherwise 500.
     ///
-    /// An invalid request, or one that was not offered, gets 400 or 405, with the reason in the reason
+    /// A request that is invalid, or has something that was not offered, gets 400 or 405, with the reason in the reason
     /// phrase. Then the connection is closed:
     ///
     /// | status | request | real servers |
@@ -198,9 +198,9 @@ impl Server {
     /// send the final response at once, or send [`CONTINUE`](super::CONTINUE) and
     /// [read the rest](Script::read_rest) first.
     ///
-    /// The connection serves the next request until a script [closes](Script::close) it. An invalid request
-    /// and one that was not offered do not reach `respond`: the server refuses them as [`start`](Self::start)
-    /// does. The offer is the last response to `OPTIONS` that `respond` returned, on any connection; before
+    /// The connection serves the next request until a script [closes](Script::close) it. A request that is
+    /// invalid, or has something that was not offered, does not reach `respond`: the server refuses it as
+    /// [`start`](Self::start) does. The offer is the last response to `OPTIONS` that `respond` returned, on any connection; before
     /// that, it is the one of [`offering`](Self::offering).
     ///
     /// If `respond` panics, its connection is closed. Dropping the server waits for a `respond` that runs.

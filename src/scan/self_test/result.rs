@@ -123,8 +123,9 @@ impl ServiceTest {
 
 /// Up to which size a service finds EICAR at the end of an archive.
 ///
-/// The sizes grow by a factor of 4 from 64 KiB up to the size limit, 1 GiB at most. Then the
-/// gap between the largest size at which EICAR was found and the next size that was tried is halved a few times.
+/// The sizes grow by a factor of 4 from 64 KiB up to the size limit, 1 GiB at most. If
+/// EICAR is not found at one of them, a size halfway between that size and the largest one at which it was found is tried
+/// next. This is repeated a few times.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -158,9 +159,10 @@ impl fmt::Display for Depth {
 pub struct Latency {
     /// Bytes of content.
     pub size: u64,
-    /// The whole scan. It must be within the deadline.
+    /// The whole scan. Content of this size is scanned only if the deadline is longer.
     pub elapsed: Duration,
-    /// From the last byte sent to the end of the response. It must be within the response timeout.
+    /// From the last byte sent to the end of the response. Content of this size is scanned only if the
+    /// response timeout is longer.
     pub wait: Duration,
     /// It was not measured, but computed from smaller sizes.
     pub is_estimate: bool,

@@ -70,7 +70,8 @@ impl Teed {
     /// What to do with the copy: what `policy` decides about the outcome, if the copy is complete.
     ///
     /// A copy that is not complete is refused, whatever the policy is: a person could only be asked about a part of the
-    /// file. The notice is that of the evidence if there is some, and else one of [`Reason::IncompleteCopy`].
+    /// file. If there is evidence against the content, the notice is about the evidence. Otherwise its reason is
+    /// [`Reason::IncompleteCopy`].
     ///
     /// ```
     /// # let server = icap_client::testing::Server::start()?;
@@ -108,23 +109,25 @@ impl Scanner {
     /// is written once. If the content must be sent again, to another server for example, it is read again and compared
     /// with what was read before. The writer is flushed at the end.
     ///
-    /// The copy goes on where the scan ends early: after an error, a refusal, an early response, above
+    /// The copy continues when the scan ends early: after an error, a refusal, an early response, above
     /// [`max_size`](ScannerBuilder::max_size), or if no server is there. So a person can be asked, and the
-    /// content is there. The copy ends at [`max_copy`](ScannerBuilder::max_copy), at the deadline, or if the content
-    /// or the writer fails. [`Teed::is_complete`] says whether it is the whole content. If it is not, the outcome is:
+    /// content is there. The copy ends early at [`max_copy`](ScannerBuilder::max_copy), at the deadline, when the scan is
+    /// cancelled, or if the content or the writer fails. [`Teed::is_complete`] says whether it is the whole content. If it is not, the outcome is:
     ///
     /// | the copy is incomplete because | outcome |
     /// | --- | --- |
-    /// | the content is larger than `max_copy` | [`NotScanned::TooLarge`]; if the scan had ended before the copy did, its result, unless that is clean |
-    /// | the deadline ended | [`Error::Timeout`]; if the scan had ended before the copy did, its result, unless that is clean |
+    /// | the content is larger than `max_copy` | [`NotScanned::TooLarge`] (1) |
+    /// | the deadline ended | [`Error::Timeout`] (1) |
     /// | the scan was cancelled | [`Error::Cancelled`] |
     /// | the content failed, or changed between two attempts | [`Error::Content`] |
     /// | `writer` failed | none; an `io::Error` is returned |
     ///
+    /// (1) If the scan had ended before, and its result is not clean, that result is the outcome.
+    ///
     /// Evidence is never lost: [`Infected`](Verdict::Infected) and [`Blocked`](Verdict::Blocked) are the
     /// outcome in any case, also if the writer failed. Clean is never the outcome with an incomplete copy.
     ///
-    /// Content above `max_copy` is not scanned, even if it is below `max_size`. The writer's time is the caller's: it
+    /// Content above `max_copy` is never sent completely and never clean, even if it is below `max_size`. The writer's time is the caller's: it
     /// counts for the deadline, and not for a timeout of the server. Verdicts are never taken from a cache.
     ///
     /// # Errors
@@ -164,7 +167,7 @@ impl Scanner {
     ///
     /// A scan of a [reader](Content::reader) that is larger than 64 KiB is over when its connection breaks, because
     /// what was read is gone. Here the copy is sent instead, one time, if it is complete and there is time. It goes to the next
-    /// server in the cases in which a file would go there. Otherwise, if the connection broke, it goes to the same server. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
+    /// server in the cases in which [`Content::file`] would go there. Otherwise, if the connection broke, it goes to the same server. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
     ///
     /// The copy begins at the present position of `spool`. Afterwards `spool` is at that position again. Other bytes of
     /// `spool` are neither read nor written. It must be open for reading and writing. If it is open for appending, it
