@@ -12,8 +12,12 @@
 //!     └────────────────────────── it is found ───────────────────────────┘
 //! ```
 
+mod waiter;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use waiter::Waiter;
 
 use super::Client;
 use super::call::Call;
@@ -463,50 +467,6 @@ impl Drop for Trial<'_> {
     }
 }
 
-/// A caller that waits for another's canary.
-struct Waiter {
-    since: Instant,
-    /// How many canaries had ended when it last looked; `None` before its first look.
-    ended: Option<u64>,
-    /// The timeout that ended a canary, and that this caller has not waited for yet.
-    timeout: Option<(Duration, Arc<Error>)>,
-}
-
-impl Waiter {
-    /// How long it waits, at most.
-    fn cap(&self, left: Duration, waited: Duration) -> Duration {
-        match &self.timeout {
-            Some((after, _)) => left.min(after.saturating_sub(waited)),
-            None => left,
-        }
-    }
-
-    /// The error of the canary for a caller that waited for it, if it is one for others too. A timeout of another
-    /// caller is one of this caller as soon as it has waited for as long.
-    fn outcome(&mut self, state: &State, waited: Duration) -> Option<AttemptError> {
-        let before = self.ended.replace(state.ended)?;
-        if state.ended != before {
-            match state.failure.as_deref() {
-                None => self.timeout = None,
-                Some(Error::Timeout(error)) if is_of_server(error.limit()) => {
-                    self.timeout = state
-                        .failure
-                        .clone()
-                        .map(|failure| (error.after(), failure));
-                }
-                Some(error) if !is_shareable(error) => {}
-                Some(error) => return Some(shared(error)),
-            }
-        }
-        let (after, failure) = self.timeout.as_ref()?;
-        (waited >= *after).then(|| shared(failure))
-    }
-}
-
-fn is_of_server(limit: TimeLimit) -> bool {
-    !matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare)
-}
-
 /// Whether the server was not there, or let a timeout run out. The content would most likely meet the same, and only
 /// after that would the next server be asked.
 fn would_fail_again(error: &Error) -> bool {
@@ -517,17 +477,8 @@ fn would_fail_again(error: &Error) -> bool {
     }
 }
 
-/// Whether an error is one for all who waited: not that one caller's time was over, or that it gave up.
-fn is_shareable(error: &Error) -> bool {
-    !error.is_cancelled() && !matches!(error, Error::Timeout(_))
-}
-
-fn shared(failure: &Error) -> AttemptError {
-    AttemptError {
-        error: failure.duplicate(),
-        is_shared: true,
-        is_of_options: false,
-    }
+fn is_of_server(limit: TimeLimit) -> bool {
+    !matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare)
 }
 
 /// `by` after `at`. If an `Instant` cannot hold that time, it is a year later, which is as good as never.
