@@ -989,8 +989,9 @@ fn scan_that_began_after_an_objection_is_stored() {
         if request.method() == "OPTIONS" {
             return Script::new().send(OPTIONS_RESPONSE);
         }
+        let number = scans.fetch_add(1, SeqCst);
         sender.send(()).unwrap();
-        match scans.fetch_add(1, SeqCst) {
+        match number {
             0 => Script::new().wait_for(&of_first).send(CLEAN),
             1 => Script::new().send(REFUSAL),
             _ => Script::new().send(CLEAN),
