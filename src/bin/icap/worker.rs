@@ -139,11 +139,7 @@ impl Worker {
                 // The rest of a pipe is not all of it, and an empty rest would be clean.
                 Next::Again(pause) if can_be_read_again() => pause,
                 _ => {
-                    let is_of_services = result.as_ref().is_err_and(is_of_services);
-                    let mut entry = Entry::of(subject, result, &self.service, began.elapsed());
-                    if is_of_services {
-                        entry = entry.with_causes(|why| self.all_causes(why, &before));
-                    }
+                    let entry = self.entry(subject, result, &before, began);
                     return match self.patience.given_up() {
                         Some(why) if next == Next::GiveUp => entry.with_others(why),
                         _ => entry,
@@ -152,6 +148,23 @@ impl Worker {
             };
             can_resend &= result.is_err_and(|error| is_unsent(&error));
             thread::sleep(pause);
+        }
+    }
+
+    /// The output for a scan that ended like this.
+    fn entry(
+        &self,
+        subject: Subject,
+        result: Result<Report, Error>,
+        before: &Before,
+        began: Instant,
+    ) -> Entry {
+        let is_of_services = result.as_ref().is_err_and(is_of_services);
+        let entry = Entry::of(subject, result, &self.service, began.elapsed());
+        if is_of_services {
+            entry.with_causes(|why| self.all_causes(why, before))
+        } else {
+            entry
         }
     }
 
