@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -85,8 +85,9 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    pub(crate) fn start() -> Result<Self> {
-        let mut process = Talking::start(this_program()?.arg("sink"))?;
+    /// With a certificate and a key, it speaks TLS.
+    pub(crate) fn start(tls: &[PathBuf]) -> Result<Self> {
+        let mut process = Talking::start(this_program()?.arg("sink").args(tls))?;
         let port = process.hear()?.parse()?;
         Ok(Self {
             _process: process,

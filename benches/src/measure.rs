@@ -34,16 +34,6 @@ pub(crate) struct Cost {
     pub(crate) cpu: Duration,
 }
 
-impl Cost {
-    pub(crate) fn wall_of(self, scans: usize) -> f64 {
-        self.wall.as_secs_f64() / scans as f64
-    }
-
-    pub(crate) fn cpu_of(self, scans: usize) -> f64 {
-        self.cpu.as_secs_f64() / scans as f64
-    }
-}
-
 /// User and system time of all threads of this process, ended ones included.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);

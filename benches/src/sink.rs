@@ -10,7 +10,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::thread;
+
+#[cfg(feature = "tls")]
+use icap_client::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+#[cfg(feature = "tls")]
+use icap_client::tls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::Result;
 
@@ -24,27 +31,66 @@ const ECHO: &[u8] =
     b"ICAP/1.0 200 OK\r\nISTag: \"sink\"\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\n\
     HTTP/1.1 200 OK\r\n\r\n";
 
-/// Prints the port, and serves until its input ends, so that it cannot outlive the runner.
-pub(crate) fn run() -> Result<()> {
+/// Prints the port, and serves until its input ends, so that it cannot outlive the runner. The arguments are the
+/// files with a certificate and its key, if it is to speak TLS.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let acceptor = Acceptor::new(arguments)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
-    thread::spawn(move || accept(&listener));
+    thread::spawn(move || accept(&listener, &acceptor));
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }
 
-fn accept(listener: &TcpListener) {
+fn accept(listener: &TcpListener, acceptor: &Acceptor) {
     for stream in listener.incoming().flatten() {
+        let acceptor = acceptor.clone();
+        // The client ends a connection when it likes.
         thread::spawn(move || {
-            let _ = stream.set_nodelay(true);
-            // The client ends a connection when it likes.
-            let _ = Connection::new(stream).serve();
+            let _ = acceptor.serve(stream);
         });
     }
 }
 
-struct Connection {
-    stream: TcpStream,
+#[derive(Clone)]
+enum Acceptor {
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(Arc<ServerConfig>),
+}
+
+impl Acceptor {
+    fn new(arguments: &[String]) -> Result<Self> {
+        match arguments {
+            [] => Ok(Self::Plain),
+            #[cfg(feature = "tls")]
+            [certificate, key] => {
+                let certificate = CertificateDer::from_pem_file(certificate)?;
+                let key = PrivateKeyDer::from_pem_file(key)?;
+                let config = ServerConfig::builder().with_no_client_auth();
+                let config = config.with_single_cert(vec![certificate], key)?;
+                Ok(Self::Tls(Arc::new(config)))
+            }
+            _ => Err("sink [CERTIFICATE KEY]".into()),
+        }
+    }
+
+    fn serve(self, stream: TcpStream) -> Result<()> {
+        stream.set_nodelay(true)?;
+        match self {
+            Self::Plain => Connection::new(stream).serve()?,
+            #[cfg(feature = "tls")]
+            Self::Tls(config) => {
+                let tls = ServerConnection::new(config)?;
+                Connection::new(StreamOwned::new(tls, stream)).serve()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Connection<S> {
+    stream: S,
     buffer: Box<[u8]>,
     /// What has been received and not yet used is `buffer[start..end]`.
     start: usize,
@@ -69,8 +115,8 @@ struct Head {
     body_at: Option<usize>,
 }
 
-impl Connection {
-    fn new(stream: TcpStream) -> Self {
+impl<S: Read + Write> Connection<S> {
+    fn new(stream: S) -> Self {
         Self {
             stream,
             buffer: vec![0; BUFFER].into(),
@@ -86,7 +132,7 @@ impl Connection {
             let head = Head::parse(&self.buffer[self.start..self.start + len])?;
             self.start += len;
             if head.is_options {
-                self.stream.write_all(options(head.service).as_bytes())?;
+                self.send(options(head.service).as_bytes())?;
                 continue;
             }
             let body_at = head.body_at.ok_or_else(|| invalid("no body"))?;
@@ -97,7 +143,7 @@ impl Connection {
 
     fn respond(&mut self, head: &Head) -> io::Result<()> {
         if head.service == Service::Echo {
-            self.stream.write_all(ECHO)?;
+            self.send(ECHO)?;
             self.unsent = Some(self.start);
             self.skip_body()?;
             self.send_back()?;
@@ -106,10 +152,10 @@ impl Connection {
         }
         let is_whole = self.skip_body()?;
         if head.has_preview && !is_whole {
-            self.stream.write_all(CONTINUE)?;
+            self.send(CONTINUE)?;
             self.skip_body()?;
         }
-        self.stream.write_all(NO_CONTENT)
+        self.send(NO_CONTENT)
     }
 
     /// Skips chunks and the last chunk. Returns whether that says `ieof`.
@@ -172,6 +218,11 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     fn send_back(&mut self) -> io::Result<()> {

@@ -28,6 +28,7 @@ impl Table {
 /// A number of seconds in a unit that suits it.
 pub(crate) fn time(seconds: f64) -> String {
     match seconds {
+        _ if seconds < 1e-6 => format!("{:.1} ns", seconds * 1e9),
         _ if seconds < 1e-3 => format!("{:.1} µs", seconds * 1e6),
         _ if seconds < 1.0 => format!("{:.2} ms", seconds * 1e3),
         _ => format!("{seconds:.2} s"),

@@ -41,10 +41,6 @@ impl Work {
             threads: threads.parse()?,
         })
     }
-
-    pub(crate) fn is_small(self) -> bool {
-        self.size <= 4096
-    }
 }
 
 impl fmt::Display for Work {

@@ -1,8 +1,19 @@
 //! The benchmarks, and what all of them need.
 
+mod allocations;
+mod alternate;
 mod calls;
+mod echo;
+mod in_memory;
+mod latency;
+mod memory;
+mod parse;
+mod preview;
 mod scan;
+#[cfg(feature = "tls")]
+mod tls;
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,58 +22,128 @@ use std::time::Duration;
 use crate::Result;
 use crate::child::Sink;
 
-type Bench = fn(&Setting) -> Result<()>;
+/// Which of the three programs a benchmark needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Plain,
+    /// With an allocator that counts.
+    Counted,
+    /// With access to the parsers.
+    Parsers,
+}
 
-const BENCHES: &[(&str, Bench)] = &[("scan", scan::run)];
+struct Bench {
+    name: &'static str,
+    program: Program,
+    run: fn(&Setting) -> Result<()>,
+}
+
+const fn bench(name: &'static str, program: Program, run: fn(&Setting) -> Result<()>) -> Bench {
+    Bench { name, program, run }
+}
+
+const BENCHES: &[Bench] = &[
+    bench("scan", Program::Plain, scan::run),
+    bench("preview", Program::Plain, preview::run),
+    bench("latency", Program::Plain, latency::run),
+    bench("in-memory", Program::Plain, in_memory::run),
+    bench("parse", Program::Parsers, parse::run),
+    bench("allocations", Program::Counted, allocations::run),
+    bench("memory", Program::Counted, memory::run),
+    bench("echo", Program::Plain, echo::run),
+    #[cfg(feature = "tls")]
+    bench("tls", Program::Plain, tls::run),
+];
 
 /// How much is measured, and with what.
-pub(crate) struct Setting {
-    /// How long one contender scans before the next one's turn.
-    pub(crate) turn: Duration,
+struct Setting {
+    /// How long one contender works before the next one's turn.
+    turn: Duration,
     /// How often each contender has its turn.
-    pub(crate) rounds: usize,
+    rounds: usize,
     /// Only that it works is of interest.
-    pub(crate) is_quick: bool,
+    is_quick: bool,
     /// Only measurements with this in their name, from the beginning of a word on. Empty: all.
-    pub(crate) filter: String,
-    pub(crate) sink: Sink,
-    pub(crate) folder: Folder,
+    filter: String,
+    sink: Sink,
+    folder: Folder,
 }
 
 /// A folder for files. It is removed at the end.
-pub(crate) struct Folder(pub(crate) PathBuf);
+struct Folder(PathBuf);
 
-/// `[--quick] [BENCH [WORD...]]`
+/// `[--quick] [BENCH [WORD...]]`. With `--part`, this program is called by another one that began the page.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let is_quick = arguments.iter().any(|word| word == "--quick");
-    let mut words = arguments.iter().filter(|word| *word != "--quick").cloned();
-    let name = words.next();
-    let (rounds, turn) = if is_quick { (2, 5) } else { (15, 100) };
-    let setting = Setting {
-        turn: Duration::from_millis(turn),
-        rounds,
-        is_quick,
-        filter: words.collect::<Vec<_>>().join(" "),
-        sink: Sink::start()?,
-        folder: Folder::new()?,
-    };
-    let is_chosen = |bench: &&(&str, Bench)| name.as_deref().is_none_or(|name| name == bench.0);
+    let (flags, words): (Vec<_>, Vec<_>) = arguments
+        .iter()
+        .cloned()
+        .partition(|word| word.starts_with("--"));
+    let is_part = flags.iter().any(|flag| flag == "--part");
+    let is_chosen = |bench: &&Bench| words.first().is_none_or(|word| word == bench.name);
     let chosen: Vec<_> = BENCHES.iter().filter(is_chosen).collect();
     if chosen.is_empty() {
-        let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
         return Err(format!("benchmarks: {}", names.join(", ")).into());
     }
-    describe_machine();
-    for (name, bench) in chosen {
-        println!("## {name}\n");
-        bench(&setting)?;
+    let filter = words.get(1..).unwrap_or_default().join(" ");
+    let setting = Setting::new(flags.iter().any(|flag| flag == "--quick"), filter)?;
+    if !is_part {
+        describe_machine();
+    }
+    for bench in chosen {
+        if is_part || bench.program == Program::Plain {
+            println!("## {}\n", bench.name);
+            (bench.run)(&setting)?;
+        } else {
+            setting.hand_on(bench)?;
+        }
     }
     Ok(())
 }
 
 impl Setting {
-    pub(crate) fn is_wanted(&self, name: &str) -> bool {
+    fn new(is_quick: bool, filter: String) -> Result<Self> {
+        let (rounds, turn) = if is_quick { (2, 5) } else { (15, 100) };
+        Ok(Self {
+            turn: Duration::from_millis(turn),
+            rounds,
+            is_quick,
+            filter,
+            sink: Sink::start(&[])?,
+            folder: Folder::new()?,
+        })
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
         format!(" {name}").contains(&format!(" {}", self.filter))
+    }
+
+    fn uri(&self, service: &str) -> String {
+        format!("icap://127.0.0.1:{}/{service}", self.sink.port)
+    }
+
+    /// Lets the program run the benchmark that it needs.
+    fn hand_on(&self, bench: &Bench) -> Result<()> {
+        let path = match bench.program {
+            Program::Counted => Some(env::current_exe()?.with_file_name("counted")),
+            _ => env::var_os("BENCHES_PARSERS").map(PathBuf::from),
+        };
+        let Some(path) = path else {
+            println!("## {}\n\nIt needs `benches/run`.\n", bench.name);
+            return Ok(());
+        };
+        let mut command = Command::new(path);
+        command
+            .args(["run", "--part", bench.name])
+            .args(self.filter.split_whitespace());
+        if self.is_quick {
+            command.arg("--quick");
+        }
+        let status = command.status()?;
+        status
+            .success()
+            .then_some(())
+            .ok_or(format!("{} has failed", bench.name).into())
     }
 }
 
@@ -73,7 +154,7 @@ impl Folder {
         let place = if memory.is_dir() {
             memory
         } else {
-            std::env::temp_dir()
+            env::temp_dir()
         };
         let folder = place.join(format!("icap-client-benches-{}", std::process::id()));
         fs::create_dir_all(&folder)?;

@@ -4,11 +4,11 @@ use std::env;
 use std::process::Command;
 
 use super::Setting;
+use super::alternate::{CPU, Measured, Run, Value, WALL, alternate};
+use super::calls;
 use crate::Result;
-use crate::bench::calls::{self, Calls};
 use crate::child::{Worker, this_program};
 use crate::contender::{FLOOR, OBLIGATIONS, OURS};
-use crate::measure::{Cost, median};
 use crate::table::{Table, ratio, time};
 use crate::work::{self, Kind, Work};
 
@@ -18,7 +18,7 @@ const COLUMNS: [&str; 9] = [
     "CPU of a scan",
     "÷ floor",
     "wall time ÷ floor",
-    "÷ floor with obligations",
+    "wall time ÷ floor with obligations",
     "scans a second",
     "memory (KiB)",
     "system calls of a scan: socket, file, other",
@@ -30,13 +30,17 @@ const PEERS: [(&str, &str); 2] = [
     ("libicapapi", "BENCHES_LIBICAPAPI"),
 ];
 
+const SMALL: usize = 4 << 10;
+const LARGE: usize = 100 << 20;
+
 pub(super) fn run(setting: &Setting) -> Result<()> {
     let sizes: &[usize] = if setting.is_quick {
-        &[4 << 10, 1 << 20]
+        &[SMALL, 1 << 20]
     } else {
-        &[4 << 10, 64 << 10, 1 << 20, 100 << 20]
+        &[SMALL, 64 << 10, 1 << 20, LARGE]
     };
     let mut table = Table::new(&COLUMNS);
+    let mut peers = Table::new(&["work", "other client", "ours ÷ the other"]);
     for &size in sizes {
         for kind in [Kind::File, Kind::Bytes, Kind::Reader] {
             for threads in [1, 8] {
@@ -46,47 +50,40 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
                     threads,
                 };
                 if setting.is_wanted(&work.to_string()) {
-                    measure(setting, work, &mut table)?;
+                    measure(setting, work, &mut table, &mut peers)?;
                 }
             }
         }
     }
     table.print();
+    peers.print();
     Ok(())
 }
 
-/// One client, and what it has cost so far.
-struct Contender {
-    name: &'static str,
-    worker: Worker,
-    /// Scans in one turn.
-    scans: usize,
-    costs: Vec<Cost>,
-    calls: Option<Calls>,
-}
-
-fn measure(setting: &Setting, work: Work, table: &mut Table) -> Result<()> {
-    eprintln!("{work}");
+fn measure(setting: &Setting, work: Work, table: &mut Table, peers: &mut Table) -> Result<()> {
     work::make_file(&setting.folder.0, work.size)?;
-    let mut contenders = Vec::new();
-    for (name, command) in programs(work)? {
-        contenders.push(Contender::start(setting, work, name, &command)?);
+    let programs = programs(work)?;
+    let start = |(_, words): &(_, Vec<String>)| {
+        Worker::start(command(words), &setting.sink, &setting.folder.0, work)
+    };
+    let mut workers = programs.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let mut runs = Vec::new();
+    for ((name, _), worker) in programs.iter().zip(&mut workers) {
+        let run: Run<'_> = Box::new(|scans| worker.scan(scans));
+        runs.push((*name, run));
     }
-    // Each round begins with another one, so that none has always the same one before it.
-    for round in 0..setting.rounds {
-        let first = round % contenders.len();
-        contenders.rotate_left(first);
-        for contender in &mut contenders {
-            let cost = contender.worker.scan(contender.scans)?;
-            contender.costs.push(cost);
-        }
-        contenders.rotate_right(first);
+    let measured = alternate(setting, work.threads, runs)?;
+    for (number, it) in measured.iter().enumerate() {
+        let mut row = row(work, it, &measured);
+        row.push(workers[number].memory()?.to_string());
+        row.push(counted_calls(setting, work, &programs[number].1));
+        table.row(row);
     }
-    for contender in &contenders {
-        table.row(contender.row(work, &contenders)?);
+    for peer in &measured[3..] {
+        peers.row(beside(work, &measured[0], peer));
     }
-    for contender in contenders {
-        contender.worker.finish()?;
+    for worker in workers {
+        worker.finish()?;
     }
     Ok(())
 }
@@ -94,8 +91,8 @@ fn measure(setting: &Setting, work: Work, table: &mut Table) -> Result<()> {
 /// The contenders, and how each is started.
 fn programs(work: Work) -> Result<Vec<(&'static str, Vec<String>)>> {
     let this = this_program()?.get_program().to_string_lossy().into_owned();
-    let own = [OURS, OBLIGATIONS, FLOOR];
     let command = |name: &str| vec![this.clone(), "worker".to_owned(), name.to_owned()];
+    let own = [OURS, OBLIGATIONS, FLOOR];
     let mut programs: Vec<_> = own.iter().map(|&name| (name, command(name))).collect();
     if work.kind == Kind::File && work.threads == 1 {
         for (name, variable) in PEERS {
@@ -105,80 +102,41 @@ fn programs(work: Work) -> Result<Vec<(&'static str, Vec<String>)>> {
     Ok(programs)
 }
 
-pub(super) fn command(words: &[String]) -> Command {
+fn command(words: &[String]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     command
 }
 
-impl Contender {
-    /// Starts it, and finds out how many scans fill its turn.
-    fn start(setting: &Setting, work: Work, name: &'static str, words: &[String]) -> Result<Self> {
-        let folder = &setting.folder.0;
-        let mut worker = Worker::start(command(words), &setting.sink, folder, work)?;
-        let mut scans = work.threads;
-        loop {
-            let wall = worker.scan(scans)?.wall;
-            if wall * 2 >= setting.turn {
-                break;
-            }
-            scans *= 2;
-        }
-        let calls = if work.threads == 1 && work.is_small() && !setting.is_quick {
-            calls::count(words, setting, work)
-        } else {
-            None
-        };
-        Ok(Self {
-            name,
-            worker,
-            scans,
-            costs: Vec::new(),
-            calls,
-        })
+fn counted_calls(setting: &Setting, work: Work, words: &[String]) -> String {
+    let is_own = words.len() > 1;
+    if work.threads > 1 || work.size > SMALL || (setting.is_quick && !is_own) {
+        return String::new();
     }
+    let calls = calls::count(words, setting, work);
+    calls.map(|calls| calls.to_string()).unwrap_or_default()
+}
 
-    fn row(&self, work: Work, all: &[Self]) -> Result<Vec<String>> {
-        let cpu = |cost: Cost, scans| cost.cpu_of(scans);
-        let wall = |cost: Cost, scans| cost.wall_of(scans);
-        let wanted = if self.name == OURS {
-            Wanted::of(work)
-        } else {
-            Wanted::default()
-        };
-        let against = |name, value: &dyn Fn(Cost, usize) -> f64, most| {
-            let other = all.iter().find(|other| other.name == name);
-            let is_other = other.is_some_and(|other| other.name != self.name);
-            let ratios = other.filter(|_| is_other).map(|it| self.ratios(it, value));
-            ratios.map_or_else(String::new, |ratios| ratio(median(ratios), most))
-        };
-        Ok(vec![
-            work.to_string(),
-            self.name.to_owned(),
-            time(self.median(&cpu)),
-            against(FLOOR, &cpu, wanted.cpu),
-            against(FLOOR, &wall, wanted.wall),
-            against(OBLIGATIONS, &wall, wanted.wall_with_obligations),
-            format!("{:.0}", 1.0 / self.median(&wall)),
-            self.worker.memory()?.to_string(),
-            self.calls
-                .map(|calls| calls.to_string())
-                .unwrap_or_default(),
-        ])
-    }
-
-    fn median(&self, value: &dyn Fn(Cost, usize) -> f64) -> f64 {
-        let values = self.costs.iter().map(|&cost| value(cost, self.scans));
-        median(values.collect())
-    }
-
-    /// Of each round, by itself: what disturbs a round disturbs both.
-    fn ratios(&self, other: &Self, value: &dyn Fn(Cost, usize) -> f64) -> Vec<f64> {
-        let pairs = self.costs.iter().zip(&other.costs);
-        pairs
-            .map(|(&ours, &theirs)| value(ours, self.scans) / value(theirs, other.scans))
-            .collect()
-    }
+fn row(work: Work, it: &Measured, all: &[Measured]) -> Vec<String> {
+    let wanted = if it.name == OURS {
+        Wanted::of(work)
+    } else {
+        Wanted::default()
+    };
+    let against = |name: &str, value: Value, most| {
+        let other = all.iter().find(|other| other.name == name);
+        let other = other.filter(|other| other.name != it.name);
+        other.map_or_else(String::new, |other| ratio(it.ratio(other, value), most))
+    };
+    vec![
+        work.to_string(),
+        it.name.clone(),
+        time(it.median(CPU)),
+        against(FLOOR, CPU, wanted.cpu),
+        against(FLOOR, WALL, wanted.wall),
+        against(OBLIGATIONS, WALL, wanted.wall_with_obligations),
+        format!("{:.0}", 1.0 / it.median(WALL)),
+    ]
 }
 
 /// The most that a ratio may be.
@@ -197,12 +155,29 @@ impl Wanted {
             wall_with_obligations,
         };
         match (work.size, work.threads, work.kind) {
-            (4096, 1, Kind::File | Kind::Bytes) => most(1.25, 1.15, None),
-            // Eight threads: 0.80 of the floor's scans a second.
-            (4096, 8, Kind::File | Kind::Bytes) => most(1.40, 1.25, Some(1.15)),
-            (0x640_0000, 1, Kind::File | Kind::Bytes) => most(1.00, 1.00, None),
-            (0x640_0000, 1, Kind::Reader) => most(1.05, 1.05, None),
+            (SMALL, 1, Kind::File | Kind::Bytes) => most(1.25, 1.15, None),
+            // 0.80 of the floor's scans a second.
+            (SMALL, 8, Kind::File | Kind::Bytes) => most(1.40, 1.25, Some(1.15)),
+            (LARGE, 1, Kind::File | Kind::Bytes) => most(1.00, 1.00, None),
+            (LARGE, 1, Kind::Reader) => most(1.05, 1.05, None),
             _ => Self::default(),
         }
     }
+}
+
+/// How the crate compares with another client: in scans a second if they are small, in CPU time if not.
+fn beside(work: Work, ours: &Measured, peer: &Measured) -> [String; 3] {
+    let cpu = ours.ratio(peer, CPU);
+    let compared = match work.size {
+        SMALL => {
+            let rate = peer.ratio(ours, WALL);
+            let mark = if rate < 500.0 { "**" } else { "" };
+            format!("scans a second: {mark}{rate:.0}{mark} (wanted: ≥ 500)")
+        }
+        LARGE if peer.name.starts_with("icap-rs") => {
+            format!("CPU: {}", ratio(cpu, Some(1.0 / 3.0)))
+        }
+        _ => format!("CPU: {}", ratio(cpu, None)),
+    };
+    [work.to_string(), peer.name.clone(), compared]
 }
