@@ -44,8 +44,8 @@
 //! that asks what a service offers. A **preview** is the beginning of the content, after which the service decides
 //! whether it needs the rest. The most frequent statuses of a response are these: **204** says "unmodified" and has no content,
 //! **200** returns content, and **206** has new content and a number n: the original from byte n on belongs after
-//! it, and is not sent back. The **state tag** (`ISTag`) names the version of the service and, with most servers but not
-//! with c-icap, that of its signatures. **EICAR** is a harmless test file that every engine reports as a virus. A
+//! it, and is not sent back. The **state tag** (`ISTag`) names the version of the service and of its signatures. c-icap
+//! looks up the version of the signatures only when it starts or is reconfigured, so its tag can name an old one. **EICAR** is a harmless test file that every engine reports as a virus. A
 //! **canary** is EICAR in an archive, which the scanner sends to a server from time to time if
 //! [`canary`](ScannerBuilder::canary) is set. A server that does not find it has **missed** the canary.
 //!
