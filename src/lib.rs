@@ -38,15 +38,16 @@
 //! # How a verdict comes about
 //!
 //! These terms of ICAP come up again and again. A **server** is a host and port; a **service** is a path on it, and its
-//! URI names both. The **peer** is the other end of a connection, perhaps not an ICAP server at all. A client sends the content inside an HTTP message: as the response
-//! to a download (method **RESPMOD**), or as the body of an upload (**REQMOD**). The start line and fields of that
+//! URI names both. The **peer** is the other end of a connection, perhaps not an ICAP server at all. A client sends the
+//! content inside an HTTP message: as the response to a download (method **RESPMOD**), or as the body of an upload (**REQMOD**). The start line and fields of that
 //! message are the **encapsulated HTTP head**. Fields after a body are a **trailer**. **OPTIONS** is the request
 //! that asks what a service offers. A **preview** is the beginning of the content, after which the service decides
 //! whether it needs the rest. The most frequent statuses of a response are these: **204** says "unmodified" and has no content,
 //! **200** returns content, and **206** has new content and a number n: the original from byte n on belongs after
-//! it, and is not sent back. The **state tag**
-//! (`ISTag`) names the version of the service and, with most servers
-//! but not with c-icap, that of its signatures.
+//! it, and is not sent back. The **state tag** (`ISTag`) names the version of the service and of its signatures. c-icap
+//! looks up the version of the signatures only when it starts or is reconfigured, so its tag can name an old one. **EICAR** is a harmless test file that every engine reports as a virus. A
+//! **canary** is EICAR in an archive, which the scanner sends to a server from time to time if
+//! [`canary`](ScannerBuilder::canary) is set. A server that does not find it has **missed** the canary.
 //!
 //! ```text
 //!  Content ──► it is larger than max_size ─────────────────────────────► NotScanned(TooLarge)
@@ -145,7 +146,7 @@
 //!   Neither counts if more bytes follow the response, or if its state tag means "no engine". With a
 //!   [canary](ScannerBuilder::canary), neither counts unless the server has proved under the same state tag that it scans.
 //!   Clean never comes from the end of a connection, a timeout, an unknown status, a 200 without content or a default.
-//!   A [cache](ScannerBuilder::cache), if there is one, repeats only a clean verdict that came from one of the two.
+//!   A [cache](ScannerBuilder::cache), if there is one, repeats a clean verdict only if it came from one of the two.
 //! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, or
 //!   a field with words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
 //!   trailers. It counts as soon as it can be read, also if the response breaks off after it. No retry and no
@@ -174,10 +175,9 @@
 //! - **R9 No `unsafe` and no panic**, whatever bytes a peer sends, and whatever a caller's `Read`, `Write`,
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
-//!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a timeout. A connect, write,
-//!   response or read timeout counts. If the deadline
-//!   or another limit ends the exchange first, take the phase in which that happened: connect, write, response or read. It
-//!   counts only if the server made the client wait in this phase, in total, for at least the timeout of the phase. Not counted are the caller's slow reader or writer, a deadline that was too short, a
+//!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a connect, write, response or read timeout. The deadline or
+//!   another limit that ends an exchange counts only if the waits for the server in its last phase together were at
+//!   least as long as the timeout of that phase. Not counted are the caller's slow reader or writer, a shorter wait, a
 //!   cancelled scan, a shortage on this machine, 503 while the server serves other exchanges, and a timeout on a connection
 //!   on which no response ever came, if other connections got responses meanwhile.
 //!
@@ -252,7 +252,7 @@ pub use scan::tee::Teed;
 pub use scan::verdict::{Blocked, Modified, NotScanned, Verdict};
 pub use stats::Stats;
 
-/// Limits of what a peer may send and a caller may pass in, and the defaults of the settings.
+/// Limits of what a peer may send and a caller may pass in, limits of helper threads, and the defaults of the settings.
 ///
 /// A limit is checked before memory is taken for what it bounds. What is *at* the limit passes. What is above it
 /// is an error: [`Violation::LimitExceeded`](error::Violation::LimitExceeded) if a peer sent it, [`Error::Input`] if

@@ -38,6 +38,8 @@ fn tagged(response: impl AsRef<[u8]>, tag: &str) -> Vec<u8> {
 #[derive(Default)]
 struct Plan {
     tag: Mutex<String>,
+    /// The response to the next scan only.
+    next: Mutex<Option<Script>>,
     /// The response to scans. `None` is that of a healthy server.
     response: Mutex<Option<Vec<u8>>>,
     scans: AtomicUsize,
@@ -57,6 +59,10 @@ impl Plan {
         tag.clone_into(&mut self.tag.lock().unwrap());
     }
 
+    fn respond_next(&self, script: Script) {
+        *self.next.lock().unwrap() = Some(script);
+    }
+
     fn respond(&self, response: impl Into<Vec<u8>>) {
         *self.response.lock().unwrap() = Some(response.into());
     }
@@ -73,6 +79,9 @@ fn planned() -> (Server, Arc<Plan>) {
             options_with_preview(4).into_bytes()
         } else {
             plan.scans.fetch_add(1, SeqCst);
+            if let Some(script) = plan.next.lock().unwrap().take() {
+                return script;
+            }
             let set = plan.response.lock().unwrap().clone();
             set.unwrap_or_else(|| match request.has_eicar() {
                 true => infected("Eicar"),
@@ -83,6 +92,11 @@ fn planned() -> (Server, Arc<Plan>) {
         Script::new().send(tagged(response, &tag))
     });
     (server.unwrap(), plan)
+}
+
+/// A response that breaks off.
+fn breaks() -> Script {
+    Script::new().send("ICAP/1.0 204 No").close()
 }
 
 fn cached(server: &Server) -> ScannerBuilder {
@@ -783,6 +797,78 @@ fn objection_of_trial_or_copy_withdraws_clean() {
     }
 }
 
+/// Content whose length is not known, and which can be read once.
+fn stream() -> Content<'static> {
+    Content::reader(&b"hello"[..]).id("id")
+}
+
+#[test]
+fn objection_to_a_repeated_copy_withdraws_clean() {
+    for (name, response) in objections() {
+        let (server, plan) = planned();
+        let scanner = cached(&server).build().unwrap();
+        assert!(!is_hit(&scanner, stream()));
+        assert!(is_hit(&scanner, stream()));
+        // The first attempt breaks, and the copy has a length.
+        plan.respond_next(breaks());
+        plan.respond(response);
+        let teed = scanner.scan_spooled(stream(), io::Cursor::new(Vec::new()));
+        let report = teed.unwrap().outcome.unwrap();
+        assert!(!report.verdict().is_clean(), "{name}: {report:?}");
+        assert_eq!(scanner.stats().retries, 1, "{name}");
+        plan.respond(CLEAN);
+        assert!(!is_hit(&scanner, stream()), "{name}");
+    }
+}
+
+#[test]
+fn objection_to_a_replacement_withdraws_clean_with_206() {
+    for (name, response) in objections() {
+        let (server, plan) = planned();
+        let builder = cached(&server).negotiate(false).allow_206(true);
+        let scanner = builder.build().unwrap();
+        assert!(!is_hit(&scanner, stream()));
+        assert!(is_hit(&scanner, stream()));
+        plan.respond(response);
+        // This request does not allow 206, because the original cannot be read once more.
+        let report = scanner.scan_replace(stream(), io::sink()).unwrap();
+        assert!(!report.verdict().is_clean(), "{name}");
+        plan.respond(CLEAN);
+        assert!(!is_hit(&scanner, stream()), "{name}");
+    }
+}
+
+#[test]
+fn objection_of_a_fallback_server_withdraws_clean() {
+    // More than a reader keeps: it goes on from its copy.
+    let long = vec![b'x'; 200_000];
+    for (name, response) in objections() {
+        for is_spooled in [false, true] {
+            let ((first, plan), (second, fallback)) = (planned(), planned());
+            let scanner = cached(&first).endpoint(second.uri()).build().unwrap();
+            let content = || match is_spooled {
+                true => Content::reader(&long[..]).id("id"),
+                false => hello(),
+            };
+            assert!(!is_hit(&scanner, content()));
+            assert!(is_hit(&scanner, content()));
+            let other = || Content::bytes(b"other").id("other");
+            assert!(!is_hit(&scanner, other()));
+            plan.respond("ICAP/1.0 500 Error\r\nISTag: \"icap-client-testing\"\r\n\r\n");
+            fallback.respond(response.clone());
+            let spool = io::Cursor::new(Vec::new());
+            let teed = scanner.scan_spooled(content(), spool).unwrap();
+            let report = teed.outcome.unwrap();
+            assert!(!report.verdict().is_clean(), "{name}: {report:?}");
+            assert_eq!(report.service(), second.uri(), "{name}");
+            plan.respond(CLEAN);
+            assert!(is_hit(&scanner, other()), "{name}");
+            assert!(!is_hit(&scanner, content()), "{name}");
+            assert!(is_hit(&scanner, content()), "{name}");
+        }
+    }
+}
+
 #[test]
 fn objection_not_stored_withdraws_all_verdicts() {
     let (server, plan) = planned();
@@ -812,24 +898,47 @@ fn infected_verdict_stays_after_a_refusal() {
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// A store that runs something at its next `put`, before it stores.
+/// A store that runs something at its next `put`, before it stores, or at its next `get`, after it has looked.
+#[derive(Clone, Default)]
 struct Meddler {
     store: Store,
     at_put: Arc<Mutex<Option<Action>>>,
+    at_get: Arc<Mutex<Option<Action>>>,
+}
+
+impl Meddler {
+    fn scanner(&self, server: &Server) -> Scanner {
+        let cache = Cache::shared(self.clone(), SECRET);
+        cached(server).cache(cache).build().unwrap()
+    }
+}
+
+fn meddle(action: &Mutex<Option<Action>>) {
+    let action = action.lock().unwrap().take();
+    if let Some(action) = action {
+        action();
+    }
 }
 
 impl VerdictCache for Meddler {
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        self.store.get(key)
+        let entry = self.store.get(key);
+        meddle(&self.at_get);
+        entry
     }
 
     fn put(&self, key: &[u8], entry: &[u8], max_age: Duration) -> io::Result<()> {
-        let meddle = self.at_put.lock().unwrap().take();
-        if let Some(meddle) = meddle {
-            meddle();
-        }
+        meddle(&self.at_put);
         self.store.put(key, entry, max_age)
     }
+}
+
+/// Scans a copy of the same content, to which the server responds with this objection.
+fn object(scanner: &Scanner, plan: &Plan, objection: Vec<u8>) {
+    plan.respond(objection);
+    let teed = scanner.scan_tee(hello(), io::sink()).unwrap();
+    assert!(!teed.outcome.unwrap().verdict().is_clean());
+    plan.respond(CLEAN);
 }
 
 #[test]
@@ -839,25 +948,71 @@ fn clean_verdict_ends_with_an_overtaking_objection() {
         .chain([("infected", infected("Worm"))])
     {
         let (server, plan) = planned();
-        let at_put = Arc::default();
-        let meddler = Meddler {
-            store: Store::default(),
-            at_put: Arc::clone(&at_put),
-        };
-        let builder = cached(&server).cache(Cache::shared(meddler, SECRET));
-        let scanner = builder.build().unwrap();
+        let meddler = Meddler::default();
+        let scanner = meddler.scanner(&server);
         // When the clean verdict is on its way into the store, a copy of the same content is found infected.
-        let (of_copy, of_plan) = (scanner.clone(), Arc::clone(&plan));
-        *at_put.lock().unwrap() = Some(Box::new(move || {
-            of_plan.respond(response);
-            let teed = of_copy.scan_tee(hello(), io::sink()).unwrap();
-            assert!(!teed.outcome.unwrap().verdict().is_clean());
-            of_plan.respond(CLEAN);
-        }));
+        let of_copy = scanner.clone();
+        let action: Action = Box::new(move || object(&of_copy, &plan, response));
+        *meddler.at_put.lock().unwrap() = Some(action);
         assert!(scan(&scanner, hello()).verdict().is_clean());
         assert!(!is_hit(&scanner, hello()), "{name}");
         assert!(is_hit(&scanner, hello()), "{name}");
     }
+}
+
+#[test]
+fn clean_entry_read_before_an_objection_is_not_given() {
+    for (name, response) in objections()
+        .into_iter()
+        .chain([("infected", infected("Worm"))])
+    {
+        let (server, plan) = planned();
+        let meddler = Meddler::default();
+        let scanner = meddler.scanner(&server);
+        assert!(!is_hit(&scanner, hello()));
+        // When the look-up has the clean entry, a whole scan finds the same content infected.
+        let of_copy = scanner.clone();
+        let action: Action = Box::new(move || object(&of_copy, &plan, response));
+        *meddler.at_get.lock().unwrap() = Some(action);
+        let report = scan(&scanner, hello());
+        let is_infected = report.verdict().is_infected();
+        assert!(is_infected || !report.is_cached(), "{name}: {report:?}");
+    }
+}
+
+#[test]
+fn scan_that_began_after_an_objection_is_stored() {
+    let held = Gate::new();
+    let (of_first, scans) = (held.clone(), AtomicUsize::new(0));
+    let (sender, requests) = mpsc::channel();
+    let server = Server::answering(move |request| {
+        if request.method() == "OPTIONS" {
+            return Script::new().send(OPTIONS_RESPONSE);
+        }
+        let number = scans.fetch_add(1, SeqCst);
+        sender.send(()).unwrap();
+        match number {
+            0 => Script::new().wait_for(&of_first).send(CLEAN),
+            1 => Script::new().send(REFUSAL),
+            _ => Script::new().send(CLEAN),
+        }
+    });
+    let server = server.unwrap();
+    let scanner = cached(&server).build().unwrap();
+    let copy = || {
+        let teed = scanner.scan_tee(hello(), io::sink()).unwrap();
+        teed.outcome.unwrap().verdict().is_clean()
+    };
+    thread::scope(|scope| {
+        // It overlaps all others.
+        let first = scope.spawn(copy);
+        requests.recv().unwrap();
+        assert!(!copy());
+        assert!(!is_hit(&scanner, hello()));
+        assert!(is_hit(&scanner, hello()));
+        held.open();
+        assert!(first.join().unwrap());
+    });
 }
 
 #[test]

@@ -13,8 +13,8 @@ use icap_client::testing::{
     infected, options_with_preview,
 };
 use icap_client::{
-    Cache, Cancel, Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder, Verdict,
-    VerdictCache,
+    Cache, Cancel, Connect, Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder,
+    ServiceUri, Stream, Verdict, VerdictCache,
 };
 
 const EVERY: Duration = Duration::from_secs(400);
@@ -140,7 +140,13 @@ fn first_scan_sends_a_canary_first() {
     }
     assert_eq!(
         fake.seen(),
-        [Seen::Canary, Seen::File, Seen::File, Seen::File]
+        [
+            Seen::Canary,
+            Seen::Control,
+            Seen::File,
+            Seen::File,
+            Seen::File
+        ]
     );
     clock.advance(5 * SECOND);
     let stats = scanner.stats();
@@ -158,7 +164,8 @@ fn canary_is_due_when_a_quarter_of_its_time_is_left() {
     assert_eq!(verdict(&scanner), Verdict::Clean);
     clock.advance(due - SECOND);
     assert_eq!(verdict(&scanner), Verdict::Clean);
-    assert_eq!(fake.seen(), [Seen::Canary, Seen::File, Seen::File]);
+    let [canary, control, file] = [Seen::Canary, Seen::Control, Seen::File];
+    assert_eq!(fake.seen(), [canary, control, file, file]);
     clock.advance(SECOND);
     assert_eq!(verdict(&scanner), Verdict::Clean);
     assert_eq!(fake.seen(), [Seen::Canary, Seen::File]);
@@ -191,7 +198,7 @@ fn blind_server_gets_no_file_and_canaries_at_intervals() {
     fake.set_finds(true);
     clock.advance(8 * SECOND);
     assert_eq!(verdict(&scanner), Verdict::Clean);
-    assert_eq!(fake.seen(), [Seen::Canary, Seen::File]);
+    assert_eq!(fake.seen(), [Seen::Canary, Seen::Control, Seen::File]);
     assert!(!scanner.stats().endpoints[0].is_blind);
 }
 
@@ -212,11 +219,12 @@ fn next_server_takes_over_from_a_blind_one_and_gives_back() {
     scans_with(&second);
     scans_with(&second);
     assert_eq!(first.seen(), [Seen::Canary]);
-    assert_eq!(second.seen(), [Seen::Canary, Seen::File, Seen::File]);
+    let [canary, control, file] = [Seen::Canary, Seen::Control, Seen::File];
+    assert_eq!(second.seen(), [canary, control, file, file]);
     first.set_finds(true);
     clock.advance(SECOND);
     scans_with(&first);
-    assert_eq!(first.seen(), [Seen::Canary, Seen::File]);
+    assert_eq!(first.seen(), [canary, control, file]);
 }
 
 #[test]
@@ -227,8 +235,11 @@ fn new_state_tag_needs_a_canary_at_most_one_a_minute() {
     fake.set_tag("2");
     assert_eq!(verdict(&scanner), Verdict::Clean);
     assert_eq!(verdict(&scanner), Verdict::Clean);
-    let [canary, file] = [Seen::Canary, Seen::File];
-    assert_eq!(fake.seen(), [canary, file, file, canary, file]);
+    let [canary, control, file] = [Seen::Canary, Seen::Control, Seen::File];
+    assert_eq!(
+        fake.seen(),
+        [canary, control, file, file, canary, control, file]
+    );
     // The proof under the first tag still holds.
     fake.set_tag("1");
     assert_eq!(verdict(&scanner), Verdict::Clean);
@@ -239,7 +250,7 @@ fn new_state_tag_needs_a_canary_at_most_one_a_minute() {
     assert_eq!(fake.seen(), [file]);
     clock.advance(SECOND);
     assert_eq!(verdict(&scanner), Verdict::Clean);
-    assert_eq!(fake.seen(), [file, canary]);
+    assert_eq!(fake.seen(), [file, canary, control]);
 }
 
 #[test]
@@ -276,7 +287,7 @@ fn evidence_counts_without_a_proof() {
         let report = scanner.scan(eicar()).unwrap();
         assert!(report.verdict().is_infected(), "{report:?}");
     }
-    assert_eq!(fake.seen().len(), 2 + 3);
+    assert_eq!(fake.seen().len(), 3 + 3);
 }
 
 #[test]
@@ -289,7 +300,7 @@ fn response_without_a_tag_needs_a_proof_without_one() {
         let text = String::from_utf8(response).unwrap();
         // The second file comes under a tag.
         match plan.seen.len() {
-            3 => Script::new().send(text),
+            4 => Script::new().send(text),
             _ => Script::new().send(text.replace("ISTag: \"icap-client-testing\"\r\n", "")),
         }
     });
@@ -306,7 +317,7 @@ fn proof_that_ends_during_the_scan_is_renewed() {
     let fake = Fake::with(move |plan, request| match request.has_eicar() {
         true => Script::new().send(infected("Eicar")),
         false => {
-            if plan.seen.len() == 2 {
+            if plan.seen.len() == 3 {
                 own.advance(EVERY);
             }
             Script::new().send(CLEAN)
@@ -315,7 +326,8 @@ fn proof_that_ends_during_the_scan_is_renewed() {
     let builder = Scanner::builder(fake.server.uri()).canary(EVERY);
     let scanner = builder.clock(clock).build().unwrap();
     assert_eq!(verdict(&scanner), Verdict::Clean);
-    assert_eq!(fake.seen(), [Seen::Canary, Seen::File, Seen::Canary]);
+    let [canary, control, file] = [Seen::Canary, Seen::Control, Seen::File];
+    assert_eq!(fake.seen(), [canary, control, file, canary]);
 }
 
 #[test]
@@ -467,25 +479,24 @@ fn early_responses_cost_at_most_one_canary_a_minute() {
 fn canary_has_the_method_and_the_preview_of_scans() {
     let methods = Arc::new(Mutex::new(Vec::new()));
     let own = Arc::clone(&methods);
-    let fake = Fake::with(move |_, request| {
+    let fake = Fake::with(move |plan, request| {
         let preview = request.preview();
         own.lock()
             .unwrap()
             .push((request.method().to_owned(), preview));
-        match request.is_whole() {
-            true if request.has_eicar() => Script::new().send(infected("Eicar")),
-            true => Script::new().send(CLEAN),
-            false => Script::new()
-                .send(CONTINUE)
-                .read_rest()
-                .send(infected("Eicar")),
+        let rest = Script::new().send(CONTINUE).read_rest();
+        match plan.seen.len() {
+            1 => rest.send(infected("Eicar")),
+            // The same without EICAR.
+            2 => rest.send(CLEAN),
+            _ => Script::new().send(CLEAN),
         }
     });
     let (builder, _clock) = fake.builder();
     let builder = builder.method(Method::Reqmod).preview(Preview::Limit(8));
     assert_eq!(verdict(&builder.build().unwrap()), Verdict::Clean);
     let expected = ("REQMOD".to_owned(), Some(8));
-    assert_eq!(*methods.lock().unwrap(), [expected.clone(), expected]);
+    assert_eq!(*methods.lock().unwrap(), vec![expected; 3]);
 }
 
 #[test]
@@ -536,6 +547,115 @@ fn threat_of_no_kind_is_no_proof_if_all_archives_have_it() {
         assert_eq!(is_blind(), names_all);
         assert!(fake.seen().starts_with(&[Seen::Canary, Seen::Control]));
     }
+}
+
+/// It offers something else, and does not scan that. Its state tag is the same.
+#[test]
+fn proof_does_not_hold_for_another_method_or_preview() {
+    let preview = options_with_preview(8);
+    let reqmod = OPTIONS_RESPONSE.replace("RESPMOD, REQMOD", "REQMOD");
+    for changed in [preview, reqmod] {
+        let offer = Arc::new(Mutex::new(OPTIONS_RESPONSE.to_owned()));
+        let own = Arc::clone(&offer);
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&*own.lock().unwrap()),
+            "RESPMOD" if request.has_eicar() => Script::new().send(infected("Eicar")),
+            _ => Script::new().send(CLEAN),
+        });
+        let server = server.unwrap();
+        let clock = ManualClock::new();
+        let builder = Scanner::builder(server.uri()).canary(Duration::from_secs(1 << 20));
+        let builder = builder.preview(Preview::Negotiated).trust_preview(true);
+        let scanner = builder.clock(clock.clone()).build().unwrap();
+        let verdict = || {
+            let report = scanner.scan("more than the preview").unwrap();
+            report.verdict().clone()
+        };
+        assert_eq!(verdict(), Verdict::Clean);
+        *offer.lock().unwrap() = changed;
+        assert_eq!(verdict(), Verdict::Clean);
+        // The options are valid for an hour.
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(verdict(), NO_ENGINE);
+    }
+}
+
+/// As the rule "no archives" would be, by a service that calls each violation a virus.
+#[test]
+fn virus_in_all_archives_is_no_proof() {
+    let fake = Fake::with(|_, request| match seen(request) {
+        Seen::File => Script::new().send(CLEAN),
+        Seen::Canary | Seen::Control => Script::new().send(infected("Rule.Archive")),
+    });
+    let (scanner, clock) = fake.scanner();
+    let [canary, control] = [Seen::Canary, Seen::Control];
+    for _ in 0..2 {
+        assert_eq!(verdict(&scanner), NO_ENGINE);
+        assert_eq!(fake.seen(), [canary, control]);
+        assert!(scanner.stats().endpoints[0].is_blind);
+        clock.advance(MINUTE);
+    }
+}
+
+/// Such a service tells EICAR from what its rules refuse.
+#[test]
+fn virus_in_archives_that_a_rule_refuses_is_a_proof() {
+    let virus = String::from_utf8(infected("Rule")).unwrap();
+    let other_kind = virus.replace("Type=0", "Type=1");
+    assert_ne!(virus, other_kind);
+    let refusal = "ICAP/1.0 403 Forbidden\r\nISTag: \"icap-client-testing\"\r\n\r\n".to_owned();
+    for response in [other_kind, refusal] {
+        let fake = Fake::with(move |_, request| match seen(request) {
+            Seen::Canary => Script::new().send(infected("Eicar")),
+            Seen::Control => Script::new().send(&response),
+            Seen::File => Script::new().send(CLEAN),
+        });
+        let (scanner, _clock) = fake.scanner();
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+    }
+}
+
+#[test]
+fn control_is_sent_once_for_a_state_tag() {
+    let fake = Fake::start();
+    let (scanner, clock) = fake.scanner();
+    let [canary, control, file] = [Seen::Canary, Seen::Control, Seen::File];
+    let seen_at_next = |tag: &str| {
+        fake.set_tag(tag);
+        clock.advance(EVERY);
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+        fake.seen()
+    };
+    assert_eq!(seen_at_next("1"), [canary, control, file]);
+    for _ in 0..10 {
+        assert_eq!(seen_at_next("1"), [canary, file]);
+    }
+    assert_eq!(seen_at_next("2"), [canary, control, file]);
+    assert_eq!(seen_at_next("1"), [canary, file]);
+    assert_eq!(seen_at_next("2"), [canary, file]);
+    // The same server may have other rules after it was blind.
+    fake.set_finds(false);
+    clock.advance(EVERY);
+    assert_eq!(verdict(&scanner), NO_ENGINE);
+    fake.set_finds(true);
+    fake.seen();
+    assert_eq!(seen_at_next("2"), [canary, control, file]);
+}
+
+#[test]
+fn rule_for_archives_under_a_new_tag_ends_the_proof() {
+    let fake = Fake::with(|plan, request| {
+        let has_rule = plan.tag == "2" && seen(request) != Seen::File;
+        match request.has_eicar() || has_rule {
+            true => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+            false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+        }
+    });
+    let (scanner, _clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    fake.set_tag("2");
+    assert_eq!(verdict(&scanner), NO_ENGINE);
+    assert!(scanner.stats().endpoints[0].is_blind);
 }
 
 /// The server's log must not blame a person for the canary.
@@ -811,6 +931,68 @@ fn slow_canary_leaves_time_for_the_scan_while_a_proof_holds() {
     assert_eq!((endpoint.canaries, endpoint.failures), (2, 0));
 }
 
+/// Otherwise the scan would wait for its timeout a second time, and only the second one would count.
+#[test]
+fn hanging_canary_counts_and_leads_to_the_next_server() {
+    let first = Fake::with(|plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(infected("Eicar")),
+        true => Script::new().hold(),
+        false => Script::new().send(CLEAN),
+    });
+    let second = Fake::start();
+    let (builder, clock) = first.builder();
+    let builder = builder.response_timeout(2 * SECOND).suspend_after(1);
+    let scanner = builder.endpoint(second.server.uri()).build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    first.set_finds(false);
+    clock.advance(EVERY / 4 * 3);
+    first.seen();
+    let report = scanner.scan("hello").unwrap();
+    assert!(report.verdict().is_clean());
+    assert_eq!(report.service(), second.server.uri());
+    assert_eq!(first.seen(), [Seen::Canary]);
+    let stats = scanner.stats();
+    assert_eq!(stats.suspended[0].service, first.server.uri());
+    assert_eq!(stats.endpoints[0].failures, 1);
+    assert!(!stats.endpoints[0].is_blind);
+}
+
+/// Fails once with this number of the system.
+struct Fails(Arc<Mutex<Option<i32>>>);
+
+impl Connect for Fails {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        match self.0.lock().unwrap().take() {
+            Some(number) => Err(io::Error::from_raw_os_error(number)),
+            None => icap_client::transport::TcpConnector.connect(service, timeout),
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "the numbers are those of Linux")]
+fn canary_without_a_connection_counts_by_its_cause() {
+    const REFUSED: i32 = 111;
+    const TOO_MANY_FILES: i32 = 24;
+    for (number, failures) in [(REFUSED, 1), (TOO_MANY_FILES, 0)] {
+        let (fake, next) = (Fake::start(), Arc::new(Mutex::new(None)));
+        let (builder, clock) = fake.builder();
+        let builder = builder.connector(Fails(Arc::clone(&next))).max_idle(0);
+        let scanner = builder.build().unwrap();
+        assert_eq!(verdict(&scanner), Verdict::Clean);
+        clock.advance(EVERY / 4 * 3);
+        fake.seen();
+        *next.lock().unwrap() = Some(number);
+        // A shortage on this machine does not speak against the server, so the proof is enough.
+        let is_clean = scanner
+            .scan("hello")
+            .is_ok_and(|it| it.verdict().is_clean());
+        assert_eq!(is_clean, failures == 0);
+        assert_eq!(scanner.stats().endpoints[0].failures, failures);
+        assert_eq!(fake.seen().len(), usize::from(is_clean));
+    }
+}
+
 /// Finds EICAR, and responds to the file "slow" when the gate opens.
 fn slow_fake(gate: &Gate) -> Fake {
     let gate = gate.clone();
@@ -831,7 +1013,7 @@ fn canary_missed_during_a_scan_counts_against_it() {
         assert_eq!(verdict(&scanner), Verdict::Clean);
         thread::scope(|scope| {
             let slow = scope.spawn(|| scanner.scan("slow").unwrap().verdict().clone());
-            while fake.plan.lock().unwrap().seen.len() < 3 {
+            while fake.plan.lock().unwrap().seen.len() < 4 {
                 thread::yield_now();
             }
             fake.set_finds(false);
@@ -877,7 +1059,8 @@ fn canary_that_overlaps_a_missed_one_is_no_proof() {
         assert_eq!(slow.join().unwrap(), NO_ENGINE);
     });
     // No file was sent to the blind server.
-    assert_eq!(fake.seen(), [Seen::Canary; 3]);
+    let [canary, control] = [Seen::Canary, Seen::Control];
+    assert_eq!(fake.seen(), [canary, canary, canary, control]);
     assert!(scanner.stats().endpoints[0].is_blind);
     fake.set_finds(true);
     clock.advance(2 * SECOND);
@@ -963,22 +1146,57 @@ fn canary_is_longer_than_the_preview() {
             if request.method() == "OPTIONS" {
                 return Script::new().send(options_with_preview(preview));
             }
-            own.lock()
-                .unwrap()
-                .push((request.body().len(), request.has_eicar()));
-            match request.is_whole() {
-                true if request.has_eicar() => Script::new().send(infected("Eicar")),
-                true => Script::new().send(CLEAN),
-                false => Script::new()
-                    .send(CONTINUE)
-                    .read_rest()
-                    .send(infected("Eicar")),
+            let mut sizes = own.lock().unwrap();
+            sizes.push((request.body().len(), request.has_eicar()));
+            let rest = Script::new().send(CONTINUE).read_rest();
+            match sizes.len() {
+                1 => rest.send(infected("Eicar")),
+                // The same without EICAR.
+                2 => rest.send(CLEAN),
+                _ => Script::new().send(CLEAN),
             }
         });
         let server = server.unwrap();
         let builder = Scanner::builder(server.uri()).canary(EVERY);
         let scanner = builder.preview(Preview::Limit(1 << 20)).build().unwrap();
         assert_eq!(verdict(&scanner), Verdict::Clean);
-        assert_eq!(sizes.lock().unwrap()[0], (preview, false), "{preview}");
+        assert_eq!(sizes.lock().unwrap()[..2], [(preview, false); 2]);
+    }
+}
+
+/// A server that decides on previews, and finds EICAR in what is sent without one. `lists` is in its options.
+fn hasty_server(lists: &str) -> Server {
+    let offer = format!("Preview: 8\r\n{lists}\r\nEncapsulated:");
+    let options = OPTIONS_RESPONSE.replace("Encapsulated:", &offer);
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().send(&options),
+        _ if request.has_eicar() => Script::new().send(infected("Eicar")),
+        _ => Script::new().send(CLEAN),
+    });
+    server.unwrap()
+}
+
+#[test]
+fn canary_has_a_preview_if_any_file_can_have_one() {
+    for (lists, has_preview) in [
+        ("Transfer-Preview: *\r\nTransfer-Complete: zip", true),
+        ("Transfer-Preview: txt\r\nTransfer-Complete: *", true),
+        ("Transfer-Preview: txt\r\nTransfer-Ignore: zip, *", true),
+        ("Transfer-Preview: TXT, zip\r\nTransfer-Complete: zip", true),
+        ("Transfer-Complete: *", false),
+        ("Transfer-Preview: zip\r\nTransfer-Complete: zip, *", false),
+    ] {
+        let server = hasty_server(lists);
+        for preview in [Preview::Limit(8), Preview::Negotiated] {
+            let builder = Scanner::builder(server.uri()).canary(EVERY);
+            let scanner = builder.preview(preview).trust_preview(true);
+            let content = Content::from("more than the preview").name("a.txt");
+            let report = scanner.build().unwrap().scan(content).unwrap();
+            let expected = match has_preview {
+                true => NO_ENGINE,
+                false => Verdict::Clean,
+            };
+            assert_eq!(*report.verdict(), expected, "{lists}");
+        }
     }
 }

@@ -1,9 +1,8 @@
-//! Many files with the program `icap`: at once, in order, chosen by directory, glob or list, and Ctrl-C.
+//! Many files with the program `icap`: at once, in order, chosen by directory, glob or list.
 #![cfg(feature = "cli")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 
@@ -124,7 +123,7 @@ fn globs_select_files_in_directories() {
 #[test]
 fn nothing_to_scan_is_told_apart_from_nothing_selected() {
     let icap = Icap::with_files(&["in/a.pdf", "in/b.pdf"]);
-    icap.write("list", "\n");
+    icap.write("directory", "empty\n");
     icap.write("devices", "/dev/null\n");
     fs::create_dir(icap.path("empty")).unwrap();
     let server = obedient();
@@ -132,8 +131,8 @@ fn nothing_to_scan_is_told_apart_from_nothing_selected() {
     let nothing = "error: no file was scanned: there was none";
     let excluded = "error: no file was scanned; left out: 2 excluded (first: in/a.pdf)";
     for (arguments, status, message) in [
-        (&["--files-from=list"][..], 2, nothing),
-        (&["-r", "empty", "--include=*.pfd"], 2, nothing),
+        (&["-r", "empty", "--include=*.pfd"][..], 2, nothing),
+        (&["-r", "--files-from=directory"], 2, nothing),
         (&["-r", "in", "--include=*.pfd"], 2, excluded),
         (&["-r", "in", "--exclude=*"], 2, excluded),
         (
@@ -149,6 +148,50 @@ fn nothing_to_scan_is_told_apart_from_nothing_selected() {
             assert_eq!((run.status, run.err.trim_end()), expected, "{run:?}");
         }
     }
+}
+
+#[test]
+fn empty_list_is_no_failure() {
+    let icap = Icap::with_files(&["a"]);
+    icap.write("list", "\n");
+    let server = obedient();
+    let uri = server.uri();
+    for (arguments, input) in [(["--files-from", "list"], ""), (["--files-from", "-"], "")] {
+        for (format, out) in [
+            (
+                "--color=never",
+                "0 files: the list of --files-from is empty\n",
+            ),
+            ("--quiet", ""),
+            ("--json", ""),
+        ] {
+            let arguments = [&["scan", &uri, format][..], &arguments].concat();
+            let run = icap.run_with_input(&arguments, input.as_bytes());
+            let printed = (run.status, run.out.as_str(), run.err.as_str());
+            assert_eq!(printed, (Some(0), out, ""));
+        }
+    }
+    let run = icap.run(&scan(&uri, &["--files-from=list", "a"]));
+    assert_eq!(run.lines(), ["a: clean", "1 file: 1 clean"]);
+    let run = icap.run(&scan(&uri, &["--files-from=none"]));
+    assert_eq!(run.status, Some(2), "{run:?}");
+}
+
+#[test]
+fn list_with_the_other_separator_is_an_error_with_a_hint() {
+    let icap = Icap::with_files(&["a", "b", "c\nd"]);
+    let server = obedient();
+    let uri = server.uri();
+    for (arguments, list, hint) in [
+        (&["--files-from=-"][..], "a\0b\0", "use -0"),
+        (&["-0", "--files-from=-"], "a\nb\n", "leave -0"),
+    ] {
+        let run = icap.run_with_input(&scan(&uri, arguments), list.as_bytes());
+        assert_eq!((run.status, run.errors().len()), (Some(2), 1), "{run:?}");
+        assert!(run.err.contains(hint), "{run:?}");
+    }
+    let run = icap.run_with_input(&scan(&uri, &["-0", "--files-from=-"]), b"a\0c\nd");
+    assert_eq!(run.lines()[..2], ["a: clean", "c\\nd: clean"]);
 }
 
 #[test]
@@ -307,19 +350,18 @@ fn directory_without_permission_is_an_error() {
 fn closed_standard_input_is_not_clean() {
     let icap = Icap::new();
     let server = obedient();
-    let command = format!(
-        "exec {} scan {} - <&-",
-        env!("CARGO_BIN_EXE_icap"),
-        server.uri()
-    );
-    let output = Command::new("sh")
-        .args(["-c", &command])
-        .current_dir(icap.path(""))
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("standard input is closed"), "{errors}");
+    for arguments in ["- <&-", "--files-from - <&-", "--files-from - </dev/null"] {
+        let program = env!("CARGO_BIN_EXE_icap");
+        let command = format!("exec {program} scan {} {arguments}", server.uri());
+        let output = Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(icap.path(""))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains("standard input is closed"), "{errors}");
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -337,78 +379,4 @@ fn full_disk_is_an_error() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains("No space left"), "{errors}");
-}
-
-#[cfg(unix)]
-fn press_ctrl_c(child: &Child) {
-    let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_a_bench_with_its_result() {
-    let icap = Icap::new();
-    let server = obedient();
-    let child = icap.spawn(&["bench", "--time=1h", "--json", &server.uri()]);
-    while server.requests() < 10 {
-        std::thread::yield_now();
-    }
-    press_ctrl_c(&child);
-    let run = Run::of(child);
-    assert_eq!(run.status, Some(130), "{run:?}");
-    assert!(run.objects()[0]["scans"].as_u64() > Some(0), "{run:?}");
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_prints_what_was_done() {
-    let server = Server::answering(|request| match (request.method(), request.body()) {
-        ("OPTIONS", _) => Script::new().send(OPTIONS_RESPONSE),
-        (_, b"held") => Script::new().hold(),
-        _ => Script::new().send(CLEAN),
-    })
-    .unwrap();
-    let icap = Icap::with_files(&["a", "held", "b", "c"]);
-    let mut child = icap.spawn(&scan(&server.uri(), &["-j1", "a", "held", "b", "c"]));
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    assert_eq!(line, "a: clean\n");
-    press_ctrl_c(&child);
-    line.clear();
-    out.read_to_string(&mut line).unwrap();
-    let run = Run::of(child);
-    assert_eq!((run.status, line.as_str()), (Some(130), ""), "{run:?}");
-    assert_eq!(
-        run.errors(),
-        ["interrupted after 1 file: 1 clean; not scanned: held and what follows"]
-    );
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_leaves_no_temporary_file() {
-    let server = Server::answering(|request| match request.method() {
-        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
-        _ => Script::new().hold(),
-    })
-    .unwrap();
-    let uri = server.uri();
-    for arguments in [
-        &["scan", &uri, "a", "--output=new"][..],
-        &["respmod", &uri, "--body=a", "--output=new"],
-    ] {
-        let icap = Icap::with_files(&["a"]);
-        let names = || fs::read_dir(icap.path("")).unwrap().count();
-        let child = icap.spawn(arguments);
-        while server.requests() < 2 || names() < 2 {
-            std::thread::yield_now();
-        }
-        press_ctrl_c(&child);
-        assert_eq!(Run::of(child).status, Some(130));
-        assert_eq!(names(), 1, "{arguments:?}");
-    }
 }

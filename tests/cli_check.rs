@@ -8,7 +8,7 @@ use icap_client::testing::{CLEAN, Engine, OPTIONS_RESPONSE, Script, Server};
 mod support;
 
 use support::outage::Front;
-use support::program::Icap;
+use support::program::{Icap, answering};
 use support::refusing_address;
 
 #[test]
@@ -106,4 +106,60 @@ fn wait_lasts_until_the_service_responds() {
     let away = format!("icap://{}/scan", refusing_address());
     let run = icap.run(&["check", "--wait=10ms", &away]);
     assert_eq!(run.status, Some(2), "{run:?}");
+}
+
+#[test]
+fn wait_tells_once_what_it_waits_for() {
+    let icap = Icap::new();
+    let away = format!("icap://{}/scan", refusing_address());
+    for command in ["check", "options"] {
+        let run = icap.run(&[command, "--wait=500ms", &away]);
+        let [waiting, error] = run.errors()[..] else {
+            panic!("{run:?}")
+        };
+        let expected = format!("waiting for {away}: cannot connect ");
+        assert!(waiting.starts_with(&expected), "{run:?}");
+        let expected = "error: not ready within 500 ms: cannot connect ";
+        assert!(error.starts_with(expected), "{run:?}");
+        assert!(error.contains("connection refused"), "{run:?}");
+        assert_eq!(run.status, Some(2));
+    }
+}
+
+#[test]
+fn wait_ends_at_once_without_credentials() {
+    let icap = Icap::new();
+    for (command, status) in [("check", 401), ("options", 407)] {
+        let server = answering(format!("ICAP/1.0 {status} Who\r\n\r\n").as_bytes());
+        let run = icap.run(&[command, "--wait=1h", &server.uri()]);
+        assert_eq!((run.status, server.requests()), (Some(2), 1), "{run:?}");
+        assert!(!run.err.contains("waiting"), "{run:?}");
+    }
+}
+
+#[test]
+fn json_of_a_failure_is_an_error_object() {
+    let icap = Icap::with_files(&["a"]);
+    let server = answering(b"ICAP/1.0 404 Nothing\r\n\r\n");
+    let (uri, away) = (server.uri(), format!("icap://{}/scan", refusing_address()));
+    icap.write("odd.toml", "odd = 1");
+    for (arguments, kind, status) in [
+        (&["check", &away][..], "connect", None),
+        (&["options", &uri], "status", Some(404)),
+        (&["options", &uri, "--wait=10ms"], "status", Some(404)),
+        (&["bench", &uri, "--file=none"], "null", None),
+        (&["scan", &uri], "null", None),
+        (&["scan", &uri, "--config=odd.toml", "a"], "null", None),
+        (&["scan", &uri, "--exclude=*", "-r", "."], "null", None),
+    ] {
+        let run = icap.run(&[arguments, &["--json"]].concat());
+        assert_eq!(run.status, Some(2), "{run:?}");
+        let [object] = &run.objects()[..] else {
+            panic!("{run:?}")
+        };
+        let text = object["error"].as_str().unwrap();
+        assert_eq!(*run.errors().last().unwrap(), format!("error: {text}"));
+        assert_eq!(object["error_kind"].as_str().unwrap_or("null"), kind);
+        assert_eq!(object["status"].as_u64(), status);
+    }
 }

@@ -235,4 +235,6 @@ fn service_that_is_away_from_the_start_is_one_message() {
     let message = "error: 3 files were not scanned, the first is a: cannot connect to ";
     assert!(run.err.starts_with(message), "{run:?}");
     assert_eq!(run.errors().len(), 1, "{run:?}");
+    // Without a rate, which would be that of errors.
+    assert_eq!(run.out, "3 files: 3 errors\n");
 }

@@ -8,7 +8,6 @@ use icap_client::testing::{CLEAN, Engine, OPTIONS_RESPONSE, Script, Server};
 mod support;
 
 use support::program::{Icap, Run, obedient, scan};
-use support::refusing_address;
 
 /// The place of the configuration file below the home folder of [`Icap`].
 const CONFIG: &str = ".config/icap/config.toml";
@@ -78,6 +77,19 @@ fn service_of_the_environment_needs_no_argument() {
         &["scan", &other_uri.replace("icap:", "ICAP:"), "a"],
     );
     assert_eq!((server.requests(), other.requests()), (4, 2));
+}
+
+#[test]
+fn icap_service_is_as_icap_uri() {
+    let icap = Icap::with_files(&["a"]);
+    let (server, other) = (obedient(), obedient());
+    let (uri, other_uri) = (server.uri(), other.uri());
+    let service = ("ICAP_SERVICE", uri.as_str());
+    let run = run_with(&icap, &[service], &["scan", "a"]);
+    assert_eq!((run.status, server.requests()), (Some(0), 2), "{run:?}");
+    let run = run_with(&icap, &[service, ("ICAP_URI", &other_uri)], &["scan", "a"]);
+    assert_eq!((run.status, other.requests()), (Some(0), 2), "{run:?}");
+    assert_eq!(server.requests(), 2);
 }
 
 #[test]
@@ -163,6 +175,35 @@ fn asking() -> Server {
     .unwrap()
 }
 
+/// The lines of a section of the help, without their indentation.
+#[cfg(unix)]
+fn section<'h>(help: &'h str, heading: &str) -> Vec<&'h str> {
+    let lines = help.lines().skip_while(|line| *line != heading).skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  "));
+    lines.map(str::trim).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn sample_file_of_the_help_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let icap = Icap::with_files(&["a"]);
+    let server = asking();
+    let help = icap.run(&["--help"]).out;
+    let sample = section(&help, "Configuration file:").join("\n");
+    let service = sample.lines().next().unwrap();
+    let sample = sample.replace(service, &format!("service = \"{}\"", server.uri()));
+    let sample = sample.replace("\"scanner\"", "\"joe\"");
+    icap.write(CONFIG, sample.replace("\"secret\"", "\"hunter2\""));
+    for (mode, status) in [(0o644, 2), (0o600, 0)] {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(icap.path(CONFIG), permissions).unwrap();
+        let run = run_with(&icap, &[], &["scan", "a"]);
+        assert_eq!(run.status, Some(status), "{run:?}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn password_in_the_file_needs_its_permissions() {
@@ -240,16 +281,6 @@ fn header_and_preview_of_the_file_are_sent() {
     for field in ["X-One: 1\r\n", "X-Two: 2\r\n"] {
         assert_eq!(received.matches(field).count(), 3, "{received}");
     }
-}
-
-#[test]
-fn next_endpoint_is_asked_if_the_first_is_away() {
-    let icap = Icap::with_files(&["infected"]);
-    let server = obedient();
-    let (uri, away) = (server.uri(), format!("icap://{}/scan", refusing_address()));
-    let run = icap.run(&scan(&away, &["--json", "--endpoint", &uri, "infected"]));
-    assert_eq!(run.objects()[0]["verdict"], "infected", "{run:?}");
-    assert_eq!(run.objects()[0]["service"], uri);
 }
 
 #[test]

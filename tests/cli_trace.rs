@@ -91,7 +91,8 @@ fn trace_has_heads_without_secrets_and_bodies() {
 
     let run = icap.run(&scan(&uri, &arguments));
     assert_eq!(run.status, Some(2));
-    assert!(run.err.contains("trace.txt"), "{run:?}");
+    let expected = "cannot create trace.txt: it exists, and --trace does not overwrite";
+    assert!(run.err.contains(expected), "{run:?}");
     assert_eq!(fs::read_to_string(icap.path("trace.txt")).unwrap(), trace);
 }
 
@@ -113,4 +114,23 @@ fn trace_is_private_and_follows_no_link() {
     let run = icap.run(&["options", "--trace=options.txt", &uri]);
     assert_eq!(run.status, Some(0));
     assert!(icap.path("options.txt").exists());
+}
+
+#[test]
+fn trace_to_standard_error_has_the_documented_columns() {
+    let icap = Icap::with_files(&["a"]);
+    let server = obedient();
+    let run = icap.run(&scan(&server.uri(), &["--trace=-", "a"]));
+    assert_eq!((run.status, run.lines()[0]), (Some(0), "a: clean"));
+    assert!(!icap.path("-").exists());
+    assert!(run.errors().len() > 10, "{run:?}");
+    for line in run.errors() {
+        let columns: Vec<_> = line.splitn(4, ' ').collect();
+        let [seconds, connection, direction, _] = columns[..] else {
+            panic!("{line:?}")
+        };
+        assert!(seconds.parse::<f64>().is_ok(), "{line:?}");
+        assert_eq!(connection, "1");
+        assert!([">", "<", "*"].contains(&direction), "{line:?}");
+    }
 }

@@ -34,6 +34,7 @@ fn links_between_documents_lead_to_files() {
         ".github/SECURITY.md",
         "tests/README.md",
         "fuzz/README.md",
+        "benches/README.md",
     ];
     for document in documents {
         let folder = root().join(document);
@@ -51,7 +52,15 @@ fn links_between_documents_lead_to_files() {
 
 #[test]
 fn paths_in_documents_exist() {
-    let folders = ["src/", "tests/", "fuzz/", "examples/", ".cargo/", ".ci/"];
+    let folders = [
+        "src/",
+        "tests/",
+        "fuzz/",
+        "benches/",
+        "examples/",
+        ".cargo/",
+        ".ci/",
+    ];
     // Made by runs, and not committed.
     let made = ["fuzz/corpus", "fuzz/artifacts"];
     for document in [

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use icap_client::error::InvalidInput;
-use icap_client::testing::{CLEAN, ManualClock, Script, Server};
+use icap_client::testing::{CLEAN, ManualClock, OPTIONS_RESPONSE, Script, Server, infected};
 use icap_client::transport::Clock;
 use icap_client::{Cache, Content, Endpoint, Error, Scanner, ScannerBuilder};
 
@@ -286,4 +286,23 @@ fn cached_verdict_is_logged_as_such() {
     let lines = scan_lines(&scanner, [(); 2].map(|()| Content::from("one").id("1")));
     assert!(lines[0].ends_with(" connection: clean"), "{lines:?}");
     assert!(lines[1].ends_with(", cached verdict: clean"), "{lines:?}");
+}
+
+#[test]
+fn rule_against_all_archives_is_named_in_the_warning() {
+    let server = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
+        _ => Script::new().send(infected("Rule.Archive")),
+    });
+    let server = server.unwrap();
+    let builder = Scanner::builder(server.uri()).canary(Duration::from_secs(300));
+    let scanner = builder.build().unwrap();
+    let (report, lines) = lines(log::Level::Warn, || scanner.scan("hello"));
+    assert!(!report.unwrap().verdict().is_clean());
+    let [line] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    let expected = "it called EICAR \"infected: Rule.Archive\", and objected to the same archive without EICAR, \
+                    which proves nothing: let it accept ZIP archives";
+    assert!(line.contains(expected), "{line}");
 }

@@ -267,6 +267,36 @@ fn service_that_knows_eicar_by_its_hash_misses_archives() {
     assert_eq!(test.outcome(Probe::Depth), Some(Outcome::Unknown));
 }
 
+#[test]
+fn virus_in_all_archives_is_a_false_alarm() {
+    let server = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
+        _ if request.has_eicar() => Script::new().send(infected("Eicar")),
+        _ if has_type(request, "application/zip") => Script::new().send(infected("Rule")),
+        _ => Script::new().send(CLEAN),
+    });
+    let test = test(&server.unwrap());
+    let expected = [
+        (Probe::NeverSeen, Outcome::FalseAlarm),
+        (Probe::Depth, Outcome::Unknown),
+    ];
+    assert_outcomes(&test, Outcome::Found, &but(&PLAIN, &expected));
+    assert!(!test.passed());
+    assert!(test.to_string().contains("without EICAR: infected: Rule"));
+    // A rule that refuses archives does not hide what the engine finds.
+    let server = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
+        _ if request.has_eicar() => Script::new().send(infected("Eicar")),
+        _ if has_type(request, "application/zip") => {
+            Script::new().send("ICAP/1.0 403 Forbidden\r\n\r\n")
+        }
+        _ => Script::new().send(CLEAN),
+    });
+    let server = server.unwrap();
+    let test = test_with(builder(&server));
+    assert_eq!(test.outcome(Probe::NeverSeen), Some(Outcome::Found));
+}
+
 /// It decides on the preview, and scans what comes without one.
 fn hasty() -> Server {
     let server = Server::answering(|request| match request.method() {
@@ -297,6 +327,33 @@ fn hasty_service_fails_only_a_scanner_with_previews() {
     let trusting = test_with(builder(&server).preview(preview).trust_preview(true));
     assert_eq!(trusting.outcome(Probe::Preview), Some(Outcome::Missed));
     assert!(!trusting.passed());
+}
+
+/// People's files of other types have a preview.
+#[test]
+fn preview_is_probed_also_if_archives_are_wanted_whole() {
+    for (lists, outcome) in [
+        (
+            "Transfer-Preview: *\r\nTransfer-Complete: zip",
+            Outcome::Missed,
+        ),
+        (
+            "Transfer-Preview: pdf\r\nTransfer-Complete: *",
+            Outcome::Missed,
+        ),
+        ("Transfer-Complete: *", Outcome::NotApplicable),
+    ] {
+        let options = options_with_preview(1024).replace("Transfer-Preview: *", lists);
+        let server = Server::answering(move |request| match request.method() {
+            "OPTIONS" => Script::new().send(&options),
+            _ if request.has_eicar() => Script::new().send(infected("Eicar")),
+            _ => Script::new().send(CLEAN),
+        });
+        let server = server.unwrap();
+        let builder = builder(&server).preview(Preview::Negotiated);
+        let test = test_with(builder.trust_preview(true));
+        assert_eq!(test.outcome(Probe::Preview), Some(outcome), "{test}");
+    }
 }
 
 #[test]
@@ -339,11 +396,13 @@ fn preview_probe_follows_the_request_that_is_sent() {
 
 #[test]
 fn depth_without_a_size_limit_is_not_passed() {
-    // It finds something in the preview of each archive, so that large ones take no time.
+    // It finds something in the preview of each archive above 1 KiB, so that large ones take no time.
     let server = Server::answering(|request| match request.method() {
         "OPTIONS" => Script::new().send(options_with_preview(1024)),
         _ if request.has_eicar() => Script::new().send(infected("Eicar")),
-        _ if has_type(request, "application/zip") => Script::new().send(infected("Eicar")),
+        _ if has_type(request, "application/zip") && !request.is_whole() => {
+            Script::new().send(infected("Eicar"))
+        }
         _ => Script::new().send(CLEAN),
     });
     let server = server.unwrap();

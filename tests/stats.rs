@@ -205,6 +205,9 @@ fn each_server_has_its_own_numbers() {
         (first.failures, first.reports, first.is_suspended),
         (2, 0, true)
     );
+    let why = first.last_failure.as_ref().unwrap();
+    assert!(why.contains("500 No") && !why.contains("secret"), "{why}");
+    assert_eq!(second.last_failure, None);
     assert_eq!(
         (second.failures, second.reports, second.failovers),
         (0, 3, 2)

@@ -69,7 +69,8 @@ impl<'a> Body<'a> {
     /// A body that is read until the reader's end.
     ///
     /// Its first 64 KiB are kept. A body of at most this size can be sent again if an idle connection turns out to be
-    /// closed. A longer one cannot, so it is never sent on an idle connection: it is sent on a new one.
+    /// closed. The client reads these bytes before it chooses a connection, because a longer body gets a new one in any
+    /// case: it cannot be sent again.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self::new(Source::Once(OnceReader::new(reader)))
     }
@@ -110,12 +111,13 @@ impl<'a> Body<'a> {
         self
     }
 
-    /// Adds a field that follows the body, if there is one (RFC 9112 §7.1.2), for a service that sent
-    /// `Allow: trailers`. The ICAP head announces its name.
+    /// Adds a field that is sent after the body (RFC 9112 §7.1.2); a request without a body does not send it. Use it only if
+    /// the service sent `Allow: trailers`. The client announces
+    /// its name in the ICAP head of the request.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`](crate::Error::Input) as [`Request::header`](crate::Request::header).
+    /// [`Error::Input`](crate::Error::Input) for the same faults as [`Request::header`](crate::Request::header).
     pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, crate::Error> {
         check_header(name, value.as_ref())?;
         let field = (name.to_owned(), value.as_ref().to_vec());

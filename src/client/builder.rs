@@ -33,9 +33,9 @@ macro_rules! connection_settings {
         /// Limits the time for looking up the host and connecting, all addresses together. Default: 10,000 ms
         /// ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
         ///
-        /// While other connections to the server exist, a first attempt ends after a quarter of this time and
-        /// after 1 s at most. If it times out, one idle connection is closed to make room, and a second attempt
-        /// has the whole time.
+        /// While other connections to the server exist, a first attempt ends after a quarter of this time, or after
+        /// 1 s if that is shorter. Then an idle connection is closed to make room, if there is one, and a second attempt
+        /// gets the full time. So connecting can then take up to a quarter longer than this limit.
         pub fn connect_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.connect = timeout;
             self
@@ -45,8 +45,7 @@ macro_rules! connection_settings {
         /// head has the [response timeout](Self::response_timeout). Default: 10,000 ms
         /// ([`DEFAULT_TIMEOUT`](crate::limits::DEFAULT_TIMEOUT)).
         ///
-        /// Content and response bodies must move at 1 KiB/s or more, measured over one read timeout. An
-        /// `OPTIONS` exchange as a whole may take one read timeout.
+        /// Content and response bodies must move at 1 KiB/s or more, measured over one read timeout. A whole `OPTIONS` exchange must end within one read timeout.
         pub fn read_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.read = timeout;
             self
@@ -55,8 +54,8 @@ macro_rules! connection_settings {
         /// Limits the time from the last byte sent to the end of the response's ICAP head. Default: the
         /// [read timeout](Self::read_timeout).
         ///
-        /// Most services send nothing while their engine works. An interim response (1xx) does not start this timeout
-        /// again. Set this to more than a scan of the largest file
+        /// Most services send nothing while their engine works. An interim response (1xx) does not start this
+        /// timeout again; after `100 Continue`, the last byte of the rest of the content does. Set this to more than a scan of the largest file
         /// takes.
         pub fn response_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.response = Some(timeout);
@@ -138,16 +137,18 @@ macro_rules! connection_settings {
         ///
         /// Set it so that all processes together stay below what the server can serve. c-icap serves
         /// `MaxServers` × `ThreadsPerChild` connections at once: 100 as Debian ships it. The kernel accepts
-        /// more, and these get no response. For a scanner that connects to HAProxy, the limit is
-        /// HAProxy's `maxconn` multiplied by the number of its servers.
+        /// more, and these get no response. With HAProxy before the servers, the sum of the `maxconn` values on
+        /// its `server` lines is what they can serve.
         ///
-        /// The limit is lowered for a server that shows that it has too many connections:
+        /// A server can show that it has too many connections. Then it gets a lower limit, also if you set none:
         ///
-        /// - It sends 503 while it serves others (RFC 3507 §4.3.3). The limit becomes one less than what ran.
-        /// - A scan times out on a connection that never had a response, while others had one. This does not
-        ///   count against the server. Before that, idle connections to the server are closed one by one.
+        /// - The server sends 503 to a request while it serves other requests (RFC 3507 §4.3.3). The limit becomes one
+        ///   less than the number of connections that were in use at that time.
+        /// - The server sends nothing on a new connection, while other connections have responses. First, idle
+        ///   connections to the server are closed one by one to make room. If the scan times out all the same, the limit
+        ///   is lowered as after a 503. Such a timeout does not count against the server.
         ///
-        /// It grows again by one for each second of success.
+        /// While exchanges with the server succeed, this lower limit grows by one each second.
         pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
             self.settings.limits.max_connections = connections.into();
             self
@@ -156,7 +157,8 @@ macro_rules! connection_settings {
         /// Sets the clock by which options, cached verdicts, idle connections and suspensions expire, for tests that
         /// must not wait. Default: the system's monotonic clock.
         ///
-        /// Timeouts and deadlines use the system's clock, unless [`Clock::now_for_waits`] is another one.
+        /// Timeouts and deadlines use [`Clock::now_for_waits`], which is the system's monotonic clock unless your clock
+        /// implements it.
         pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
             self.settings.clock = Arc::new(clock);
             self
@@ -355,8 +357,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if the endpoint is not an ICAP URI, a time or a limit is zero, or a header or the
-    /// credentials cannot be sent; also for an `icaps` URI without the feature `rustls` and without a
+    /// [`Error::Input`] if the endpoint is not an ICAP URI, its [address](Endpoint::connect_to) cannot be used, a timeout, the
+    /// deadline or `max_connections` is zero, or a header or the credentials cannot be sent; also for an `icaps` URI without the feature `rustls` and without a
     /// [connector](Self::connector).
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;

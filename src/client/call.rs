@@ -8,7 +8,6 @@ use super::outcome::AttemptError;
 use crate::error::{Error, Phase, TimeLimit};
 use crate::net::checkout::{Place, PooledConnection};
 use crate::net::deadline::Deadline;
-use crate::stats::counters::count;
 
 /// One caller's use of one server: the deadline, the admission by the circuit breaker, and the time spent
 /// waiting for a connection.
@@ -151,11 +150,11 @@ impl<'c> Call<'c> {
         let is_counted = !failed.is_shared || failed.error.is_timeout();
         let failure = failure_of(&failed.error).filter(|_| is_counted);
         if let (Some(failure), Some(admission)) = (failure, self.admission) {
-            count(&self.client.counters().failures);
             let why = Cause {
                 kind: failed.error.kind(),
                 text: failed.error.to_string(),
             };
+            self.client.counters().failed(&why.text);
             if let Some(wait) = admission.failed(failure, &why, self.client.now()) {
                 // What the server offered before it failed need not hold any more.
                 self.client.shared.options.clear();

@@ -49,16 +49,17 @@ impl Endpoint {
         self
     }
 
-    /// Sets the address to connect to: `HOST` or `HOST:PORT`, an IPv6 address in brackets. Default: the host and the
-    /// port of the URI. Without a port, that of the URI is used.
+    /// Sets the address to connect to: `HOST` or `HOST:PORT`, an IPv6 address in brackets. If it has no port, the port of
+    /// the URI is used. Default: the host and the port of the URI.
     ///
     /// The host of the URI is then only the name of the service. It goes into the request and its `Host` field, and
     /// the certificate of an `icaps` server must be for it. Errors, logs and reports name the URI; a refused connection names the address too. Use this for a
-    /// tunnel on this machine, for one server after a load balancer, or for an address that is found in another way than
-    /// with DNS.
+    /// tunnel on this machine, for one of the servers that a load balancer serves, or for an address that does not come
+    /// from DNS.
     ///
     /// Each server of a scanner has its own address. The builder checks it in `build`: an address that cannot be
-    /// used is an [`Error::Input`]. A connector of your own must use [`ServiceUri::address`].
+    /// used is an [`Error::Input`]. A connector of your own finds the
+    /// address in [`ServiceUri::address`]; if it connects elsewhere, this setting has no effect.
     ///
     /// ```
     /// use icap_client::{Endpoint, Scanner};

@@ -114,7 +114,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if `endpoint` is not an ICAP URI.
+    /// [`Error::Input`] in the same cases as [`ClientBuilder::build`].
     pub fn new(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Result<Self, Error> {
         Self::builder(endpoint).build()
     }
@@ -145,8 +145,8 @@ impl Client {
     /// # Errors
     ///
     /// Every [`Error`] except [`Suspended`](Error::Suspended) and [`Cancelled`](Error::Cancelled). A complete and valid
-    /// response is returned whatever its status, so [`Error::Status`] is only a 503 that came before the request was
-    /// written.
+    /// response is returned, whatever its status, with one exception: a 503 that arrives before the first byte of the
+    /// request is written is an [`Error::Status`].
     /// [`Error::Content`] also if a 206 refers to a `body` that can be read only once. What was written to `output`
     /// before an error is incomplete: do not use it.
     pub fn send<'b>(

@@ -38,7 +38,7 @@ impl<'a> OnceReader<'a> {
     }
 
     /// Fills the first buffer, up to its end, the reader's end, or `limit` bytes. It stops earlier if that takes
-    /// long, by the clock of `deadline`.
+    /// long, by the clock of `deadline`, or if the scan is cancelled.
     pub(crate) fn fill(&mut self, limit: Option<u64>, deadline: &Deadline) -> io::Result<()> {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let limit = limit.unwrap_or(KEPT).min(KEPT);
@@ -47,6 +47,7 @@ impl<'a> OnceReader<'a> {
             && self.filled < limit
             && !self.has_ended()
             && deadline.since(began) < GATHERING
+            && !deadline.is_cancelled()
         {
             self.make_buffer();
             let read = read_once(&mut self.reader, &mut self.kept[self.filled..limit]);
@@ -153,6 +154,7 @@ pub(crate) fn goes_on() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::cancel::Cancel;
 
     /// Gives its pieces, one a read and as much of it as fits, and then nothing.
     struct Pieces<'p>(Vec<&'p [u8]>);
@@ -243,6 +245,26 @@ mod tests {
         );
         drop(reader);
         assert_eq!(content, b"lo");
+    }
+
+    #[test]
+    fn cancelled_scan_reads_no_more_ahead() {
+        let cancel = Cancel::new();
+        let deadline = Deadline::by_system(None).or_cancelled(Some(cancel.clone()));
+        let mut content = &[b'x'; 10][..];
+        let cancels = CancelsWhenRead(cancel, content.by_ref());
+        OnceReader::new(cancels).fill(None, &deadline).unwrap();
+        assert_eq!(content.len(), 9);
+    }
+
+    /// Gives one byte, and is then cancelled.
+    struct CancelsWhenRead<'r>(Cancel, &'r mut &'static [u8]);
+
+    impl Read for CancelsWhenRead<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.cancel();
+            self.1.read(&mut buf[..1])
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub enum Phase {
     Checkout,
     /// Resolving the name and connecting, the TLS handshake included.
     Connect,
-    /// Sending the request. The server took no more bytes and sent none.
+    /// Sending the request.
     Write,
     /// Waiting for the response, or for the rest of it.
     Read,
@@ -88,8 +88,8 @@ pub enum TimeLimit {
     ConnectTimeout,
     /// `write_timeout`: no byte moved in either direction while the request was sent.
     WriteTimeout,
-    /// `read_timeout`: no byte arrived for this long after the ICAP head of the response. An `OPTIONS` exchange as a whole may take no
-    /// longer either.
+    /// `read_timeout`: no byte arrived for this long after the ICAP head of the response. A whole
+    /// `OPTIONS` exchange must end within it too.
     ReadTimeout,
     /// `response_timeout`: from the last byte sent to the end of the response's ICAP head.
     ResponseTimeout,
@@ -97,8 +97,8 @@ pub enum TimeLimit {
     MinimumRate,
     /// `deadline`: the whole scan, or the whole exchange of a [`Client`](crate::Client).
     Deadline,
-    /// The part of the deadline that one server gets: the time that is left, less what is kept for the next server: a
-    /// quarter of it or one read timeout, whichever is shorter.
+    /// The part of the deadline that one server gets if another one can follow. For the next server, a quarter of the time
+    /// that is left is kept, or one read timeout if that is shorter.
     DeadlineShare,
 }
 

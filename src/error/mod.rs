@@ -42,17 +42,18 @@ pub use crate::proto::violation::{Limit, Violation};
 ///
 /// An error is never a verdict: the content is not known to be clean, and not known to be infected.
 ///
-/// The variants name who is to blame. The predicates sort errors by what a caller can do:
+/// The variants say what happened. The predicates sort errors by what a caller can do:
 ///
 /// | predicate | true for | what to do |
 /// | --- | --- | --- |
 /// | [`is_unavailable`](Self::is_unavailable) | `Connect`, `Timeout`, `Disconnected`, `Suspended`, `Status` of 5xx or with a failure of the service | alert the operator; ask another server |
-/// | [`is_retryable`](Self::is_retryable) | the same, but of `Status` only 408, 500, 502, 503, 504, 506 | scan again later |
+/// | [`is_retryable`](Self::is_retryable) | `Connect`, `Timeout`, `Disconnected`, `Suspended`, `Status` 408, 500, 502, 503, 504 or 506 | scan again later |
 /// | [`is_timeout`](Self::is_timeout) | `Timeout` | scan again later, or raise the limit that [`TimeoutError::limit`] names |
 /// | [`is_protocol`](Self::is_protocol) | `Protocol` | check the address and the server; a retry most likely fails the same way |
 /// | [`is_cancelled`](Self::is_cancelled) | `Cancelled` | nothing: this program called [`Cancel::cancel`](crate::Cancel::cancel) |
 ///
-/// `Content`, `Output` and `Input` are none of these: the caller's reader, writer or input is to blame.
+/// For `Content`, `Output` and `Input` every predicate is false: the caller's reader, writer or input is to blame. It is
+/// so for some `Status` too, for example 404: check the URI and the service.
 ///
 /// ```
 /// use std::io::{self, ErrorKind};
@@ -140,8 +141,7 @@ impl Error {
     }
 
     /// Whether the service could not be reached or could not serve: no connection, a broken one, a
-    /// timeout, a 5xx status, a status with a code for a failure of the service, or a suspension. Another
-    /// server, or the same one later, may do better.
+    /// timeout, a 5xx status, a status with a code for a failure of the service, or a suspension. Another server may do better. [`is_retryable`](Self::is_retryable) says whether the same server may do better later.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {

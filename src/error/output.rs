@@ -6,8 +6,11 @@ use std::io;
 use super::cause::words_of;
 use crate::proto::content_name::ContentName;
 
-/// The caller's writer for the response body failed. If the writer of a copy fails
-/// ([`scan_tee`](crate::Scanner::scan_tee)), the call returns the `io::Error` instead.
+/// The caller's writer for the response body failed.
+///
+/// The writer of a copy in [`scan_tee`](crate::Scanner::scan_tee) is another one. If that fails, `scan_tee` returns the
+/// writer's `io::Error`. But if the service had objected to the content, it returns that verdict together with
+/// [`IncompleteCopy::Writer`](crate::IncompleteCopy::Writer).
 #[derive(Debug)]
 pub struct OutputError {
     pub(crate) source: io::Error,

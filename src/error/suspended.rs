@@ -22,7 +22,8 @@ pub struct SuspendedError {
 }
 
 impl SuspendedError {
-    /// How long ago the server was suspended. Failed trials do not begin a new suspension.
+    /// How long ago the suspension began. From time to time a scan tries the server again ([`retry_in`](Self::retry_in)), and
+    /// the suspension ends when such a scan succeeds.
     #[must_use]
     pub fn failing_for(&self) -> Duration {
         self.failing_for

@@ -55,13 +55,15 @@ impl TimeoutError {
         self.after
     }
 
-    /// Bytes of content that had been sent; `None` unless the response to content was waited for.
+    /// Bytes of content that had been sent, if time ran out in the wait for the ICAP head of the response to RESPMOD or
+    /// REQMOD. `None` for `OPTIONS` and for every other wait.
     #[must_use]
     pub fn content_sent(&self) -> Option<u64> {
         self.silence.map(|silence| silence.sent)
     }
 
-    /// How long the service had been silent; `None` unless the response to content was waited for.
+    /// How long the service had been silent, if time ran out in the wait for the ICAP head of the response to RESPMOD
+    /// or REQMOD. `None` for `OPTIONS` and for every other wait.
     #[must_use]
     pub fn silent_for(&self) -> Option<Duration> {
         self.silence.map(|silence| silence.time)

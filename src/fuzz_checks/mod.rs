@@ -22,6 +22,7 @@ mod evidence;
 mod exchange;
 mod headers;
 mod input;
+pub mod measured;
 mod odd_reader;
 mod options;
 #[cfg(test)]

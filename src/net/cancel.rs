@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::seam::sync::{AtomicBool, Ordering};
 
-/// How often a scan with a [`Cancel`] looks at it while it waits, at least: every 50 ms.
-pub const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
+/// A scan that waits checks its [`Cancel`] at least once in this time: 25 ms.
+pub const CANCEL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Ends scans from another thread. Clones are handles of the same token.
 ///

@@ -19,8 +19,8 @@ use crate::proto::uri::ServiceUri;
 /// address without a response leaves time for the next one.
 ///
 /// The system's resolver takes no timeout, so helper threads call it:
-/// [`MAX_LOOK_UP_THREADS`](crate::limits::MAX_LOOK_UP_THREADS) at most in the whole process, and one look-up for all
-/// connections to one host. They end after 10 s without work.
+/// [`MAX_LOOK_UP_THREADS`](crate::limits::MAX_LOOK_UP_THREADS) at most in the whole process. Connections that are made to one
+/// host at the same time share one look-up, and its result is not kept. A helper thread ends after 10 s without work.
 ///
 /// `TCP_NODELAY` is set. A request leaves in few writes, and waiting for an acknowledgement between them would
 /// cost 40 ms a scan.

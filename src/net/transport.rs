@@ -14,8 +14,8 @@ pub enum Readiness {
     Idle,
     /// At least one byte.
     Readable,
-    /// A part of a unit that may hold bytes or nothing, for example the beginning of a TLS record, which can
-    /// be a part of a response or a session ticket. A read waits for the rest.
+    /// The beginning of a unit, for example of a TLS record. Until the rest is there, it is not known whether the
+    /// unit has bytes of a response or none, as a session ticket. A read waits for the rest.
     Partial,
     /// The end of the stream: the peer has closed its side, and all that it sent was read.
     Closed,
@@ -27,17 +27,17 @@ pub enum Readiness {
 /// Beyond that:
 ///
 /// - A read or write without progress within its timeout fails with
-///   [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut). The caller may try it
-///   again, a write with the same bytes.
-/// - A write with *some* progress returns how much, also if the rest timed out. Bytes count as written when
-///   they have left for the peer, not while they wait for a flush.
+///   [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut). This crate may then call it
+///   again. It repeats a write with the same bytes.
+/// - A write with *some* progress returns how much, also if the rest timed out. It counts only bytes that it has given to
+///   the transport, for example to the socket, and none that a buffer of its own keeps until a flush.
 /// - A read or write that returns more than the length of its buffer fails the exchange.
-/// - [`Interrupted`](io::ErrorKind::Interrupted) and `WouldBlock` without waiting are allowed. A stream that
-///   does this again and again is slowed down, and meets the timeout.
+/// - [`Interrupted`](io::ErrorKind::Interrupted) and `WouldBlock` without waiting are allowed. If a stream
+///   does this again and again, this crate pauses between the calls, and the exchange fails when the timeout is over.
 /// - Dropping the stream closes it.
 ///
-/// A stream that wraps another one forwards *all* methods, also those with a default, because the inner stream
-/// knows better.
+/// A stream that wraps another one and passes its bytes on unchanged forwards *all* methods, also those with a default.
+/// A stream that changes the bytes, as TLS does, has its own `readiness` and `written_at_arrival`.
 ///
 /// ```
 /// use std::io::{self, Read, Write};
@@ -122,12 +122,13 @@ pub trait Stream: Read + Write + Send {
     /// Whatever the transport reports, for example a reset. The exchange then fails.
     fn readiness(&mut self) -> io::Result<Readiness>;
 
-    /// Returns how many bytes had been written to this stream when the unit of the last read began to arrive. A unit is, for
-    /// example, the TLS record that held the bytes. The default is `None`: this is not known.
+    /// Returns how many bytes had been written to this stream when the unit of the last read began to arrive. The
+    /// default is `None`: this is not known.
     ///
-    /// A transport that delivers bytes in units (TLS records) implements it. A response that began before the
-    /// content was written is early, also if its first record was complete only later. One read must then not
-    /// return bytes of two units.
+    /// Implement it if the transport delivers bytes in units, such as TLS records. One read must then not return bytes
+    /// of two units. With units, a read returns only after the whole unit has arrived, and this crate must know when it
+    /// began to arrive: a response is early if that was before all content was written. For a plain byte stream, keep the
+    /// default.
     fn written_at_arrival(&self) -> Option<u64> {
         None
     }
@@ -143,8 +144,8 @@ pub trait Stream: Read + Write + Send {
 /// Makes connections to a service.
 ///
 /// Implement it to reach a service through a tunnel, a Unix socket or a TLS library of your own. Every thread
-/// that scans calls it; a scan that can be [cancelled](crate::Content::cancel) calls it in a helper thread. A connector
-/// over TCP connects to [`ServiceUri::address`]. If [`ServiceUri::is_tls`], what is sent must be encrypted; a connector
+/// that scans calls it; a scan that can be [cancelled](crate::Content::cancel) calls it in a helper thread. A connector over TCP connects to
+/// [`ServiceUri::address`], unless it has an address of its own as in the example. If [`ServiceUri::is_tls`], what is sent must be encrypted; a connector
 /// that cannot do that has to fail.
 ///
 /// ```
@@ -180,7 +181,7 @@ pub trait Connect: Send + Sync {
     ///
     /// # Errors
     ///
-    /// An error with the address in its text. If the time ran out, it is of kind
+    /// Whatever kept it from connecting; an operator wants to read the address in its text. If the time ran out, it is of kind
     /// [`TimedOut`](io::ErrorKind::TimedOut).
     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>>;
 }

@@ -49,7 +49,7 @@ pub enum InvalidInput {
     /// `Allow`, `Connection`, `Content-Length`, `Encapsulated`, `Host`, `Keep-Alive`, `Preview`,
     /// `Proxy-Authorization`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding` and `Upgrade`.
     ReservedHeader,
-    /// A field of ICAP or HTTP, which reports neither a threat nor a refusal.
+    /// The name of a standard field of ICAP or HTTP, given to a setting that names a field for a threat or a refusal.
     ProtocolHeader,
     /// An HTTP head that is not one complete HTTP/1.x head.
     HttpHead,
@@ -62,7 +62,7 @@ pub enum InvalidInput {
     User,
     /// An empty id of content.
     Id,
-    /// Zero for a timeout, a deadline, `suspend_after`, `max_connections` or a limit of the cache.
+    /// Zero for a timeout, a deadline, `canary`, `suspend_after`, `max_connections` or a limit of the cache.
     Zero,
 }
 

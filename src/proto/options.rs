@@ -191,6 +191,13 @@ impl ServiceOptions {
         listing(extension).or_else(|| listing("*")).or(otherwise)
     }
 
+    /// How the service wants that content sent that gets a preview, if any extension does; `None` if it has no list.
+    pub(crate) fn transfer_of_previewed(&self) -> Option<Transfer> {
+        let mut transfers = self.transfer_preview.iter().map(|it| self.transfer(it));
+        let previewed = transfers.find(|transfer| *transfer == Some(Transfer::Preview));
+        previewed.unwrap_or_else(|| self.transfer("*"))
+    }
+
     fn transfer_lists(&self) -> [(Transfer, &[String]); 3] {
         [
             (Transfer::Complete, &self.transfer_complete),

@@ -129,8 +129,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`InputError`] if the name is no token, if it frames the message (`Encapsulated`, `Allow`, `Host`, …), or if the
-    /// value has a control character or white space at an end.
+    /// [`InputError`] if the name is no token, or if this crate sets the field itself (`Encapsulated`, `Allow`, `Host`, …).
+    /// [`InputError`] if the value has a control character, or if it begins or ends with white space.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InputError> {
         check_header(name, value.as_ref())?;
         self.headers

@@ -61,7 +61,7 @@ fn escape(chars: impl Iterator<Item = char>) -> String {
 /// Whether a character is visible and changes nothing around it.
 ///
 /// False for control characters, invisible characters, characters that change the direction of text, and all
-/// spaces but U+0020. This crate escapes all text of a peer by this rule. Use it for names from elsewhere, for
+/// spaces but U+0020. This crate escapes by this rule all text of a peer that its documentation calls safe to show. Use it for names from elsewhere, for
 /// example of files.
 #[must_use]
 pub fn is_displayable(c: char) -> bool {

@@ -17,11 +17,11 @@ const DEFAULT_TLS_PORT: u16 = 11344;
 ///
 /// IPv6 addresses stand in brackets. User information (`icap://user:secret@host/…`) is an error, although
 /// RFC 3507 §4.2 allows it: a URI goes to logs and configuration dumps, and a user and a password belong in
-/// [`Endpoint::credentials`](crate::Endpoint::credentials). The error does not repeat it.
+/// [`Endpoint::credentials`](crate::Endpoint::credentials). The text of the error contains neither of them.
 ///
 /// `Display` writes a URI that can be parsed to the same service again, with its arguments. Arguments may be
 /// confidential. So errors, logs and reports show the [`name`](Self::name), which has no arguments.
-/// Neither of the two shows an [address](Self::address) that differs from the URI.
+/// If [`Endpoint::connect_to`](crate::Endpoint::connect_to) sets another address, neither `Display` nor `name` shows it.
 ///
 /// ```
 /// use icap_client::ServiceUri;

@@ -82,16 +82,17 @@ pub enum Violation {
     /// Bytes follow the end of the response, so it is not certain that it ends there.
     #[error("bytes follow its end")]
     TrailingBytes,
-    /// A 204 or a 100 came before its request was written, and it is not certain which request it is for. On a used
-    /// connection it may be the response to the previous request, and after a preview the response to the preview.
+    /// A 204 or a 100 came before the present request was written completely, and it is not certain that it belongs to this
+    /// request. On a used connection it may be the response to the previous request. While the rest is sent after a preview,
+    /// it may be a second response to the preview.
     ///
-    /// Where that is certain, an early 204 is no error but the verdict
+    /// If it is certain and the connection stays open, an early 204 is no error but the verdict
     /// [`NotScanned::EarlyResponse`](crate::NotScanned::EarlyResponse).
     #[error(
         "it came on a used connection before all of the content was sent, so it may be the response to the previous request"
     )]
     EarlyResponse,
-    /// Bytes came before the request was sent.
+    /// Bytes came before the first byte of the request was sent.
     #[error("it was sent before the request")]
     Unsolicited,
     /// A 200 has no HTTP message, so it says nothing about the content.
@@ -109,7 +110,7 @@ pub enum Violation {
     /// A 204 came, but the server may not have read all of the content. Either the server reset the connection, or it
     /// had begun to respond before all of the content was sent and then closed the connection.
     ///
-    /// If the connection stays open, such an early 204 is the verdict
+    /// If the connection stays open, and the early 204 certainly belongs to this request, it is the verdict
     /// [`NotScanned::EarlyResponse`](crate::NotScanned::EarlyResponse).
     #[error(
         "it is a 204, and the server may have ended the connection before it had read all of the content, so it \
@@ -146,9 +147,9 @@ pub enum Limit {
         limits::MAX_INTERIM_RESPONSES
     )]
     InterimResponses,
-    /// The limit of the response body: the scanner's `max_size` plus
-    /// [`RESPONSE_BODY_ALLOWANCE`](crate::limits::RESPONSE_BODY_ALLOWANCE), a client's `max_response`, or
-    /// [`MAX_OPTIONS_BODY`](crate::limits::MAX_OPTIONS_BODY).
+    /// Bytes of the response body. For a scanner the limit is `max_size` plus
+    /// [`RESPONSE_BODY_ALLOWANCE`](crate::limits::RESPONSE_BODY_ALLOWANCE), and for a client it is `max_response`. For
+    /// the response to `OPTIONS` it is [`MAX_OPTIONS_BODY`](crate::limits::MAX_OPTIONS_BODY).
     #[error("its body is longer than the limit")]
     ResponseBody,
 }

@@ -5,7 +5,7 @@
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 
-use super::cache::verdicts::Verdicts;
+use super::cache::verdicts::{Turn, Verdicts};
 use super::canary::Canary;
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
@@ -36,6 +36,8 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) rules: Rules,
     pub(super) custom_headers: Arc<CustomHeaders>,
     pub(super) about: About,
+    /// Its length, if that was known at the beginning. The request, and the key by which its verdict is cached, are the
+    /// same in each attempt: an objection must withdraw the clean verdicts that this scan could have been given.
     pub(super) length: Option<u64>,
     pub(super) max_size: Option<u64>,
     /// The request for the first service, once it is made.
@@ -47,6 +49,8 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) cache: Option<&'c Verdicts>,
     /// Whether the verdict may come from the cache: not if the content is written somewhere.
     pub(super) is_looked_up: bool,
+    /// The servers that were asked and found nothing, each once. An objection of another one withdraws their verdicts.
+    pub(super) asked: Vec<(&'c Client, Turn<'c>)>,
     pub(super) canary: Option<Canary<'c>>,
 }
 
@@ -90,6 +94,7 @@ impl<'c, 'o> Scan<'c, 'o> {
             deadline,
             cache,
             is_looked_up,
+            asked: Vec::new(),
             canary: Canary::of(shared),
         })
     }
@@ -117,14 +122,13 @@ impl<'c, 'o> Scan<'c, 'o> {
             deadline: self.deadline,
             cache: self.cache,
             is_looked_up: self.is_looked_up,
+            asked: self.asked,
             canary: self.canary,
         }
     }
 
     /// Reads the content from now on from `copy`, which has `length` bytes.
     pub(super) fn read_from(&mut self, copy: impl Read + Seek + Send + 'c, length: u64) {
-        self.length = Some(length);
-        self.request = None;
         self.body.read_from(copy, length);
     }
 
@@ -152,10 +156,7 @@ impl<'c, 'o> Scan<'c, 'o> {
         &mut self,
         options: Option<&ServiceOptions>,
     ) -> Result<Request, Error> {
-        let method = self.rules.method.unwrap_or(match options {
-            Some(options) if options.methods() == [Method::Reqmod] => Method::Reqmod,
-            _ => Method::Respmod,
-        });
+        let method = self.rules.method_for(options);
         let request = self.request(method)?.allow_204(self.rules.allow_204);
         let name = self.about.name.as_deref();
         let can_complete = !self.output.is_wanted() || self.body.is_repeatable();
@@ -163,7 +164,10 @@ impl<'c, 'o> Scan<'c, 'o> {
         let asked_for = options.map(|options| self.about.asked_for(options));
         // c-icap sends an empty preview back. A 204 to a preview is allowed also without `Allow: 204`.
         let has_preview = self.rules.allow_204 && self.length != Some(0);
-        let preview = self.rules.preview.size(name, options);
+        let preview = match self.about.gets_any_preview {
+            true => self.rules.preview.size_if_any(options),
+            false => self.rules.preview.size(name, options),
+        };
         Ok(request
             .preview(preview.filter(|_| has_preview))
             .allow_206(self.rules.allow_206 && offers_206 && can_complete)
@@ -248,7 +252,7 @@ impl<'c, 'o> Scan<'c, 'o> {
             lacks_engine: client.lacks_engine(response, options),
             allowed_204: request.allows_204(),
             allowed_206: request.allows_206(),
-            length: self.length.unwrap_or(complete.content_sent),
+            length: self.body.declared_len().unwrap_or(complete.content_sent),
             offers_204: request.allows_204()
                 && options.is_none_or(|options| offers_204(options, response)),
             is_echoed: matches!(returned, Ok(true)),

@@ -24,7 +24,7 @@ use crate::stats::counters::ScanCounters;
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).
 pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
 
-/// The default of [`ScannerBuilder::max_copy`] is so many times [`max_size`](ScannerBuilder::max_size): 2.
+/// By default, [`ScannerBuilder::max_copy`] is twice [`max_size`](ScannerBuilder::max_size).
 pub const DEFAULT_MAX_COPY_FACTOR: u64 = 2;
 
 /// Configures a [`Scanner`].
@@ -119,8 +119,8 @@ impl ScannerBuilder {
     /// [`NoEngine`](NotScanned::NoEngine)).
     ///
     /// Failover needs content that can be sent again: bytes, files, seekable readers, and other readers of
-    /// which at most the first 64 KiB were read. For such content a server leaves time for the next one: a
-    /// quarter of what is left until the [deadline](Self::deadline), or one read timeout, whichever is shorter.
+    /// which at most the first 64 KiB were read. For such content, the scanner keeps time for the next
+    /// server: a quarter of what is left until the [deadline](Self::deadline), or one read timeout if that is shorter.
     pub fn endpoint(mut self, endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
         self.others.push(endpoint.try_into().map_err(Into::into));
         self
@@ -131,11 +131,14 @@ impl ScannerBuilder {
     ///
     /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx, and a
     /// response that is not ICAP. A
-    /// connect, write, response or read timeout counts. If the deadline ends the exchange, that counts only if
-    /// the server had by then kept the exchange waiting, in total, for at least the timeout of the present phase. One failure suspends the server at once, for at most 500 ms: a 503 while no other exchange with it
-    /// runs.
+    /// connect, write, response or read timeout counts. If the deadline ends the exchange, all
+    /// waits for the server in the present phase are added up. The deadline counts only if the sum is at least the timeout
+    /// of that phase.
     ///
-    /// These are no failures of the server: a deadline that ends before a timeout, a slow reader or writer of
+    /// A 503 is special while no other exchange with the server runs: it suspends the server at once, for at most
+    /// 500 ms.
+    ///
+    /// These are no failures of the server: a deadline after shorter waits, a slow reader or writer of
     /// the caller and a connection that the server closes because of it, a 503 while other scans run, a shortage
     /// on this machine (file descriptors, memory, ports, threads), and a timeout on a connection on which no response
     /// ever came, if other connections to the server got responses meanwhile.
@@ -170,17 +173,21 @@ impl ScannerBuilder {
     ///
     /// - A canary is due before the first scan, when the last proof has a quarter of its time left, after a response under
     ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). Each of the last two
-    ///   comes at most once a minute. A proof holds under the state tag of its response only.
-    /// - One scan sends it, which takes 0.4 s and one more exchange. The others go on while the last proof holds. Without
+    ///   comes at most once a minute. A proof holds only under the state tag of its response, and only for the method
+    ///   and the preview of the canary.
+    /// - After the first find under a state tag, the same archive is sent without EICAR. If the server calls that a virus
+    ///   too, the canary counts as missed: a rule against every archive is no proof that the server scans.
+    /// - One scan sends it, which takes 0.4 s and one or two more exchanges. The others go on while the last proof holds. Without
     ///   one they wait for the result, within their own deadlines.
     /// - A server that misses the canary is *blind*. Scans go to the next server without sending it their content;
     ///   if none scans, the verdict is [`NotScanned::NoEngine`]. Further canaries follow at the intervals of
     ///   [`suspension`](Self::suspension), until the server finds one. `Stats` and the log, at warn, say so. A scan during
     ///   which a canary of its server is missed is not clean, also if another one is found before the scan ends.
-    /// - A canary that fails, because the connection breaks or time runs out, proves nothing. While the last proof holds,
-    ///   the scan goes on under it: such a canary has only three quarters of the time that the scan has left. Without a
-    ///   proof it is an error of the scan that sent it and of those that waited for it. The next server is asked as after
-    ///   any such error.
+    /// - A canary that fails, because the connection breaks or time runs out, proves nothing. Without a proof it is an
+    ///   error of the scan that sent it and of those that waited for it. The next server is asked as after any such
+    ///   error. While the last proof holds, the scan goes on under it, unless the server cannot be connected or lets a
+    ///   timeout run out: the content would wait for the same once more. Such a canary leaves the scan a quarter of its
+    ///   time or one read timeout, whichever is shorter.
     /// - Only clean verdicts need a proof. Evidence against content counts without one.
     ///
     /// A few minutes are a good value: up to `every` after its engine fails, a server can still make content clean. A
@@ -257,8 +264,8 @@ impl ScannerBuilder {
     /// Whether a 204 to a preview is [`Clean`](crate::Verdict::Clean), although the service has seen only the
     /// preview. Default: false.
     ///
-    /// Set it only if the service sends such a 204 for harmless files alone. c-icap does not: it sends one for
-    /// a virus after the first bytes of a GIF.
+    /// Set it only if the service sends such a 204 for harmless files alone. c-icap does not: it also sends one for a
+    /// file that begins as a GIF and has a virus in its rest.
     pub fn trust_preview(mut self, trust: bool) -> Self {
         self.rules.trust_preview = trust;
         self
@@ -298,9 +305,8 @@ impl ScannerBuilder {
     /// add further names. Default: none.
     ///
     /// A response with the field is [`Infected`](crate::Verdict::Infected), and its value is the name of the threat.
-    /// The words of the value are not read. Only these values do not count, in any case and in quotation marks as
-    /// well: `none`, `no`, `no threat`, `no threats`, `n/a`, `null`, `false`, `0` and `-`. A field without a value
-    /// counts.
+    /// Every value means a threat, also an empty one, except these: `none`, `no`, `no threat`, `no threats`, `n/a`, `null`,
+    /// `false`, `0` and `-`. For these, upper and lower case make no difference, and quotation marks are ignored.
     ///
     /// The field counts wherever the fields of known vendors do: in the ICAP head, in encapsulated heads and in
     /// trailers, on every status, also if the response breaks off after it. Choose a name that the service alone
@@ -352,7 +358,7 @@ impl ScannerBuilder {
     /// - It came from the server that a scan would ask now. The verdict of a fallback server counts only where that
     ///   server would be asked.
     /// - The server's state tag (`ISTag`) is still the one that the response had, and a response has confirmed it within
-    ///   the time of [`revalidate`](crate::Cache::revalidate). A service without a tag is asked each time.
+    ///   the time of [`revalidate`](crate::Cache::revalidate). If a service has no tag, the content is scanned each time.
     /// - It is younger than [`max_age`](crate::Cache::max_age).
     /// - For a clean verdict: nothing says that the server does not scan, by its state tag or by an early response.
     ///   With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the
@@ -361,8 +367,9 @@ impl ScannerBuilder {
     /// Then no byte of the content is read, and no connection is needed unless the tag must be confirmed or a canary is
     /// due. The report [says](crate::Report::is_cached) that it is not new.
     ///
-    /// Scans of the same content at the same time wait for the first of them: at most a read timeout, and half of the
-    /// time that they have left. If the first one fails or gets another verdict, all of them scan.
+    /// Scans of the same content at the same time wait for the first of them: for a read timeout, or half of the time that
+    /// they have left if that is shorter. If the first scan ends with an error, or with a verdict that is not kept, each
+    /// of the others scans.
     ///
     /// [`scan_replace`](Scanner::scan_replace) and [`scan_tee`](Scanner::scan_tee) do not use the cache, and neither does a
     /// trial of a suspended server.
@@ -410,7 +417,8 @@ impl ScannerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if an endpoint is not an ICAP URI, a time or a limit is zero, a header or credentials
+    /// [`Error::Input`] if an endpoint is not an ICAP URI, a setting that must not be zero is zero (see
+    /// [`InvalidInput::Zero`](crate::error::InvalidInput::Zero)), a header or credentials
     /// cannot be sent, an infection or refusal header or an address is unusable, or the method is `OPTIONS`; if TLS is
     /// [required](Self::require_tls) and a URI begins with `icap://`; also for an `icaps` URI without the feature `rustls` and
     /// without a [connector](Self::connector).

@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use super::Shared;
-use super::sample::{ARCHIVE_NAME, MIN_ARCHIVE, Sample};
+use super::sample::{MIN_ARCHIVE, Sample};
 use super::verdict::Verdict;
 use crate::client::Client;
-use crate::client::proof::Trial;
+use crate::client::proof::{Form, Terms, Trial};
 use crate::evidence::{Threat, ThreatKind};
 use crate::proto::options::ServiceOptions;
 
@@ -27,15 +27,21 @@ pub(super) struct Canary<'s> {
 }
 
 /// For the log, if the service objects also to the archive without EICAR.
-const REFUSES_ALL: &str = ", and objected to the same archive without EICAR (a canary has no user, groups or address: if \
-    the service asks for them, set them for all requests with `header`)";
+const REFUSES_ALL: &str = ", and objected to the same archive without EICAR, which proves nothing: let it \
+    accept ZIP archives that have no virus (a canary has no user, groups or address: if the service asks for them, set \
+    them for all requests with `header`)";
 
 /// The state tag of a response, if it had one.
 pub(super) type Tag = Option<Vec<u8>>;
 
 /// What a server made of a canary.
 pub(super) enum Sighting {
-    Found(Tag),
+    Found {
+        verdict: Verdict,
+        tag: Tag,
+        /// Under this tag it has not found anything in the same archive without EICAR.
+        is_controlled: bool,
+    },
     Missed(Verdict),
     /// It was refused, and nothing was called a virus. A service may refuse archives by a rule, and scan nothing.
     Refused(Verdict, Tag),
@@ -47,18 +53,32 @@ impl<'s> Canary<'s> {
         shared.canary.map(|every| Self { shared, every })
     }
 
+    /// The proofs that count for scans by a service with these options.
+    pub(super) fn terms(self, options: Option<&ServiceOptions>) -> Terms {
+        let rules = &self.shared.rules;
+        let form = Form {
+            method: rules.method_for(options),
+            preview: rules.preview.size_if_any(options),
+        };
+        Terms {
+            every: self.every,
+            form,
+        }
+    }
+
     /// The canary for a service with these options.
     pub(super) fn sample(self, options: Option<&ServiceOptions>) -> Sample {
-        Sample::archive(self.size(options)).held_back()
+        let sample = Sample::archive(self.size(options));
+        sample.with_any_preview().held_back()
     }
 
     /// The same without EICAR. It must not be refused.
     pub(super) fn control(self, options: Option<&ServiceOptions>) -> Sample {
-        Sample::harmless(self.size(options))
+        Sample::harmless(self.size(options)).with_any_preview()
     }
 
     fn size(self, options: Option<&ServiceOptions>) -> u64 {
-        let preview = self.shared.rules.preview.size(Some(ARCHIVE_NAME), options);
+        let preview = self.shared.rules.preview.size_if_any(options);
         let size = preview.unwrap_or_default() as u64 + SIZE;
         let max_size = self.shared.max_size.unwrap_or(size);
         max_size.clamp(MIN_ARCHIVE, size)
@@ -68,22 +88,41 @@ impl<'s> Canary<'s> {
 impl Sighting {
     pub(super) fn of(verdict: Verdict, tag: Tag) -> Self {
         match &verdict {
-            Verdict::Infected(threats) if threats.iter().any(is_virus) => Self::Found(tag),
+            Verdict::Infected(threats) if threats.iter().any(is_virus) => Self::Found {
+                verdict,
+                tag,
+                is_controlled: false,
+            },
             Verdict::Infected(_) | Verdict::Blocked(_) => Self::Refused(verdict, tag),
             _ => Self::Missed(verdict),
+        }
+    }
+
+    /// Whether the same archive without EICAR is to be sent: after each refusal, and after a find once for a state tag.
+    /// A rule of the service may call every archive a virus.
+    pub(super) fn needs_control(&self, client: &Client) -> bool {
+        match self {
+            Self::Found { tag, .. } => !client.proofs().is_controlled(tag.as_deref()),
+            Self::Refused(..) => true,
+            Self::Missed(_) => false,
         }
     }
 
     /// After the same archive without EICAR had this verdict.
     pub(super) fn after_control(self, control: &Verdict, control_tag: &Tag) -> Self {
         match self {
+            Self::Found { verdict, .. } if may_be_virus(control) => Self::Missed(verdict),
             Self::Refused(verdict, tag)
-                if control.is_clean() && (verdict.is_infected() || *control_tag == tag) =>
+                if !control.is_clean() || !(verdict.is_infected() || *control_tag == tag) =>
             {
-                Self::Found(tag)
+                Self::Missed(verdict)
             }
-            Self::Refused(verdict, _) => Self::Missed(verdict),
-            sure => sure,
+            Self::Found { verdict, tag, .. } | Self::Refused(verdict, tag) => Self::Found {
+                is_controlled: *control_tag == tag,
+                verdict,
+                tag,
+            },
+            missed => missed,
         }
     }
 
@@ -91,9 +130,11 @@ impl Sighting {
     pub(super) fn conclude(self, trial: Trial<'_>, client: &Client) -> Option<Tag> {
         let name = client.name();
         match self {
-            Self::Found(tag) => {
+            Self::Found {
+                tag, is_controlled, ..
+            } => {
                 log::debug!("{name}: found EICAR in a canary");
-                trial.found(tag.clone()).then_some(tag)
+                trial.found(tag.clone(), is_controlled).then_some(tag)
             }
             Self::Missed(verdict) | Self::Refused(verdict, _) => {
                 if let Some(wait) = trial.missed() {
@@ -116,4 +157,12 @@ impl Sighting {
 /// Whether the service says that it is a virus. A threat of no kind may be a rule for all archives.
 fn is_virus(threat: &Threat) -> bool {
     threat.kind() == Some(ThreatKind::Virus)
+}
+
+/// Whether the service may have meant that content without a virus has one.
+fn may_be_virus(control: &Verdict) -> bool {
+    match control {
+        Verdict::Infected(threats) => threats.iter().any(|it| it.kind().is_none() || is_virus(it)),
+        _ => false,
+    }
 }

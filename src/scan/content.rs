@@ -55,8 +55,9 @@ impl<'a> Content<'a> {
 
     /// A regular file. Its name is sent with the content, its path is not.
     ///
-    /// The open handle is checked to be a regular file, and opening does not wait. A pipe without a writer
-    /// would outlast every deadline: scan pipes and devices with [`reader`](Self::reader).
+    /// The open handle is checked to be a regular file, and opening does not wait. Pipes and devices are refused, because a
+    /// read of one may wait past every deadline. To scan one all the same, open it yourself and pass it to
+    /// [`reader`](Self::reader).
     ///
     /// # Errors
     ///
@@ -76,8 +77,8 @@ impl<'a> Content<'a> {
     /// The bytes of a reader, up to its end.
     ///
     /// The reader is read once, and its first 64 KiB are kept. Content up to that size can be sent again, also to
-    /// another server. Larger content is sent on a new connection, because it would be lost on a connection
-    /// that the server has closed. It is sent to another server only if the failure came before more than
+    /// another server. Larger content is sent on a new connection: the server may have closed an idle one, and what was sent on it could
+    /// not be read again. It is sent to another server only if the failure came before more than
     /// 64 KiB were read. [`scan_spooled`](crate::Scanner::scan_spooled) keeps a copy from which it can be sent again.
     ///
     /// After an error some of the content may have been read, even if no server could be reached. Do not scan
@@ -139,9 +140,9 @@ impl<'a> Content<'a> {
     ///
     /// - Credentials, cookies, query strings and similar data, unless [`include_sensitive`](Self::include_sensitive) is
     ///   set.
-    /// - Hop-by-hop fields (RFC 3507 §4.4.2), and the fields that `Connection` names. Fields for every recipient,
-    ///   such as `Content-Type` and `Host`, are forwarded all the same, so that a sender cannot hide them from
-    ///   the service.
+    /// - Hop-by-hop fields (RFC 3507 §4.4.2), and the fields that `Connection` names. If it names a field that
+    ///   every recipient needs, such as `Content-Type` or `Host`, that field is forwarded: otherwise a sender could hide
+    ///   it from the service.
     ///
     /// In a REQMOD the `Content-Length` becomes the length of the content. It is left out if it would take the
     /// head above a limit.
@@ -177,7 +178,7 @@ impl<'a> Content<'a> {
     ///   `Refresh`, and others by the words of their name, such as `X-Original-URL`, `X-Forwarded-Uri` and
     ///   `X-Accel-Redirect`.
     ///
-    /// All other fields are forwarded unchanged. Remove those that are secret before you pass the head.
+    /// This setting changes no other field. Remove what else is secret before you pass the head.
     pub fn include_sensitive(mut self, include: bool) -> Self {
         self.about.include_sensitive = include;
         self
@@ -272,17 +273,18 @@ impl<'a> Content<'a> {
 
     /// Lets another thread end this scan: with [`Cancel::cancel`].
     ///
-    /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the name, the
-    /// connection, the TLS handshake, a place among the connections, a request of another thread, the upload or the
-    /// response. It cannot interrupt your own `Read`, `Write` and callbacks, and ends when they return. A scan that
-    /// begins after the cancel ends at once.
+    /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the host, the
+    /// connection, the TLS handshake, a free connection to a full server, what another thread has asked the server, the
+    /// upload or the response. A cancel cannot interrupt your own `Read`, `Write` and callbacks; the scan ends when they return. If the
+    /// cancel came before the scan began, the scan ends at once. On a machine that is overloaded, the time until the
+    /// system runs the scanning thread is added.
     ///
     /// A cancelled scan is never [`Clean`](crate::Verdict::Clean). If evidence against the content has been read before
     /// the scan ends, the verdict is [`Infected`](crate::Verdict::Infected) or [`Blocked`](crate::Verdict::Blocked) all
     /// the same: a cancel must not hide what is known. A connection whose exchange is not complete is closed, no other
     /// server is asked, and the cancel counts against no server. What [`scan_replace`](crate::Scanner::scan_replace) has written is incomplete.
     ///
-    /// Without a token, a scan makes not one system call more. With a token, it wakes up every 50 ms
+    /// A scan without a `Cancel` costs no system call more. A scan with one wakes up every 25 ms
     /// ([`CANCEL_INTERVAL`](crate::limits::CANCEL_INTERVAL)) while it waits. A new connection is then made in a helper
     /// thread, because the system's resolver and a [`Connect`](crate::Connect) cannot be interrupted; in the whole
     /// process there are at most 16 of these threads, 12 for one server
@@ -290,6 +292,12 @@ impl<'a> Content<'a> {
     /// connector returns, and closes what it has connected.
     pub fn cancel(mut self, cancel: &Cancel) -> Self {
         self.cancel = Some(cancel.clone());
+        self
+    }
+
+    /// Content that shows what the service does with previews. It gets one if any content does.
+    pub(crate) fn gets_any_preview(mut self, gets_it: bool) -> Self {
+        self.about.gets_any_preview = gets_it;
         self
     }
 

@@ -56,7 +56,7 @@ use crate::{Client, NotScanned, ServiceUri, Verdict};
 /// ```no_run
 /// use icap_client::{Content, Scanner, Verdict};
 ///
-/// // c-icap with these four arguments scans every file.
+/// // With these four arguments, c-icap skips no file. Its engine has limits too: see `manual::c_icap`.
 /// let service = "icap://127.0.0.1/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
 /// let scanner = Scanner::new(service)?;
 /// let report = scanner.scan(Content::bytes(b"hello"))?;
@@ -102,12 +102,22 @@ struct Rules {
     negotiate: bool,
 }
 
+impl Rules {
+    /// The method for a service with these options; `None` if it was not asked for them.
+    fn method_for(&self, options: Option<&ServiceOptions>) -> Method {
+        self.method.unwrap_or(match options {
+            Some(options) if options.methods() == [Method::Reqmod] => Method::Reqmod,
+            _ => Method::Respmod,
+        })
+    }
+}
+
 impl Scanner {
     /// A scanner with the default settings.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if `endpoint` is not an ICAP URI.
+    /// [`Error::Input`] in the same cases as [`ScannerBuilder::build`].
     pub fn new(endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Result<Self, Error> {
         Self::builder(endpoint).build()
     }
@@ -218,7 +228,7 @@ impl Scanner {
     ///
     /// # Errors
     ///
-    /// The first error, if none of the services responds. A service that does not respond beside one that does is
+    /// The first error, if none of the services responds. If some services respond and others do not, the result of the others is
     /// [`Failed`](self_test::Outcome::Failed).
     ///
     /// ```

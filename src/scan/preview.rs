@@ -6,11 +6,12 @@ use crate::proto::options::{ServiceOptions, Transfer};
 /// Whether content is sent with a preview (RFC 3507 §4.5).
 ///
 /// A preview saves the upload of content that the service does not look at. But a service that responds with
-/// 204 to a preview has seen only a part. Servers send such a 204 also for infected files, because of their first
-/// bytes or their length.
+/// 204 to a preview has seen only a part. A server may decide by the first bytes or
+/// the length of a file that it does not want the rest, and send such a 204 for an infected file too.
 ///
-/// A 204 to a preview is therefore [`NotScanned::PreviewOnly`](crate::NotScanned::PreviewOnly). It is clean if
-/// the preview was all of the content, or if [`trust_preview`](crate::ScannerBuilder::trust_preview) is set.
+/// So a 204 to a preview of a part of the content is [`NotScanned::PreviewOnly`](crate::NotScanned::PreviewOnly), and
+/// [`Clean`](crate::Verdict::Clean) only with [`trust_preview`](crate::ScannerBuilder::trust_preview). A 204 to a preview
+/// that was all of the content is `Clean`.
 ///
 /// ```
 /// use icap_client::{Preview, Scanner};
@@ -30,12 +31,12 @@ pub enum Preview {
     Off,
     /// A preview as the service asks for it in its `OPTIONS` response: for the file extensions in
     /// `Transfer-Preview`, of the size in `Preview`, at most 64 KiB
-    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). Without these fields, or without `OPTIONS`, no preview is
-    /// sent.
+    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). If one of the two fields is missing, or if `OPTIONS` was
+    /// not sent, there is no preview.
     Negotiated,
     /// A preview of at most this many bytes, at most the size that the service names, and at most 64 KiB
-    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). No preview is sent if the service offers none, or if its
-    /// lists exclude the extension of the content's [name](crate::Content::name).
+    /// ([`MAX_PREVIEW`](crate::limits::MAX_PREVIEW)). There is no preview if the service has no `Preview` field, or if its
+    /// `Transfer-…` fields say that content with the extension of this [name](crate::Content::name) gets none.
     Limit(usize),
 }
 
@@ -47,16 +48,31 @@ impl Preview {
         name: Option<&str>,
         options: Option<&ServiceOptions>,
     ) -> Option<usize> {
-        let offered = options.and_then(|options| {
-            let size = usize::try_from(options.preview()?).unwrap_or(usize::MAX);
-            Some((size, options.transfer(extension(name))))
-        });
-        let size = match (self, options, offered) {
-            (Self::Negotiated, _, Some((size, Some(Transfer::Preview)))) => size,
-            (Self::Limit(limit), _, Some((size, None | Some(Transfer::Preview)))) => {
-                limit.min(size)
-            }
-            (Self::Limit(limit), None, _) => limit,
+        self.offered(options, |options| options.transfer(extension(name)))
+    }
+
+    /// The size of the preview for content of a type that gets one; `None` if no content gets one.
+    ///
+    /// A sample that shows what a service does with previews is sent like this, whatever its own name is.
+    pub(crate) fn size_if_any(self, options: Option<&ServiceOptions>) -> Option<usize> {
+        self.offered(options, ServiceOptions::transfer_of_previewed)
+    }
+
+    fn offered(
+        self,
+        options: Option<&ServiceOptions>,
+        transfer: impl Fn(&ServiceOptions) -> Option<Transfer>,
+    ) -> Option<usize> {
+        let Some(options) = options else {
+            return match self {
+                Self::Limit(limit) => Some(limit.min(MAX_PREVIEW)),
+                Self::Off | Self::Negotiated => None,
+            };
+        };
+        let offered = usize::try_from(options.preview()?).unwrap_or(usize::MAX);
+        let size = match (self, transfer(options)) {
+            (Self::Negotiated, Some(Transfer::Preview)) => offered,
+            (Self::Limit(limit), None | Some(Transfer::Preview)) => limit.min(offered),
             _ => return None,
         };
         Some(size.min(MAX_PREVIEW))
@@ -124,5 +140,58 @@ mod tests {
                 "{preview:?} {name} {options:?}"
             );
         }
+    }
+
+    #[test]
+    fn preview_of_samples_is_the_largest_that_any_name_gets() {
+        use Preview::{Limit, Negotiated, Off};
+        for (lists, negotiated, limited) in [
+            ("", None, Some(4)),
+            ("Transfer-Preview: *", Some(1024), Some(4)),
+            (
+                "Transfer-Preview: *\r\nTransfer-Complete: zip",
+                Some(1024),
+                Some(4),
+            ),
+            (
+                "Transfer-Preview: txt\r\nTransfer-Complete: *",
+                Some(1024),
+                Some(4),
+            ),
+            (
+                "Transfer-Preview: zip, txt\r\nTransfer-Complete: ZIP",
+                Some(1024),
+                Some(4),
+            ),
+            (
+                "Transfer-Preview: txt\r\nTransfer-Ignore: *",
+                Some(1024),
+                Some(4),
+            ),
+            ("Transfer-Preview: TXT", Some(1024), Some(4)),
+            ("Transfer-Complete: *", None, None),
+            (
+                "Transfer-Preview: zip\r\nTransfer-Complete: ZIP, *",
+                None,
+                None,
+            ),
+            ("Transfer-Preview: *\r\nTransfer-Complete: *", None, None),
+            ("Transfer-Complete: zip", None, None),
+            ("Transfer-Ignore: *", None, None),
+        ] {
+            let options =
+                options(&format!("Preview: 1024\r\n{lists}\r\n").replace("\r\n\r\n", "\r\n"));
+            for (preview, expected) in [(Off, None), (Negotiated, negotiated), (Limit(4), limited)]
+            {
+                assert_eq!(preview.size_if_any(Some(&options)), expected, "{lists}");
+                let names = ["a", "a.txt", "a.zip", "a.pdf"];
+                let sizes = names.map(|name| preview.size(Some(name), Some(&options)));
+                assert_eq!(sizes.into_iter().flatten().max(), expected, "{lists}");
+            }
+        }
+        assert_eq!(Limit(4).size_if_any(None), Some(4));
+        assert_eq!(Negotiated.size_if_any(None), None);
+        let without = options("Transfer-Preview: *\r\n");
+        assert_eq!(Limit(4).size_if_any(Some(&without)), None);
     }
 }

@@ -54,14 +54,14 @@ impl Report {
         self.istag.as_deref()
     }
 
-    /// The ICAP status of the response; `None` if no request was sent, or if the response broke off before the
-    /// status.
+    /// The ICAP status of the response; `None` if none was read. That is so if no request was sent, if the content turned out
+    /// to be too large during the upload, and if the response broke off within its status line.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// The fields of the response's ICAP head. There are none if no request was sent, or if the head broke off.
+    /// The fields of the response's ICAP head. There are none if no complete head was read.
     #[must_use]
     pub fn headers(&self) -> Headers<'_> {
         let head = self.head.as_ref();
@@ -96,7 +96,8 @@ impl Report {
         self.is_cached
     }
 
-    /// The service that responded, as a URI without its arguments.
+    /// The service that the report is about, as a URI without its arguments: the one that was asked, or would have been
+    /// asked.
     #[must_use]
     pub fn service(&self) -> &str {
         &self.service

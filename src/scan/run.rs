@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::ptr;
 use std::time::Instant;
 
 use super::Shared;
 use super::attempt::Scan;
-use super::cache::verdicts::{Found, LookUp, Subject};
+use super::cache::verdicts::{Found, LookUp, Subject, Turn};
 use super::canary::{Canary, Sighting, Tag};
 use super::content::Content;
 use super::failover::Failover;
@@ -53,10 +54,12 @@ impl<'c> Scan<'c, '_> {
     pub(super) fn run_with(
         &mut self,
         shared: &Shared,
-        failover: &mut Failover<'_>,
+        failover: &mut Failover<'c>,
     ) -> Result<Report, Error> {
         let endpoints = &shared.endpoints;
-        let exceeded = |&max: &u64| self.length.is_some_and(|length| length > max);
+        // Of a copy it is known in any case.
+        let length = self.body.declared_len();
+        let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
         if let Some(limit) = self.max_size.filter(exceeded) {
             return Ok(Report::too_large(limit, 0, endpoints.first().service()));
         }
@@ -64,16 +67,45 @@ impl<'c> Scan<'c, '_> {
         let request = self.request(self.rules.method.unwrap_or(Method::Respmod))?;
         self.request = Some(request);
         while let Some(mut call) = failover.next_server() {
-            let outcome = self.with_server(&mut call);
+            let mut turn = None;
+            let outcome = self.with_server(&mut call, &mut turn);
             let outcome = self.unless_cancelled(outcome, call.client);
+            if let Some(turn) = turn {
+                self.end_turn(call.client, turn, &outcome);
+            }
             failover.take(call, outcome, self.can_repeat());
         }
         let result = failover.result();
+        self.withdraw(&result);
         if self.is_looked_up {
             let is_hit = result.as_ref().is_ok_and(Report::is_cached);
             shared.counters.looked_up(is_hit);
         }
         result
+    }
+
+    /// Ends the turn of a server, and remembers it unless the server objected: it has noted that.
+    fn end_turn(
+        &mut self,
+        client: &'c Client,
+        mut turn: Turn<'c>,
+        outcome: &Result<Report, AttemptError>,
+    ) {
+        turn.end_lead();
+        let has_objected = |report: &Report| report.verdict().is_objection();
+        if !outcome.as_ref().is_ok_and(has_objected) {
+            // A full server is asked several times.
+            self.asked.retain(|(other, _)| !ptr::eq(*other, client));
+            self.asked.push((client, turn));
+        }
+    }
+
+    /// An objection withdraws the clean verdicts of the servers that were asked before: they may serve again (rule R2).
+    fn withdraw(&self, result: &Result<Report, Error>) {
+        let Ok(report) = result else { return };
+        for (client, turn) in &self.asked {
+            turn.withdraw(client, report);
+        }
     }
 
     /// The outcome of one server; if the caller has cancelled the scan, only evidence counts (rule R2), and nothing
@@ -92,7 +124,11 @@ impl<'c> Scan<'c, '_> {
     }
 
     /// Has one server scan the content, unless its verdict is in the cache.
-    fn with_server(&mut self, call: &mut Call<'_>) -> Result<Report, AttemptError> {
+    fn with_server(
+        &mut self,
+        call: &mut Call<'_>,
+        turn: &mut Option<Turn<'c>>,
+    ) -> Result<Report, AttemptError> {
         let client = call.client;
         let looked_up = self.cache.filter(|_| self.is_looked_up);
         let since = looked_up.and_then(|cache| cache.confirmed_since(client.now()));
@@ -103,7 +139,7 @@ impl<'c> Scan<'c, '_> {
         let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
         let epoch = client.proofs().epoch();
-        let turn = match self.look_up(call, &request, since) {
+        *turn = match self.look_up(call, &request, since) {
             Some(LookUp::Found(found)) => {
                 return self.confirm_cached(call, known.as_ref(), found, epoch);
             }
@@ -193,7 +229,8 @@ impl<'c> Scan<'c, '_> {
         let Some(canary) = self.canary else {
             return Ok(true);
         };
-        let trial = match call.standing(wanted, canary.every) {
+        let terms = canary.terms(known.map(|known| &*known.options));
+        let trial = match call.standing(wanted, terms) {
             Standing::Proven => return Ok(true),
             Standing::Unproven => return Ok(false),
             Standing::Failed(failed) => return Err(failed),
@@ -211,7 +248,7 @@ impl<'c> Scan<'c, '_> {
                 let found = sighting.conclude(trial, call.client);
                 Ok(found.is_some_and(|tag| wanted.fits(tag.as_deref())))
             }
-            Err(failed) if trial.failed(&failed.error, wanted, canary.every) => {
+            Err(failed) if trial.failed(&failed.error, wanted, terms) => {
                 let (name, error) = (call.client.name(), failed.error);
                 log::debug!("{name}: a canary failed, and the last proof still holds: {error}");
                 Ok(true)
@@ -230,8 +267,10 @@ impl<'c> Scan<'c, '_> {
         let cache = self.cache?;
         // A verdict that needed no proof must not be taken for one that did.
         let proof = self.canary.map(|canary| canary.every);
+        // Whether a 206 is allowed may depend on the output, and the verdict does not. So it is not in the key: a
+        // replacement with an objection must withdraw the clean verdict of a scan.
         let subject = Subject {
-            request,
+            request: &request.clone().allow_206(false),
             about: &self.about,
             length: self.length,
             rules: &(self.rules, &self.custom_headers, proof),
@@ -253,7 +292,7 @@ fn send_canary(
     let options = known.map(|known| &*known.options);
     let (verdict, tag) = ask(canary.shared, canary.sample(options), call, known)?;
     let sighting = Sighting::of(verdict, tag);
-    if !matches!(sighting, Sighting::Refused(..)) {
+    if !sighting.needs_control(call.client) {
         return Ok(sighting);
     }
     let (control, tag) = ask(canary.shared, canary.control(options), call, known)?;

@@ -95,8 +95,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How the service refused the content: by a status line (ICAP 403, or an HTTP status that refuses), or by words in a
-/// field of the response.
+/// How the service refused the content: by a status line (ICAP 403, or an HTTP status that refuses), by words in a field
+/// of the response, or in REQMOD by an HTTP response in place of the request.
 ///
 /// A refusal counts as soon as it is read, whatever follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,8 +108,8 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// The status of the refusal: of the encapsulated HTTP response or of the ICAP response. It is 0 if the
-    /// response broke off before the status.
+    /// The status of the encapsulated HTTP response if there is one, and else that of the ICAP response. It is 0 if the
+    /// response broke off before its status was read, and the refusal was in the part that came.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
@@ -182,8 +182,8 @@ impl fmt::Display for Modified {
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotScanned {
-    /// The content is larger than the scanner's [`max_size`](crate::ScannerBuilder::max_size). At most a part
-    /// of it was sent.
+    /// The content is larger than the scanner's [`max_size`](crate::ScannerBuilder::max_size) or, if it is copied, than
+    /// [`max_copy`](crate::ScannerBuilder::max_copy). At most a part of it was sent.
     TooLarge {
         /// The limit in bytes.
         limit: u64,
@@ -199,8 +199,8 @@ pub enum NotScanned {
         /// The service's words, safe to show.
         detail: String,
     },
-    /// The service sent all of the content back, although it could have responded with 204. Servers do this
-    /// with content that they do not scan, because of its size or type.
+    /// The service sent all of the content back, in a way that does not say that it is clean. In most cases it could have
+    /// responded with 204: servers send content back that they do not scan, because of its size or type.
     Echoed,
     /// The service reported an error of its own, so it did not scan the content.
     ServiceError {
@@ -219,11 +219,12 @@ pub enum NotScanned {
     /// own `Content-Length`.
     ///
     /// This is no cleaned file. Never deliver it, although [`scan_replace`](crate::Scanner::scan_replace) has
-    /// written it: c-icap with its usual defaults sends the first 5 % of a large infected file so.
+    /// written it: c-icap with its usual defaults sends the first 5 % of a large infected file in this way.
     ///
-    /// For content that can be read again this is certain. A [`reader`](crate::Content::reader) cannot be read again.
-    /// So what came back is compared with the first 1, 2, 4, 8, … KiB of it, up to the largest of these that came back
-    /// whole. Content that differs only after that is reported as `Truncated` too.
+    /// What came back is compared with the content, if that can be read again. A [`reader`](crate::Content::reader) cannot be
+    /// read again: only a beginning is compared. Its length is the largest of 1, 2, 4, 8, … KiB that is not more than what
+    /// came back. If what
+    /// came back differs only after that, it is `Truncated` too, although it is other content.
     Truncated,
     /// The service has not finished the scan (202).
     Pending,

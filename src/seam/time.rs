@@ -5,8 +5,8 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-/// A monotonic clock. Give a scanner one of your own to test what expires without waiting for it, see
-/// [`ScannerBuilder::clock`](crate::ScannerBuilder::clock).
+/// A monotonic clock. A test gives its scanner a clock of its own ([`ScannerBuilder::clock`](crate::ScannerBuilder::clock)),
+/// so that things expire without a real wait.
 pub trait Clock: Send + Sync {
     /// The time by which things expire: idle connections, cached `OPTIONS` responses and verdicts,
     /// suspensions. It may stand still, but it never goes back.

@@ -18,9 +18,9 @@ use std::fmt;
 pub enum CloseReason {
     /// The exchange ended in an error, or its caller panicked.
     Failed,
-    /// The response was complete before the request was.
+    /// The whole response came before the request was completely written.
     RequestUnfinished,
-    /// The response began before the request was completely written.
+    /// The response began before the request was completely written. It ended after the request was completely written.
     EarlyResponse,
     /// A 206 came outside a preview.
     PartialContent,
@@ -45,14 +45,14 @@ pub enum CloseReason {
     IdleClosed,
     /// It was idle for longer than [`idle_timeout`](crate::ScannerBuilder::idle_timeout).
     IdleTimeout,
-    /// There are as many idle connections as [`max_idle`](crate::ScannerBuilder::max_idle) says, or more
-    /// connections than the service wants; or its place was needed for a new one.
+    /// There were as many idle connections as [`max_idle`](crate::ScannerBuilder::max_idle) says, or more connections than
+    /// the service wants. Or this connection was idle, and a new one needed its place.
     Surplus,
-    /// Another connection has never been answered, and the server may have no thread for it while this one is
-    /// open.
+    /// The server did not respond on another connection, perhaps because it has no free thread for that one. This one was
+    /// idle, and was closed to free its thread.
     MadeRoom,
-    /// The server had never responded on it, and did on others meanwhile, or it responded with 503. So the server has
-    /// too many connections.
+    /// The server responded with 503, or it never responded on this connection, but it responded on others meanwhile. Both mean
+    /// that it has too many connections.
     ServerFull,
     /// It was idle when the last clone of its scanner was dropped.
     ScannerDropped,

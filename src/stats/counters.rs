@@ -17,7 +17,7 @@ use super::close_reason::CloseReason;
 use super::endpoint::EndpointStats;
 use super::histogram::{AtomicHistogram, Outcome};
 use crate::error::ErrorKind;
-use crate::seam::sync::{AtomicU64, Ordering::Relaxed};
+use crate::seam::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 
 /// Adds one.
 pub(crate) fn count(counter: &AtomicU64) {
@@ -99,7 +99,8 @@ pub(crate) struct ServiceCounters {
     /// The service as errors and log lines name it.
     pub(crate) service: Arc<str>,
     pub(crate) reports: AtomicU64,
-    pub(crate) failures: AtomicU64,
+    failures: AtomicU64,
+    last_failure: Mutex<Option<String>>,
     pub(crate) retries: AtomicU64,
     pub(crate) failovers: AtomicU64,
     pub(crate) options_sent: AtomicU64,
@@ -117,6 +118,7 @@ impl ServiceCounters {
             service: service.into(),
             reports: AtomicU64::default(),
             failures: AtomicU64::default(),
+            last_failure: Mutex::default(),
             retries: AtomicU64::default(),
             failovers: AtomicU64::default(),
             options_sent: AtomicU64::default(),
@@ -135,6 +137,12 @@ impl ServiceCounters {
 
     pub(crate) fn received(&self, bytes: u64) {
         self.bytes_received.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts a failure for which the server is to blame.
+    pub(crate) fn failed(&self, why: &str) {
+        *self.last_failure.lock() = Some(why.to_owned());
+        count(&self.failures);
     }
 
     /// Counts and logs that a connection was closed.
@@ -158,6 +166,7 @@ impl ServiceCounters {
             service: self.service.to_string(),
             reports: get(&self.reports),
             failures: get(&self.failures),
+            last_failure: self.last_failure.lock().clone(),
             retries: get(&self.retries),
             failovers: get(&self.failovers),
             options_sent: get(&self.options_sent),

@@ -13,11 +13,15 @@ pub struct EndpointStats {
     pub index: usize,
     /// The service, as a URI without its arguments. Two servers can have the same.
     pub service: String,
-    /// Reports of this server. A report that sends the scan to the next server is counted as well.
+    /// Scans at this server that ended in a [`Report`](crate::Report). They count also if the scan went on to the next server
+    /// because of the verdict.
     pub reports: u64,
     /// Failures of scans for which the server is to blame, see
     /// [`suspend_after`](crate::ScannerBuilder::suspend_after).
     pub failures: u64,
+    /// What happened at the last of these failures, as the error of the scan says it. It stays when the server serves
+    /// again.
+    pub last_failure: Option<String>,
     /// Exchanges that were repeated on a new connection, because the one used before was gone, or because it broke and
     /// [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
     pub retries: u64,
@@ -54,7 +58,7 @@ pub struct EndpointStats {
     ///
     /// c-icap computes its tag from the version that clamd reports, and only when it starts and at its command
     /// `reconfigure`. The tag does not follow a reload of clamd's signatures. So a great age does not mean that the
-    /// signatures are old. If several servers share the address, for example after a load balancer, the tag changes
+    /// signatures are old. If several servers share one address, for example that of a load balancer, the tag changes
     /// with the server that responds.
     pub state_tag_age: Option<Duration>,
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::seam::sync::{AtomicU64, Ordering::Relaxed};
 
-/// The upper bounds of the buckets of a [`Histogram`], from 1 ms to 300 s, which is the default deadline. Scans that took
-/// longer are in one more bucket without a bound.
+/// The upper bounds of the buckets of a [`Histogram`], from 1 ms to 300 s, which is the default deadline. One more bucket
+/// has no bound.
 pub const DURATION_BOUNDS: [Duration; 16] = [
     Duration::from_millis(1),
     Duration::from_micros(2_500),
@@ -31,7 +31,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const BUCKETS: usize = DURATION_BOUNDS.len() + 1;
 
-/// How a scan ended, to count by.
+/// How a scan ended. [`Stats::durations`](crate::Stats::durations) has one histogram for each of these.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -80,7 +80,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// How long the scans with one [`Outcome`] took: how many are in each of 17 buckets, and the sum.
+/// How long the scans with one [`Outcome`] took: how many took at most as long as each of 16 bounds, how many there are,
+/// and the sum.
 ///
 /// The bounds are [`DURATION_BOUNDS`](crate::limits::DURATION_BOUNDS).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// The time that all of them took together, in whole microseconds each. A scan counts as a year at most.
+    /// The sum of the times of all scans. Each time is cut to whole microseconds, and to one year, before it is added.
     #[must_use]
     pub fn sum(&self) -> Duration {
         self.sum

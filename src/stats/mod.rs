@@ -17,8 +17,9 @@ use crate::error::ErrorKind;
 
 /// What a [`Scanner`](crate::Scanner) and its clones have done so far; a copy, taken at one moment.
 ///
-/// All counters begin at 0 and only grow, so a monitoring system can take their differences. Each is counted
-/// by itself: a copy that is taken while a scan runs may have its connection and not yet its verdict. When
+/// All counters begin at 0 and only grow, so a monitoring system can take their differences. They are
+/// independent of each other: a copy that is taken while a scan runs may count the connection of that scan and not yet
+/// its verdict. When
 /// nothing runs, `connections_opened` is `connections_closed` plus `connections_idle`.
 ///
 /// The keys of the maps, [`CloseReason`], [`ErrorKind`] and [`Outcome`], have an `as_str` that does not change between
@@ -135,7 +136,8 @@ impl Stats {
 pub struct SuspendedServer {
     /// The service, without the arguments of its URI.
     pub service: String,
-    /// How long ago the server was suspended. Failed trials do not begin a new suspension.
+    /// How long ago the suspension began. From time to time a scan tries the server again, and the suspension ends when such
+    /// a scan succeeds.
     pub failing_for: Duration,
     /// How long until a scan may try the server again; zero if the next scan will try it.
     pub retry_in: Duration,

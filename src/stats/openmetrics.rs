@@ -61,14 +61,15 @@ const ENDPOINT_AGES: &[Age] = &[
 ];
 
 impl Stats {
-    /// Writes all numbers as OpenMetrics 1.0 text, ready to be the body of a response to a monitoring system.
+    /// Writes the numbers as OpenMetrics 1.0 text, ready to be the body of a response to a monitoring system. The maps
+    /// `errors_by_kind` and `closed_by_reason` are left out.
     ///
     /// The media type is `application/openmetrics-text; version=1.0.0; charset=utf-8`. The text ends with `# EOF`: to
     /// add metrics of your own, insert them before that line.
     ///
-    /// Each outcome of a scan has a histogram of its own. Only the metrics of a server have labels besides the `le` of a
-    /// bucket: `endpoint`, its index, and `uri`, its URI without arguments. There are as many of them as servers,
-    /// and no label has a file, a threat, a user or a cause. [`manual::operating`](crate::manual::operating) explains
+    /// Each outcome of a scan has a histogram of its own. Buckets have the label `le`. The metrics of one server have two
+    /// labels: `endpoint` is the index of the server, and `uri` is its URI without arguments. There are no other labels,
+    /// so no label has a file, a threat, a user or a cause. [`manual::operating`](crate::manual::operating) explains
     /// each metric and which alerts to set.
     ///
     /// # Errors

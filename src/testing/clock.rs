@@ -7,8 +7,8 @@ use crate::transport::Clock;
 
 /// A clock that moves only by [`advance`](ManualClock::advance). Clones are handles of the same clock.
 ///
-/// Pass it to [`ScannerBuilder::clock`](crate::ScannerBuilder::clock). It is the time by which options, idle
-/// connections and suspensions expire. Timeouts and deadlines take real time.
+/// Pass it to [`ScannerBuilder::clock`](crate::ScannerBuilder::clock). Options, cached verdicts, idle
+/// connections and suspensions expire by it. Timeouts and deadlines take real time.
 ///
 /// ```
 /// use std::time::Duration;

@@ -34,7 +34,7 @@ pub enum Engine {
     Working,
     /// Reads all of the content and finds nothing, as clamd without signatures.
     Blind,
-    /// Responds as to clean content as soon as it has the heads, before the content. c-icap that was started
+    /// Sends the response for clean content when it has read the heads, and does not wait for the content. c-icap that was started
     /// without its engine does this.
     Early,
     /// Reads all of the content and sends it back, although the service offers 204. c-icap does this with types
@@ -43,8 +43,8 @@ pub enum Engine {
     /// Finds the EICAR test file in bodies of at most this many bytes, and nothing in larger ones. clamd does this
     /// above its `MaxFileSize`.
     UpTo(u64),
-    /// Finds the EICAR test file, and waits before each response: this time for each MiB (1,048,576 bytes) of the
-    /// body.
+    /// Finds the EICAR test file. It waits before each response: for the given time, multiplied by the size of the body in
+    /// MiB (1,048,576 bytes).
     Slow(Duration),
 }
 

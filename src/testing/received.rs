@@ -102,13 +102,13 @@ impl Received {
         &self.http_heads
     }
 
-    /// The first 64 KiB of the body, or of its preview, without chunks.
+    /// The first 64 KiB of the body, or of its preview, without the framing of chunks.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Bytes of the whole body, or of its preview, without chunks.
+    /// Bytes of the whole body, or of its preview, without the framing of chunks.
     #[must_use]
     pub fn body_len(&self) -> u64 {
         self.body_len
@@ -134,8 +134,8 @@ impl Received {
         self.search.found
     }
 
-    /// Whether the request has `Allow: 204`, so that the response to a complete request may be 204
-    /// (RFC 3507 §4.6). The response to a preview always may.
+    /// Whether the request has `Allow: 204` (RFC 3507 §4.6). Without it, the response may be 204 only if the request has a
+    /// preview.
     #[must_use]
     pub fn allows_204(&self) -> bool {
         self.headers().has_token("Allow", "204")

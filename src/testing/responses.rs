@@ -45,7 +45,7 @@ pub fn infected(threat: &str) -> Vec<u8> {
     ok(&found, list, http_head.as_bytes(), page.as_bytes())
 }
 
-/// A 200 with an HTTP response in it: `http_head`, blank line included, and `body` in one chunk.
+/// A 200 with an HTTP response in it. `http_head` must end with its blank line. `body` is sent in one chunk.
 #[must_use]
 pub fn echo(http_head: &str, body: &[u8]) -> Vec<u8> {
     let list = response_list(http_head.len());

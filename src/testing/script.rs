@@ -7,8 +7,9 @@ use super::responses::OPTIONS_RESPONSE;
 
 /// The steps of a server on one connection, in order.
 ///
-/// A step reads from the client only if its documentation says so. If the client closes, the step that notices it ends the script, unless
-/// the step waits for that.
+/// A step reads from the client only if its documentation says so. If the client closes, the
+/// script ends at the step that notices this. A step that waits for the close is the exception: the script
+/// goes on after it.
 ///
 /// ```
 /// use icap_client::testing::{Script, Server};
@@ -123,10 +124,9 @@ impl Script {
 
     /// Breaks the connection with a TCP reset; no step follows.
     ///
-    /// The system sends a reset when a connection is closed with unread bytes. So in a script that ends like
-    /// this, a step that reads a request does not take its last byte, but peeks at it: the script sees the whole request,
-    /// and one byte stays unread. If nothing was read, this waits up to 10 seconds for a byte of the
-    /// client, and then closes in any case.
+    /// The system sends a reset when a connection is closed with unread bytes. So the
+    /// last byte of the last request that the script has read stays in the socket, although the script sees it. If nothing was read, this waits up to 10 seconds for a byte of the
+    /// client. If none comes, the connection is closed without a reset.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
     }

@@ -51,7 +51,7 @@ impl Server {
     /// - otherwise the message itself, if its body is not longer than 1 MiB;
     /// - otherwise 500.
     ///
-    /// An invalid request, or one that was not offered, gets 400 or 405, with the reason in the reason
+    /// A request that is invalid, or has something that was not offered, gets 400 or 405, with the reason in the reason
     /// phrase. Then the connection is closed:
     ///
     /// | status | request | real servers |
@@ -102,15 +102,16 @@ impl Server {
         Ok(server)
     }
 
-    /// Changes the engine of a [healthy service](Self::start), from the next request on. Other servers have none.
+    /// Changes the engine of a server from [`start`](Self::start), [`with_engine`](Self::with_engine) or
+    /// [`with_preview`](Self::with_preview), from the next request on. Other servers have no engine, and nothing changes.
     pub fn set_engine(&self, engine: Engine) {
         self.shared.set_engine(engine);
     }
 
     /// Makes an `icaps://` server of any server (feature `rustls`).
     ///
-    /// `certificate` is the server's certificate in PEM, for 127.0.0.1, with those of the issuers in between after
-    /// it; `key` is its private key in PEM. The port speaks TLS 1.2 and 1.3 and asks for no client certificate.
+    /// `certificate` is the server's certificate for 127.0.0.1 in PEM, followed by the intermediate certificates if there
+    /// are any. `key` is its private key in PEM. The port speaks TLS 1.2 and 1.3 and asks for no client certificate.
     /// Give the client the issuer's certificate as a root
     /// ([`TlsConnectorBuilder::roots_pem`](crate::tls::TlsConnectorBuilder::roots_pem)).
     ///
@@ -197,9 +198,9 @@ impl Server {
     /// send the final response at once, or send [`CONTINUE`](super::CONTINUE) and
     /// [read the rest](Script::read_rest) first.
     ///
-    /// The connection serves the next request until a script [closes](Script::close) it. An invalid request
-    /// and one that was not offered do not reach `respond`: the server refuses them as [`start`](Self::start)
-    /// does. The offer is the last response to `OPTIONS` that `respond` returned, on any connection; before
+    /// The connection serves the next request until a script [closes](Script::close) it. A request that is
+    /// invalid, or has something that was not offered, does not reach `respond`: the server refuses it as
+    /// [`start`](Self::start) does. The offer is the last response to `OPTIONS` that `respond` returned, on any connection; before
     /// that, it is the one of [`offering`](Self::offering).
     ///
     /// If `respond` panics, its connection is closed. Dropping the server waits for a `respond` that runs.
@@ -269,7 +270,8 @@ impl Server {
         format!("icap://{}/scan", self.address)
     }
 
-    /// The address on which it listens; with TLS, the one that takes plain ICAP all the same.
+    /// The address on which the server takes plain ICAP. With TLS, [`uri`](Self::uri) names another address, and this one
+    /// takes plain ICAP all the same.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -1,9 +1,11 @@
 //! How long a cancelled scan takes to return, in each phase, and that the next scan is healthy.
 
 use std::net::TcpListener;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Instant;
 
+use icap_client::limits::CANCEL_INTERVAL;
 use icap_client::testing::Script;
 #[cfg(feature = "rustls")]
 use icap_client::tls::TlsConnector;
@@ -13,12 +15,12 @@ use icap_client::{Cache, ScannerBuilder};
 use super::support::stream::{self, wrapped};
 use super::*;
 
-const CANCELS: usize = 100;
+const CANCELS: u32 = 100;
 
-/// What is promised: half of the cancels end a scan sooner.
+/// What is promised: nine in ten cancels end a scan sooner, also on a busy machine.
 const PROMISED: Duration = Duration::from_millis(200);
 
-/// What a busy machine needs for the slowest of them.
+/// What a busy machine needs for the slowest of them. A thread may have to wait until it runs.
 const BUSY: Duration = Duration::from_secs(20);
 
 /// The time from each cancel to the return of its scan, sorted.
@@ -26,18 +28,18 @@ type Times = Vec<Duration>;
 
 /// Cancels scans, each when its event has happened. `after` undoes what one leaves in the test's server.
 fn cancel_each(
-    cancels: usize,
+    cancels: u32,
     happened: &Receiver<()>,
     scan: impl Fn(&Cancel) -> Result<Report, Error> + Sync,
     after: impl Fn(),
 ) -> Times {
-    let time = |_| {
+    let time = |number: u32| {
         let cancel = Cancel::new();
         thread::scope(|scope| {
             let scanning = scope.spawn(|| (scan(&cancel), Instant::now()));
             await_event(happened);
-            // The person who cancels is no machine: by then, the scan waits.
-            thread::sleep(Duration::from_millis(10));
+            // The person who cancels is no machine: by then, the scan waits, in any part of a slice.
+            thread::sleep(Duration::from_millis(10) + CANCEL_INTERVAL * (number % 10) / 10);
             let cancelled = Instant::now();
             cancel.cancel();
             let (result, ended) = scanning.join().unwrap();
@@ -87,9 +89,9 @@ impl Subject {
         Self::new(&bad.uri(), TcpConnector, setup)
     }
 
-    fn repair(&self, cancelled: usize) {
+    fn repair(&self, cancelled: u32) {
         self.connector.is_repaired.store(true, SeqCst);
-        assert_healthy(&self.scanner, cancelled as u64);
+        assert_healthy(&self.scanner, cancelled.into());
     }
 }
 
@@ -157,20 +159,39 @@ fn connector() -> Times {
     times
 }
 
-/// A listener whose backlog is full: the system does not reply. Abandoned connects keep their threads for the default
-/// timeout, so there are only a few.
+/// Connects over TCP again and again, until its scan is over: a scan never runs into the timeout, and its helper
+/// thread is soon free for another one.
+#[derive(Clone, Default)]
+struct Persistent {
+    /// The number of the present scan.
+    scan: Arc<AtomicUsize>,
+}
+
+impl Connect for Persistent {
+    fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+        let scan = self.scan.load(SeqCst);
+        loop {
+            let connected = TcpConnector.connect(service, Duration::from_millis(100));
+            if connected.is_ok() || self.scan.load(SeqCst) != scan {
+                return connected;
+            }
+        }
+    }
+}
+
+/// A listener whose backlog is full: the system does not reply.
 fn connect() -> Times {
-    const FEW: usize = 10;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok();
     let _backlog: Vec<_> = (0..5000).map_while(connect).collect();
+    let connector = Persistent::default();
     let uri = format!("icap://{address}/scan");
-    let setup = |builder: ScannerBuilder| builder.connect_timeout(Duration::from_secs(10));
-    let subject = Subject::new(&uri, TcpConnector, setup);
+    let subject = Subject::new(&uri, connector.clone(), |builder| builder);
     let scan = |cancel: &Cancel| subject.scanner.scan(hello(cancel));
-    let times = cancel_each(FEW, &subject.connects, scan, || {});
-    subject.repair(FEW);
+    let after = || _ = connector.scan.fetch_add(1, SeqCst);
+    let times = cancel_each(CANCELS, &subject.connects, scan, after);
+    subject.repair(CANCELS);
     times
 }
 
@@ -233,13 +254,25 @@ fn scan_of_another() -> Times {
     })
 }
 
-/// The canary before the content. Its last byte is held back for a while.
+/// The canary before the content. Its last byte is held back for a while, so there are several scanners at once.
 fn canary() -> Times {
+    const SCANNERS: u32 = 4;
+    let mut times: Times = thread::scope(|scope| {
+        let some = || canary_of_one_scanner(CANCELS / SCANNERS);
+        let scanners: Vec<_> = (0..SCANNERS).map(|_| scope.spawn(some)).collect();
+        let times = scanners.into_iter().flat_map(|some| some.join().unwrap());
+        times.collect()
+    });
+    times.sort_unstable();
+    times
+}
+
+fn canary_of_one_scanner(cancels: u32) -> Times {
     let server = holding(Script::new().read_request());
     let subject = Subject::of_server(&server, |builder| builder.canary(LONG));
     let scan = |cancel: &Cancel| subject.scanner.scan(hello(cancel));
-    let times = cancel_each(CANCELS, &subject.connects, scan, || {});
-    subject.repair(CANCELS);
+    let times = cancel_each(cancels, &subject.connects, scan, || {});
+    subject.repair(cancels);
     times
 }
 
@@ -305,18 +338,14 @@ fn cancel_ends_a_scan_in_each_phase() {
     });
     for ((phase, run), mut times) in phases.iter().zip(measured) {
         // The phases disturb each other.
-        if median(&times) >= PROMISED {
+        if times[90] >= PROMISED {
             times = run();
         }
-        let (cancels, median) = (times.len(), median(&times));
-        let longest = times[cancels - 1];
-        let (median_ms, longest_ms) = (median.as_millis(), longest.as_millis());
-        println!("{phase:<20} median {median_ms:>3} ms, longest {longest_ms:>3} ms of {cancels}");
-        assert!(median < PROMISED, "{phase}");
-        assert!(longest < PROMISED + BUSY, "{phase}");
+        let [median, ninetieth, longest] = [50, 90, 99].map(|at| times[at].as_millis());
+        println!(
+            "{phase:<20} median {median:>3} ms, 90 of {CANCELS} within {ninetieth:>3} ms, longest {longest:>3} ms"
+        );
+        assert!(times[90] < PROMISED, "{phase}");
+        assert!(times[99] < PROMISED + BUSY, "{phase}");
     }
-}
-
-fn median(times: &[Duration]) -> Duration {
-    times[times.len() / 2]
 }

@@ -97,7 +97,7 @@ impl Stream for SilentStream {
 }
 
 #[test]
-fn waiting_scan_looks_at_its_token_every_50_ms() {
+fn waiting_scan_looks_at_its_token_every_25_ms() {
     for takes_bytes in [true, false] {
         let time = Time {
             now: Instant::now(),

@@ -10,17 +10,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, Command};
 use icap_client::policy::Reason;
-use icap_client::{Content, Scanner};
+use icap_client::{Content, Report, Scanner, Verdict};
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use crate::check::milliseconds;
 use crate::interrupt::Interrupt;
+use crate::json_help;
 use crate::quantity::{jobs, size, time};
 use crate::report::{Status, per_second};
-use crate::scanning::Scanning;
+use crate::scanning::{Scanning, reword};
 use crate::settings::URI_HELP;
 
 /// The pause after an error, so that a service that is away is not asked without end.
@@ -30,16 +31,23 @@ const MORE: &str = "\
 Without --file, each scan has other content, so that no server knows it already.
 
 Exit status:
-  0  all scans had a verdict
-  2  a scan ended in an error, or there was no time for a scan
-  After Ctrl-C it is 130, and the result so far is printed.
+  0  all content was scanned
+  2  a scan ended in an error, the content was not scanned, or there was no
+     time for a scan
+  After Ctrl-C it is 130, after SIGTERM 143 and after SIGHUP 129, and the
+  result so far is printed.";
 
+const EXAMPLE: &str = "\
 Example:
   icap bench --jobs 16 --time 30s --size 1MiB \"$SERVICE\"";
 
+fn more() -> String {
+    format!("{MORE}\n\n{}\n\n{EXAMPLE}", json_help::bench())
+}
+
 /// Measure how many scans a service does, and how long they take
 #[derive(Debug, Args)]
-#[command(after_long_help = MORE)]
+#[command(after_long_help = more())]
 pub(crate) struct Arguments {
     #[arg(help = URI_HELP)]
     uri: Option<String>,
@@ -66,10 +74,40 @@ pub(crate) struct Arguments {
 
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 
     #[command(flatten)]
     pub(crate) scanning: Scanning,
+}
+
+/// Options that have another meaning here.
+pub(crate) fn with_own_help(command: Command) -> Command {
+    let command = command.mut_arg("canary", |arg| arg.hide(true));
+    reword(
+        command,
+        &[
+            (
+                "max_size",
+                "Do not send content larger than this; 'none' is no limit",
+            ),
+            (
+                "preview",
+                "Send a preview of this size, or 'negotiated': as the service asks",
+            ),
+            (
+                "no_options",
+                "Do not ask the service (OPTIONS) what it offers",
+            ),
+            (
+                "endpoint",
+                "Next service, if others are away; can be repeated",
+            ),
+            (
+                "deadline",
+                "Total time limit for one scan or OPTIONS, or 'none'",
+            ),
+        ],
+    )
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
@@ -84,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         count: arguments.count.unwrap_or(u64::MAX),
         began: Instant::now(),
         time: arguments.time,
-        interrupt: Interrupt::on_ctrl_c(|| {})?,
+        interrupt: Interrupt::on_signal(|| {})?,
         samples: Mutex::default(),
     };
     thread::scope(|scope| {
@@ -98,9 +136,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     } else {
         result.print()?;
     }
-    Ok(if bench.interrupt.is_set() {
-        Status::Interrupted
-    } else if result.scans > 0 && result.errors.is_empty() {
+    result.warn_unless_scanned();
+    Ok(if let Some(status) = bench.interrupt.exit_status() {
+        Status::Interrupted(status)
+    } else if result.scans > 0 && result.is_complete() {
         Status::Clean
     } else {
         Status::Unsure
@@ -139,6 +178,7 @@ struct Samples {
     verdicts: BTreeMap<&'static str, u64>,
     errors: BTreeMap<&'static str, u64>,
     bytes: u64,
+    not_scanned: u64,
 }
 
 impl Bench {
@@ -163,6 +203,8 @@ impl Bench {
         let elapsed = began.elapsed();
         let code = Reason::of(&result).map_or("clean", Reason::code);
         let is_error = result.is_err();
+        let verdict = result.as_ref().map(Report::verdict);
+        let is_scanned = !matches!(verdict, Ok(Verdict::NotScanned(_)));
         {
             let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
             if is_error {
@@ -170,6 +212,7 @@ impl Bench {
             } else {
                 samples.latencies.push(elapsed);
                 samples.bytes += content.len() as u64;
+                samples.not_scanned += u64::from(!is_scanned);
                 *samples.verdicts.entry(code).or_default() += 1;
             }
         }
@@ -191,6 +234,7 @@ impl Bench {
             size: self.content.len(),
             elapsed_ms: milliseconds(elapsed),
             scans,
+            not_scanned: samples.not_scanned,
             scans_per_second: per_second(scans * 100, elapsed.as_secs_f64().max(0.001)) as f64
                 / 100.0,
             bytes_per_second: per_second(samples.bytes, elapsed.as_secs_f64().max(0.001)),
@@ -221,6 +265,7 @@ struct Measured {
     size: usize,
     elapsed_ms: u64,
     scans: u64,
+    not_scanned: u64,
     scans_per_second: f64,
     bytes_per_second: u64,
     latency_ms: Latency,
@@ -238,6 +283,24 @@ struct Latency {
 }
 
 impl Measured {
+    /// Whether all content was scanned.
+    fn is_complete(&self) -> bool {
+        self.errors.is_empty() && self.not_scanned == 0
+    }
+
+    /// A service that does not scan is fast.
+    fn warn_unless_scanned(&self) {
+        if self.not_scanned > 0 {
+            let (count, of) = (self.not_scanned, self.scans);
+            // The exit status tells it as well.
+            let _ = writeln!(
+                io::stderr(),
+                "warning: {count} of {of} were not scanned, so this is not the rate of a scanner; \
+                 'icap check' tells what the service misses"
+            );
+        }
+    }
+
     fn print(&self) -> io::Result<()> {
         let Latency { p50, p90, p99, max } = self.latency_ms;
         let counts = |counts: &BTreeMap<&str, u64>| {

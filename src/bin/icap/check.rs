@@ -2,48 +2,86 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Command};
 use icap_client::self_test::{Depth, Finding, Latency, Outcome, SelfTest, ServiceTest};
-use icap_client::{Error as ScanError, Scanner};
 use serde::Serialize;
 
+use crate::json_help;
 use crate::quantity::time;
 use crate::report::Status;
-use crate::scanning::Scanning;
+use crate::scanning::{Scanning, reword};
 use crate::settings::URI_HELP;
 use crate::text::{of_program, safe_json};
-
-/// The pause between attempts of `--wait`.
-const PAUSE: Duration = Duration::from_millis(200);
+use crate::wait;
 
 const MORE: &str = "\
 It sends EICAR, the harmless file that every virus scanner reports, in forms that services
 often do not scan, and up to --max-size in size. The service logs each find.
 
+Probes:
+  options       the request for the service's options
+  clean         random bytes
+  keep-alive    the same once more, on the same connection
+  eicar         EICAR itself; if it is missed, the rest is unknown
+  held-back     EICAR in an archive; the last byte follows later: is there a
+                response before all of the content?
+  never-seen    a ZIP that no service can know by its hash
+  small-pdf     EICAR in a PDF below 200 bytes
+  pdf           in a larger PDF
+  small-image   in a ZIP after a GIF
+  image         in a ZIP after a larger GIF
+  small-office  in a .docx
+  office        in a larger .docx
+  preview       in an archive, after the preview
+  depth         in archives of growing size, at their end
+  latency       random bytes of growing size: how long do large files take?
+  idle          a scan on a connection that was idle for the other probes
+
+Outcomes, in capitals if they are bad:
+  passed, found   as it should be
+  missed          EICAR was called clean
+  blind           the service has no engine, or responds too early
+  not-scanned     EICAR was neither called clean nor found
+  false-alarm     the service found something in random bytes
+  too-slow        large files would time out
+  improvable      it works, and could work better
+  failed          there was an error
+  unknown         not tried, because it would show nothing
+  not-applicable  the service does not offer it, or icap scan does not use it
+
 Exit status:
   0  everything was found
-  1  malware would pass: a form of EICAR was called clean, or the service scans nothing
-  2  it could not be tested, or not all of it
+  1  malware would pass: a form of EICAR was called clean, or the service
+     scans nothing
+  2  it could not be tested, or not all of it";
 
+const EXAMPLES: &str = "\
 Examples:
   icap check \"$SERVICE\"
   icap check --wait 2m --max-size 1MiB \"$SERVICE\" && start-my-application";
 
+fn more() -> String {
+    format!("{MORE}\n\n{}\n\n{EXAMPLES}", json_help::check())
+}
+
 /// Test whether a service really scans, and up to which size
 #[derive(Debug, Args)]
-#[command(after_long_help = MORE)]
+#[command(after_long_help = more())]
 pub(crate) struct Arguments {
     #[arg(help = URI_HELP)]
     uri: Option<String>,
 
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 
     /// Wait this long until the service responds, for example while it starts
+    ///
+    /// It waits for the first service, not for those of --endpoint. It does not wait if the
+    /// service asks for a user and a password that are not set, or refuses them.
+    #[arg(verbatim_doc_comment)]
     #[arg(long, value_name = "TIME", value_parser = time)]
     wait: Option<Duration>,
 
@@ -51,11 +89,30 @@ pub(crate) struct Arguments {
     pub(crate) scanning: Scanning,
 }
 
+/// Options that have another meaning here.
+pub(crate) fn with_own_help(command: Command) -> Command {
+    let command = command.mut_arg("canary", |arg| arg.hide(true));
+    reword(
+        command,
+        &[
+            ("max_size", "Test up to this size; 'none' is 100MiB"),
+            ("preview", "Test as icap scan does with this --preview"),
+            (
+                "no_options",
+                "Do not ask the service (OPTIONS) what it offers",
+            ),
+            ("endpoint", "Test this service too; can be repeated"),
+            ("deadline", "Time limit for one probe or OPTIONS, or 'none'"),
+        ],
+    )
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let service = arguments.scanning.endpoint(arguments.uri.as_deref())?;
+    let name = service.uri().name();
     let scanner = arguments.scanning.builder(service)?.build()?;
     if let Some(longest) = arguments.wait {
-        wait(&scanner, longest)?;
+        wait::until_it_responds(&name, longest, || scanner.options())?;
     }
     let test = scanner.self_test()?;
     if arguments.json {
@@ -65,20 +122,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         writeln!(io::stdout(), "{}", of_program(&test.to_string()))?;
     }
     Ok(status(&test))
-}
-
-/// Waits until the service responds to OPTIONS.
-fn wait(scanner: &Scanner, longest: Duration) -> Result<(), ScanError> {
-    let began = Instant::now();
-    loop {
-        match scanner.options() {
-            Ok(_) => return Ok(()),
-            Err(error @ ScanError::Input(_)) => return Err(error),
-            Err(error) if began.elapsed() >= longest => return Err(error),
-            Err(error) => log::info!("the service does not respond yet: {error}"),
-        }
-        thread::sleep(PAUSE.min(longest.saturating_sub(began.elapsed())));
-    }
 }
 
 fn status(test: &SelfTest) -> Status {

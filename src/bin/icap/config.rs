@@ -76,7 +76,10 @@ impl Config {
         let (text, metadata) = read(path).map_err(|error| error.to_string())?;
         let table: Table = text.parse().map_err(|error| not_toml(&text, &error))?;
         if table.contains_key(PASSWORD) && is_readable_by_others(&metadata) {
-            return Err("it has a password and other users can read it: chmod 600".to_owned());
+            return Err(
+                "it has a password, and other users can read it: set its mode to 600 (chmod 600)"
+                    .to_owned(),
+            );
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut config = Self {
@@ -158,7 +161,8 @@ impl Config {
 /// The variable that sets an option, for example `ICAP_READ_TIMEOUT`.
 fn variable(key: &str) -> String {
     match key {
-        "service" => "ICAP_URI".to_owned(),
+        // As the arguments name it. The name of the option is valid too.
+        "service" if std::env::var_os("ICAP_URI").is_some() => "ICAP_URI".to_owned(),
         key => format!("ICAP_{}", key.to_uppercase().replace('-', "_")),
     }
 }

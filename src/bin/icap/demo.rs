@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         scanner,
         service: server.uri(),
         patience: Patience::new(None),
+        failovers: None,
         progress: Arc::new(Progress::hidden()),
         about: About::default(),
         output: None,

@@ -223,6 +223,16 @@ impl Entry {
         }
     }
 
+    /// The same error, with what other services failed at.
+    pub(crate) fn with_causes(self, all_causes: impl FnOnce(String) -> String) -> Self {
+        let why = all_causes(self.detail.unwrap_or_default());
+        Self {
+            line: format!("error: {why}"),
+            detail: Some(why),
+            ..self
+        }
+    }
+
     fn failed(
         subject: Subject,
         why: String,

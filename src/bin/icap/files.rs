@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use walkdir::{DirEntry, WalkDir};
@@ -47,6 +48,8 @@ pub(crate) struct Files {
     recursive: bool,
     globs: Globs,
     left_out: Arc<Mutex<LeftOut>>,
+    /// There is an argument, or the list has a name.
+    has_name: Arc<AtomicBool>,
 }
 
 impl Files {
@@ -71,6 +74,7 @@ impl Files {
             recursive,
             globs: Globs::default(),
             left_out: Arc::default(),
+            has_name: Arc::new(AtomicBool::new(!arguments.is_empty())),
         })
     }
 
@@ -104,6 +108,11 @@ impl Files {
         Arc::clone(&self.left_out)
     }
 
+    /// Whether something was to be scanned so far, even if it is left out.
+    pub(crate) fn has_name(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_name)
+    }
+
     pub(crate) fn globs(&self) -> Globs {
         self.globs.clone()
     }
@@ -122,6 +131,7 @@ impl Files {
             recursive: self.recursive,
             globs: self.globs.clone(),
             left_out: Arc::default(),
+            has_name: Arc::default(),
         })
     }
 
@@ -219,10 +229,14 @@ impl Iterator for Files {
             }
             let found = match self.arguments.pop_front() {
                 Some(path) => self.argument(path),
-                None => match self.list.as_mut()?.next()? {
-                    Ok(path) => self.listed(path),
-                    Err((path, error)) => Some(Found::Unreadable(path, error)),
-                },
+                None => {
+                    let name = self.list.as_mut()?.next()?;
+                    self.has_name.store(true, SeqCst);
+                    match name {
+                        Ok(path) => self.listed(path),
+                        Err((path, error)) => Some(Found::Unreadable(path, error)),
+                    }
+                }
             };
             if found.is_some() {
                 return found;

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use crate::once;
+
 /// A longer name is no name of a file on any system.
 const MAX_NAME: u64 = 64 * 1024;
 
@@ -20,6 +22,7 @@ impl List {
     /// Opens a list. The path `-` is standard input.
     pub(crate) fn open(path: &Path, separator: u8) -> io::Result<Self> {
         let input: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
+            once::refuse_closed_input()?;
             Box::new(BufReader::new(io::stdin()))
         } else {
             Box::new(BufReader::new(File::open(path)?))
@@ -44,6 +47,20 @@ impl List {
         Self::open(&self.path, self.separator).ok()
     }
 
+    /// Refuses what is no name, and tells which separator is probably meant.
+    fn check(&self, name: &[u8], is_terminated: bool) -> Result<(), &'static str> {
+        let is_lines = self.separator == 0 && !is_terminated && name.contains(&b'\n');
+        if self.separator != 0 && name.contains(&0) {
+            Err("the names in this list end with NUL: use -0 (--null)")
+        } else if is_lines && !path(name.to_vec()).is_ok_and(|path| path.exists()) {
+            Err("the names in this list do not end with NUL: leave -0 (--null) out")
+        } else if !is_terminated && name.len() as u64 > MAX_NAME {
+            Err("this list has a name of more than 64 KiB")
+        } else {
+            Ok(())
+        }
+    }
+
     fn read_name(&mut self) -> io::Result<Option<PathBuf>> {
         let Some(input) = &mut self.input else {
             return Ok(None);
@@ -55,11 +72,11 @@ impl List {
         if name.is_empty() {
             return Ok(None);
         }
-        if name.last() == Some(&self.separator) {
+        let is_terminated = name.last() == Some(&self.separator);
+        if is_terminated {
             name.pop();
-        } else if name.len() as u64 > MAX_NAME {
-            return Err(io::Error::other("it has a name of more than 64 KiB"));
         }
+        self.check(&name, is_terminated).map_err(io::Error::other)?;
         path(name).map(Some)
     }
 }
@@ -128,5 +145,18 @@ mod tests {
         let read = names(format!("a\n{longest}x\nb"), b'\n');
         assert_eq!(read.len(), 2);
         assert!(read[1].as_ref().unwrap_err().contains("64 KiB"));
+    }
+
+    #[test]
+    fn wrong_separator_is_named() {
+        for (text, separator, hint) in [
+            ("a\0b\0", b'\n', "use -0"),
+            ("a\nb\n", 0, "leave -0"),
+            ("a\nb", 0, "leave -0"),
+        ] {
+            let read = names(text, separator);
+            assert_eq!(read.len(), 1, "{read:?}");
+            assert!(read[0].as_ref().unwrap_err().contains(hint), "{read:?}");
+        }
     }
 }

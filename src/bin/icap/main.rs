@@ -14,10 +14,13 @@ mod config;
 mod demo;
 mod documents;
 mod entry;
+mod failover;
+mod failure;
 mod files;
 mod globs;
 mod heads;
 mod interrupt;
+mod json_help;
 mod left_out;
 mod list;
 mod mask;
@@ -37,6 +40,7 @@ mod session;
 mod settings;
 mod text;
 mod trace;
+mod wait;
 mod worker;
 
 use std::error::Error;
@@ -66,14 +70,23 @@ Examples:
       scan a file with c-icap and ClamAV
 
 Settings:
-  An option of the command line takes precedence over the environment, and that over
-  the configuration file, ~/.config/icap/config.toml. ICAP_URI and the key 'service' set
-  the service; then 'icap scan FILE' is enough. Other options have their own names:
-  --read-timeout is ICAP_READ_TIMEOUT and the key 'read-timeout'. The password is
-  ICAP_PASSWORD or the key 'password'; then only you may be able to read the file.
-  Options that may improve a verdict, as --no-options, are for the command line only.
+  An option of the command line takes precedence over the environment,
+  and that over the configuration file, ~/.config/icap/config.toml.
+  ICAP_URI (or ICAP_SERVICE) and the key 'service' set the service;
+  then 'icap scan FILE' is enough. Other options have their own names:
+  --read-timeout is ICAP_READ_TIMEOUT and the key 'read-timeout'.
+  The password is ICAP_PASSWORD or the key 'password'.
+  Options that may improve a verdict, as --no-options, are for the
+  command line only.
 
-Run 'icap COMMAND --help' for more about a command.";
+Configuration file:
+  service = \"icap://av/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple\"
+  user = \"scanner\"
+  password = \"secret\"
+  # With a password, the file must have mode 600, else it is refused:
+  # chmod 600 ~/.config/icap/config.toml
+
+Run 'icap COMMAND --help' or 'icap man COMMAND | man -l -' for more about a command.";
 
 /// Scans files for malware with an ICAP service (RFC 3507).
 #[derive(Debug, Parser)]
@@ -116,33 +129,37 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine {
-        command,
-        verbose,
-        color,
-        ..
-    } = match command_line() {
-        Ok(command_line) => command_line,
-        Err(error) => {
-            complain(&*error);
-            return Status::Unsure.into();
+    let (mut command_line, config) = command_line();
+    let json = command_line.command.prints_json();
+    let result = config.map_err(Into::into).and_then(|config| {
+        if let Some(settings) = command_line.command.settings() {
+            settings.set_password(config.password);
         }
-    };
-    color.write_global();
-    start_log(verbose, matches!(command, Command::Check(_)));
-    let status = run(&command).unwrap_or_else(|error| {
-        complain(&*error);
+        run(&command_line)
+    });
+    let status = result.unwrap_or_else(|error: Box<dyn Error>| {
+        failure::print(&*error, json);
         Status::Unsure
     });
     status.into()
 }
 
-/// Reads the command line, and the defaults that the environment and the configuration file set.
-fn command_line() -> Result<CommandLine, Box<dyn Error>> {
+/// The command line. Commands that share options have their own words for some of them.
+fn definition() -> clap::Command {
+    CommandLine::command()
+        .mut_subcommand("check", check::with_own_help)
+        .mut_subcommand("options", options::with_own_help)
+        .mut_subcommand("bench", bench::with_own_help)
+}
+
+/// Reads the command line, with the defaults that the environment and the configuration file set.
+///
+/// Help and what needs no settings work without the file: then its error is left out.
+fn command_line() -> (CommandLine, Result<Config, String>) {
     let loaded = Config::load(named_config().as_deref());
     let command = match &loaded {
-        Ok(config) => config.apply(CommandLine::command()),
-        Err(_) => CommandLine::command(),
+        Ok(config) => config.apply(definition()),
+        Err(_) => definition(),
     };
     let matches = command.try_get_matches().unwrap_or_else(|error| {
         if let (true, Ok(Some(note))) = (error.use_stderr(), loaded.as_ref().map(Config::note)) {
@@ -150,27 +167,32 @@ fn command_line() -> Result<CommandLine, Box<dyn Error>> {
         }
         error.exit()
     });
-    let mut command_line = CommandLine::from_arg_matches(&matches)?;
-    // Help and what needs no settings work without the file.
-    if let Some(settings) = command_line.command.settings() {
-        settings.set_password(loaded?.password);
-    }
-    Ok(command_line)
+    let mut command_line =
+        CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let needs_settings = command_line.command.settings().is_some();
+    let loaded = loaded.or_else(|error| {
+        if needs_settings {
+            Err(error)
+        } else {
+            Ok(Config::default())
+        }
+    });
+    (command_line, loaded)
 }
 
 /// The file that `--config` names. What else is wrong with the command line is found later.
 fn named_config() -> Option<PathBuf> {
-    let matches = CommandLine::command()
-        .ignore_errors(true)
-        .try_get_matches()
-        .ok()?;
+    let matches = definition().ignore_errors(true).try_get_matches().ok()?;
     let of_command = matches
         .subcommand()
         .map_or(&matches, |(_, matches)| matches);
     of_command.get_one(config::OPTION).cloned()
 }
 
-fn run(command: &Command) -> Result<Status, Box<dyn Error>> {
+fn run(command_line: &CommandLine) -> Result<Status, Box<dyn Error>> {
+    let command = &command_line.command;
+    command_line.color.write_global();
+    start_log(command_line.verbose, matches!(command, Command::Check(_)));
     match command {
         Command::Scan(arguments) => scan::run(arguments),
         Command::Options(arguments) => options::run(arguments),
@@ -179,12 +201,22 @@ fn run(command: &Command) -> Result<Status, Box<dyn Error>> {
         Command::Respmod(arguments) => arguments.run(),
         Command::Reqmod(arguments) => arguments.run(),
         Command::Demo(arguments) => demo::run(arguments),
-        Command::Completions(arguments) => arguments.run(CommandLine::command()),
-        Command::Man(arguments) => arguments.run(CommandLine::command()),
+        Command::Completions(arguments) => arguments.run(definition()),
+        Command::Man(arguments) => arguments.run(definition()),
     }
 }
 
 impl Command {
+    fn prints_json(&self) -> bool {
+        match self {
+            Self::Scan(arguments) => arguments.json,
+            Self::Check(arguments) => arguments.json,
+            Self::Options(arguments) => arguments.json,
+            Self::Bench(arguments) => arguments.json,
+            _ => false,
+        }
+    }
+
     fn settings(&mut self) -> Option<&mut Settings> {
         match self {
             Self::Scan(arguments) => Some(&mut arguments.scanning.settings),
@@ -223,15 +255,4 @@ fn start_log(verbose: u8, is_check: bool) {
         builder.format(|out, record| writeln!(out, "warning: {}", record.args()));
     }
     builder.init();
-}
-
-/// Prints an error to standard error. A closed pipe is no error: the reader wants no more.
-fn complain(error: &(dyn Error + 'static)) {
-    let is_broken_pipe = error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-    if !is_broken_pipe {
-        // If standard error is closed, there is no place to print to.
-        let _ = writeln!(io::stderr(), "error: {}", text::safe(&text::chain(error)));
-    }
 }

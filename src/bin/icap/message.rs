@@ -130,7 +130,7 @@ impl Message {
             Some(path) => {
                 let place = Place::new(path.clone());
                 let unfinished = place.clone();
-                interrupt::end_on_ctrl_c(move || unfinished.close())?;
+                interrupt::end_on_signal(move || unfinished.close())?;
                 let mut output = place.create()?;
                 let response = client.send(&request, self.body()?, &mut output)?;
                 output.keep()?;

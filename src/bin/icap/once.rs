@@ -76,6 +76,26 @@ impl<R: Read> Read for Attempt<'_, R> {
     }
 }
 
+/// Refuses a standard input that was closed: Rust opens /dev/null in its place, which would be empty, and so clean.
+pub(crate) fn refuse_closed_input() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let device = |path| {
+            std::fs::metadata(path)
+                .ok()
+                .map(|it| (it.rdev(), it.file_type()))
+        };
+        let input = device("/dev/stdin");
+        if input.is_some() && input == device("/dev/null") {
+            return Err(io::Error::other(
+                "standard input is closed, or it is /dev/null",
+            ));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,29 +3,40 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Command};
 use icap_client::{Body, Client, Method, Request, ServiceOptions};
 use serde::Serialize;
 
+use crate::json_help;
+use crate::quantity::time;
 use crate::report::Status;
+use crate::scanning::reword;
 use crate::settings::{Settings, URI_HELP};
 use crate::text::{safe, safe_json};
+use crate::wait;
 
 const MORE: &str = "\
 A TIME is for example 500ms, 10s or 5m.
 
 Exit status:
   0  the service responded with 200
-  2  the service responded with another status, or an error occurred
+  2  the service responded with another status, or an error occurred";
 
+const EXAMPLES: &str = "\
 Examples:
   icap options icap://av.example:1344/virus_scan
-  icap options --raw icap://av.example/virus_scan";
+  icap options --raw icap://av.example/virus_scan
+  icap options --wait 2m icap://av.example/virus_scan && start-my-application";
+
+fn more() -> String {
+    format!("{MORE}\n\n{}\n\n{EXAMPLES}", json_help::options())
+}
 
 /// Show what a service offers
 #[derive(Debug, Args)]
-#[command(after_long_help = MORE)]
+#[command(after_long_help = more())]
 pub(crate) struct Arguments {
     #[arg(help = URI_HELP)]
     uri: Option<String>,
@@ -36,16 +47,32 @@ pub(crate) struct Arguments {
 
     /// Print one JSON object
     #[arg(long, conflicts_with = "raw")]
-    json: bool,
+    pub(crate) json: bool,
+
+    /// Wait this long until the service responds, for example while it starts
+    ///
+    /// It does not wait if the service asks for a user and a password that are not set, or
+    /// refuses them. A response does not show that the service scans: for that there is
+    /// icap check.
+    #[arg(long, value_name = "TIME", value_parser = time, verbatim_doc_comment)]
+    wait: Option<Duration>,
 
     #[command(flatten)]
     pub(crate) settings: Settings,
+}
+
+/// Options that have another meaning here.
+pub(crate) fn with_own_help(command: Command) -> Command {
+    reword(command, &[("deadline", "Total time limit, or 'none'")])
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let settings = &arguments.settings;
     let service = settings.endpoint(arguments.uri.as_deref())?;
     let client = settings.of_client(Client::builder(service))?.build()?;
+    if let Some(longest) = arguments.wait {
+        wait::until_it_responds(&client.uri().name(), longest, || client.options())?;
+    }
     if arguments.raw {
         let response = client.send(&Request::options(), Body::none(), &mut io::sink())?;
         print_raw(response.head())?;

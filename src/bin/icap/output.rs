@@ -34,7 +34,10 @@ impl Place {
     pub(crate) fn create(&self) -> Result<Output<'_>, String> {
         let path = &self.path;
         if path.symlink_metadata().is_ok() {
-            return Err(self.failed(&io::ErrorKind::AlreadyExists.into()));
+            return Err(format!(
+                "cannot create {}: it exists, and --output does not overwrite",
+                path.display()
+            ));
         }
         let folder = path
             .parent()

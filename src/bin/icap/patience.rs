@@ -54,8 +54,13 @@ impl Patience {
         state.outage_since = None;
     }
 
-    /// With `can_resend` the content may be sent again.
-    pub(crate) fn after(&self, error: &Error, can_resend: bool) -> Next {
+    /// With `can_resend` the content may be sent again. `all_causes` adds what other services failed at.
+    pub(crate) fn after(
+        &self,
+        error: &Error,
+        can_resend: bool,
+        all_causes: impl FnOnce(String) -> String,
+    ) -> Next {
         let (is_away, pause) = match error {
             // Nothing was sent. Some content may have been read: see `Once`.
             Error::Suspended(error) => (true, error.retry_in().max(PAUSE / 10)),
@@ -70,7 +75,9 @@ impl Patience {
         match state.time_left(self.longest) {
             Some(left) => Next::Again(pause.min(left)),
             None if is_away => {
-                state.given_up.get_or_insert_with(|| cause(error));
+                state
+                    .given_up
+                    .get_or_insert_with(|| all_causes(cause(error)));
                 Next::GiveUp
             }
             None => Next::Fail,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use indicatif::BinaryBytes;
 
 use crate::entry::{Entry, Outcome};
-use crate::interrupt;
 use crate::progress::Progress;
 
 /// The exit status. A later variant takes precedence over an earlier one.
@@ -20,8 +19,8 @@ pub(crate) enum Status {
     Unsure,
     /// 1: a file is infected or blocked.
     Found,
-    /// 130: the user ended the program.
-    Interrupted,
+    /// A signal ended the program. Its status is 130 after Ctrl-C.
+    Interrupted(u8),
 }
 
 impl From<Status> for ExitCode {
@@ -30,7 +29,7 @@ impl From<Status> for ExitCode {
             Status::Clean => Self::SUCCESS,
             Status::Found => Self::from(1),
             Status::Unsure => Self::from(2),
-            Status::Interrupted => Self::from(interrupt::EXIT_STATUS),
+            Status::Interrupted(status) => Self::from(status),
         }
     }
 }
@@ -76,6 +75,12 @@ impl Tally {
         self.status().max(Status::Unsure)
     }
 
+    /// Whether a file was sent to the end. Otherwise a rate means nothing.
+    pub(crate) fn has_sent(&self) -> bool {
+        let unsent = self.count(Outcome::Error) + self.count(Outcome::NotScanned);
+        self.bytes > 0 || unsent < self.total()
+    }
+
     /// `12.00 MiB in 4.0 s: 125 files/s, 3.00 MiB/s`
     pub(crate) fn rate(&self, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64().max(0.001);
@@ -84,7 +89,8 @@ impl Tally {
         let bytes = BinaryBytes(self.bytes);
         let rate = BinaryBytes(per_second(self.bytes, seconds));
         let digits = usize::from(files < 10.0);
-        format!("{bytes} in {seconds:.1} s: {files:.digits$} files/s, {rate}/s")
+        let seconds_digits = if seconds < 1.0 { 3 } else { 1 };
+        format!("{bytes} in {seconds:.seconds_digits$} s: {files:.digits$} files/s, {rate}/s")
     }
 }
 
@@ -224,7 +230,7 @@ mod tests {
         assert!(
             Tally::default()
                 .rate(Duration::ZERO)
-                .starts_with("0 B in 0.0 s")
+                .starts_with("0 B in 0.001 s")
         );
     }
 }

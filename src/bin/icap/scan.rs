@@ -10,9 +10,11 @@ use clap::Args;
 use globset::Glob;
 
 use crate::about::About;
+use crate::failover::Failovers;
 use crate::files::Files;
 use crate::globs::{Globs, glob};
 use crate::interrupt::Interrupt;
+use crate::json_help;
 use crate::list::List;
 use crate::name::Name;
 use crate::output::Place;
@@ -36,30 +38,39 @@ const MORE: &str = "\
 Clean is what the service says of a file. Many services look at files up to some size only,
 and call a larger one clean: 'icap check' finds that size. Set --max-size to it.
 
-A URI is icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]; the default port is 1344, of icaps 11344.
-A TIME is for example 500ms, 10s or 5m.
-A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
+Values:
+  A URI is icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]. The default port is
+  1344, of icaps 11344. For c-icap with ClamAV it is
+  icap://HOST/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple
+  A TIME is for example 500ms, 10s or 5m.
+  A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
 
 Exit status:
-  0  all files are clean
+  0  all files are clean, or the list of --files-from is empty
   1  a file is infected or blocked
-  2  a file is modified or not scanned, no file was scanned, or an error occurred
-  If both 1 and 2 apply, it is 1. After Ctrl-C it is 130.
+  2  a file is modified or not scanned, no file was scanned, or an error
+     occurred
+  If both 1 and 2 apply, it is 1. After Ctrl-C it is 130, after SIGTERM
+  143 and after SIGHUP 129; then what was done is printed.";
 
+const EXAMPLES: &str = "\
 Examples:
   icap scan \"$SERVICE\" invoice.pdf scan.zip
   icap scan -r --quiet \"$SERVICE\" /srv/uploads
+  set -o pipefail
   find /srv -newer stamp -print0 | icap scan \"$SERVICE\" -0 --files-from -
-  set -o pipefail; curl -fsS https://www.example/x.zip | icap scan \"$SERVICE\" -
+  curl -fsS https://www.example/x.zip | icap scan \"$SERVICE\" -
   icap scan --endpoint icap://av2/SERVICE icap://av1/SERVICE invoice.pdf
   icap scan --max-size 2GiB --response-timeout 2m \"$SERVICE\" big.iso
+  icap scan --json -r . | jq -r 'select(.verdict != \"clean\") | .file'";
 
-For c-icap with ClamAV, SERVICE is
-  icap://HOST/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple";
+fn more() -> String {
+    format!("{MORE}\n\n{}\n\n{EXAMPLES}", json_help::scan())
+}
 
 /// Scan files and print a verdict for each
 #[derive(Debug, Args)]
-#[command(override_usage = USAGE, after_long_help = MORE)]
+#[command(override_usage = USAGE, after_long_help = more())]
 pub(crate) struct Arguments {
     /// Service, unless it is set elsewhere, and files to scan; - is standard input
     ///
@@ -92,8 +103,14 @@ pub(crate) struct Arguments {
 
     /// Scan also the files that FILE lists, one a line; - is standard input
     ///
-    /// An empty list is an error if there is no other file.
-    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    /// Nothing is wrong with an empty list, for example if 'find -newer' found no new file. If
+    /// the program that writes the list fails, use 'set -o pipefail' to notice.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Files",
+        verbatim_doc_comment
+    )]
     files_from: Option<PathBuf>,
 
     /// The names in --files-from end with NUL, as 'find -print0' prints them
@@ -116,12 +133,13 @@ pub(crate) struct Arguments {
 
     /// Print one JSON object per line for each file, and no summary
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 
     /// Write what a rebuilding service makes of the one FILE to this new file
     ///
-    /// The file is created only if the verdict is "modified". It is for you to know that the
-    /// service rebuilds files, and that what it sends is no page that refuses the file.
+    /// The file is created only if the verdict is "modified"; the exit status is 2 then. It is
+    /// for you to know that the service rebuilds files, and that what it sends is no page that
+    /// refuses the file.
     #[arg(short, long, value_name = "FILE", verbatim_doc_comment)]
     output: Option<PathBuf>,
 
@@ -155,7 +173,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     }
     let format = arguments.format();
     // Log lines and a progress bar on one terminal overwrite each other.
-    let is_bar_shown = format.has_summary() && !log::log_enabled!(log::Level::Info);
+    let is_bar_shown = format.has_summary()
+        && !log::log_enabled!(log::Level::Info)
+        && !arguments.scanning.settings.traces_to_standard_error();
     let progress = if is_bar_shown {
         Progress::of(&files)
     } else {
@@ -163,12 +183,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn StdError>> {
     };
     let output = arguments.output.clone().map(Place::new);
     let unfinished = output.clone();
-    let interrupt = Interrupt::on_ctrl_c(move || unfinished.iter().for_each(Place::close))?;
+    let interrupt = Interrupt::on_signal(move || unfinished.iter().for_each(Place::close))?;
     let worker = Worker {
         service: service.uri().name(),
         scanner: arguments.scanning.overflowing(service, arguments.jobs())?,
         about: arguments.about.clone(),
         patience: Patience::new(arguments.retry.0),
+        failovers: arguments.scanning.has_endpoints().then(Failovers::default),
         progress: Arc::new(progress),
         full_wait: arguments.scanning.full_wait(),
         deadline: arguments.scanning.deadline(),

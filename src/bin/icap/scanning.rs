@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Command};
 use icap_client::{Endpoint, Method, Preview, Scanner, ScannerBuilder};
 
 use crate::quantity::{Bound, bound, size, time};
@@ -45,7 +45,7 @@ pub(crate) struct Scanning {
     ///
     /// A server is away if it refuses connections or fails again and again. For icap scan it is
     /// full after 200 ms without a free connection. It is blind if it has missed a canary
-    /// (--canary).
+    /// (--canary). A warning names each server that is away, once for an outage.
     #[arg(
         long,
         value_name = "URI",
@@ -133,6 +133,13 @@ impl Scanning {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.settings.deadline()
     }
+}
+
+/// Gives options another help in a command: by the names of their fields.
+pub(crate) fn reword(command: Command, words: &[(&'static str, &'static str)]) -> Command {
+    words.iter().fold(command, |command, &(option, help)| {
+        command.mut_arg(option, |arg| arg.help(help).long_help(None))
+    })
 }
 
 fn method(text: &str) -> Result<Method, String> {

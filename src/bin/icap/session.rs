@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,11 @@ pub(crate) struct Session {
     tally: Tally,
     given_up: Option<GivenUp>,
     left_out: Arc<Mutex<LeftOut>>,
+    has_name: Arc<AtomicBool>,
     globs: Globs,
     began: Instant,
-    was_interrupted: bool,
+    /// The exit status after a signal.
+    interrupted: Option<u8>,
     /// A service responded as one that does not scan.
     is_doubtful: bool,
     has_too_large: bool,
@@ -47,9 +50,10 @@ impl Session {
             tally: Tally::default(),
             given_up: None,
             left_out: Arc::default(),
+            has_name: Arc::default(),
             globs: Globs::default(),
             began: Instant::now(),
-            was_interrupted: false,
+            interrupted: None,
             is_doubtful: false,
             has_too_large: false,
         }
@@ -63,13 +67,17 @@ impl Session {
         interrupt: Interrupt,
     ) -> io::Result<()> {
         self.left_out = files.left_out();
+        self.has_name = files.has_name();
         self.globs = files.globs();
-        let mut batch = Batch::start(files, jobs, &self.worker, interrupt)?;
+        let mut batch = Batch::start(files, jobs, &self.worker, interrupt.clone())?;
         loop {
             match batch.step() {
                 Step::Entry(entry) => self.take(*entry)?,
                 Step::Lost(path) => self.lose(&path)?,
-                Step::Interrupted => return self.interrupted(batch),
+                Step::Interrupted => {
+                    self.interrupted = interrupt.exit_status();
+                    return self.report_interruption(batch);
+                }
                 Step::End => {
                     self.report_given_up()?;
                     return self.report_unused_globs();
@@ -141,8 +149,7 @@ impl Session {
         })
     }
 
-    fn interrupted(&mut self, batch: Batch) -> io::Result<()> {
-        self.was_interrupted = true;
+    fn report_interruption(&mut self, batch: Batch) -> io::Result<()> {
         let (entries, first) = batch.finished();
         entries.into_iter().try_for_each(|entry| self.take(entry))?;
         self.report_given_up()?;
@@ -160,18 +167,24 @@ impl Session {
 
     pub(crate) fn print_summary(&self) -> io::Result<()> {
         self.progress.end();
-        if self.was_interrupted {
+        if self.interrupted.is_some() {
             return Ok(());
         }
-        if self.tally.is_empty() {
+        let is_list_empty = !self.has_name.load(SeqCst);
+        if self.tally.is_empty() && !is_list_empty {
             self.report_nothing()?;
         }
         if !self.format.has_summary() {
             return Ok(());
         }
         let mut out = anstream::stdout();
+        if is_list_empty {
+            return writeln!(out, "0 files: the list of --files-from is empty");
+        }
         writeln!(out, "{}", self.tally)?;
-        writeln!(out, "{}", self.tally.rate(self.began.elapsed()))?;
+        if self.tally.has_sent() {
+            writeln!(out, "{}", self.tally.rate(self.began.elapsed()))?;
+        }
         let left_out = self.left_out();
         if !left_out.is_empty() {
             writeln!(out, "{left_out}")?;
@@ -216,12 +229,14 @@ impl Session {
     /// The exit status of the files scanned so far. An error in `printed` makes it worse.
     pub(crate) fn status(&self, printed: io::Result<()>) -> Status {
         self.progress.end();
+        if let Some(status) = self.interrupted {
+            return Status::Interrupted(status);
+        }
         match printed {
-            _ if self.was_interrupted => Status::Interrupted,
             Ok(()) if self.tally.is_empty() && !self.left_out().is_empty() => Status::Unsure,
             Ok(()) => self.tally.status(),
             Err(error) => {
-                crate::complain(&error);
+                crate::failure::print(&error, self.format.json);
                 self.tally.status_if_cut_short()
             }
         }

@@ -77,8 +77,12 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
 
-    /// Write the heads of requests and responses to this new file
-    #[arg(long, value_name = "FILE")]
+    /// Write heads sent and received to this new file; - is standard error
+    ///
+    /// It does not overwrite a file. Each line has the seconds since the start, the number of the
+    /// connection, > for sent, < for received or * for an event, and the text. There are no
+    /// bodies. Credentials, people and the arguments of URIs are replaced by '[n bytes]'.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     trace: Option<PathBuf>,
 
     /// The password in the configuration file.
@@ -213,11 +217,13 @@ impl Settings {
         if is_tls_default && !is_shown {
             return Ok(None);
         }
-        let file = self.trace.as_deref().map(|path| {
-            let in_path = |error| format!("cannot create {}: {error}", path.display());
-            trace::create(path).map_err(in_path)
-        });
-        Ok(Some(Tracer::new(self.tls()?, file.transpose()?)))
+        let trace = self.trace.as_deref().map(trace::create);
+        Ok(Some(Tracer::new(self.tls()?, trace.transpose()?)))
+    }
+
+    /// Whether the trace and a progress bar would be on one terminal.
+    pub(crate) fn traces_to_standard_error(&self) -> bool {
+        self.trace.as_deref().is_some_and(trace::is_standard_error)
     }
 
     fn tls(&self) -> Result<TlsConnector, Box<dyn Error>> {

@@ -1,6 +1,6 @@
 //! Shows the heads of requests and responses, in the log (`-v`, `-vv`) and in a file (`--trace`).
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,6 +17,9 @@ use crate::mask;
 /// The target of the log lines.
 pub(crate) const TARGET: &str = "icap::trace";
 
+/// The file of `--trace`, or standard error.
+pub(crate) type Output = Box<dyn Write + Send>;
+
 /// Makes connections, and shows what goes over them.
 pub(crate) struct Tracer {
     tls: TlsConnector,
@@ -24,9 +27,9 @@ pub(crate) struct Tracer {
 }
 
 impl Tracer {
-    pub(crate) fn new(tls: TlsConnector, file: Option<File>) -> Self {
+    pub(crate) fn new(tls: TlsConnector, output: Option<Output>) -> Self {
         let trace = Trace {
-            file: file.map(Mutex::new),
+            output: output.map(Mutex::new),
             began: Instant::now(),
             connections: AtomicU64::new(0),
         };
@@ -67,7 +70,7 @@ impl Connect for Tracer {
 
 /// Where the lines go.
 struct Trace {
-    file: Option<Mutex<File>>,
+    output: Option<Mutex<Output>>,
     began: Instant,
     connections: AtomicU64,
 }
@@ -106,13 +109,13 @@ impl Trace {
     }
 
     fn write(&self, number: u64, direction: char, text: &str) {
-        let Some(file) = &self.file else {
+        let Some(output) = &self.output else {
             return;
         };
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = self.began.elapsed().as_secs_f64();
-        if let Err(error) = writeln!(file, "{seconds:.3} {number} {direction} {text}") {
-            log::warn!(target: TARGET, "cannot write to the file of --trace: {error}");
+        if let Err(error) = writeln!(output, "{seconds:.3} {number} {direction} {text}") {
+            log::warn!(target: TARGET, "cannot write the trace: {error}");
         }
     }
 }
@@ -180,8 +183,15 @@ impl Drop for Traced {
     }
 }
 
+pub(crate) fn is_standard_error(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 /// Creates the file of `--trace`: only this user can read it, and it is never an existing file or a link to one.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> Result<Output, String> {
+    if is_standard_error(path) {
+        return Ok(Box::new(io::stderr()));
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -189,5 +199,12 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    options.open(path)
+    match options.open(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(format!(
+            "cannot create {}: it exists, and --trace does not overwrite",
+            path.display()
+        )),
+        Err(error) => Err(format!("cannot create {}: {error}", path.display())),
+    }
 }

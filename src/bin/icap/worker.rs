@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -14,13 +14,15 @@ use icap_client::{Content, Error, Report, Scanner, Verdict};
 
 use crate::about::About;
 use crate::entry::{Entry, Subject};
+use crate::failover::{Before, Failovers};
 use crate::files::Found;
 use crate::name::Name;
-use crate::once::Once;
+use crate::once::{self, Once};
 use crate::output::Place;
 use crate::patience::{Next, Patience};
 use crate::progress::Progress;
 use crate::pump::Pump;
+use crate::text::safe;
 
 /// The pause before services that are full are asked again.
 const PAUSE_IF_FULL: Duration = Duration::from_millis(10);
@@ -31,6 +33,8 @@ pub(crate) struct Worker {
     /// The name of the service for files that were not sent.
     pub(crate) service: String,
     pub(crate) patience: Patience,
+    /// `None` with a single service.
+    pub(crate) failovers: Option<Failovers>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) about: About,
     /// The file for what a rebuilding service makes of the one file.
@@ -110,6 +114,7 @@ impl Worker {
         can_be_read_again: impl Fn() -> bool,
     ) -> Entry {
         let began = Instant::now();
+        let before = Before::of(&self.scanner, self.failovers.is_some());
         let mut can_resend = true;
         log::debug!("scans {}", subject.name);
         self.progress.begin(&subject.name);
@@ -128,13 +133,13 @@ impl Worker {
             };
             let next = match &result {
                 Err(error) if self.waits_for_room(error, began) => Next::Again(PAUSE_IF_FULL),
-                _ => self.next(&result, can_resend),
+                _ => self.next(&result, can_resend, &before),
             };
             let pause = match next {
                 // The rest of a pipe is not all of it, and an empty rest would be clean.
                 Next::Again(pause) if can_be_read_again() => pause,
                 _ => {
-                    let entry = Entry::of(subject, result, &self.service, began.elapsed());
+                    let entry = self.entry(subject, result, &before, began);
                     return match self.patience.given_up() {
                         Some(why) if next == Next::GiveUp => entry.with_others(why),
                         _ => entry,
@@ -143,6 +148,23 @@ impl Worker {
             };
             can_resend &= result.is_err_and(|error| is_unsent(&error));
             thread::sleep(pause);
+        }
+    }
+
+    /// The output for a scan that ended like this.
+    fn entry(
+        &self,
+        subject: Subject,
+        result: Result<Report, Error>,
+        before: &Before,
+        began: Instant,
+    ) -> Entry {
+        let is_of_services = result.as_ref().is_err_and(is_of_services);
+        let entry = Entry::of(subject, result, &self.service, began.elapsed());
+        if is_of_services {
+            entry.with_causes(|why| self.all_causes(why, before))
+        } else {
+            entry
         }
     }
 
@@ -155,17 +177,41 @@ impl Worker {
         is_full(error) || self.scanner.stats().endpoints.iter().any(is_in_use)
     }
 
-    fn next(&self, result: &Result<Report, Error>, can_resend: bool) -> Next {
+    /// Why all services have failed.
+    fn all_causes(&self, why: String, before: &Before) -> String {
+        before.with_all_causes(why, &self.scanner)
+    }
+
+    /// Tells of the services that failed before one served.
+    fn warn_of_failovers(&self) {
+        let Some(failovers) = &self.failovers else {
+            return;
+        };
+        for cause in failovers.warnings(&self.scanner.stats().endpoints) {
+            let _ = self.progress.aside(|| {
+                let cause = safe(&cause);
+                writeln!(
+                    anstream::stderr(),
+                    "warning: another service was asked: {cause}"
+                )
+            });
+        }
+    }
+
+    fn next(&self, result: &Result<Report, Error>, can_resend: bool, before: &Before) -> Next {
         match result {
             Ok(report) => {
                 // A file that is too large is not sent: its report tells nothing of the service.
                 if report.status().is_some() {
                     self.patience.served();
+                    self.warn_of_failovers();
                 }
                 Next::Fail
             }
             Err(error) => {
-                let next = self.patience.after(error, can_resend);
+                let next = self
+                    .patience
+                    .after(error, can_resend, |why| self.all_causes(why, before));
                 if let Next::Again(pause) = next {
                     log::info!("scans it again in {} ms: {error}", pause.as_millis());
                 }
@@ -211,6 +257,15 @@ fn is_unsent(error: &Error) -> bool {
     matches!(error, Error::Suspended(_) | Error::Connect(_)) || is_full(error)
 }
 
+/// Whether the services have failed, and not this machine or the file.
+fn is_of_services(error: &Error) -> bool {
+    use Error::{Connect, Disconnected, Protocol, Status, Suspended, Timeout};
+    matches!(
+        error,
+        Connect(_) | Disconnected(_) | Protocol(_) | Status(_) | Suspended(_) | Timeout(_)
+    )
+}
+
 fn is_full(error: &Error) -> bool {
     matches!(error, Error::Timeout(error) if error.limit() == TimeLimit::WaitTimeout)
 }
@@ -234,23 +289,8 @@ fn open<'c>(path: &Path) -> io::Result<Content<'c>> {
     })
 }
 
-/// Refuses a standard input that was closed: Rust opens /dev/null in its place, which would be clean.
 fn standard_input() -> io::Result<impl Read> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let device = |path| {
-            fs::metadata(path)
-                .ok()
-                .map(|it| (it.rdev(), it.file_type()))
-        };
-        let input = device("/dev/stdin");
-        if input.is_some() && input == device("/dev/null") {
-            return Err(io::Error::other(
-                "standard input is closed, or it is /dev/null",
-            ));
-        }
-    }
+    once::refuse_closed_input()?;
     not_empty(io::stdin().lock())
 }
 

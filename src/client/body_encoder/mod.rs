@@ -194,7 +194,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
                 }
             }
             let began = *began.get_or_insert_with(|| self.deadline.now());
-            if self.deadline.since(began) >= GATHERING {
+            if self.deadline.since(began) >= GATHERING || self.deadline.is_cancelled() {
                 break;
             }
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::cancel::Cancel;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -214,6 +215,29 @@ fn body_as_long_as_a_chunk_ends_once() {
             "{len}"
         );
     }
+}
+
+#[test]
+fn cancelled_scan_reads_no_more_of_a_slow_reader() {
+    /// Gives nothing, and is cancelled in the third read.
+    struct Slow(Cancel, usize);
+    impl Read for Slow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.1 += 1;
+            if self.1 == 3 {
+                self.0.cancel();
+            }
+            assert!(self.1 <= 3, "it is read after the cancel");
+            Err(io::ErrorKind::Interrupted.into())
+        }
+    }
+    let cancel = Cancel::new();
+    let deadline = Deadline::by_system(None).or_cancelled(Some(cancel.clone()));
+    let mut body = Body::reader(Slow(cancel, 0));
+    let mut buffer = SendBuffer::take();
+    let next = BodyEncoder::new(&mut body, None, &deadline).encode_next(&mut buffer, None);
+    assert_eq!(next.unwrap().then, Then::Continues);
+    assert!(buffer.bytes().is_empty());
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) enum Stage {
     Whole,
     /// The preview, which may turn out to be all.
     Preview,
-    /// None: the service decides on the preview.
+    /// Nothing: the client waits until the service has decided on the preview.
     Decision,
     /// What is after the preview.
     Rest,

@@ -12,14 +12,19 @@
 //!     └────────────────────────── it is found ───────────────────────────┘
 //! ```
 
+mod waiter;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use waiter::Waiter;
 
 use super::Client;
 use super::call::Call;
 use super::circuit_breaker::BreakerRules;
 use super::outcome::AttemptError;
 use crate::error::{Error, Phase, TimeLimit};
+use crate::proto::method::Method;
 use crate::seam::sync::{Condvar, Mutex};
 
 /// Proofs that are remembered. Several servers after one address have a state tag each.
@@ -64,8 +69,27 @@ struct State {
 #[derive(Debug)]
 struct Found {
     tag: Option<Vec<u8>>,
+    form: Form,
     /// When the canary began.
     at: Instant,
+    /// Nothing was found in a canary without its virus, under the same tag.
+    is_controlled: bool,
+}
+
+/// How a canary is sent. A server may scan what comes in one form, and not what comes in another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) method: Method,
+    pub(crate) preview: Option<usize>,
+}
+
+/// Which proofs count for a scan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// How old they may be.
+    pub(crate) every: Duration,
+    /// What the service offers may change without its state tag, and with it the form.
+    pub(crate) form: Form,
 }
 
 #[derive(Debug)]
@@ -177,6 +201,11 @@ impl Proofs {
         self.state.lock().blind.is_some()
     }
 
+    /// Whether a canary without its virus has passed under this tag since the server last missed one.
+    pub(crate) fn is_controlled(&self, tag: Option<&[u8]>) -> bool {
+        self.state.lock().is_controlled(tag)
+    }
+
     /// When the last canary began that was found.
     pub(crate) fn last_found(&self) -> Option<Instant> {
         self.state.lock().last_found
@@ -184,9 +213,9 @@ impl Proofs {
 }
 
 impl<'c> Call<'c> {
-    /// Where the server stands for a scan that wants this proof, no older than `every`. Of several callers that need
+    /// Where the server stands for a scan that wants this proof, on these terms. Of several callers that need
     /// a canary, one sends it and the others wait for the result, within their deadlines.
-    pub(crate) fn standing(&self, wanted: Wanted<'_>, every: Duration) -> Standing<'c> {
+    pub(crate) fn standing(&self, wanted: Wanted<'_>, terms: Terms) -> Standing<'c> {
         let client = self.client;
         let proofs = &client.shared.proofs;
         let mut waiter = Waiter {
@@ -203,7 +232,7 @@ impl<'c> Call<'c> {
                 return Standing::Failed(failed);
             }
             // A trial of a suspended server does not wait, because the canary of an earlier one may hang.
-            match state.step(wanted, now, every, self.is_trial()) {
+            match state.step(wanted, now, terms, self.is_trial()) {
                 Step::Proven => return Standing::Proven,
                 Step::Unproven => return Standing::Unproven,
                 Step::Begin(why) => {
@@ -211,6 +240,7 @@ impl<'c> Call<'c> {
                         client,
                         number: state.begin(),
                         why,
+                        form: terms.form,
                         epoch: state.epoch,
                         began: now,
                         is_over: false,
@@ -231,7 +261,7 @@ impl<'c> Call<'c> {
 }
 
 impl State {
-    fn step(&mut self, wanted: Wanted<'_>, now: Instant, every: Duration, is_trial: bool) -> Step {
+    fn step(&mut self, wanted: Wanted<'_>, now: Instant, terms: Terms, is_trial: bool) -> Step {
         if wanted.is_of_earlier(self.epoch) {
             return Step::Unproven;
         }
@@ -242,8 +272,12 @@ impl State {
             blind.next_trial = later(now, blind.interval);
             return Step::Begin(Why::Blind);
         }
-        let is_fresh = self.holds(Wanted::Any, now, every - every / 4);
-        let why = match self.holds(wanted, now, every) {
+        let early = Terms {
+            every: terms.every - terms.every / 4,
+            ..terms
+        };
+        let is_fresh = self.holds(Wanted::Any, now, early);
+        let why = match self.holds(wanted, now, terms) {
             true if wanted != Wanted::Any => return Step::Proven,
             true if !is_fresh => Why::Ending,
             true if self.suspected.is_some() => Why::Suspicion,
@@ -266,11 +300,17 @@ impl State {
         }
     }
 
-    fn holds(&self, wanted: Wanted<'_>, now: Instant, every: Duration) -> bool {
+    fn holds(&self, wanted: Wanted<'_>, now: Instant, terms: Terms) -> bool {
         self.found.iter().any(|found| {
             let age = now.saturating_duration_since(found.at);
-            age < every && wanted.fits(found.tag.as_deref())
+            let fits = wanted.fits(found.tag.as_deref()) && found.form == terms.form;
+            age < terms.every && fits
         })
+    }
+
+    fn is_controlled(&self, tag: Option<&[u8]>) -> bool {
+        let mut found = self.found.iter();
+        found.any(|found| found.is_controlled && found.tag.as_deref() == tag)
     }
 
     /// Returns the number of the canary that begins.
@@ -305,6 +345,7 @@ pub(crate) struct Trial<'p> {
     client: &'p Client,
     number: u64,
     why: Why,
+    form: Form,
     epoch: Epoch,
     began: Instant,
     is_over: bool,
@@ -320,16 +361,25 @@ impl Trial<'_> {
     /// began.
     ///
     /// What other processes have stored while the server was blind is not repeated either.
-    pub(crate) fn found(mut self, tag: Option<Vec<u8>>) -> bool {
+    pub(crate) fn found(mut self, tag: Option<Vec<u8>>, is_controlled: bool) -> bool {
         let (client, began, why, epoch) = (self.client, self.began, self.why, self.epoch);
+        let form = self.form;
         let now = client.now();
         let (is_proof, was_blind) = self.finish(None, |state, _| {
             state.note_result(began, why, now);
             if state.epoch != epoch {
                 return (false, false);
             }
-            state.found.retain(|found| found.tag != tag);
-            state.found.push(Found { tag, at: began });
+            let is_controlled = is_controlled || state.is_controlled(tag.as_deref());
+            state
+                .found
+                .retain(|found| found.tag != tag || found.form != form);
+            state.found.push(Found {
+                tag,
+                form,
+                at: began,
+                is_controlled,
+            });
             let surplus = state.found.len().saturating_sub(REMEMBERED);
             state.found.drain(..surplus);
             state.last_found = state.last_found.max(Some(began));
@@ -372,12 +422,16 @@ impl Trial<'_> {
         wait
     }
 
-    /// It came to no result. Returns whether the scan has the proof that it wants all the same.
-    pub(crate) fn failed(mut self, error: &Error, wanted: Wanted<'_>, every: Duration) -> bool {
+    /// It came to no result. Returns whether the scan can go on: it has the proof that it wants all the same, and does
+    /// not wait for the same server again for the same time.
+    pub(crate) fn failed(mut self, error: &Error, wanted: Wanted<'_>, terms: Terms) -> bool {
         self.give_up(Some(Arc::new(error.duplicate())));
+        if would_fail_again(error) {
+            return false;
+        }
         let now = self.client.now();
         let state = self.client.shared.proofs.state.lock();
-        state.holds(wanted, now, every)
+        state.holds(wanted, now, terms)
     }
 
     /// A server that is blind can be asked again at once.
@@ -413,61 +467,18 @@ impl Drop for Trial<'_> {
     }
 }
 
-/// A caller that waits for another's canary.
-struct Waiter {
-    since: Instant,
-    /// How many canaries had ended when it last looked; `None` before its first look.
-    ended: Option<u64>,
-    /// The timeout that ended a canary, and that this caller has not waited for yet.
-    timeout: Option<(Duration, Arc<Error>)>,
-}
-
-impl Waiter {
-    /// How long it waits, at most.
-    fn cap(&self, left: Duration, waited: Duration) -> Duration {
-        match &self.timeout {
-            Some((after, _)) => left.min(after.saturating_sub(waited)),
-            None => left,
-        }
-    }
-
-    /// The error of the canary for a caller that waited for it, if it is one for others too. A timeout of another
-    /// caller is one of this caller as soon as it has waited for as long.
-    fn outcome(&mut self, state: &State, waited: Duration) -> Option<AttemptError> {
-        let before = self.ended.replace(state.ended)?;
-        if state.ended != before {
-            match state.failure.as_deref() {
-                None => self.timeout = None,
-                Some(Error::Timeout(error)) if is_of_server(error.limit()) => {
-                    self.timeout = state
-                        .failure
-                        .clone()
-                        .map(|failure| (error.after(), failure));
-                }
-                Some(error) if !is_shareable(error) => {}
-                Some(error) => return Some(shared(error)),
-            }
-        }
-        let (after, failure) = self.timeout.as_ref()?;
-        (waited >= *after).then(|| shared(failure))
+/// Whether the server was not there, or let a timeout run out. The content would most likely meet the same, and only
+/// after that would the next server be asked.
+fn would_fail_again(error: &Error) -> bool {
+    match error {
+        Error::Connect(error) => error.is_the_servers,
+        Error::Timeout(error) => error.is_the_servers || is_of_server(error.limit()),
+        _ => false,
     }
 }
 
 fn is_of_server(limit: TimeLimit) -> bool {
     !matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare)
-}
-
-/// Whether an error is one for all who waited: not that one caller's time was over, or that it gave up.
-fn is_shareable(error: &Error) -> bool {
-    !error.is_cancelled() && !matches!(error, Error::Timeout(_))
-}
-
-fn shared(failure: &Error) -> AttemptError {
-    AttemptError {
-        error: failure.duplicate(),
-        is_shared: true,
-        is_of_options: false,
-    }
 }
 
 /// `by` after `at`. If an `Instant` cannot hold that time, it is a year later, which is as good as never.

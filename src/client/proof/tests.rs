@@ -38,7 +38,12 @@ impl Watch {
     fn standing(&self, seconds: u64, wanted: Wanted<'_>) -> Standing<'_> {
         *self.clock.0.lock() = self.at(seconds);
         let call = Call::new(&self.client, self.client.start(None), None);
-        call.standing(wanted, Duration::from_secs(100))
+        let form = Form {
+            method: Method::Respmod,
+            preview: None,
+        };
+        let every = Duration::from_secs(100);
+        call.standing(wanted, Terms { every, form })
     }
 
     fn canary(&self, seconds: u64, wanted: Wanted<'_>) -> Trial<'_> {
@@ -54,10 +59,10 @@ fn time_of_blindness_is_forgotten_when_it_ends() {
     let watch = Watch::new();
     let canary = |seconds| watch.canary(seconds, Wanted::Any);
     let stands = |seconds| watch.client.state().stands_by(watch.at(seconds));
-    assert!(canary(0).found(None));
+    assert!(canary(0).found(None, false));
     assert!(canary(100).missed().is_some());
     assert_eq!([50, 100, 150].map(stands), [false, false, true]);
-    assert!(canary(200).found(None));
+    assert!(canary(200).found(None, false));
     assert_eq!([50, 150, 199, 200].map(stands), [false, false, false, true]);
 }
 
@@ -66,20 +71,20 @@ fn suspicion_is_not_limited_by_a_canary_after_a_new_tag() {
     let watch = Watch::new();
     let suspect = |seconds| watch.client.proofs().suspect(watch.at(seconds));
     let is_proven = |seconds| matches!(watch.standing(seconds, Wanted::Any), Standing::Proven);
-    assert!(watch.canary(0, Wanted::Any).found(None));
+    assert!(watch.canary(0, Wanted::Any).found(None, false));
     let epoch = watch.client.proofs().epoch();
     let tag = |tag: &'static str| Wanted::Under(Some(tag.as_bytes()), epoch);
-    assert!(watch.canary(10, tag("2")).found(Some(b"2".to_vec())));
+    assert!(watch.canary(10, tag("2")).found(Some(b"2".to_vec()), false));
     suspect(15);
-    assert!(watch.canary(15, Wanted::Any).found(None));
+    assert!(watch.canary(15, Wanted::Any).found(None, false));
     // Each of the two comes once a minute.
     suspect(20);
     assert!(is_proven(20));
     assert!(matches!(watch.standing(69, tag("3")), Standing::Unproven));
-    assert!(watch.canary(70, tag("3")).found(Some(b"3".to_vec())));
+    assert!(watch.canary(70, tag("3")).found(Some(b"3".to_vec()), false));
     suspect(72);
     assert!(is_proven(74));
-    assert!(watch.canary(75, Wanted::Any).found(None));
+    assert!(watch.canary(75, Wanted::Any).found(None, false));
 }
 
 #[test]

@@ -15,8 +15,10 @@ use crate::error::TimeLimit;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::OnceLock;
 
-/// Threads that connect for scans with a [`Cancel`](crate::Cancel), at most, in the whole process: 16, of which 12
-/// for one server: a host and a port. They are apart from those that look up names, because they wait for these.
+/// The most threads in a process that connect for scans with a [`Cancel`](crate::Cancel): 16. At most 12 of them
+/// connect to one host and port. A scan waits in line, within its connect timeout, while all
+/// 16 are busy, or 12 of them with its host and port. The threads of
+/// [`MAX_LOOK_UP_THREADS`](crate::limits::MAX_LOOK_UP_THREADS) are not among them.
 pub const MAX_CONNECT_THREADS: usize = 16;
 
 /// How long a helper thread waits for something to do until it ends.

@@ -17,7 +17,8 @@ use super::helpers::{Helpers, State, Task};
 use super::shortage::{is_shortage, shortage};
 use crate::seam::sync::OnceLock;
 
-/// Threads that look up names, at most, in the whole process: 16. A look-up that hangs keeps its thread.
+/// The most threads in a process that look up names: 16. If all are busy, a look-up waits in line, within the connect
+/// timeout. A look-up that hangs keeps its thread.
 pub const MAX_LOOK_UP_THREADS: usize = 16;
 
 /// How long a helper thread waits for something to do until it ends.

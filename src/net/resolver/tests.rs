@@ -254,9 +254,19 @@ fn time_after_cancel() -> Duration {
 
 #[test]
 fn cancel_ends_the_wait_for_a_resolver_that_hangs() {
-    let mut times: Vec<_> = (0..20).map(|_| time_after_cancel()).collect();
+    // The threads that connect are few.
+    const AT_ONCE: usize = 4;
+    let some = || -> Vec<_> { (0..100 / AT_ONCE).map(|_| time_after_cancel()).collect() };
+    let mut times: Vec<_> = thread::scope(|scope| {
+        let threads = [(); AT_ONCE].map(|()| scope.spawn(some));
+        let times = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap());
+        times.collect()
+    });
     times.sort_unstable();
-    println!("look-up: median {:?}, longest {:?}", times[10], times[19]);
-    assert!(times[10] < Duration::from_millis(200));
-    assert!(times[19] < LONG / 3);
+    let [median, ninetieth, longest] = [50, 90, 99].map(|at| times[at]);
+    println!("look-up: median {median:?}, 90 of 100 within {ninetieth:?}, longest {longest:?}");
+    assert!(ninetieth < Duration::from_millis(200));
+    assert!(longest < LONG / 3);
 }

@@ -51,11 +51,12 @@ use verifier::GivenRoots;
 ///
 /// The [default](Self::default) trusts the roots of the system and reads them at the first connection. On Linux,
 /// the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` can name others. The certificate of the server
-/// must be for the host of the URI (a name or an address) and valid now. No setting of this crate switches this off. A rustls `ClientConfig` of your own
-/// decides itself what is verified.
+/// must be for the host of the URI (a name or an address) and valid now. No setting of the builder
+/// switches these checks off. If you pass a rustls `ClientConfig` of your own instead, it alone decides what is
+/// verified.
 ///
-/// The handshake is a part of connecting, and `connect_timeout` limits both together. A connector that you set
-/// speaks TLS with every URI, also with `icap://`.
+/// The handshake is a part of connecting, and `connect_timeout` limits both together. If you set a
+/// `TlsConnector` as the connector, it speaks TLS with every server, also for an `icap://` URI.
 ///
 /// ```no_run
 /// use icap_client::tls::TlsConnector;

@@ -9,7 +9,8 @@ use crate::scan::metadata::About;
 
 /// What a verdict depends on besides the bytes of the content and the state of the server.
 pub(in crate::scan) struct Subject<'s> {
-    /// What goes to the server before the content: method, preview, fields, identity, HTTP heads.
+    /// What goes to the server before the content: method, preview, fields, identity, HTTP heads. It is the same in each
+    /// attempt of a scan, and wherever the output goes.
     pub(in crate::scan) request: &'s Request,
     pub(in crate::scan) about: &'s About,
     /// The length of the content, if it is known.
@@ -21,7 +22,7 @@ pub(in crate::scan) struct Subject<'s> {
 impl Subject<'_> {
     /// The key of the verdict of this server. `None` if the content has no id, or the request cannot be sent.
     ///
-    /// All that is sent is in it, byte for byte, so what changes the request changes the key. The name and the type are
+    /// All of the request is in it, byte for byte, so what changes the request changes the key. The name and the type are
     /// in it also where they are not sent.
     pub(super) fn key(&self, hash: &KeyedHash, client: &Client) -> Option<Hash> {
         let About {

@@ -1,6 +1,6 @@
 //! The verdict cache: content with an id that was scanned before is not scanned again.
 //!
-//! `verdicts.rs` has the rules by which a stored verdict is given again. `key.rs` says for which scans it is the same,
+//! `verdicts/` has the rules by which a stored verdict is given again. `key.rs` says for which scans it is the same,
 //! `entry.rs` how it is stored, `store.rs` where, `flights/` how scans of the same content wait for one of them, and
 //! `objections.rs` how one of them withdraws what another one stores.
 
@@ -51,8 +51,8 @@ pub const MAX_CACHE_ENTRY: usize = 4096;
 /// # let uri = server.uri();
 /// let cache = Cache::new().entries(50_000).max_age(Duration::from_secs(15 * 60));
 /// let scanner = Scanner::builder(uri).cache(cache).build()?;
-/// // The id is the digest of these bytes, computed by this program.
-/// let content = || Content::bytes(b"hello").id("sha256:2cf24dba5fb0a30e");
+/// // The id is the SHA-256 of these bytes, computed by this program, in Base64.
+/// let content = || Content::bytes(b"hello").id("LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=");
 /// assert!(!scanner.scan(content())?.is_cached());
 /// let report = scanner.scan(content())?;
 /// assert!(report.is_cached() && report.verdict().is_clean());
@@ -75,10 +75,12 @@ impl Cache {
 
     /// A cache in a store of your own, which several processes can share.
     ///
-    /// A shared store is as trusted as the scanner: who can replace its entries can call content clean. Entries are
-    /// found and checked by a keyed hash (SipHash-2-4, 128 bits) under `secret`. So the store learns no name, user,
-    /// header or id, and an entry that is damaged, or that was made under another secret, is not used. `secret` is 32
-    /// random bytes, the same in each process that shares the store. Keep it as you keep a password.
+    /// Entries are found and checked by a keyed hash (SipHash-2-4, 128 bits) under `secret`. So the store learns no name,
+    /// user, header or id, and an entry that is damaged, or that was made under another secret, is not used. `secret` is
+    /// 32 random bytes, the same in each process that shares the store. Keep it as you keep a password.
+    ///
+    /// Protect the store too: somebody who can write to it can put an older entry back, and so a clean verdict that the
+    /// scanner has [withdrawn](VerdictCache::put) since.
     ///
     /// All processes must mean the same server by the same URI. The age of another process's entry is measured by the
     /// calendar clocks of both machines.
@@ -145,14 +147,14 @@ impl Cache {
         self
     }
 
-    /// Sets for how long a state tag holds without a response that has it. Default: 60 s
+    /// Sets for how long a state tag counts as current after the last response that had it. Default: 60 s
     /// ([`limits::DEFAULT_REVALIDATE`]).
     ///
     /// Each response of the service, to a scan or to `OPTIONS`, confirms the tag. If none has come for this time, the
     /// next look-up sends one `OPTIONS` request, and others wait for its result as for the first `OPTIONS` of a scanner.
     /// Without [`negotiate`](ScannerBuilder::negotiate) no such request is sent, and the content is scanned.
     ///
-    /// New signatures that change the tag count after this time at the latest. Zero asks before each look-up.
+    /// So if new signatures change the tag, the cache gives no older verdict after this time. Zero asks before each look-up.
     pub fn revalidate(mut self, after: Duration) -> Self {
         self.ages.revalidate = after;
         self

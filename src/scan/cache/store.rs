@@ -16,7 +16,8 @@ use crate::seam::time::Clock;
 /// Entries are opaque: return the bytes as they were stored. The scanner checks them and their age. An entry that is
 /// not usable is scanned again and replaced.
 ///
-/// An error or a panic of `get` is as if there were no entry, and one of `put` as if nothing was to be stored. Both are
+/// An error or a panic of `get` is as if there were no entry, and one of `put` as if nothing was to be stored; [`put`](Self::put)
+/// names two exceptions. Both are
 /// logged at debug. Neither method is called under a lock of the scanner. The time in them is the caller's: it counts
 /// towards the [deadline](crate::ScannerBuilder::deadline), which cannot interrupt them. So give a remote store a short
 /// timeout of its own.
@@ -30,8 +31,8 @@ pub trait VerdictCache: Send + Sync {
 
     /// Stores `entry` under `key`, in place of an earlier one. It is of no use any more after `max_age`.
     ///
-    /// An empty entry withdraws the earlier one: store it, or remove what is there. If this fails for an entry that
-    /// speaks against the content, this process gives no earlier verdict of that server again. Others may.
+    /// An empty entry withdraws the earlier one: store it, or remove what is there. If this fails, or if the entry of an infected verdict cannot be stored, this process uses no older
+    /// verdict of that server any more. Other processes that share the store may still use them.
     ///
     /// # Errors
     ///

@@ -26,6 +26,8 @@ pub(crate) struct About {
     /// By which the verdict is cached. It is not sent.
     pub(crate) id: Option<Vec<u8>>,
     pub(crate) name: Option<String>,
+    /// It is sent with a preview if any content is, whatever its name is.
+    pub(crate) gets_any_preview: bool,
     pub(crate) content_type: Option<String>,
     pub(crate) http_request: Option<Vec<u8>>,
     pub(crate) http_response: Option<Vec<u8>>,

@@ -115,6 +115,9 @@ impl fmt::Debug for Ticket {
 }
 
 /// Why a ticket was not issued or not redeemed.
+///
+/// A finding is [`Infected`](crate::Verdict::Infected), [`Blocked`](crate::Verdict::Blocked),
+/// [`Modified`](crate::Verdict::Modified) or [`Truncated`](crate::NotScanned::Truncated).
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OverrideError {
@@ -124,7 +127,7 @@ pub enum OverrideError {
         /// The bytes of the key.
         len: usize,
     },
-    /// The decision does not ask, so there is nothing to override.
+    /// The decision is not `Ask`: after `Deliver` no ticket is needed, and after `Refuse` none is possible.
     #[error("the policy does not ask about this content, so it has no ticket")]
     NotAsked,
     /// The user has no name, so the ticket would be anybody's.
@@ -133,15 +136,15 @@ pub enum OverrideError {
     /// The text is not a ticket.
     #[error("this is not an override ticket")]
     Malformed,
-    /// The ticket was edited, or issued under another key, for other content, for another user, or for another
-    /// finding of the scanner.
+    /// The ticket was edited, or issued under another key, for other content or for another user. Or the ticket was
+    /// issued for one finding, and the newest decision is about another one.
     #[error("the ticket was not issued for this content and this user under this key")]
     NotAuthentic,
     /// The ticket's time is over. Ask again.
     #[error("the ticket has expired")]
     Expired,
-    /// The newest decision about the content refuses it, or the scanner has found something since the
-    /// person was asked.
+    /// The newest decision about the content refuses it. Or the newest decision is about a finding, and the ticket was
+    /// issued for no finding.
     #[error("the ticket is void: a newer decision refuses the content")]
     Overruled,
 }
@@ -186,7 +189,7 @@ impl Decision {
 }
 
 impl OverrideKey {
-    /// Redeems the text of a ticket. `Ok` if `user` may have the content with this `digest` now.
+    /// Checks the text of a ticket: `Ok` if `user` may have the content with this `digest` now. The ticket is not used up.
     ///
     /// `digest` is that of the bytes that are about to be delivered. `newest` is the newest decision about them.
     /// The ticket is void if the newest decision refuses, or if the newest decision is about a finding

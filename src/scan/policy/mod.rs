@@ -64,8 +64,8 @@ use crate::scan::report::Report;
 ///
 /// The sender of a file can cause some of the reasons that ask, too: a file that takes long to scan ends in `TimeoutError`, one
 /// that crashes the engine in `DisconnectedError`, one that is nested deeply in `ServiceLimit`, an encrypted one in
-/// `Unscannable`, and a large one in `TooLarge`. The defaults ask because an outage has the same reasons. Refuse these reasons
-/// where the sender is a stranger.
+/// `Unscannable`, and a large one in `TooLarge`. The defaults ask all the same, because harmless files and
+/// outages have these reasons too. Refuse these reasons where the sender is a stranger.
 ///
 /// A reason that a later version adds refuses unless that version documents otherwise.
 ///
@@ -122,6 +122,7 @@ impl Policy {
     /// # Errors
     ///
     /// If the service objects to the content: [`Reason::Infected`] and [`Reason::Blocked`].
+    /// [`Reason::IncompleteCopy`] is no error, and has no effect: [`Teed::decide`](crate::Teed::decide) refuses always.
     pub fn deliver(self, reason: Reason) -> Result<Self, NeverDelivered> {
         if reason.is_objection() {
             return Err(NeverDelivered { reason });
@@ -216,7 +217,7 @@ impl Decision {
         matches!(self, Self::Deliver)
     }
 
-    /// Why the content is not delivered without a question.
+    /// What to show and to log: the notice of `Ask` or `Refuse`. `None` for `Deliver`.
     #[must_use]
     pub fn notice(&self) -> Option<&Notice> {
         match self {

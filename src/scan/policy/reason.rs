@@ -196,7 +196,7 @@ impl FromStr for Reason {
     }
 }
 
-/// A text is not the code of a [`Reason`].
+/// The error of `str::parse` for a text that is not the code of a [`Reason`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a reason code: see the page `notices` of the manual for the list")]
 pub struct UnknownReason;

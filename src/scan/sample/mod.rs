@@ -29,9 +29,6 @@ const HOLD_SLICES: u32 = 20;
 /// The longest member of noise in an archive. A longer archive has more of them.
 const MEMBER: u64 = 1 << 20;
 
-/// The name of each archive.
-pub(super) const ARCHIVE_NAME: &str = "archive.zip";
-
 /// The largest archive, 1 GiB. A larger one might need the longer format of ZIP.
 pub(super) const MAX_ARCHIVE: u64 = 1 << 30;
 
@@ -46,6 +43,7 @@ pub(crate) struct Sample {
     pieces: Vec<Piece>,
     len: u64,
     position: u64,
+    gets_any_preview: bool,
     /// Pauses that are left before the last byte.
     hold: u32,
     /// The same at the beginning.
@@ -60,9 +58,6 @@ enum Piece {
 }
 
 impl Sample {
-    /// The name of an archive.
-    pub(crate) const ARCHIVE: &'static str = "archive.zip";
-
     /// Random bytes, in which nothing is found.
     pub(crate) fn noise(len: u64) -> Self {
         let pieces = vec![Piece::Noise(Noise::new(len))];
@@ -77,6 +72,9 @@ impl Sample {
 
     /// A ZIP of `len` bytes, from [`MIN_ARCHIVE`] to [`MAX_ARCHIVE`]: stored members of random bytes, and EICAR as the
     /// last one.
+    ///
+    /// Each member has bytes of its own. An engine that knows members by their hash would scan only the first of
+    /// equal ones.
     pub(crate) fn archive(len: u64) -> Self {
         Self::archive_of(len, eicar())
     }
@@ -89,7 +87,6 @@ impl Sample {
     fn archive_of(len: u64, last: Vec<u8>) -> Self {
         let len = len.clamp(MIN_ARCHIVE, MAX_ARCHIVE);
         let mut zip = Zip::new(0);
-        let noise = Noise::new(MEMBER.min(len));
         let end = Zip::overhead("eicar.com") + last.len() as u64 + Zip::END;
         for number in 0.. {
             let name = format!("noise-{number:04}");
@@ -104,10 +101,10 @@ impl Sample {
                 member if room - member > 0 && room - member < next => member - next,
                 member => member,
             };
-            zip.add(&name, Piece::Noise(noise.shortened(member)));
+            zip.add(&name, Piece::Noise(Noise::new(member)));
         }
         zip.add("eicar.com", Piece::Bytes(last));
-        Self::new(ARCHIVE_NAME, "application/zip", zip.finish())
+        Self::new("archive.zip", "application/zip", zip.finish())
     }
 
     /// A PDF with EICAR as an embedded file, and a stream of `noise` random bytes before it.
@@ -169,6 +166,7 @@ impl Sample {
             len: pieces.iter().map(Piece::len).sum(),
             pieces,
             position: 0,
+            gets_any_preview: false,
             hold: 0,
             whole_hold: 0,
         }
@@ -181,6 +179,12 @@ impl Sample {
         self
     }
 
+    /// Has it sent with a preview if any content is, also if the service wants archives whole.
+    pub(crate) fn with_any_preview(mut self) -> Self {
+        self.gets_any_preview = true;
+        self
+    }
+
     /// Its length in bytes.
     #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
@@ -190,7 +194,9 @@ impl Sample {
     /// The content to scan, with a name and a type.
     pub(crate) fn content<'a>(self) -> Content<'a> {
         let (name, media_type) = (self.name, self.media_type);
-        Content::seekable(self).name(name).content_type(media_type)
+        let gets_any_preview = self.gets_any_preview;
+        let content = Content::seekable(self).name(name).content_type(media_type);
+        content.gets_any_preview(gets_any_preview)
     }
 
     /// Copies bytes of the piece at the present position.

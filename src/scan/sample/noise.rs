@@ -15,11 +15,6 @@ impl Noise {
         Self { seed, len }
     }
 
-    /// The first `len` bytes of the same ones.
-    pub(super) fn shortened(self, len: u64) -> Self {
-        Self { len, ..self }
-    }
-
     pub(super) fn len(&self) -> u64 {
         self.len
     }

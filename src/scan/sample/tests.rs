@@ -43,6 +43,24 @@ fn each_archive_is_another_one() {
     }
 }
 
+#[test]
+fn each_member_of_an_archive_is_another_one() {
+    let all = bytes(&Sample::archive(4 * MEMBER));
+    let length = usize::try_from(MEMBER).unwrap();
+    let heads = memchr::memmem::find_iter(&all, b"PK\x03\x04");
+    let members: Vec<_> = heads
+        .filter_map(|head| all.get(head + 40..head + 40 + length))
+        .collect();
+    assert!(members.len() >= 3);
+    for (number, member) in members.iter().enumerate() {
+        // Not even a part of them is the same.
+        let others = members.iter().skip(number + 1);
+        for (part, other) in others.flat_map(|it| member.chunks(64).zip(it.chunks(64))) {
+            assert_ne!(part, other);
+        }
+    }
+}
+
 /// Through a pipe, because no file may contain EICAR.
 #[test]
 fn archives_are_read_by_python() {

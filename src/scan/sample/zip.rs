@@ -18,8 +18,6 @@ pub(super) struct Zip {
     len: u64,
     directory: Vec<u8>,
     members: u16,
-    /// The last member of noise, its length and its checksum: members often begin with the same noise.
-    checksum: Option<(u64, u32)>,
 }
 
 impl Zip {
@@ -34,7 +32,6 @@ impl Zip {
             len: 0,
             directory: Vec::new(),
             members: 0,
-            checksum: None,
         }
     }
 
@@ -55,7 +52,7 @@ impl Zip {
 
     pub(super) fn add(&mut self, name: &str, content: Piece) {
         let offset = size(self.start + self.len);
-        let described = self.describe(name, &content);
+        let described = describe(name, &content);
         let mut head = MEMBER.to_le_bytes().to_vec();
         head.extend(&described);
         head.extend(name.as_bytes());
@@ -71,39 +68,6 @@ impl Zip {
         self.pieces.extend([Piece::Bytes(head), content]);
     }
 
-    /// What head and entry of a member have in common: from the version that can read it to the length of the extra
-    /// field.
-    fn describe(&mut self, name: &str, content: &Piece) -> Vec<u8> {
-        let len = size(content.len());
-        // All names are those in this crate, and short.
-        let name_len = u16::try_from(name.len()).unwrap_or(u16::MAX);
-        let mut fields = Vec::new();
-        // Version 1.0, no flags, stored, midnight.
-        for field in [10, 0, 0, 0, DATE] {
-            fields.extend(field.to_le_bytes());
-        }
-        for field in [self.checksum_of(content), len, len] {
-            fields.extend(field.to_le_bytes());
-        }
-        for field in [name_len, 0] {
-            fields.extend(field.to_le_bytes());
-        }
-        fields
-    }
-
-    fn checksum_of(&mut self, content: &Piece) -> u32 {
-        let len = content.len();
-        match (content, self.checksum) {
-            (Piece::Noise(_), Some((known, checksum))) if known == len => checksum,
-            (Piece::Noise(_), _) => {
-                let checksum = crc32(content);
-                self.checksum = Some((len, checksum));
-                checksum
-            }
-            (Piece::Bytes(_), _) => crc32(content),
-        }
-    }
-
     /// The archive's pieces.
     pub(super) fn finish(mut self) -> Vec<Piece> {
         let mut end = END.to_le_bytes().to_vec();
@@ -117,6 +81,25 @@ impl Zip {
         self.pieces.push(Piece::Bytes(self.directory));
         self.pieces
     }
+}
+
+/// What head and entry of a member have in common: from the version that can read it to the length of the extra field.
+fn describe(name: &str, content: &Piece) -> Vec<u8> {
+    let len = size(content.len());
+    // All names are those in this crate, and short.
+    let name_len = u16::try_from(name.len()).unwrap_or(u16::MAX);
+    let mut fields = Vec::new();
+    // Version 1.0, no flags, stored, midnight.
+    for field in [10, 0, 0, 0, DATE] {
+        fields.extend(field.to_le_bytes());
+    }
+    for field in [crc32(content), len, len] {
+        fields.extend(field.to_le_bytes());
+    }
+    for field in [name_len, 0] {
+        fields.extend(field.to_le_bytes());
+    }
+    fields
 }
 
 /// A length or an offset. The largest archive is far below the limit.

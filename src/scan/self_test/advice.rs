@@ -61,6 +61,10 @@ impl Server {
                 "let clamd look into archives (ScanArchive yes)",
                 "let the engine look into archives",
             ),
+            (Probe::NeverSeen, Outcome::FalseAlarm) => Some(
+                "let the service accept ZIP archives that have no virus: what it objects to in each archive shows \
+                 nothing, and a server with this rule never passes a canary",
+            ),
             (Probe::Depth, Outcome::Missed) => either(
                 "in clamd.conf set MaxFileSize, StreamMaxLength and MaxScanSize to at least the scanner's max_size, and \
                  AlertExceedsMax yes",

@@ -22,7 +22,10 @@ impl Run<'_> {
             return self.unknown(Probe::Depth, why);
         }
         if !finds_archives {
-            return self.unknown(Probe::Depth, "EICAR is not found in archives");
+            return self.unknown(
+                Probe::Depth,
+                "nothing shows that EICAR is found in archives",
+            );
         }
         let began = self.scanner.now_for_waits();
         let largest = largest(self.shared.max_size);

@@ -9,6 +9,7 @@ mod advice;
 mod depth;
 mod finding;
 mod latency;
+mod preview;
 mod result;
 
 use std::time::{Duration, Instant};
@@ -18,13 +19,12 @@ pub use finding::{Finding, Outcome, Probe};
 pub use result::{Depth, Latency, SelfTest, ServiceTest};
 
 use super::builder::ScannerBuilder;
-use super::preview::Preview;
+use super::canary::Sighting;
 use super::sample::Sample;
 use super::verdict::{NotScanned, Verdict};
 use super::{Scanner, Shared};
 use crate::client::endpoint::Endpoint;
 use crate::error::Error;
-use crate::proto::limits::MAX_PREVIEW;
 use crate::proto::options::ServiceOptions;
 use crate::stats::Stats;
 
@@ -113,7 +113,7 @@ impl<'s> Run<'s> {
         let idle_since = self.begin_idle(&other);
         self.clean();
         self.eicar();
-        self.find(Probe::NeverSeen, Sample::archive(SMALL));
+        self.never_seen();
         self.types();
         self.preview()?;
         self.depth();
@@ -200,6 +200,23 @@ impl<'s> Run<'s> {
         self.note_scan(Probe::HeldBack, scanned, began);
     }
 
+    /// An archive with EICAR. Finding it shows nothing if the service objects also to the same one without EICAR.
+    fn never_seen(&mut self) {
+        if let Some(why) = self.pointless() {
+            return self.unknown(Probe::NeverSeen, why);
+        }
+        let began = self.scanner.now_for_waits();
+        let mut scanned = self.scan(Sample::archive(SMALL));
+        if scanned.outcome == Outcome::Found {
+            let control = self.scan(Sample::harmless(SMALL));
+            if control.outcome == Outcome::Found && is_no_proof(&scanned, &control) {
+                scanned.outcome = Outcome::FalseAlarm;
+                scanned.detail = format!("an archive without EICAR: {}", control.detail);
+            }
+        }
+        self.note_scan(Probe::NeverSeen, scanned, began);
+    }
+
     fn types(&mut self) {
         for (probe, sample, noise) in [
             (Probe::SmallPdf, Sample::pdf as fn(u64) -> Sample, 0),
@@ -211,46 +228,6 @@ impl<'s> Run<'s> {
         ] {
             self.find(probe, sample(noise));
         }
-    }
-
-    /// An archive with EICAR after the preview, with the scanner's own setting or with all that is offered.
-    fn preview(&mut self) -> Result<(), Error> {
-        let rules = &self.shared.rules;
-        let is_used = rules.preview != Preview::Off;
-        let preview = if is_used {
-            rules.preview
-        } else {
-            Preview::Limit(MAX_PREVIEW)
-        };
-        let options = self.options.as_ref();
-        let is_unknown = options.is_none() && !is_used;
-        let size = match preview.size(Some(Sample::ARCHIVE), options) {
-            _ if !rules.allow_204 => Err("the scanner does not allow 204, so it sends no preview"),
-            Some(size) if !is_unknown => Ok(size),
-            _ => Err("the service offers none"),
-        };
-        let size = match size {
-            Ok(size) => size,
-            Err(why) => {
-                self.not_applicable(Probe::Preview, why);
-                return Ok(());
-            }
-        };
-        if let Some(why) = self.pointless() {
-            self.unknown(Probe::Preview, why);
-            return Ok(());
-        }
-        let builder = ScannerBuilder::like(self.shared, self.endpoint).preview(preview);
-        let began = self.scanner.now_for_waits();
-        let own = std::mem::replace(&mut self.scanner, builder.assemble()?);
-        let mut scanned = self.scan(Sample::archive(size as u64 + SMALL));
-        self.scanner = own;
-        // Of no consequence for a scanner without previews.
-        if !is_used && !scanned.outcome.is_good() {
-            scanned.outcome = Outcome::Improvable;
-        }
-        self.note_scan(Probe::Preview, scanned, began);
-        Ok(())
     }
 
     /// A connection that is idle from now on, until the end of the other probes.
@@ -418,6 +395,15 @@ fn expect_clean(outcome: Outcome) -> Outcome {
         Outcome::Found => Outcome::FalseAlarm,
         other => other,
     }
+}
+
+/// Whether a find shows nothing, as with a canary, because the same content without EICAR had this result.
+fn is_no_proof(found: &Scanned, control: &Scanned) -> bool {
+    let (Some(found), Some(control)) = (&found.verdict, &control.verdict) else {
+        return false;
+    };
+    let sighting = Sighting::of(found.clone(), None).after_control(control, &None);
+    matches!(sighting, Sighting::Missed(_))
 }
 
 fn describe_report(report: &super::report::Report) -> String {

@@ -93,7 +93,7 @@ impl ServiceTest {
         &self.findings
     }
 
-    /// The outcome of one probe; `None` if this version of the self-test does not have it.
+    /// The outcome of one probe; `None` if it is not among the [findings](Self::findings).
     #[must_use]
     pub fn outcome(&self, probe: Probe) -> Option<Outcome> {
         let mut findings = self.findings.iter();
@@ -123,12 +123,13 @@ impl ServiceTest {
 
 /// Up to which size a service finds EICAR at the end of an archive.
 ///
-/// The sizes grow by a factor of 4 from 64 KiB up to the size limit, 1 GiB at most. Then the gap between the largest one
-/// that was scanned and the next is halved some times.
+/// The sizes grow by a factor of 4 from 64 KiB up to the size limit, 1 GiB at most. If
+/// EICAR is not found at one of them, a size halfway between that size and the largest one at which it was found is tried
+/// next. This is repeated a few times.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// The largest size in bytes at which EICAR was found, below all those at which it was not.
+    /// EICAR was found at this size in bytes, and at each smaller size that was tried.
     pub largest_found: Option<u64>,
     /// The smallest size in bytes at which the content was called clean.
     pub smallest_missed: Option<u64>,
@@ -158,9 +159,10 @@ impl fmt::Display for Depth {
 pub struct Latency {
     /// Bytes of content.
     pub size: u64,
-    /// The whole scan. It must be within the deadline.
+    /// The whole scan. Content of this size is scanned only if the deadline is longer.
     pub elapsed: Duration,
-    /// From the last byte sent to the end of the response. It must be within the response timeout.
+    /// From the last byte sent to the end of the response. Content of this size is scanned only if the
+    /// response timeout is longer.
     pub wait: Duration,
     /// It was not measured, but computed from smaller sizes.
     pub is_estimate: bool,

@@ -25,9 +25,9 @@ use spooled_copy::SpooledCopy;
 
 /// The result of a scan, and of the copy that was written meanwhile.
 ///
-/// Look at both: the [outcome](Self::outcome) says whether the content may be delivered, and
-/// [`is_complete`](Self::is_complete) whether the copy is the content. A copy that is not complete is never to be
-/// delivered, whatever the outcome.
+/// The [outcome](Self::outcome) says whether the content may be delivered; a clean one implies that the copy is complete.
+/// With every other outcome, look at [`is_complete`](Self::is_complete) before a person is asked: an incomplete copy is
+/// never to be delivered.
 ///
 /// ```
 /// use icap_client::{IncompleteCopy, NotScanned, Scanner, Verdict};
@@ -52,7 +52,7 @@ use spooled_copy::SpooledCopy;
 pub struct Teed {
     /// The result of the scan.
     ///
-    /// It is [`Clean`](Verdict::Clean) only if the copy is complete, and has the bytes that were scanned.
+    /// It is [`Clean`](Verdict::Clean) only if the copy is complete and its bytes are those that were scanned.
     pub outcome: Result<Report, Error>,
     /// The bytes that the writer took.
     pub copied: u64,
@@ -70,7 +70,8 @@ impl Teed {
     /// What to do with the copy: what `policy` decides about the outcome, if the copy is complete.
     ///
     /// A copy that is not complete is refused, whatever the policy is: a person could only be asked about a part of the
-    /// file. The notice is that of the evidence if there is some, and else one of [`Reason::IncompleteCopy`].
+    /// file. If there is evidence against the content, the notice is about the evidence. Otherwise its reason is
+    /// [`Reason::IncompleteCopy`].
     ///
     /// ```
     /// # let server = icap_client::testing::Server::start()?;
@@ -104,27 +105,29 @@ impl Scanner {
     /// Has `content` scanned, and writes it to `writer` in the same pass. So a file that comes from elsewhere is
     /// fetched once.
     ///
-    /// The content is read once. Each buffer of at most 64 KiB is written to `writer` and sent to the service before
-    /// the next one is read. If the content is sent again, to another server for example, it is compared with what was
-    /// read before, and is not written again. The writer is flushed at the end.
+    /// Each buffer of at most 64 KiB is written to `writer` and sent to the service before the next one is read. Each byte
+    /// is written once. If the content must be sent again, to another server for example, it is read again and compared
+    /// with what was read before. The writer is flushed at the end.
     ///
-    /// The copy goes on where the scan ends early: after an error, a refusal, an early response, above
+    /// The copy continues when the scan ends early: after an error, a refusal, an early response, above
     /// [`max_size`](ScannerBuilder::max_size), or if no server is there. So a person can be asked, and the
-    /// content is there. The copy ends at [`max_copy`](ScannerBuilder::max_copy), at the deadline, or if the content
-    /// or the writer fails. [`Teed::is_complete`] says whether it is the whole content. If it is not, the outcome is:
+    /// content is there. The copy ends early at [`max_copy`](ScannerBuilder::max_copy), at the deadline, when the scan is
+    /// cancelled, or if the content or the writer fails. [`Teed::is_complete`] says whether it is the whole content. If it is not, the outcome is:
     ///
     /// | the copy is incomplete because | outcome |
     /// | --- | --- |
-    /// | the content is larger than `max_copy` | [`NotScanned::TooLarge`], or what the scan came to before |
-    /// | the deadline ended | [`Error::Timeout`], or what the scan came to before |
+    /// | the content is larger than `max_copy` | [`NotScanned::TooLarge`] (1) |
+    /// | the deadline ended | [`Error::Timeout`] (1) |
     /// | the scan was cancelled | [`Error::Cancelled`] |
     /// | the content failed, or changed between two attempts | [`Error::Content`] |
     /// | `writer` failed | none; an `io::Error` is returned |
     ///
+    /// (1) If the scan had ended before, and its result is not clean, that result is the outcome.
+    ///
     /// Evidence is never lost: [`Infected`](Verdict::Infected) and [`Blocked`](Verdict::Blocked) are the
     /// outcome in any case, also if the writer failed. Clean is never the outcome with an incomplete copy.
     ///
-    /// Content above `max_copy` is not scanned, even if it is below `max_size`. The writer's time is the caller's: it
+    /// Content above `max_copy` is never sent completely and never clean, even if it is below `max_size`. The writer's time is the caller's: it
     /// counts for the deadline, and not for a timeout of the server. Verdicts are never taken from a cache.
     ///
     /// # Errors
@@ -163,21 +166,21 @@ impl Scanner {
     /// reader cannot be sent again.
     ///
     /// A scan of a [reader](Content::reader) that is larger than 64 KiB is over when its connection breaks, because
-    /// what was read is gone. Here the scan goes on once with the copy, if that is complete and there is time: at the
-    /// next server in the cases in which a file is sent to a fallback server, and at the same server after a broken
-    /// connection. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
+    /// what was read is gone. Here the copy is sent instead, one time, if it is complete and there is time. It goes to the next
+    /// server in the cases in which [`Content::file`] would go there. Otherwise, if the connection broke, it goes to the same server. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
     ///
-    /// The copy begins at the present position of `spool`, which is at the same position afterwards. Other bytes of
+    /// The copy begins at the present position of `spool`. Afterwards `spool` is at that position again. Other bytes of
     /// `spool` are neither read nor written. It must be open for reading and writing. If it is open for appending, it
     /// must be empty.
     ///
-    /// **Deliver the [`copied`](Teed::copied) bytes from there**: bytes after them were not scanned. A spool that is
-    /// used again can have such bytes.
+    /// **Deliver only the copy**: [`Teed::copied`] bytes from the position at which it begins. Bytes after these were not
+    /// scanned. A spool that is used again can have such bytes.
     ///
     /// # Errors
     ///
     /// The error of `spool` as a writer, or of a seek in it, unless there is evidence.
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if `spool` does not write where it stands.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if a write to `spool` does not go to its present position, for example
+    /// because it is open for appending and not empty.
     ///
     /// ```
     /// # let server = icap_client::testing::Server::start()?;

@@ -64,6 +64,13 @@ impl Flights {
             flight,
         })
     }
+
+    /// How many scans wait for the leader.
+    #[cfg(test)]
+    pub(super) fn waiters(&self, key: &Hash) -> usize {
+        // The map and the leader have the other two handles.
+        Arc::strong_count(&self.0.lock()[key]) - 2
+    }
 }
 
 impl Flight {

@@ -58,12 +58,12 @@ pub(in crate::scan) struct Found {
 /// A scan that can store its verdict. Dropping it lets the scans that wait for it go on by themselves.
 pub(in crate::scan) struct Turn<'v> {
     verdicts: &'v Verdicts,
-    key: Hash,
     began: Instant,
-    watch: Watch<'v>,
     keeps_clean: bool,
-    /// `None` for a scan for which no other waits.
+    /// `None` for a scan for which no other waits. It ends before the watch, because a scan that comes meanwhile gets
+    /// the entry, and must see the objections against it.
     leading: Option<Leading<'v>>,
+    watch: Watch<'v>,
 }
 
 impl Verdicts {
@@ -103,26 +103,29 @@ impl Verdicts {
     ) -> Option<LookUp<'_>> {
         let client = call.client;
         let key = subject.key(&self.hash, client)?;
+        // From before the look into the store until the end of the wait: who objects may have ended by then.
+        let watch = self.objections.watch(key);
+        let missing = |leading| LookUp::Missing(self.turn(key, client, leading));
         // A trial has to show whether the server scans.
         if call.is_trial() {
-            return Some(LookUp::Missing(self.turn(key, client, None)));
+            return Some(missing(None));
         }
-        if let Some((found, _)) = self.stored(&key, client, confirmed_since) {
+        if let Some((found, _)) = self.stored(&watch, client, confirmed_since) {
             return Some(LookUp::Found(found));
         }
         Some(match self.board(key, call) {
-            Boarding::Alone => LookUp::Missing(self.turn(key, client, None)),
-            Boarding::Landed(entry) => match self.found(&key, &entry, client, confirmed_since) {
+            Boarding::Alone => missing(None),
+            Boarding::Landed(entry) => match self.found(&watch, &entry, client, confirmed_since) {
                 Some(found) => LookUp::Found(found),
-                None => LookUp::Missing(self.turn(key, client, None)),
+                None => missing(None),
             },
             // Another scan may have ended since this one looked.
-            Boarding::Lead(leading) => match self.stored(&key, client, confirmed_since) {
+            Boarding::Lead(leading) => match self.stored(&watch, client, confirmed_since) {
                 Some((found, entry)) => {
                     leading.land(entry.into());
                     LookUp::Found(found)
                 }
-                None => LookUp::Missing(self.turn(key, client, Some(leading))),
+                None => missing(Some(leading)),
             },
         })
     }
@@ -145,11 +148,10 @@ impl Verdicts {
     fn turn<'v>(&'v self, key: Hash, client: &Client, leading: Option<Leading<'v>>) -> Turn<'v> {
         Turn {
             verdicts: self,
-            key,
             began: client.now(),
-            watch: self.objections.watch(key),
             keeps_clean: true,
             leading,
+            watch: self.objections.watch(key),
         }
     }
 
@@ -169,24 +171,24 @@ impl Verdicts {
     /// The stored verdict, if it holds, and its entry.
     fn stored(
         &self,
-        key: &Hash,
+        watch: &Watch<'_>,
         client: &Client,
         confirmed_since: Option<Instant>,
     ) -> Option<(Found, Vec<u8>)> {
-        let entry = store::get(&*self.store, key)?;
-        let found = self.found(key, &entry, client, confirmed_since)?;
+        let entry = store::get(&*self.store, watch.key())?;
+        let found = self.found(watch, &entry, client, confirmed_since)?;
         Some((found, entry))
     }
 
-    /// The report that an entry gives now; `None` if it does not hold.
+    /// The report that an entry gives now; `None` if it does not hold. The watch is older than the look for the entry.
     fn found(
         &self,
-        key: &Hash,
+        watch: &Watch<'_>,
         entry: &[u8],
         client: &Client,
         confirmed_since: Option<Instant>,
     ) -> Option<Found> {
-        let entry = Entry::decode(&self.hash, key, entry)?;
+        let entry = Entry::decode(&self.hash, watch.key(), entry)?;
         let state = client.state();
         let is_confirmed = |tag: &StateTag| tag.is_confirmed_since(confirmed_since);
         let tag = state.tag().filter(is_confirmed)?;
@@ -198,7 +200,7 @@ impl Verdicts {
             state.responds_early()
                 || client.is_without_engine()
                 || client.proofs().is_blind()
-                || self.objections.has(key)
+                || watch.is_objected(made)
         };
         let holds = is_young
             && fits
@@ -237,7 +239,7 @@ impl Turn<'_> {
     /// Stores the verdict of a complete response and gives it to all who wait, if it is one for others. An objection
     /// that is none for others withdraws a clean verdict that was stored.
     pub(in crate::scan) fn keep(
-        self,
+        &self,
         client: &Client,
         report: &Report,
         complete: &CompleteResponse,
@@ -250,16 +252,22 @@ impl Turn<'_> {
         }
     }
 
-    /// Withdraws a clean verdict that was stored, if there is an objection in a response that broke off.
-    pub(in crate::scan) fn withdraw(self, client: &Client, report: &Report) {
+    /// Lets the scans that wait for this one go on. It can still withdraw a verdict.
+    pub(in crate::scan) fn end_lead(&mut self) {
+        self.leading = None;
+    }
+
+    /// Withdraws a clean verdict that was stored, if there is an objection that is not stored: in a response that broke
+    /// off, or in that of another server.
+    pub(in crate::scan) fn withdraw(&self, client: &Client, report: &Report) {
         if report.verdict().is_objection() {
             self.object(client, None);
         }
     }
 
     /// Stores an objection (rule R2). Without an entry it leaves nothing in the store, unless that is infected.
-    fn object(self, client: &Client, entry: Option<Arc<[u8]>>) {
-        self.watch.object();
+    fn object(&self, client: &Client, entry: Option<Arc<[u8]>>) {
+        self.watch.object(client.now());
         if let (Some(leading), Some(entry)) = (&self.leading, &entry) {
             // First to those who wait: the store may take its time.
             leading.land(Arc::clone(entry));
@@ -271,11 +279,13 @@ impl Turn<'_> {
             // A clean verdict may still be stored.
             client.state().forget(client.now());
         }
+        // A scan that began meanwhile has not found it in the store.
+        self.watch.object(client.now());
     }
 
     /// Stores a clean verdict, unless another scan objects or has stored worse (rule R2).
-    fn keep_clean(self, client: &Client, entry: Arc<[u8]>) {
-        if self.watch.is_objected() || self.is_stored_infected(client) {
+    fn keep_clean(&self, client: &Client, entry: Arc<[u8]>) {
+        if self.watch.is_objected(self.began) || self.is_stored_infected(client) {
             return;
         }
         if let Some(leading) = &self.leading {
@@ -283,20 +293,20 @@ impl Turn<'_> {
         }
         self.put(&entry);
         // An objection since then may have reached the store first.
-        if self.watch.is_objected() && !self.put(&nothing()) {
+        if self.watch.is_objected(self.began) && !self.put(&nothing()) {
             client.state().forget(client.now());
         }
     }
 
     fn is_stored_infected(&self, client: &Client) -> bool {
-        let stored = self.verdicts.stored(&self.key, client, None);
+        let stored = self.verdicts.stored(&self.watch, client, None);
         stored.is_some_and(|(stored, _)| stored.report.verdict().is_infected())
     }
 
     /// Whether the store has taken it.
     fn put(&self, entry: &[u8]) -> bool {
         let Verdicts { store, ages, .. } = self.verdicts;
-        store::put(&**store, &self.key, entry, ages.max_age)
+        store::put(&**store, self.watch.key(), entry, ages.max_age)
     }
 
     /// The entry for a verdict that holds for others too.
@@ -322,7 +332,7 @@ impl Turn<'_> {
             content_len: complete.content_sent,
             made: self.verdicts.made(self.began, client.now()),
         };
-        let bytes = entry.encode(&self.verdicts.hash, &self.key)?;
+        let bytes = entry.encode(&self.verdicts.hash, self.watch.key())?;
         Some(bytes.into())
     }
 }
@@ -333,105 +343,4 @@ fn nothing() -> Arc<[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::store::Memory;
-    use super::*;
-    use crate::proto::method::Method;
-    use crate::proto::response::Response;
-    use crate::proto::response_reader::ResponseReader;
-    use crate::seam::time::SystemClock;
-
-    const KEY: Hash = [1; 16];
-    const AGES: Ages = Ages {
-        max_age: Duration::from_secs(3600),
-        revalidate: Duration::from_secs(60),
-    };
-
-    fn response() -> Response {
-        let input = b"ICAP/1.0 204 No Content\r\nISTag: tag-1\r\n\r\n";
-        let mut reader = ResponseReader::new(Method::Respmod, 0);
-        let mut used = 0;
-        while !reader.has_ended() {
-            used += reader.feed(&input[used..]).unwrap().0;
-        }
-        reader.into_remains().response.unwrap()
-    }
-
-    /// A client that has just seen the tag, and a cache.
-    fn opened() -> (Client, Verdicts) {
-        let client = Client::new("icap://127.0.0.1/scan").unwrap();
-        let now = client.now();
-        client.state().saw(&response(), now, now);
-        let store = Box::new(Memory::new(1, Arc::new(SystemClock)));
-        (client, Verdicts::new(store, [7; 32], AGES, None, now))
-    }
-
-    /// Whether an entry that was made then holds.
-    fn holds(client: &Client, verdicts: &Verdicts, made: Made) -> bool {
-        let entry = Entry {
-            verdict: Verdict::Clean,
-            state_tag: b"tag-1".to_vec(),
-            content_len: 5,
-            made,
-        };
-        let bytes = entry.encode(&verdicts.hash, &KEY).unwrap();
-        verdicts.found(&KEY, &bytes, client, None).is_some()
-    }
-
-    #[test]
-    fn entry_of_another_cache_is_dated_by_the_calendar() {
-        let (client, verdicts) = opened();
-        let now = time::calendar_ms();
-        let hour = 3_600_000;
-        for (calendar_ms, expected) in [
-            (now, true),
-            (now - hour / 2, true),
-            (now - hour - 1, false),
-            // The clock of the other machine is fast.
-            (now + hour, false),
-            (0, false),
-            (u64::MAX, false),
-        ] {
-            let made = Made {
-                origin: verdicts.origin.wrapping_add(1),
-                offset_ns: 0,
-                calendar_ms,
-            };
-            assert_eq!(holds(&client, &verdicts, made), expected, "{calendar_ms}");
-        }
-    }
-
-    #[test]
-    fn own_entry_is_dated_by_the_clock_of_the_scanner() {
-        let (client, verdicts) = opened();
-        for (offset_ns, expected) in [(0, true), (u64::MAX, false)] {
-            let made = Made {
-                origin: verdicts.origin,
-                offset_ns,
-                calendar_ms: 0,
-            };
-            assert_eq!(holds(&client, &verdicts, made), expected, "{offset_ns}");
-        }
-    }
-
-    #[test]
-    fn forgotten_time_applies_to_entries_of_all_caches() {
-        let (client, verdicts) = opened();
-        let made_ago = |origin, ms| Made {
-            origin,
-            offset_ns: 0,
-            calendar_ms: time::calendar_ms() - ms,
-        };
-        let own = made_ago(verdicts.origin, 0);
-        let other = |ms| made_ago(verdicts.origin.wrapping_add(1), ms);
-        assert!(holds(&client, &verdicts, own) && holds(&client, &verdicts, other(500_000)));
-        let until = client.now().checked_sub(Duration::from_secs(600));
-        client.state().forget(until.unwrap());
-        assert!(holds(&client, &verdicts, own));
-        assert!(holds(&client, &verdicts, other(500_000)));
-        assert!(!holds(&client, &verdicts, other(700_000)));
-        client.state().forget(client.now());
-        assert!(!holds(&client, &verdicts, own));
-        assert!(!holds(&client, &verdicts, other(500_000)));
-    }
-}
+mod tests;

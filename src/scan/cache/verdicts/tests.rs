@@ -1,0 +1,190 @@
+use std::sync::{Mutex, OnceLock};
+use std::thread::{self, ThreadId};
+
+use super::*;
+use crate::net::deadline::Deadline;
+use crate::proto::method::Method;
+use crate::proto::response::Response;
+use crate::proto::response_reader::ResponseReader;
+use crate::scan::cache::store::Memory;
+use crate::scan::metadata::About;
+use crate::seam::time::{Clock, SystemClock};
+
+const KEY: Hash = [1; 16];
+/// So that no wait ends by itself.
+const LONG: Duration = Duration::from_secs(300);
+
+const AGES: Ages = Ages {
+    max_age: Duration::from_secs(3600),
+    revalidate: Duration::from_secs(60),
+};
+
+fn response() -> Response {
+    let input = b"ICAP/1.0 204 No Content\r\nISTag: tag-1\r\n\r\n";
+    let mut reader = ResponseReader::new(Method::Respmod, 0);
+    let mut used = 0;
+    while !reader.has_ended() {
+        used += reader.feed(&input[used..]).unwrap().0;
+    }
+    reader.into_remains().response.unwrap()
+}
+
+/// A client that has just seen the tag, and a cache.
+fn opened() -> (Client, Verdicts) {
+    opened_with(SystemClock)
+}
+
+fn opened_with(clock: impl Clock + 'static) -> (Client, Verdicts) {
+    let builder = Client::builder("icap://127.0.0.1/scan").read_timeout(LONG);
+    let client = builder.clock(clock).build().unwrap();
+    let now = client.now();
+    client.state().saw(&response(), now, now);
+    let store = Box::new(Memory::new(1, Arc::new(SystemClock)));
+    (client, Verdicts::new(store, [7; 32], AGES, None, now))
+}
+
+/// Whether an entry that was made then holds.
+fn holds(client: &Client, verdicts: &Verdicts, made: Made) -> bool {
+    let entry = Entry {
+        verdict: Verdict::Clean,
+        state_tag: b"tag-1".to_vec(),
+        content_len: 5,
+        made,
+    };
+    let bytes = entry.encode(&verdicts.hash, &KEY).unwrap();
+    let watch = verdicts.objections.watch(KEY);
+    verdicts.found(&watch, &bytes, client, None).is_some()
+}
+
+#[test]
+fn entry_of_another_cache_is_dated_by_the_calendar() {
+    let (client, verdicts) = opened();
+    let now = time::calendar_ms();
+    let hour = 3_600_000;
+    for (calendar_ms, expected) in [
+        (now, true),
+        (now - hour / 2, true),
+        (now - hour - 1, false),
+        // The clock of the other machine is fast.
+        (now + hour, false),
+        (0, false),
+        (u64::MAX, false),
+    ] {
+        let made = Made {
+            origin: verdicts.origin.wrapping_add(1),
+            offset_ns: 0,
+            calendar_ms,
+        };
+        assert_eq!(holds(&client, &verdicts, made), expected, "{calendar_ms}");
+    }
+}
+
+#[test]
+fn own_entry_is_dated_by_the_clock_of_the_scanner() {
+    let (client, verdicts) = opened();
+    for (offset_ns, expected) in [(0, true), (u64::MAX, false)] {
+        let made = Made {
+            origin: verdicts.origin,
+            offset_ns,
+            calendar_ms: 0,
+        };
+        assert_eq!(holds(&client, &verdicts, made), expected, "{offset_ns}");
+    }
+}
+
+#[test]
+fn forgotten_time_applies_to_entries_of_all_caches() {
+    let (client, verdicts) = opened();
+    let made_ago = |origin, ms| Made {
+        origin,
+        offset_ns: 0,
+        calendar_ms: time::calendar_ms() - ms,
+    };
+    let own = made_ago(verdicts.origin, 0);
+    let other = |ms| made_ago(verdicts.origin.wrapping_add(1), ms);
+    assert!(holds(&client, &verdicts, own) && holds(&client, &verdicts, other(500_000)));
+    let until = client.now().checked_sub(Duration::from_secs(600));
+    client.state().forget(until.unwrap());
+    assert!(holds(&client, &verdicts, own));
+    assert!(holds(&client, &verdicts, other(500_000)));
+    assert!(!holds(&client, &verdicts, other(700_000)));
+    client.state().forget(client.now());
+    assert!(!holds(&client, &verdicts, own));
+    assert!(!holds(&client, &verdicts, other(500_000)));
+}
+
+/// A clock that one thread cannot read while the test has the gate.
+#[derive(Clone, Default)]
+struct Gated {
+    waiter: Arc<OnceLock<ThreadId>>,
+    gate: Arc<Mutex<()>>,
+}
+
+impl Clock for Gated {
+    fn now(&self) -> Instant {
+        if self.waiter.get() == Some(&thread::current().id()) {
+            drop(self.gate.lock().unwrap());
+        }
+        Instant::now()
+    }
+
+    fn now_for_waits(&self) -> Instant {
+        self.now()
+    }
+}
+
+/// What a scan of the content comes to do.
+fn look_up<'v>(client: &Client, verdicts: &'v Verdicts) -> LookUp<'v> {
+    let call = Call::new(client, Deadline::by_system(None), None);
+    with_subject(|subject| verdicts.look_up(&call, subject, None)).unwrap()
+}
+
+fn with_subject<T>(use_it: impl FnOnce(&Subject<'_>) -> T) -> T {
+    let about = About {
+        id: Some(b"id".to_vec()),
+        ..About::default()
+    };
+    let request = about.request(Method::Respmod, None).unwrap();
+    use_it(&Subject {
+        request: &request,
+        about: &about,
+        length: None,
+        rules: &(),
+    })
+}
+
+#[test]
+fn waiter_that_is_late_sees_an_objection_that_ended() {
+    let clock = Gated::default();
+    let (client, verdicts) = opened_with(clock.clone());
+    let LookUp::Missing(leader) = look_up(&client, &verdicts) else {
+        panic!("nothing is stored");
+    };
+    let entry = Entry {
+        verdict: Verdict::Clean,
+        state_tag: b"tag-1".to_vec(),
+        content_len: 5,
+        made: verdicts.made(leader.began, client.now()),
+    };
+    let clean = entry.encode(&verdicts.hash, leader.watch.key()).unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            clock.waiter.set(thread::current().id()).unwrap();
+            match look_up(&client, &verdicts) {
+                LookUp::Found(found) => Some(found.report.verdict().clone()),
+                LookUp::Missing(_) => None,
+            }
+        });
+        while verdicts.flights.waiters(leader.watch.key()) == 0 {
+            thread::yield_now();
+        }
+        // It waits for the leader, and does not look at the verdict before the gate is open.
+        let gate = clock.gate.lock().unwrap();
+        leader.keep_clean(&client, clean.into());
+        drop(leader);
+        let objector = with_subject(|subject| verdicts.without_look_up(&client, subject));
+        objector.unwrap().object(&client, None);
+        drop(gate);
+        assert_eq!(waiter.join().unwrap(), None);
+    });
+}
