@@ -66,7 +66,7 @@ impl<'c> Scan<'c, '_> {
         while let Some(mut call) = failover.next_server() {
             let outcome = self.with_server(&mut call);
             let outcome = self.unless_cancelled(outcome, call.client);
-            failover.take(call, outcome, self.can_repeat());
+            failover.take(call, outcome, || self.can_repeat());
         }
         let result = failover.result();
         if self.is_looked_up {
