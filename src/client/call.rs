@@ -55,7 +55,7 @@ impl<'c> Call<'c> {
     /// Takes an idle connection from the pool that proves to be open and silent, or makes a new one.
     pub(super) fn check_out(&mut self, is_fresh: bool) -> Result<PooledConnection, Error> {
         let client = self.client;
-        let wait = self.wait_in_line();
+        let (now, wait) = self.wait_in_line();
         let Some(place) = client.shared.pool.acquire(is_fresh, &wait) else {
             return Err(client.timed_out(Phase::Checkout, &self.deadline));
         };
@@ -67,7 +67,10 @@ impl<'c> Call<'c> {
             return Err(cancelled.into());
         }
         let last_place = self.last_place.replace(place.number());
-        self.leave_line();
+        self.leave_line(match place.has_waited() {
+            true => self.deadline.now(),
+            false => now,
+        });
         // While this call waited in line, others may have found out that the server is gone.
         if let Some(rejection) = self.overtaken() {
             place.give_back();
@@ -86,21 +89,28 @@ impl<'c> Call<'c> {
         }
     }
 
-    /// Stands in line from now on, unless it does already. Returns until when it may.
-    fn wait_in_line(&mut self) -> Deadline {
+    /// Stands in line from now on, unless it does already. Returns the time, and until when it may.
+    fn wait_in_line(&mut self) -> (Instant, Deadline) {
         let now = self.deadline.now();
         let since = *self.line.since.get_or_insert(now);
         let waited = self.line.waited + now.saturating_duration_since(since);
         let left = self.client.shared.timeouts.wait().saturating_sub(waited);
-        self.deadline.within_from(now, left, TimeLimit::WaitTimeout)
+        let limit = TimeLimit::WaitTimeout;
+        (now, self.deadline.within_from(now, left, limit))
     }
 
     /// It has a place. Time from now on is not spent in line.
-    fn leave_line(&mut self) {
-        let now = self.deadline.now();
+    fn leave_line(&mut self, now: Instant) {
         let since = self.line.since.take().unwrap_or(now);
         self.line.waited += now.saturating_duration_since(since);
         self.line.placed = Some(now);
+    }
+
+    /// The time, for the exchange on `connection` that begins now. No time has passed since a place was given for one
+    /// that was used before.
+    pub(super) fn time_to_begin(&self, connection: &PooledConnection) -> Instant {
+        let placed = self.line.placed.filter(|_| connection.is_reused());
+        placed.unwrap_or_else(|| self.deadline.now())
     }
 
     /// The server had no room for it after all.
@@ -132,7 +142,7 @@ impl<'c> Call<'c> {
         if has_room_later {
             self.is_turned_away();
         }
-        has_room_later && self.wait_in_line().left().is_some()
+        has_room_later && self.wait_in_line().1.left().is_some()
     }
 
     /// Tells the circuit breaker that the server scanned.
@@ -197,8 +207,9 @@ mod tests {
 
     fn call_with_a_place(client: &Client) -> Call<'_> {
         let mut call = Call::new(client, Deadline::by_system(None), None);
-        assert!(call.wait_in_line().left().is_some());
-        call.leave_line();
+        let (now, wait) = call.wait_in_line();
+        assert!(wait.left().is_some());
+        call.leave_line(now);
         std::thread::sleep(TIMEOUT);
         call
     }
@@ -207,7 +218,7 @@ mod tests {
     fn time_with_a_place_is_not_time_in_line() {
         let client = client();
         let mut call = call_with_a_place(&client);
-        assert!(call.wait_in_line().left().is_some());
+        assert!(call.wait_in_line().1.left().is_some());
     }
 
     #[test]
@@ -215,6 +226,6 @@ mod tests {
         let client = client();
         let mut call = call_with_a_place(&client);
         call.is_turned_away();
-        assert!(call.wait_in_line().left().is_none());
+        assert!(call.wait_in_line().1.left().is_none());
     }
 }

@@ -78,6 +78,10 @@ impl OptionsCache {
         is_trial: bool,
         deadline: &Deadline,
     ) -> Lookup<'_> {
+        let is_new = |known: &Known| newest.is_none_or(|newest| newest <= known.asked);
+        if let Some(known) = self.lock().known(now).filter(is_new) {
+            return Lookup::Found(known);
+        }
         // The clock may be the caller's, so it is asked outside of the lock.
         let mut at = deadline.now();
         let mut waiter = Waiter::new(at);
@@ -90,7 +94,6 @@ impl OptionsCache {
                 Some(Err(failed)) => return Lookup::Failed(failed),
                 None => {}
             }
-            let is_new = |known: &Known| newest.is_none_or(|newest| newest <= known.asked);
             if let Some(known) = state.known(now).filter(is_new) {
                 return Lookup::Found(known);
             }

@@ -96,7 +96,7 @@ impl Call<'_> {
             Some(place) => self.connect_again(place)?,
             None => self.check_out(is_fresh)?,
         };
-        let began = self.client.now();
+        let began = connection.began();
         let exchange = self.begin(request, connection, preview.is_some(), output);
         let result = exchange.run(out, first, encoder);
         let (response, lacks_engine) = match &result {
@@ -126,7 +126,7 @@ impl Call<'_> {
         let client = self.client;
         let timeouts = client.shared.timeouts;
         let mut deadline = self.deadline.clone();
-        let now = deadline.now();
+        let now = self.time_to_begin(&connection);
         if request.method() == Method::Options {
             count(&client.counters().options_sent);
             // A slow response, byte by byte, would hold up all callers.

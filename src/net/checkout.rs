@@ -35,6 +35,10 @@ pub(crate) struct Place {
     is_fresh: bool,
     /// The idle connection was idle for too long.
     is_expired: bool,
+    /// When it was given, by the clock by which things expire.
+    taken: Instant,
+    /// The caller has stood in line for it.
+    has_waited: bool,
 }
 
 impl Pool {
@@ -46,12 +50,16 @@ impl Pool {
             permit,
             idle,
             is_expired,
+            now,
+            has_waited,
         } = self.take(is_fresh, wait)?;
         Some(Place {
             idle,
             permit,
             is_fresh,
             is_expired,
+            taken: now,
+            has_waited,
         })
     }
 }
@@ -60,6 +68,11 @@ impl Place {
     /// Which one it is, of all that were given out.
     pub(crate) fn number(&self) -> u64 {
         self.permit.number()
+    }
+
+    /// Whether the caller has stood in line for it.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
     /// Gives the place back unused. The idle connection stays idle, and no younger for it.
@@ -96,6 +109,7 @@ impl Place {
                         connection: idle.connection,
                         permit: self.permit,
                         is_reused: true,
+                        began: self.taken,
                         lay_idle: last_place != Some(idle.last_place),
                     });
                 }
@@ -104,6 +118,7 @@ impl Place {
         }
         match connect_with_room(&pool, &self.permit, deadline) {
             Ok(connection) => Ok(PooledConnection {
+                began: pool.target().clock.now(),
                 connection,
                 permit: self.permit,
                 is_reused: false,
@@ -142,6 +157,8 @@ pub(crate) struct PooledConnection {
     connection: Connection,
     permit: Permit,
     is_reused: bool,
+    /// When this caller was given it, by the clock by which things expire.
+    began: Instant,
     /// It was used before, and then by no caller until this one came.
     lay_idle: bool,
 }
@@ -150,6 +167,11 @@ impl PooledConnection {
     /// Whether another exchange had it before.
     pub(crate) fn is_reused(&self) -> bool {
         self.is_reused
+    }
+
+    /// When this caller was given it, by the clock by which things expire.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     /// Whether it was used before, and then by no caller until this one came. The server may have closed it
@@ -194,7 +216,10 @@ impl PooledConnection {
     /// Closes it, because it turned out to be gone, and keeps its place for a new one.
     pub(crate) fn into_place(self) -> Place {
         let Self {
-            connection, permit, ..
+            connection,
+            permit,
+            began,
+            ..
         } = self;
         drop(connection);
         Place {
@@ -202,6 +227,8 @@ impl PooledConnection {
             permit,
             is_fresh: true,
             is_expired: false,
+            taken: began,
+            has_waited: false,
         }
     }
 

@@ -133,27 +133,27 @@ impl<'e> Failover<'e> {
         &mut self,
         mut call: Call<'e>,
         outcome: Result<Report, AttemptError>,
-        can_repeat: bool,
+        can_repeat: impl Fn() -> bool,
     ) {
         if outcome.as_ref().is_ok_and(Report::had_connection) {
             call.client.has_reported();
         }
         self.resume_after = self.resumption(&call, &outcome);
         match outcome {
-            Ok(report) if can_repeat && report.verdict().asks_next_server() => {
+            Ok(report) if report.verdict().asks_next_server() && can_repeat() => {
                 self.report.get_or_insert(report);
             }
             Ok(report) => {
                 self.report = Some(report);
                 self.is_over = true;
             }
-            Err(failed) if can_repeat && call.lines_up_again(&failed.error) => {
+            Err(failed) if can_repeat() && call.lines_up_again(&failed.error) => {
                 let name = call.client.name();
                 log::debug!("{name}: stands in line again: {}", failed.error);
                 self.full = Some(call);
             }
             Err(failed) => {
-                self.is_over = !can_repeat || !failed.error.allows_failover(failed.is_of_options);
+                self.is_over = !can_repeat() || !failed.error.allows_failover(failed.is_of_options);
                 call.failed(&failed);
                 self.take_error(failed.error);
             }

@@ -73,7 +73,7 @@ impl<'c> Scan<'c, '_> {
             if let Some(turn) = turn {
                 self.end_turn(call.client, turn, &outcome);
             }
-            failover.take(call, outcome, self.can_repeat());
+            failover.take(call, outcome, || self.can_repeat());
         }
         let result = failover.result();
         self.withdraw(&result);

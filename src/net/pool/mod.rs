@@ -98,6 +98,10 @@ pub(super) struct Taken {
     pub(super) idle: Option<Idle>,
     /// It was idle for too long.
     pub(super) is_expired: bool,
+    /// When it was given, by the clock by which things expire.
+    pub(super) now: Instant,
+    /// The caller has stood in line for it.
+    pub(super) has_waited: bool,
 }
 
 impl Pool {
@@ -171,6 +175,7 @@ impl Pool {
                 let mut permit = Permit::new(self, thread);
                 permit.caller = caller;
                 permit.responses_before = state.responses;
+                let has_waited = turn.ticket.is_some();
                 self.leave(&mut state, turn.ticket.take());
                 drop(state);
                 let is_expired = idle.as_ref().is_some_and(|idle| !is_live(idle));
@@ -178,6 +183,8 @@ impl Pool {
                     permit,
                     idle,
                     is_expired,
+                    now,
+                    has_waited,
                 });
             }
             turn.ticket.get_or_insert_with(|| state.line_up());
