@@ -393,6 +393,23 @@ fn small_scan_asks_the_clock_few_times() {
 }
 
 #[test]
+fn wait_for_a_stream_that_only_stalls_ends() {
+    const SHORT: Duration = Duration::from_millis(100);
+    // The time moves on while writes stall, and while reads do.
+    for (writes, limit) in [
+        (vec![STALL; 10_000], TimeLimit::WriteTimeout),
+        (vec![], TimeLimit::ReadTimeout),
+    ] {
+        let played = Played::default();
+        played.0.lock().unwrap().writes.extend(writes);
+        let builder = played.scanner().read_timeout(SHORT).write_timeout(SHORT);
+        let error = builder.build().unwrap().scan(Content::bytes(b"hello"));
+        let error = error.unwrap_err();
+        assert!(matches!(&error, Error::Timeout(e) if e.limit() == limit));
+    }
+}
+
+#[test]
 fn write_on_a_used_connection_that_stalls_is_preceded_by_a_look() {
     let played = Played::new([], [], [Ok(CLEAN)]);
     let scanner = played.scanner().build().unwrap();

@@ -186,6 +186,8 @@ pub trait Connect: Send + Sync {
     fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>>;
 }
 
+/// A look makes the socket non-blocking and blocking again, because std's type does not know its mode. The streams of
+/// [`TcpConnector`](super::tcp::TcpConnector) save these calls.
 impl Stream for TcpStream {
     fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         TcpStream::set_read_timeout(self, Some(timeout))

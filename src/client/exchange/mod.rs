@@ -3,7 +3,7 @@
 //! The server may respond while the request is still being sent, and it may stop reading until its response is
 //! read. A client that writes everything first and reads then would deadlock as soon as the buffers of both
 //! directions are full. So each write here is preceded by a look at what can be read, and a write that stalls
-//! is cut short to look again:
+//! is cut short to look again. The look before the first write on a used connection is the one at its check-out.
 //!
 //! ```text
 //!            ┌─ readable? ── read, feed the response ─┐

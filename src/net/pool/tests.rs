@@ -52,6 +52,42 @@ fn waiting_callers_are_served_in_the_order_they_came() {
     assert_eq!(pool.lock().open, 0);
 }
 
+#[test]
+fn caller_in_line_is_woken_by_each_kind_of_place() {
+    let gives: [fn(&Arc<Pool>, Permit); 4] = [
+        |_, permit| drop(permit),
+        |_, permit| check_in(permit),
+        |pool, permit| {
+            pool.set_service_limit(Some(2));
+            std::mem::forget(permit);
+        },
+        |_, permit| {
+            permit.succeeded(SystemClock.now() + GROWTH);
+            std::mem::forget(permit);
+        },
+    ];
+    for (at, give) in gives.into_iter().enumerate() {
+        let pool = unlimited();
+        let mut permits = take(&pool, 2);
+        // Now the server is known to take one connection.
+        permits.remove(0).had_no_room(SystemClock.now());
+        if at == 2 {
+            permits[0].succeeded(SystemClock.now() + GROWTH);
+            pool.set_service_limit(Some(1));
+        }
+        thread::scope(|scope| {
+            let forever = Deadline::by_system(Duration::from_secs(60));
+            let pool = &pool;
+            let waiting = scope.spawn(move || pool.take(false, &forever).is_some());
+            while pool.waiting() == 0 {
+                thread::yield_now();
+            }
+            give(pool, permits.remove(0));
+            assert!(waiting.join().unwrap(), "{at}");
+        });
+    }
+}
+
 /// Panics when it is asked for the third time.
 #[derive(Default)]
 struct Panics(AtomicU64);

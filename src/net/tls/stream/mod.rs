@@ -362,6 +362,8 @@ impl Write for TlsStream {
             self.encrypted();
             let before = self.unsent.len();
             let taken = self.tls.writer().write(bytes)?;
+            // A record of 16 KiB has 22 bytes more. Without this, the room would grow record by record.
+            self.unsent.reserve(taken + taken / 256 + KEPT_ROOM);
             self.encrypted();
             // Otherwise bytes that rustls has dropped would count as written.
             self.is_over |= taken > 0 && !is_all_data(&self.unsent[before..], taken);
