@@ -74,6 +74,70 @@ fn response_body_is_written_whatever_the_verdict() {
     assert!(result.unwrap().verdict().is_infected() && output.contains("blocked"));
 }
 
+/// A 200 with this body in chunks of `size` bytes, and with `end` in place of the last chunk.
+fn in_chunks(body: &[u8], size: usize, end: &str) -> Vec<u8> {
+    let list = format!("res-hdr=0, res-body={}", OK.len());
+    let mut out = format!("ICAP/1.0 200 OK\r\nEncapsulated: {list}\r\n\r\n{OK}").into_bytes();
+    for chunk in body.chunks(size) {
+        out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(end.as_bytes());
+    out
+}
+
+#[test]
+fn body_in_small_chunks_is_written_whole() {
+    let body: Vec<u8> = (b'0'..=b'z').cycle().take(10_000).collect();
+    for size in [1, 2, 255, 256, 10_000] {
+        let server = answering(in_chunks(&body, size, "0\r\n\r\n"));
+        let scanner = unasked(&server).build().unwrap();
+        let (result, output) = replace(&scanner, Content::bytes(b"hello"));
+        let report = result.unwrap();
+        assert!(
+            matches!(report.verdict(), Verdict::Modified(_)),
+            "{report:?}"
+        );
+        assert_eq!(output.as_bytes(), body, "{size}");
+        // The same content is recognised, in whatever chunks it comes back.
+        let (result, _) = replace(&scanner, Content::bytes(&body));
+        let verdict = result.unwrap().verdict().clone();
+        assert_eq!(verdict, Verdict::NotScanned(NotScanned::Echoed), "{size}");
+    }
+}
+
+#[test]
+fn small_chunks_before_a_fault_or_a_limit_are_written() {
+    let server = answering(in_chunks(b"hello", 1, "x\r\n"));
+    let (result, output) = replace(&unasked(&server).build().unwrap(), Content::bytes(b"hi"));
+    assert_eq!(violation(result), Violation::ChunkSize);
+    assert_eq!(output, "hello");
+    let server = answering(in_chunks(b"hello", 1, "0\r\n\r\n"));
+    let client = Client::builder(server.uri()).max_response(3);
+    let mut output = Vec::new();
+    let request = respmod();
+    let result = client
+        .build()
+        .unwrap()
+        .send(&request, Body::from(b"hi"), &mut output);
+    assert!(matches!(result, Err(Error::Protocol(_))), "{result:?}");
+    assert_eq!(output, b"hel");
+}
+
+#[test]
+fn small_chunks_after_a_failed_write_are_still_read() {
+    let infected = "0\r\nX-Virus-ID: Eicar\r\n\r\n";
+    let server = answering(in_chunks(b"xxxxxxxx", 1, infected));
+    let scanner = unasked(&server).build().unwrap();
+    let mut room = [0; 5];
+    let report = scanner
+        .scan_replace(Content::bytes(b"hello"), &mut room[..])
+        .unwrap();
+    assert!(report.verdict().is_infected(), "{report:?}");
+    assert_eq!(room, [b'x'; 5]);
+}
+
 #[test]
 fn echoed_content_streams_through_the_scan() {
     // No buffer holds 50 MB, and the service does not wait for the end of the content before it sends.

@@ -8,7 +8,7 @@ use crate::client::body_encoder::{BodyEncoder, Then};
 use crate::client::send_buffer::SendBuffer;
 use crate::error::{ContentError, Limit, Violation};
 use crate::net::deadline::Deadline;
-use crate::proto::chunk::{ChunkDecoder, Decoded, LAST_CHUNK, encode_chunk};
+use crate::proto::chunk::{ChunkDecoder, Decoded, GATHERED, LAST_CHUNK, encode_chunk};
 use crate::proto::request::check_header;
 
 /// How decoding ended, and what it gave.
@@ -28,17 +28,21 @@ struct End {
 
 /// Chunked bodies: `data` is one, with whatever is after it.
 ///
-/// - Data, end, trailers and error are the same at every split, and with a limit on the body.
+/// - Data, end, trailers and error are the same at every split, with a limit on the body, and with small chunks
+///   gathered.
 /// - They are what a naive decoder of the whole finds, which is written from RFC 9112 §7.1 and the
 ///   limits of this crate.
 /// - No shorter input has an end.
 pub fn chunk_decode(data: &[u8]) {
     for limit in [u64::MAX, 16] {
-        let whole = decode(limit, &[data]);
-        each_split(data, |pieces| assert_eq!(decode(limit, pieces), whole));
+        let whole = decode(limit, &[data], Gathers::Nothing);
+        each_split(data, |pieces| {
+            assert_eq!(decode(limit, pieces, Gathers::Nothing), whole);
+            assert_eq!(decode(limit, pieces, Gathers::SmallChunks), whole);
+        });
         assert_as_reference(data, limit, &whole);
         if let Ok(Some(end)) = &whole.end {
-            let cut = decode(limit, &[&data[..end.used - 1]]);
+            let cut = decode(limit, &[&data[..end.used - 1]], Gathers::SmallChunks);
             assert_eq!(cut.end, Ok(None), "an end before the end");
         }
     }
@@ -71,12 +75,28 @@ fn assert_as_reference(data: &[u8], limit: u64, found: &Outcome) {
     }
 }
 
-fn decode(limit: u64, pieces: &[&[u8]]) -> Outcome {
+/// What is passed on together.
+#[derive(Clone, Copy, PartialEq)]
+enum Gathers {
+    Nothing,
+    SmallChunks,
+}
+
+fn decode(limit: u64, pieces: &[&[u8]], gathers: Gathers) -> Outcome {
     let mut decoder = ChunkDecoder::new(limit);
     let (mut data, mut used) = (Vec::new(), 0);
     for piece in pieces {
         let mut rest = *piece;
         loop {
+            if gathers == Gathers::SmallChunks {
+                let before = data.len();
+                let mut gathered = Vec::new();
+                let len = decoder.take_small_chunks(rest, &mut gathered);
+                data.append(&mut gathered);
+                assert!(data.len() - before <= GATHERED.min(len));
+                used += len;
+                rest = &rest[len..];
+            }
             let (len, decoded) = match decoder.decode(rest) {
                 Ok(step) => step,
                 Err(violation) => {
@@ -146,7 +166,7 @@ fn pieces(input: &mut Input<'_>) {
     assert_eq!((cut.ended, &cut.data), (Ended::Incomplete, &content));
     encoded.extend_from_slice(LAST_CHUNK);
     assert_body(&encoded, &content, false, b"");
-    let outcome = decode(u64::MAX, &[&encoded]);
+    let outcome = decode(u64::MAX, &[&encoded], Gathers::SmallChunks);
     assert_eq!(outcome.data, content);
     assert_eq!(
         outcome.end.expect("valid").expect("an end").used,

@@ -42,7 +42,16 @@ impl Exchange<'_, '_> {
         self.progress.answered_early |= self.progress.is_early(arrived);
         // If the caller's writer fails, the rest of the response is read all the same: it may be evidence.
         let mut written = Ok(());
+        let mut gathered = Vec::new();
         loop {
+            let unread = self.connection.unread();
+            let small_chunks = self.reader.take_small_chunks(unread, &mut gathered);
+            self.connection.consume(small_chunks);
+            if !gathered.is_empty() {
+                written = written.and_then(|()| self.pass_on(&gathered));
+                gathered.clear();
+                continue;
+            }
             let (used, event) = match self.reader.feed(self.connection.unread()) {
                 Ok(step) => step,
                 Err(violation) => return written.and(Err(self.violation(violation))),
@@ -75,6 +84,17 @@ impl Exchange<'_, '_> {
                 return written;
             }
         }
+    }
+
+    /// Writes data of small chunks to the output, if it takes the body.
+    fn pass_on(&mut self, data: &[u8]) -> Result<(), Error> {
+        let response = self.reader.response();
+        if !response.is_some_and(|response| self.output.takes(response)) {
+            return Ok(());
+        }
+        let written = self.output.write_all(data, &self.deadline, self.service);
+        self.pause_ended();
+        written
     }
 
     /// Content that comes too early on a connection that was used before may be the late response to the

@@ -82,6 +82,9 @@ pub(crate) fn encode_end(
     out.into()
 }
 
+/// Bytes of data of small chunks that are gathered at most.
+pub(crate) const GATHERED: usize = 4 * 1024;
+
 /// The result of a call to [`ChunkDecoder::decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decoded<'i> {
@@ -141,6 +144,36 @@ impl ChunkDecoder {
         }
     }
 
+    /// Takes chunks of at most 255 bytes that are whole at the beginning of `input`, and appends their data to `gathered`, up to
+    /// [`GATHERED`] bytes. Returns how many bytes of `input` were taken. The rest is for [`decode`](Self::decode).
+    ///
+    /// A body of chunks of a byte each is the most work that a server can cause. So these chunks cost a few
+    /// instructions, and their data is passed on together.
+    pub(crate) fn take_small_chunks(&mut self, input: &[u8], gathered: &mut Vec<u8>) -> usize {
+        let mut used = self.take_plain_data_end(input);
+        while let State::Size { digits: 0, .. } = self.state {
+            let rest = &input[used..];
+            let Some((size, line)) = plain_line(rest) else {
+                break;
+            };
+            let Ok(len @ 1..) = u8::try_from(size) else {
+                break;
+            };
+            let end = line + usize::from(len);
+            let is_whole = rest
+                .get(end..)
+                .is_some_and(|rest| rest.starts_with(b"\r\n"));
+            let has_room = gathered.len() + (end - line) <= GATHERED;
+            if !is_whole || !has_room || size > self.allowance {
+                break;
+            }
+            self.allowance -= size;
+            gathered.extend_from_slice(&rest[line..end]);
+            used += end + 2;
+        }
+        used
+    }
+
     /// Takes bytes of `input`. Returns how many, and what they mean.
     pub(crate) fn decode<'i>(
         &mut self,
@@ -148,10 +181,14 @@ impl ChunkDecoder {
     ) -> Result<(usize, Decoded<'i>), Violation> {
         let mut used = 0;
         while used < input.len() {
+            used += self.take_plain_framing(&input[used..])?;
             let rest = &input[used..];
+            let Some(&first) = rest.first() else {
+                break;
+            };
             match &mut self.state {
                 State::Size { .. } | State::Line { .. } | State::DataEnd { .. } => {
-                    self.take_framing(rest[0])?;
+                    self.take_framing(first)?;
                     used += 1;
                 }
                 State::Data { remaining } => {
@@ -207,6 +244,29 @@ impl ChunkDecoder {
             .into()
     }
 
+    /// Takes the line ends after data and the line before data, as far as they are whole at the beginning of `input`
+    /// and have no extension. Returns how many bytes were taken.
+    fn take_plain_framing(&mut self, input: &[u8]) -> Result<usize, Violation> {
+        let end = self.take_plain_data_end(input);
+        if let State::Size { digits: 0, .. } = self.state {
+            if let Some((size, line)) = plain_line(&input[end..]) {
+                self.begin_data(size)?;
+                return Ok(end + line);
+            }
+        }
+        Ok(end)
+    }
+
+    fn take_plain_data_end(&mut self, input: &[u8]) -> usize {
+        match self.state {
+            State::DataEnd { cr_seen: false } if input.starts_with(b"\r\n") => {
+                self.state = State::Size { size: 0, digits: 0 };
+                2
+            }
+            _ => 0,
+        }
+    }
+
     fn take_framing(&mut self, byte: u8) -> Result<(), Violation> {
         match &mut self.state {
             State::Size { size, digits } => match hex_digit(byte) {
@@ -251,6 +311,13 @@ impl ChunkDecoder {
         }
         if size == 0 {
             self.extensions = extensions;
+        }
+        self.begin_data(size)
+    }
+
+    /// A chunk's line is complete, or that of the last chunk.
+    fn begin_data(&mut self, size: u64) -> Result<(), Violation> {
+        if size == 0 {
             self.state = State::Trailers;
             return Ok(());
         }
@@ -282,6 +349,20 @@ impl ChunkDecoder {
         self.state = State::Ended;
         Ok(end - before)
     }
+}
+
+/// The size of a chunk, and the length of its line; `None` if the line is not whole, is not valid, or has more than a
+/// size.
+fn plain_line(input: &[u8]) -> Option<(u64, usize)> {
+    let mut size = 0;
+    for (at, &byte) in input.iter().enumerate() {
+        match hex_digit(byte) {
+            Some(digit) if at < MAX_CHUNK_SIZE_DIGITS => size = size << 4 | u64::from(digit),
+            None if at > 0 && input[at..].starts_with(b"\r\n") => return Some((size, at + 2)),
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// Collects a line up to its CRLF. Returns true when it is complete.

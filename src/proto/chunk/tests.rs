@@ -279,3 +279,73 @@ fn encoded_body_is_decoded_the_same() {
         );
     }
 }
+
+#[test]
+fn small_chunks_are_gathered_up_to_the_limits() {
+    let chunk = |len: usize| {
+        let mut out = Vec::new();
+        encode_chunk(&mut out, &vec![b'x'; len]);
+        out
+    };
+    let small = usize::from(u8::MAX);
+    for (len, taken) in [(1, true), (small, true), (small + 1, false)] {
+        let (input, mut gathered) = (chunk(len), Vec::new());
+        let used = ChunkDecoder::new(u64::MAX).take_small_chunks(&input, &mut gathered);
+        assert_eq!(used, if taken { input.len() } else { 0 }, "{len}");
+        assert_eq!(gathered.len(), if taken { len } else { 0 }, "{len}");
+    }
+    let (input, mut gathered) = (chunk(1).repeat(GATHERED + 1), Vec::new());
+    let used = ChunkDecoder::new(u64::MAX).take_small_chunks(&input, &mut gathered);
+    assert_eq!((used, gathered.len()), (input.len() - 6, GATHERED));
+    for (limit, len) in [(0, 0), (9, 9), (11, 11)] {
+        let mut gathered = Vec::new();
+        let used = ChunkDecoder::new(limit).take_small_chunks(&input, &mut gathered);
+        assert_eq!((used, gathered.len()), (6 * len, len), "{limit}");
+    }
+}
+
+#[test]
+fn only_whole_and_plain_chunks_are_gathered() {
+    for rest in [
+        "",
+        "1",
+        "1\r",
+        "1\r\n",
+        "1\r\nx",
+        "1\r\nx\r",
+        "0\r\n\r\n",
+        "1;a\r\nx\r\n",
+        "1 \r\nx\r\n",
+        "\r\n",
+        "g\r\nx\r\n",
+        "1\nx\r\n",
+        "1\r\nxy\r\n",
+        "00000000000000001\r\nx\r\n",
+    ] {
+        let input = format!("2\r\nab\r\n{rest}");
+        let (mut decoder, mut gathered) = (ChunkDecoder::new(u64::MAX), Vec::new());
+        assert_eq!(
+            decoder.take_small_chunks(input.as_bytes(), &mut gathered),
+            7,
+            "{rest:?}"
+        );
+        assert_eq!(gathered, b"ab", "{rest:?}");
+        // The rest means the same as without them.
+        let mut whole = ChunkDecoder::new(u64::MAX);
+        let expected = whole.decode(rest.as_bytes());
+        assert_eq!(decoder.decode(rest.as_bytes()), expected, "{rest:?}");
+    }
+}
+
+#[test]
+fn gathering_goes_on_after_the_data_of_another_chunk() {
+    let (mut decoder, mut gathered) = (ChunkDecoder::new(u64::MAX), Vec::new());
+    assert_eq!(decoder.decode(b"2\r\na"), Ok((4, Decoded::Data(b"a"))));
+    assert_eq!(decoder.take_small_chunks(b"b\r\n", &mut gathered), 0);
+    assert_eq!(decoder.decode(b"b"), Ok((1, Decoded::Data(b"b"))));
+    assert_eq!(
+        decoder.take_small_chunks(b"\r\n1\r\nc\r\n", &mut gathered),
+        8
+    );
+    assert_eq!(gathered, b"c");
+}

@@ -54,6 +54,7 @@ fn checked_field_len(bytes: &[u8]) -> Option<usize> {
 
 /// Where the value ends that begins at `at`: after its last line, folded ones included. `None` if a line does not end
 /// in CRLF, or if the value has a CR, LF or NUL elsewhere.
+#[inline]
 pub(super) fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += find_line_byte(&bytes[at..])?;
@@ -67,6 +68,7 @@ pub(super) fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// The position of the first CR, LF or NUL.
+#[inline]
 fn find_line_byte(bytes: &[u8]) -> Option<usize> {
     const EACH: u64 = u64::MAX / 255;
     let mut at = 0;

@@ -116,6 +116,23 @@ impl ResponseReader {
         }
     }
 
+    /// Takes small chunks of the body, whole ones at the beginning of `input`. Appends their data to `gathered`, up to
+    /// [`GATHERED`](crate::proto::chunk::GATHERED) bytes. Returns how many bytes of `input` were taken.
+    pub(crate) fn take_small_chunks(&mut self, input: &[u8], gathered: &mut Vec<u8>) -> usize {
+        let State::Body {
+            decoder,
+            len,
+            fault: None,
+        } = &mut self.state
+        else {
+            return 0;
+        };
+        let before = gathered.len();
+        let used = decoder.take_small_chunks(input, gathered);
+        *len += (gathered.len() - before) as u64;
+        used
+    }
+
     /// Whether any byte of a response was taken.
     pub(crate) fn has_begun(&self) -> bool {
         match &self.state {
