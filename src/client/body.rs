@@ -261,17 +261,43 @@ impl<'a> Body<'a> {
         }
         checked.map(|()| len)
     }
+
+    /// Passes over at most `most` bytes in memory as if they were read, and returns how many. They are sent from where
+    /// they are.
+    pub(super) fn pass(&mut self, most: usize) -> io::Result<usize> {
+        let room = match &mut self.monitor {
+            Some(monitor) => monitor.before_read(self.declared)?.min(most),
+            None => most,
+        };
+        let left = self.source.in_memory(self.read);
+        let passed = &left[..left.len().min(room)];
+        self.read += passed.len() as u64;
+        if let Some(monitor) = &mut self.monitor {
+            monitor.after_read(passed)?;
+        }
+        Ok(passed.len())
+    }
+
+    /// The bytes from `position` on, if they are in memory. They are the same at each call.
+    pub(super) fn in_memory(&self, position: u64) -> &[u8] {
+        self.source.in_memory(position)
+    }
 }
 
 impl Source<'_> {
+    fn in_memory(&self, position: u64) -> &[u8] {
+        let Self::Bytes(bytes) = self else {
+            return &[];
+        };
+        let position = usize::try_from(position).unwrap_or(usize::MAX);
+        bytes.get(position..).unwrap_or_default()
+    }
+
     /// Reads once; `position` bytes were read before.
     fn read(&mut self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::None => Ok(0),
-            Self::Bytes(bytes) => {
-                let position = usize::try_from(position).unwrap_or(usize::MAX);
-                bytes.get(position..).unwrap_or_default().read(buf)
-            }
+            Self::Bytes(_) => self.in_memory(position).read(buf),
             Self::File(file) => file.read(position, buf),
             Self::Once(reader) => reader.read(buf),
             Self::Seekable { reader, .. } => read_once(reader, buf),

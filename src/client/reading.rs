@@ -13,6 +13,10 @@ pub(super) const CHUNK: usize = 64 * 1024;
 /// Beyond this size it is no longer in the processor's cache when it is written.
 pub(super) const LONG_CHUNK: usize = 512 * 1024;
 
+/// Bytes of a long chunk of content in memory that are copied, so that they leave in one write with the lines before
+/// them. The others are written from where they are.
+pub(super) const LEAD: usize = 16 * 1024;
+
 /// From how many bytes on chunks are long. A server that responds early mostly does so before.
 pub(super) const MANY: u64 = 1024 * 1024;
 

@@ -24,6 +24,8 @@ const ALIGNED_FROM: usize = 16 * 1024;
 /// Bytes for what follows a chunk, so that the buffer is large enough from the start: `\r\n0; ieof\r\n\r\n`.
 const TAIL: usize = 16;
 
+const LINE_END: &[u8] = b"\r\n";
+
 /// The bytes of one write: the head of a request, a chunk of its body, and what ends the body.
 ///
 /// Content is read to where it is sent from, and not copied again. So its place comes first. When its length is known,
@@ -32,7 +34,7 @@ pub(crate) struct SendBuffer {
     parts: Parts,
     /// Where content has its place in `parts.bytes`.
     content: usize,
-    /// Bytes of content there.
+    /// Bytes of the chunk, with those that are written after the buffer.
     len: usize,
     /// What is to be written.
     ready: Range<usize>,
@@ -77,7 +79,7 @@ impl SendBuffer {
         &self.parts.bytes[self.ready.clone()]
     }
 
-    /// Bytes of content among the first `written` of these.
+    /// Bytes of content among the first `written` of these and of what is written after the buffer.
     pub(crate) fn content_in(&self, written: u64) -> u64 {
         let before = self.content.saturating_sub(self.ready.start);
         written.saturating_sub(before as u64).min(self.len as u64)
@@ -108,21 +110,24 @@ impl SendBuffer {
         &mut bytes[self.content..self.content + len]
     }
 
-    /// The first `len` bytes of the place for content are a chunk. Without content there is no chunk, because an empty
-    /// one would end the body. The head goes before it.
-    pub(crate) fn end_chunk(&mut self, len: usize) {
+    /// The first `len` bytes of the place for content are a chunk, together with `direct` bytes that are written after
+    /// this buffer. Without content there is no chunk, because an empty one would end the body. The head goes before it.
+    pub(crate) fn end_chunk(&mut self, len: usize, direct: usize) {
         let Parts { head, bytes } = &mut self.parts;
+        self.len = len + direct;
         let mut begin = self.content;
-        if len > 0 {
-            begin = write_chunk_line(&mut bytes[..begin], len);
+        if self.len > 0 {
+            begin = write_chunk_line(&mut bytes[..begin], self.len);
         }
         begin -= head.len();
         bytes[begin..begin + head.len()].copy_from_slice(head);
         head.clear();
-        self.len = len;
         self.ready = begin..self.content + len;
-        if len > 0 {
-            self.append(b"\r\n");
+        match direct {
+            0 if len > 0 => self.append(LINE_END),
+            0 => {}
+            // It ends the chunk, and goes before the next one.
+            _ => head.extend_from_slice(LINE_END),
         }
     }
 
@@ -171,7 +176,7 @@ mod tests {
             // Less than there is room for.
             let room = buffer.room(20_000, 7);
             room[..content.len()].copy_from_slice(content.as_bytes());
-            buffer.end_chunk(content.len());
+            buffer.end_chunk(content.len(), 0);
             buffer.append(b"0\r\n\r\n");
             assert_eq!(buffer.bytes(), expected.as_bytes());
         }
@@ -182,7 +187,7 @@ mod tests {
         let mut buffer = SendBuffer::take();
         buffer.head().extend_from_slice(b"head");
         buffer.room(5, 0).copy_from_slice(b"hello");
-        buffer.end_chunk(5);
+        buffer.end_chunk(5, 0);
         buffer.append(b"0\r\n\r\n");
         assert_eq!(buffer.bytes(), b"head5\r\nhello\r\n0\r\n\r\n");
         for (written, content) in [(0, 0), (7, 0), (8, 1), (12, 5), (13, 5), (99, 5)] {
@@ -191,12 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn chunk_that_goes_on_after_the_buffer_ends_in_the_next_one() {
+        let mut buffer = SendBuffer::take();
+        buffer.room(3, 0).copy_from_slice(b"hel");
+        buffer.end_chunk(3, 2);
+        assert_eq!(buffer.bytes(), b"5\r\nhel");
+        assert_eq!(buffer.content_in(buffer.bytes().len() as u64 + 1), 4);
+        buffer.clear();
+        buffer.room(1, 0).copy_from_slice(b"x");
+        buffer.end_chunk(1, 0);
+        assert_eq!(buffer.bytes(), b"\r\n1\r\nx\r\n");
+    }
+
+    #[test]
     fn line_of_a_chunk_fits_at_every_length() {
         let mut buffer = SendBuffer::take();
         for len in [1, 0xf, 0x10, 0xfff, 0x1000, 0xffff, 0x10000, 0x7_ffff] {
             buffer.clear();
             buffer.room(len, 0).fill(b'x');
-            buffer.end_chunk(len);
+            buffer.end_chunk(len, 0);
             let line = format!("{len:x}\r\nx");
             assert!(buffer.bytes().starts_with(line.as_bytes()), "{len}");
             assert!(buffer.bytes().ends_with(b"x\r\n"), "{len}");
@@ -211,7 +229,7 @@ mod tests {
                 buffer.head().resize(head, b'h');
                 let at = buffer.room(ALIGNED_FROM, offset).as_ptr().addr();
                 assert_eq!(at % PAGE, offset, "{head}");
-                buffer.end_chunk(0);
+                buffer.end_chunk(0, 0);
             }
         }
     }

@@ -233,6 +233,7 @@ fn encode(mut body: Body<'_>, preview: Option<usize>) -> (Vec<Vec<u8>>, Result<(
         let next = encoder.encode_next(&mut buffer, None);
         let part = parts.last_mut().expect("one at least");
         part.extend_from_slice(buffer.bytes());
+        part.extend_from_slice(encoder.direct());
         match next.map(|next| next.then) {
             Ok(Then::Continues) => {}
             Ok(Then::Decides) => parts.push(Vec::new()),

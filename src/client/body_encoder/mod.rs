@@ -8,7 +8,7 @@ use std::io;
 use super::body::Body;
 use super::once_reader::goes_on;
 use super::output::{Output, check_time};
-use super::reading::{CHUNK, GATHERING, Interruptions, LONG_CHUNK, MANY};
+use super::reading::{CHUNK, GATHERING, Interruptions, LEAD, LONG_CHUNK, MANY};
 use super::send_buffer::SendBuffer;
 use super::tee::Tee;
 use crate::error::{ContentError, ContentFault, Error};
@@ -26,6 +26,8 @@ pub(crate) struct BodyEncoder<'b, 'a> {
     held_back: Option<u8>,
     /// Bytes of the preview that are still to be sent; `None` without one, and after it.
     preview: Option<usize>,
+    /// The part of the last chunk that is in memory and was not copied: where it begins, and its length.
+    direct: (u64, usize),
 }
 
 /// What was read for a chunk.
@@ -66,11 +68,14 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
             end_seen: false,
             interruptions: Interruptions::default(),
             held_back: None,
+            direct: (0, 0),
         }
     }
 
     /// Puts the next chunk into `out`, after the head that is there, with the last-chunk if the body or its preview
     /// ends with it. If the reader gave nothing for a while, there is no chunk. What is read goes to `tee` as well.
+    ///
+    /// The rest of the chunk is in [`direct`](Self::direct).
     pub(crate) fn encode_next(
         &mut self,
         out: &mut SendBuffer,
@@ -78,9 +83,13 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
     ) -> Result<Next, ContentError> {
         if !self.body.is_some() {
             out.room(0, 0);
-            out.end_chunk(0);
+            out.end_chunk(0, 0);
             let then = Then::Done;
             return Ok(Next { len: 0, then });
+        }
+        self.direct = (0, 0);
+        if tee.is_none() && self.is_direct() {
+            return self.encode_direct(out);
         }
         let chunk = self.preview.unwrap_or(self.chunk_len());
         let room = self.room(out);
@@ -88,10 +97,39 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let len = chunk.min(filled);
         // At most one byte more than the preview was read.
         self.held_back = room[..filled].get(len).copied();
-        out.end_chunk(len);
+        out.end_chunk(len, 0);
         let then = self.encode_end(out, len, has_ended);
         let len = len as u64;
         Ok(Next { len, then })
+    }
+
+    /// The part of the last chunk that is to be written after the buffer.
+    pub(crate) fn direct(&self) -> &[u8] {
+        let (begin, len) = self.direct;
+        &self.body.in_memory(begin)[..len]
+    }
+
+    /// Whether the next chunk is a long one of content in memory, and not the last.
+    fn is_direct(&self) -> bool {
+        let is_whole = self.preview.is_none() && self.held_back.is_none();
+        let left = || self.body.in_memory(self.body.bytes_read()).len();
+        is_whole && self.chunk_len() == LONG_CHUNK && left() > LONG_CHUNK
+    }
+
+    /// Puts only the first bytes of the next chunk into `out`.
+    fn encode_direct(&mut self, out: &mut SendBuffer) -> Result<Next, ContentError> {
+        let room = out.room(LEAD, self.body.offset_in_page());
+        let Gathered { filled, .. } = self.read_chunk(room, None)?;
+        let begin = self.body.bytes_read();
+        let passed = self.body.pass(LONG_CHUNK - filled);
+        let passed = passed.map_err(|error| self.failed(error))?;
+        self.check_length(false)?;
+        self.direct = (begin, passed);
+        out.end_chunk(filled, passed);
+        Ok(Next {
+            len: (filled + passed) as u64,
+            then: Then::Continues,
+        })
     }
 
     /// Bytes of content in the next chunk without a preview.

@@ -17,6 +17,7 @@ fn encode_with(mut body: Body<'_>, preview: Option<usize>) -> (Vec<u8>, Result<u
         buffer.clear();
         let next = encoder.encode_next(&mut buffer, None);
         out.extend_from_slice(buffer.bytes());
+        out.extend_from_slice(encoder.direct());
         match next {
             Ok(next) if next.then == Then::Done => return (out, Ok(len + next.len)),
             Ok(next) => len += next.len,
@@ -53,6 +54,7 @@ fn encode_previewed(len: usize, size: usize) -> (String, Option<String>) {
     loop {
         let then = encoder.encode_next(&mut buffer, None).unwrap().then;
         out.extend_from_slice(buffer.bytes());
+        out.extend_from_slice(encoder.direct());
         if then != Then::Continues {
             parts.push(String::from_utf8(std::mem::take(&mut out)).unwrap());
         }
@@ -171,6 +173,25 @@ fn chunks_grow_after_the_first_mebibyte() {
             let rest = rest.iter().copied().filter(|&len| len > 0);
             assert!(rest.eq(of_rest), "{more}");
         }
+    }
+}
+
+/// Most of a long chunk is written from where it is, and is framed all the same.
+#[test]
+fn long_content_in_memory_is_encoded_as_from_a_reader() {
+    let content: Vec<u8> = (0..=250).cycle().take(3 * 1024 * 1024 + 5).collect();
+    let (from_reader, _) = encode(Body::reader(&content[..]).len(content.len() as u64));
+    let (from_memory, sent) = encode(Body::from(&content[..]));
+    assert_eq!(sent.unwrap(), content.len() as u64);
+    assert!(from_memory == from_reader);
+    for declared in [
+        content.len() as u64 - 1,
+        content.len() as u64 + 1,
+        2_000_000,
+    ] {
+        let (out, sent) = encode(Body::from(&content[..]).len(declared));
+        assert!(sent.is_err(), "{declared}");
+        assert!(!out.ends_with(LAST_CHUNK), "{declared}");
     }
 }
 

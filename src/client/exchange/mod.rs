@@ -116,7 +116,7 @@ impl Exchange<'_, '_> {
         loop {
             let is_last = next.then != Then::Continues;
             let before = self.connection.sent();
-            let sending = self.write_out(out.bytes(), is_last);
+            let sending = self.write_chunk(out.bytes(), body.direct(), is_last);
             if !matches!(sending, Ok(Sending::Continues)) {
                 let written = self.connection.sent() - before;
                 self.progress.content_sent += out.content_in(written);
@@ -146,6 +146,20 @@ impl Exchange<'_, '_> {
                 Err(error) => return Err(self.abandon(error)),
             };
         }
+    }
+
+    /// Writes a chunk that is in two places: what is in the buffer, and what is `direct` in the content.
+    fn write_chunk(
+        &mut self,
+        buffer: &[u8],
+        direct: &[u8],
+        is_last: bool,
+    ) -> Result<Sending, Error> {
+        let sending = self.write_out(buffer, is_last)?;
+        if sending == Sending::Stops || direct.is_empty() {
+            return Ok(sending);
+        }
+        self.write_out(direct, is_last)
     }
 
     /// The preview is written: waits until the service asks for the rest, or responds.
