@@ -262,26 +262,21 @@ impl TlsStream {
         match self.tcp.write(&self.unsent)? {
             0 => Err(io::ErrorKind::WriteZero.into()),
             len => {
-                self.drop_sent(len);
+                self.unsent.drain(..len);
                 Ok(())
             }
-        }
-    }
-
-    /// The socket has taken `len` bytes.
-    fn drop_sent(&mut self, len: usize) {
-        self.unsent.drain(..len);
-        if self.unsent.is_empty() {
-            self.unsent.shrink_to(KEPT_ROOM);
         }
     }
 
     /// Sends what the socket takes without waiting.
     fn send_at_once(&mut self) {
         self.encrypted();
+        if self.unsent.is_empty() {
+            return;
+        }
         if let Ok(len) = self.tcp.write_at_once(&self.unsent) {
             // Whether the rest arrives does not matter.
-            self.drop_sent(len);
+            self.unsent.drain(..len);
         }
     }
 
@@ -432,7 +427,12 @@ impl Stream for TlsStream {
     }
 
     fn readiness(&mut self) -> io::Result<Readiness> {
-        self.look()
+        let found = self.look();
+        // After a response the connection may become idle. During an upload the room is needed again at once.
+        if !self.is_writing && self.unsent.is_empty() && matches!(found, Ok(Readiness::Idle)) {
+            self.unsent.shrink_to(KEPT_ROOM);
+        }
+        found
     }
 
     fn written_at_arrival(&self) -> Option<u64> {

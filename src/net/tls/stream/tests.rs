@@ -276,6 +276,26 @@ fn write_reports_only_bytes_that_have_left() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
 }
 
+#[test]
+fn room_for_ciphertext_is_kept_only_during_an_upload() {
+    let (mut client, mut server) = pair();
+    client.set_read_timeout(PATIENCE).unwrap();
+    let content = vec![7; 16_000];
+    for _ in 0..2 {
+        for _ in 0..2 {
+            client.write_all(&content).unwrap();
+            client.readiness().unwrap();
+            assert!(client.unsent.is_empty() && client.unsent.capacity() > content.len());
+        }
+        server.hear(2 * content.len());
+        server.say(b"x");
+        // A record without data is a stall.
+        while client.read(&mut [0]).is_err() {}
+        assert_eq!(client.readiness().unwrap(), Readiness::Idle);
+        assert!(client.unsent.capacity() <= KEPT_ROOM);
+    }
+}
+
 /// A TLS 1.2 session with a cipher whose keys are used up after `limit` records.
 fn pair_with_limit(limit: u64) -> (TlsStream, Server) {
     let mut provider = rustls::crypto::ring::default_provider();
