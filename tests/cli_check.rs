@@ -47,6 +47,46 @@ fn exit_status_tells_whether_malware_would_pass() {
 }
 
 #[test]
+fn advice_names_the_options_of_the_program() {
+    let icap = Icap::with_files(&["large"]);
+    let server = Server::with_engine(Engine::UpTo(300_000)).unwrap();
+    let limit = ["--max-size", "1MiB", &server.uri()];
+    let run = icap.run(&[&["check"], &limit[..]].concat());
+    let largest = icap.run(&[&["check", "--json"], &limit[..]].concat());
+    let service = &largest.objects()[0]["services"][0];
+    let found = service["depth"]["largest_found"].as_u64().unwrap();
+    let advice = format!("or use --max-size {}KiB", found / 1024);
+    assert!(run.out.contains(&advice), "{run:?}");
+    assert!(!run.out.contains("max_size"), "{run:?}");
+    assert!(largest.out.contains(&advice), "{largest:?}");
+
+    let run = icap.run(&["scan", "--max-size=1B", &server.uri(), "large"]);
+    assert!(run.err.contains("run 'icap check' first"), "{run:?}");
+}
+
+#[test]
+fn probes_that_are_not_tried_are_one_row() {
+    let icap = Icap::new();
+    let blind = Server::with_engine(Engine::Echo).unwrap();
+    let away = format!("icap://{}/scan", refusing_address());
+    let run = icap.run(&["check", &blind.uri(), "--endpoint", &away]);
+    let not_found = run.out.matches("EICAR itself is not found").count();
+    assert_eq!((run.status, not_found), (Some(2), 1), "{run:?}");
+    let of_away: Vec<_> = run
+        .out
+        .lines()
+        .skip_while(|it| !it.contains(&away))
+        .collect();
+    let [line] = of_away[..] else {
+        panic!("{run:?}")
+    };
+    assert!(line.contains("FAILED in") && line.contains("connection refused"));
+    let run = icap.run(&["check", "--json", &blind.uri(), "--endpoint", &away]);
+    let findings = run.objects()[0]["services"][1]["findings"].to_string();
+    assert!(!findings.contains("offers none"), "{run:?}");
+}
+
+#[test]
 fn scan_by_a_doubtful_service_hints_at_check() {
     let icap = Icap::with_files(&["a"]);
     for (engine, is_hint) in [(Engine::Echo, true), (Engine::Working, false)] {

@@ -13,6 +13,7 @@ use crate::quantity::time;
 use crate::report::Status;
 use crate::scanning::{Scanning, reword};
 use crate::settings::URI_HELP;
+use crate::table::{Table, advice};
 use crate::text::{of_program, safe_json};
 use crate::wait;
 
@@ -119,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         let json = serde_json::to_string(&Json::of(&test))?;
         writeln!(io::stdout(), "{}", safe_json(&json))?;
     } else {
-        writeln!(io::stdout(), "{}", of_program(&test.to_string()))?;
+        writeln!(io::stdout(), "{}", Table(&test))?;
     }
     Ok(status(&test))
 }
@@ -148,18 +149,18 @@ struct JsonService<'t> {
     service: &'t str,
     software: Option<&'t str>,
     passed: bool,
-    findings: Vec<JsonFinding<'t>>,
+    findings: Vec<JsonFinding>,
     depth: Option<JsonDepth>,
     latencies: Vec<JsonLatency>,
 }
 
 #[derive(Serialize)]
-struct JsonFinding<'t> {
+struct JsonFinding {
     probe: &'static str,
     outcome: &'static str,
     is_good: bool,
-    detail: &'t str,
-    advice: Option<&'t str>,
+    detail: String,
+    advice: Option<String>,
     elapsed_ms: u64,
 }
 
@@ -194,21 +195,25 @@ impl<'t> JsonService<'t> {
             service: test.service(),
             software: test.software(),
             passed: test.passed(),
-            findings: test.findings().iter().map(JsonFinding::of).collect(),
+            findings: test
+                .findings()
+                .iter()
+                .map(|it| JsonFinding::of(test, it))
+                .collect(),
             depth: test.depth().map(JsonDepth::of),
             latencies: test.latencies().iter().map(JsonLatency::of).collect(),
         }
     }
 }
 
-impl<'t> JsonFinding<'t> {
-    fn of(finding: &'t Finding) -> Self {
+impl JsonFinding {
+    fn of(test: &ServiceTest, finding: &Finding) -> Self {
         Self {
             probe: finding.probe().code(),
             outcome: finding.outcome().code(),
             is_good: finding.outcome().is_good(),
-            detail: finding.detail(),
-            advice: finding.advice(),
+            detail: of_program(finding.detail()),
+            advice: advice(test, finding),
             elapsed_ms: milliseconds(finding.elapsed()),
         }
     }
