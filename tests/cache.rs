@@ -980,6 +980,61 @@ fn clean_entry_read_before_an_objection_is_not_given() {
     }
 }
 
+/// A store whose first `put` runs a whole scan before it stores. It stores before the `put` of that scan does.
+#[derive(Default)]
+struct Overtaken {
+    store: Store,
+    at_put: Mutex<Option<Action>>,
+    delayed: Mutex<Option<Vec<u8>>>,
+}
+
+impl VerdictCache for Overtaken {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.store.get(key)
+    }
+
+    fn put(&self, key: &[u8], entry: &[u8], max_age: Duration) -> io::Result<()> {
+        let action = self.at_put.lock().unwrap().take();
+        let Some(action) = action else {
+            self.put_delayed(key, max_age)?;
+            return self.store.put(key, entry, max_age);
+        };
+        *self.delayed.lock().unwrap() = Some(entry.to_vec());
+        action();
+        self.put_delayed(key, max_age)
+    }
+}
+
+impl Overtaken {
+    fn put_delayed(&self, key: &[u8], max_age: Duration) -> io::Result<()> {
+        let delayed = self.delayed.lock().unwrap().take();
+        delayed.map_or(Ok(()), |entry| self.store.put(key, &entry, max_age))
+    }
+}
+
+#[test]
+fn clean_scan_does_not_replace_a_find_being_stored() {
+    let (server, plan) = planned();
+    let store = Arc::new(Overtaken::default());
+    let cache = Cache::shared(Arc::clone(&store), SECRET);
+    let scanner = cached(&server).cache(cache).build().unwrap();
+    // While the find is on its way into the store, another scan begins and ends.
+    let (of_other, of_server) = (scanner.clone(), Arc::clone(&plan));
+    let action: Action = Box::new(move || {
+        of_server.respond(CLEAN);
+        assert!(scan(&of_other, hello()).verdict().is_clean());
+    });
+    *store.at_put.lock().unwrap() = Some(action);
+    plan.respond(infected("Worm"));
+    let teed = scanner.scan_tee(hello(), io::sink()).unwrap();
+    assert!(teed.outcome.unwrap().verdict().is_infected());
+    let report = scan(&scanner, hello());
+    assert!(
+        report.is_cached() && report.verdict().is_infected(),
+        "{report:?}"
+    );
+}
+
 #[test]
 fn scan_that_began_after_an_objection_is_stored() {
     let held = Gate::new();

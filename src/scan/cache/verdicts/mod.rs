@@ -267,20 +267,17 @@ impl Turn<'_> {
 
     /// Stores an objection (rule R2). Without an entry it leaves nothing in the store, unless that is infected.
     fn object(&self, client: &Client, entry: Option<Arc<[u8]>>) {
-        self.watch.object(client.now());
+        self.watch.begin_objection();
         if let (Some(leading), Some(entry)) = (&self.leading, &entry) {
             // First to those who wait: the store may take its time.
             leading.land(Arc::clone(entry));
         }
-        if entry.is_none() && self.is_stored_infected(client) {
-            return;
-        }
-        if !self.put(&entry.unwrap_or_else(nothing)) {
+        let is_stored = entry.is_none() && self.is_stored_infected(client);
+        if !is_stored && !self.put(&entry.unwrap_or_else(nothing)) {
             // A clean verdict may still be stored.
             client.state().forget(client.now());
         }
-        // A scan that began meanwhile has not found it in the store.
-        self.watch.object(client.now());
+        self.watch.end_objection(client.now());
     }
 
     /// Stores a clean verdict, unless another scan objects or has stored worse (rule R2).
