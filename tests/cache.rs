@@ -44,9 +44,15 @@ struct Plan {
     response: Mutex<Option<Vec<u8>>>,
     scans: AtomicUsize,
     options: AtomicUsize,
+    /// It closes each connection at the first request.
+    is_down: AtomicBool,
 }
 
 impl Plan {
+    fn set_down(&self, is_down: bool) {
+        self.is_down.store(is_down, SeqCst);
+    }
+
     fn scans(&self) -> usize {
         self.scans.load(SeqCst)
     }
@@ -74,6 +80,9 @@ fn planned() -> (Server, Arc<Plan>) {
     let of_server = Arc::clone(&plan);
     let server = Server::answering(move |request| {
         let plan = &of_server;
+        if plan.is_down.load(SeqCst) {
+            return Script::new().close();
+        }
         let response = if request.method() == "OPTIONS" {
             plan.options.fetch_add(1, SeqCst);
             options_with_preview(4).into_bytes()
@@ -852,7 +861,6 @@ fn objection_of_a_fallback_server_withdraws_clean() {
             };
             assert!(!is_hit(&scanner, content()));
             assert!(is_hit(&scanner, content()));
-            let other = || Content::bytes(b"other").id("other");
             assert!(!is_hit(&scanner, other()));
             plan.respond("ICAP/1.0 500 Error\r\nISTag: \"icap-client-testing\"\r\n\r\n");
             fallback.respond(response.clone());
@@ -867,6 +875,107 @@ fn objection_of_a_fallback_server_withdraws_clean() {
             assert!(is_hit(&scanner, content()), "{name}");
         }
     }
+}
+
+fn other() -> Content<'static> {
+    Content::bytes(b"other").id("other")
+}
+
+/// The fallback server finds something while the preferred one is down, which then serves again.
+struct Outage {
+    first: (Server, Arc<Plan>),
+    fallback: (Server, Arc<Plan>),
+    clock: ManualClock,
+}
+
+impl Outage {
+    fn new() -> Self {
+        let (first, fallback) = (planned(), planned());
+        fallback.1.respond(infected("Worm"));
+        let clock = ManualClock::new();
+        Self {
+            first,
+            fallback,
+            clock,
+        }
+    }
+
+    fn builder(&self) -> ScannerBuilder {
+        let builder = cached(&self.first.0).endpoint(self.fallback.0.uri());
+        builder.clock(self.clock.clone()).suspend_after(2)
+    }
+
+    fn begin(&self) {
+        self.first.1.set_down(true);
+        self.clock.advance(MINUTE + Duration::from_secs(1));
+    }
+
+    fn end(&self) {
+        self.first.1.set_down(false);
+        self.clock.advance(Duration::from_secs(2));
+    }
+
+    /// A scan of the content at the fallback server.
+    fn finds(&self, scanner: &Scanner) {
+        let report = scan(scanner, hello());
+        assert!(report.verdict().is_infected(), "{report:?}");
+        assert_eq!(report.service(), self.fallback.0.uri());
+    }
+}
+
+#[test]
+fn fallback_objection_counts_if_options_failed_before() {
+    let outage = Outage::new();
+    let scanner = outage.builder().build().unwrap();
+    for content in [hello, other] {
+        assert!(!is_hit(&scanner, content()));
+    }
+    outage.begin();
+    outage.finds(&scanner);
+    outage.end();
+    assert!(is_hit(&scanner, other()));
+    let report = scan(&scanner, hello());
+    assert!(
+        !report.is_cached() && report.verdict().is_clean(),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn fallback_objection_counts_for_a_suspended_server() {
+    for negotiates in [true, false] {
+        let outage = Outage::new();
+        let scanner = outage.builder().negotiate(negotiates).build().unwrap();
+        for content in [hello, other] {
+            assert!(!is_hit(&scanner, content()));
+        }
+        outage.begin();
+        let unknown = || Content::bytes(b"unknown");
+        while scanner.stats().suspended.is_empty() {
+            assert!(scan(&scanner, unknown()).verdict().is_infected());
+        }
+        outage.finds(&scanner);
+        outage.end();
+        // The trial, which closes the circuit.
+        assert!(scan(&scanner, unknown()).verdict().is_clean());
+        assert!(is_hit(&scanner, other()), "{negotiates}");
+        assert!(!is_hit(&scanner, hello()), "{negotiates}");
+    }
+}
+
+#[test]
+fn fallback_objection_counts_for_a_server_never_asked() {
+    let outage = Outage::new();
+    let store = Store::default();
+    let scanner = || outage.builder().cache(store.cache()).build().unwrap();
+    let (one, another) = (scanner(), scanner());
+    assert!(!is_hit(&one, hello()));
+    // The clock stands still, because the age of an entry of another process is measured by the calendar.
+    outage.first.1.set_down(true);
+    outage.finds(&another);
+    outage.first.1.set_down(false);
+    assert!(!is_hit(&another, hello()));
+    assert!(is_hit(&one, hello()));
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl<'c> Scan<'c, '_> {
             failover.take(call, outcome, self.can_repeat());
         }
         let result = failover.result();
-        self.withdraw(&result);
+        self.withdraw(failover, &result);
         if self.is_looked_up {
             let is_hit = result.as_ref().is_ok_and(Report::is_cached);
             shared.counters.looked_up(is_hit);
@@ -98,12 +98,41 @@ impl<'c> Scan<'c, '_> {
         }
     }
 
-    /// An objection withdraws the clean verdicts of the servers that were asked before: they may serve again (rule R2).
-    fn withdraw(&self, result: &Result<Report, Error>) {
-        let Ok(report) = result else { return };
+    /// An objection withdraws the clean verdicts of the servers before the one that objected, whether they were asked or
+    /// passed over: they may serve again (rule R2).
+    fn withdraw(&mut self, failover: &Failover<'c>, result: &Result<Report, Error>) {
+        let objection = |report: &&Report| report.verdict().is_objection();
+        let Some(report) = result.as_ref().ok().filter(objection) else {
+            return;
+        };
+        for client in failover.before_last_asked() {
+            self.add_turn(client);
+        }
         for (client, turn) in &self.asked {
             turn.withdraw(client, report);
         }
+    }
+
+    /// Adds the turn of a server that came to none, by what the server offered last.
+    fn add_turn(&mut self, client: &'c Client) {
+        let has_turn = self.asked.iter().any(|(other, _)| ptr::eq(*other, client));
+        if self.cache.is_none() || has_turn {
+            return;
+        }
+        match self.turn_by_last_options(client) {
+            Some(turn) => self.asked.push((client, turn)),
+            // Which of its verdicts are on this content is not known.
+            None => client.state().forget(client.now()),
+        }
+    }
+
+    fn turn_by_last_options(&mut self, client: &Client) -> Option<Turn<'c>> {
+        let options = match self.rules.negotiate {
+            true => Some(client.last_options()?),
+            false => None,
+        };
+        let request = self.request_for(options.as_deref()).ok()?;
+        self.turn(client, &request)
     }
 
     /// The outcome of one server; if the caller has cancelled the scan, only evidence counts (rule R2), and nothing
