@@ -134,6 +134,7 @@ struct Store(Arc<Shelf>);
 struct Shelf {
     rows: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     gets: AtomicUsize,
+    puts: AtomicUsize,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -157,6 +158,12 @@ impl Store {
 
     fn rows(&self) -> HashMap<Vec<u8>, Vec<u8>> {
         self.0.rows.lock().unwrap().clone()
+    }
+
+    /// How often `get` and `put` were called since the last time.
+    fn calls(&self) -> (usize, usize) {
+        let Shelf { gets, puts, .. } = &*self.0;
+        (gets.swap(0, SeqCst), puts.swap(0, SeqCst))
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -197,6 +204,7 @@ impl VerdictCache for Store {
 
     fn put(&self, key: &[u8], entry: &[u8], _: Duration) -> io::Result<()> {
         assert_eq!(key.len(), 16);
+        self.0.puts.fetch_add(1, SeqCst);
         match self.fault() {
             Some(Fault::Panic) => panic!("as the test wants"),
             Some(Fault::Error) => Err(io::ErrorKind::TimedOut.into()),
@@ -976,6 +984,24 @@ fn fallback_objection_counts_for_a_server_never_asked() {
     outage.first.1.set_down(false);
     assert!(!is_hit(&another, hello()));
     assert!(is_hit(&one, hello()));
+}
+
+#[test]
+fn store_is_called_as_often_as_the_manual_says() {
+    let outage = Outage::new();
+    let store = Store::default();
+    let scanner = outage.builder().cache(store.cache()).build().unwrap();
+    for (is_cached, calls) in [(false, (3, 1)), (true, (1, 0))] {
+        assert_eq!(is_hit(&scanner, hello()), is_cached);
+        assert_eq!(store.calls(), calls);
+    }
+    outage.begin();
+    // Both look-ups of a scan at the fallback server and its find, and then the server before it.
+    outage.finds(&scanner);
+    assert_eq!(store.calls(), (2 + 1, 1 + 1));
+    // A hit, and then the server before it.
+    outage.finds(&scanner);
+    assert_eq!(store.calls(), (1 + 1, 1));
 }
 
 #[test]
