@@ -167,6 +167,56 @@ fn wait_tells_once_what_it_waits_for() {
 }
 
 #[test]
+fn wait_cuts_an_attempt_at_its_end() {
+    let icap = Icap::new();
+    let hung = Server::answering(|_| Script::new().hold()).unwrap();
+    let uri = hung.uri();
+    for command in ["check", "options"] {
+        let timeouts = ["--read-timeout=1h", "--deadline=none"];
+        let run = icap.run(&[&[command, "--wait=1s", &uri], &timeouts[..]].concat());
+        let expected = "error: not ready within 1 s: no response to OPTIONS yet\n";
+        assert_eq!((run.status, run.err.as_str()), (Some(2), expected));
+    }
+}
+
+#[test]
+fn wait_ends_if_one_of_several_services_responds() {
+    let icap = Icap::new();
+    let server = Server::start().unwrap();
+    let (uri, away) = (server.uri(), format!("icap://{}/scan", refusing_address()));
+    for (number, [first, next]) in [[&uri, &away], [&away, &uri]].into_iter().enumerate() {
+        for command in ["options", "check"] {
+            let trace = format!("--trace={command}{number}");
+            let run = icap.run(&[command, "--wait=1h", &trace, first, "--endpoint", next]);
+            assert_eq!(run.status, Some(2), "{run:?}");
+            assert!(run.out.contains(&uri), "{run:?}");
+            let shown = run.out.clone() + &run.err;
+            assert!(shown.contains(&format!("connect to {away}")), "{run:?}");
+        }
+    }
+    let run = icap.run(&["options", "--wait=10ms", &away, "--endpoint", &away]);
+    let error = run.errors().last().unwrap().to_string();
+    assert!(
+        error.starts_with("error: none of 2 services is ready within 10 ms"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn options_shows_each_service_of_the_configuration() {
+    let icap = Icap::new();
+    let (one, other) = (Server::start().unwrap(), Server::start().unwrap());
+    let config = format!("service = '{}'\nendpoint = '{}'", one.uri(), other.uri());
+    icap.write(".config/icap/config.toml", config);
+    let run = icap.run(&["options", "--json"]);
+    let uris: Vec<_> = run.objects().iter().map(|it| it["uri"].clone()).collect();
+    assert_eq!(
+        (run.status, uris),
+        (Some(0), vec![one.uri().into(), other.uri().into()])
+    );
+}
+
+#[test]
 fn wait_ends_at_once_without_credentials() {
     let icap = Icap::new();
     for (command, status) in [("check", 401), ("options", 407)] {

@@ -80,8 +80,9 @@ pub(crate) struct Arguments {
 
     /// Wait this long until the service responds, for example while it starts
     ///
-    /// It waits for the first service, not for those of --endpoint. It does not wait if the
-    /// service asks for a user and a password that are not set, or refuses them.
+    /// With several services it ends as soon as one of them responds; then all are tested. It
+    /// does not wait for a service that asks for a user and a password that are not set, or
+    /// refuses them.
     #[arg(verbatim_doc_comment)]
     #[arg(long, value_name = "TIME", value_parser = time)]
     wait: Option<Duration>,
@@ -110,11 +111,10 @@ pub(crate) fn with_own_help(command: Command) -> Command {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let service = arguments.scanning.endpoint(arguments.uri.as_deref())?;
-    let name = service.uri().name();
-    let scanner = arguments.scanning.builder(service)?.build()?;
     if let Some(longest) = arguments.wait {
-        wait::until_it_responds(&name, longest, || scanner.options())?;
+        wait::until_one_responds(&arguments.scanning.clients(service.clone())?, longest)?;
     }
+    let scanner = arguments.scanning.builder(service)?.build()?;
     let test = scanner.self_test()?;
     if arguments.json {
         let json = serde_json::to_string(&Json::of(&test))?;
