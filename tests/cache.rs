@@ -44,9 +44,15 @@ struct Plan {
     response: Mutex<Option<Vec<u8>>>,
     scans: AtomicUsize,
     options: AtomicUsize,
+    /// It closes each connection at the first request.
+    is_down: AtomicBool,
 }
 
 impl Plan {
+    fn set_down(&self, is_down: bool) {
+        self.is_down.store(is_down, SeqCst);
+    }
+
     fn scans(&self) -> usize {
         self.scans.load(SeqCst)
     }
@@ -74,6 +80,9 @@ fn planned() -> (Server, Arc<Plan>) {
     let of_server = Arc::clone(&plan);
     let server = Server::answering(move |request| {
         let plan = &of_server;
+        if plan.is_down.load(SeqCst) {
+            return Script::new().close();
+        }
         let response = if request.method() == "OPTIONS" {
             plan.options.fetch_add(1, SeqCst);
             options_with_preview(4).into_bytes()
@@ -125,6 +134,7 @@ struct Store(Arc<Shelf>);
 struct Shelf {
     rows: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     gets: AtomicUsize,
+    puts: AtomicUsize,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -148,6 +158,12 @@ impl Store {
 
     fn rows(&self) -> HashMap<Vec<u8>, Vec<u8>> {
         self.0.rows.lock().unwrap().clone()
+    }
+
+    /// How often `get` and `put` were called since the last time.
+    fn calls(&self) -> (usize, usize) {
+        let Shelf { gets, puts, .. } = &*self.0;
+        (gets.swap(0, SeqCst), puts.swap(0, SeqCst))
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -188,6 +204,7 @@ impl VerdictCache for Store {
 
     fn put(&self, key: &[u8], entry: &[u8], _: Duration) -> io::Result<()> {
         assert_eq!(key.len(), 16);
+        self.0.puts.fetch_add(1, SeqCst);
         match self.fault() {
             Some(Fault::Panic) => panic!("as the test wants"),
             Some(Fault::Error) => Err(io::ErrorKind::TimedOut.into()),
@@ -852,7 +869,6 @@ fn objection_of_a_fallback_server_withdraws_clean() {
             };
             assert!(!is_hit(&scanner, content()));
             assert!(is_hit(&scanner, content()));
-            let other = || Content::bytes(b"other").id("other");
             assert!(!is_hit(&scanner, other()));
             plan.respond("ICAP/1.0 500 Error\r\nISTag: \"icap-client-testing\"\r\n\r\n");
             fallback.respond(response.clone());
@@ -867,6 +883,125 @@ fn objection_of_a_fallback_server_withdraws_clean() {
             assert!(is_hit(&scanner, content()), "{name}");
         }
     }
+}
+
+fn other() -> Content<'static> {
+    Content::bytes(b"other").id("other")
+}
+
+/// The fallback server finds something while the preferred one is down, which then serves again.
+struct Outage {
+    first: (Server, Arc<Plan>),
+    fallback: (Server, Arc<Plan>),
+    clock: ManualClock,
+}
+
+impl Outage {
+    fn new() -> Self {
+        let (first, fallback) = (planned(), planned());
+        fallback.1.respond(infected("Worm"));
+        let clock = ManualClock::new();
+        Self {
+            first,
+            fallback,
+            clock,
+        }
+    }
+
+    fn builder(&self) -> ScannerBuilder {
+        let builder = cached(&self.first.0).endpoint(self.fallback.0.uri());
+        builder.clock(self.clock.clone()).suspend_after(2)
+    }
+
+    fn begin(&self) {
+        self.first.1.set_down(true);
+        self.clock.advance(MINUTE + Duration::from_secs(1));
+    }
+
+    fn end(&self) {
+        self.first.1.set_down(false);
+        self.clock.advance(Duration::from_secs(2));
+    }
+
+    /// A scan of the content at the fallback server.
+    fn finds(&self, scanner: &Scanner) {
+        let report = scan(scanner, hello());
+        assert!(report.verdict().is_infected(), "{report:?}");
+        assert_eq!(report.service(), self.fallback.0.uri());
+    }
+}
+
+#[test]
+fn fallback_objection_counts_if_options_failed_before() {
+    let outage = Outage::new();
+    let scanner = outage.builder().build().unwrap();
+    for content in [hello, other] {
+        assert!(!is_hit(&scanner, content()));
+    }
+    outage.begin();
+    outage.finds(&scanner);
+    outage.end();
+    assert!(is_hit(&scanner, other()));
+    let report = scan(&scanner, hello());
+    assert!(
+        !report.is_cached() && report.verdict().is_clean(),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn fallback_objection_counts_for_a_suspended_server() {
+    for negotiates in [true, false] {
+        let outage = Outage::new();
+        let scanner = outage.builder().negotiate(negotiates).build().unwrap();
+        for content in [hello, other] {
+            assert!(!is_hit(&scanner, content()));
+        }
+        outage.begin();
+        let unknown = || Content::bytes(b"unknown");
+        while scanner.stats().suspended.is_empty() {
+            assert!(scan(&scanner, unknown()).verdict().is_infected());
+        }
+        outage.finds(&scanner);
+        outage.end();
+        // The trial, which closes the circuit.
+        assert!(scan(&scanner, unknown()).verdict().is_clean());
+        assert!(is_hit(&scanner, other()), "{negotiates}");
+        assert!(!is_hit(&scanner, hello()), "{negotiates}");
+    }
+}
+
+#[test]
+fn fallback_objection_counts_for_a_server_never_asked() {
+    let outage = Outage::new();
+    let store = Store::default();
+    let scanner = || outage.builder().cache(store.cache()).build().unwrap();
+    let (one, another) = (scanner(), scanner());
+    assert!(!is_hit(&one, hello()));
+    // The clock stands still, because the age of an entry of another process is measured by the calendar.
+    outage.first.1.set_down(true);
+    outage.finds(&another);
+    outage.first.1.set_down(false);
+    assert!(!is_hit(&another, hello()));
+    assert!(is_hit(&one, hello()));
+}
+
+#[test]
+fn store_is_called_as_often_as_the_manual_says() {
+    let outage = Outage::new();
+    let store = Store::default();
+    let scanner = outage.builder().cache(store.cache()).build().unwrap();
+    for (is_cached, calls) in [(false, (3, 1)), (true, (1, 0))] {
+        assert_eq!(is_hit(&scanner, hello()), is_cached);
+        assert_eq!(store.calls(), calls);
+    }
+    outage.begin();
+    // Both look-ups of a scan at the fallback server and its find, and then the server before it.
+    outage.finds(&scanner);
+    assert_eq!(store.calls(), (2 + 1, 1 + 1));
+    // A hit, and then the server before it.
+    outage.finds(&scanner);
+    assert_eq!(store.calls(), (1 + 1, 1));
 }
 
 #[test]
@@ -978,6 +1113,61 @@ fn clean_entry_read_before_an_objection_is_not_given() {
         let is_infected = report.verdict().is_infected();
         assert!(is_infected || !report.is_cached(), "{name}: {report:?}");
     }
+}
+
+/// A store whose first `put` runs a whole scan before it stores. It stores before the `put` of that scan does.
+#[derive(Default)]
+struct Overtaken {
+    store: Store,
+    at_put: Mutex<Option<Action>>,
+    delayed: Mutex<Option<Vec<u8>>>,
+}
+
+impl VerdictCache for Overtaken {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.store.get(key)
+    }
+
+    fn put(&self, key: &[u8], entry: &[u8], max_age: Duration) -> io::Result<()> {
+        let action = self.at_put.lock().unwrap().take();
+        let Some(action) = action else {
+            self.put_delayed(key, max_age)?;
+            return self.store.put(key, entry, max_age);
+        };
+        *self.delayed.lock().unwrap() = Some(entry.to_vec());
+        action();
+        self.put_delayed(key, max_age)
+    }
+}
+
+impl Overtaken {
+    fn put_delayed(&self, key: &[u8], max_age: Duration) -> io::Result<()> {
+        let delayed = self.delayed.lock().unwrap().take();
+        delayed.map_or(Ok(()), |entry| self.store.put(key, &entry, max_age))
+    }
+}
+
+#[test]
+fn clean_scan_does_not_replace_a_find_being_stored() {
+    let (server, plan) = planned();
+    let store = Arc::new(Overtaken::default());
+    let cache = Cache::shared(Arc::clone(&store), SECRET);
+    let scanner = cached(&server).cache(cache).build().unwrap();
+    // While the find is on its way into the store, another scan begins and ends.
+    let (of_other, of_server) = (scanner.clone(), Arc::clone(&plan));
+    let action: Action = Box::new(move || {
+        of_server.respond(CLEAN);
+        assert!(scan(&of_other, hello()).verdict().is_clean());
+    });
+    *store.at_put.lock().unwrap() = Some(action);
+    plan.respond(infected("Worm"));
+    let teed = scanner.scan_tee(hello(), io::sink()).unwrap();
+    assert!(teed.outcome.unwrap().verdict().is_infected());
+    let report = scan(&scanner, hello());
+    assert!(
+        report.is_cached() && report.verdict().is_infected(),
+        "{report:?}"
+    );
 }
 
 #[test]

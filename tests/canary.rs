@@ -2,6 +2,8 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod support;
+
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
@@ -17,104 +19,7 @@ use icap_client::{
     ServiceUri, Stream, Verdict, VerdictCache,
 };
 
-const EVERY: Duration = Duration::from_secs(400);
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const NO_ENGINE: Verdict = Verdict::NotScanned(NotScanned::NoEngine);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    Canary,
-    /// An archive without EICAR.
-    Control,
-    File,
-}
-
-fn seen(request: &Received) -> Seen {
-    match request.body().starts_with(b"PK") {
-        true if request.has_eicar() => Seen::Canary,
-        true => Seen::Control,
-        false => Seen::File,
-    }
-}
-
-/// A server that responds as a test tells it to, and what it has seen.
-struct Fake {
-    server: Server,
-    plan: Arc<Mutex<Plan>>,
-}
-
-struct Plan {
-    tag: String,
-    finds: bool,
-    seen: Vec<Seen>,
-}
-
-impl Fake {
-    /// Finds EICAR, under the tag "1".
-    fn start() -> Self {
-        Self::with(|plan, request| match request.has_eicar() && plan.finds {
-            true => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
-            false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
-        })
-    }
-
-    /// `respond` is for all but `OPTIONS`.
-    fn with(respond: impl Fn(&mut Plan, &Received) -> Script + Send + Sync + 'static) -> Self {
-        let plan = Plan {
-            tag: "1".to_owned(),
-            finds: true,
-            seen: Vec::new(),
-        };
-        let plan = Arc::new(Mutex::new(plan));
-        let own = Arc::clone(&plan);
-        let server = Server::answering(move |request| {
-            let mut plan = own.lock().unwrap();
-            if request.method() == "OPTIONS" {
-                let options = options_with_preview(8);
-                return Script::new().send(tagged(options.as_bytes(), &plan.tag));
-            }
-            plan.seen.push(seen(request));
-            respond(&mut plan, request)
-        });
-        let server = server.unwrap();
-        Self { server, plan }
-    }
-
-    fn set_tag(&self, tag: &str) {
-        self.plan.lock().unwrap().tag = tag.to_owned();
-    }
-
-    fn set_finds(&self, finds: bool) {
-        self.plan.lock().unwrap().finds = finds;
-    }
-
-    /// What it has seen since the last call.
-    fn seen(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.plan.lock().unwrap().seen)
-    }
-
-    fn builder(&self) -> (ScannerBuilder, ManualClock) {
-        let clock = ManualClock::new();
-        let builder = Scanner::builder(self.server.uri()).canary(EVERY);
-        (builder.clock(clock.clone()), clock)
-    }
-
-    fn scanner(&self) -> (Scanner, ManualClock) {
-        let (builder, clock) = self.builder();
-        (builder.build().unwrap(), clock)
-    }
-}
-
-/// A response with another state tag.
-fn tagged(response: &[u8], tag: &str) -> Vec<u8> {
-    let text = String::from_utf8(response.to_vec()).unwrap();
-    text.replace("icap-client-testing", tag).into_bytes()
-}
-
-fn verdict(scanner: &Scanner) -> Verdict {
-    scanner.scan("hello").unwrap().verdict().clone()
-}
+use support::fake::{EVERY, Fake, MINUTE, NO_ENGINE, SECOND, Seen, seen, tagged, verdict};
 
 #[test]
 fn canary_is_off_by_default_and_zero_is_refused() {
@@ -955,6 +860,59 @@ fn hanging_canary_counts_and_leads_to_the_next_server() {
     assert_eq!(stats.suspended[0].service, first.server.uri());
     assert_eq!(stats.endpoints[0].failures, 1);
     assert!(!stats.endpoints[0].is_blind);
+}
+
+/// Each scan brings the content through, and waits for the timeout of a canary after it.
+#[test]
+fn hanging_canaries_after_a_new_tag_suspend_the_server() {
+    let fake = Fake::with(|plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+        true => Script::new().hold(),
+        false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+    });
+    let (builder, clock) = fake.builder();
+    let builder = builder.response_timeout(2 * SECOND).suspend_after(2);
+    let scanner = builder.build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    fake.set_tag("2");
+    fake.set_finds(false);
+    fake.seen();
+    for failures in [1, 2] {
+        assert!(scanner.scan("hello").unwrap_err().is_timeout());
+        assert_eq!(fake.seen(), [Seen::File, Seen::Canary]);
+        let stats = scanner.stats();
+        assert_eq!(stats.endpoints[0].failures, failures);
+        assert_eq!(stats.suspended.len(), usize::from(failures == 2));
+    }
+    // The trial ends the outage only with the canary.
+    fake.set_finds(true);
+    clock.advance(2 * SECOND);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    assert_eq!(fake.seen(), [Seen::File, Seen::Canary, Seen::Control]);
+    assert!(scanner.stats().suspended.is_empty());
+}
+
+/// Otherwise the response to the content would close the circuit, and the next scans would all wait.
+#[test]
+fn trial_fails_with_its_canary_after_a_new_tag() {
+    let fake = Fake::with(|plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+        true => Script::new().close(),
+        false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+    });
+    let (builder, clock) = fake.builder();
+    let scanner = builder.suspend_after(1).build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    fake.set_tag("2");
+    fake.set_finds(false);
+    assert!(scanner.scan("hello").is_err());
+    for failures in [2, 3] {
+        clock.advance(10 * SECOND);
+        assert!(scanner.scan("hello").is_err());
+        let stats = scanner.stats();
+        assert_eq!(stats.endpoints[0].failures, failures);
+        assert_eq!(stats.suspended.len(), 1, "{failures}");
+    }
 }
 
 /// Fails once with this number of the system.

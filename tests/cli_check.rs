@@ -47,6 +47,46 @@ fn exit_status_tells_whether_malware_would_pass() {
 }
 
 #[test]
+fn advice_names_the_options_of_the_program() {
+    let icap = Icap::with_files(&["large"]);
+    let server = Server::with_engine(Engine::UpTo(300_000)).unwrap();
+    let limit = ["--max-size", "1MiB", &server.uri()];
+    let run = icap.run(&[&["check"], &limit[..]].concat());
+    let largest = icap.run(&[&["check", "--json"], &limit[..]].concat());
+    let service = &largest.objects()[0]["services"][0];
+    let found = service["depth"]["largest_found"].as_u64().unwrap();
+    let advice = format!("or use --max-size {}KiB", found / 1024);
+    assert!(run.out.contains(&advice), "{run:?}");
+    assert!(!run.out.contains("max_size"), "{run:?}");
+    assert!(largest.out.contains(&advice), "{largest:?}");
+
+    let run = icap.run(&["scan", "--max-size=1B", &server.uri(), "large"]);
+    assert!(run.err.contains("run 'icap check' first"), "{run:?}");
+}
+
+#[test]
+fn probes_that_are_not_tried_are_one_row() {
+    let icap = Icap::new();
+    let blind = Server::with_engine(Engine::Echo).unwrap();
+    let away = format!("icap://{}/scan", refusing_address());
+    let run = icap.run(&["check", &blind.uri(), "--endpoint", &away]);
+    let not_found = run.out.matches("EICAR itself is not found").count();
+    assert_eq!((run.status, not_found), (Some(2), 1), "{run:?}");
+    let of_away: Vec<_> = run
+        .out
+        .lines()
+        .skip_while(|it| !it.contains(&away))
+        .collect();
+    let [line] = of_away[..] else {
+        panic!("{run:?}")
+    };
+    assert!(line.contains("FAILED in") && line.contains("connection refused"));
+    let run = icap.run(&["check", "--json", &blind.uri(), "--endpoint", &away]);
+    let findings = run.objects()[0]["services"][1]["findings"].to_string();
+    assert!(!findings.contains("offers none"), "{run:?}");
+}
+
+#[test]
 fn scan_by_a_doubtful_service_hints_at_check() {
     let icap = Icap::with_files(&["a"]);
     for (engine, is_hint) in [(Engine::Echo, true), (Engine::Working, false)] {
@@ -124,6 +164,56 @@ fn wait_tells_once_what_it_waits_for() {
         assert!(error.contains("connection refused"), "{run:?}");
         assert_eq!(run.status, Some(2));
     }
+}
+
+#[test]
+fn wait_cuts_an_attempt_at_its_end() {
+    let icap = Icap::new();
+    let hung = Server::answering(|_| Script::new().hold()).unwrap();
+    let uri = hung.uri();
+    for command in ["check", "options"] {
+        let timeouts = ["--read-timeout=1h", "--deadline=none"];
+        let run = icap.run(&[&[command, "--wait=1s", &uri], &timeouts[..]].concat());
+        let expected = "error: not ready within 1 s: no response to OPTIONS yet\n";
+        assert_eq!((run.status, run.err.as_str()), (Some(2), expected));
+    }
+}
+
+#[test]
+fn wait_ends_if_one_of_several_services_responds() {
+    let icap = Icap::new();
+    let server = Server::start().unwrap();
+    let (uri, away) = (server.uri(), format!("icap://{}/scan", refusing_address()));
+    for (number, [first, next]) in [[&uri, &away], [&away, &uri]].into_iter().enumerate() {
+        for command in ["options", "check"] {
+            let trace = format!("--trace={command}{number}");
+            let run = icap.run(&[command, "--wait=1h", &trace, first, "--endpoint", next]);
+            assert_eq!(run.status, Some(2), "{run:?}");
+            assert!(run.out.contains(&uri), "{run:?}");
+            let shown = run.out.clone() + &run.err;
+            assert!(shown.contains(&format!("connect to {away}")), "{run:?}");
+        }
+    }
+    let run = icap.run(&["options", "--wait=10ms", &away, "--endpoint", &away]);
+    let error = run.errors().last().unwrap().to_string();
+    assert!(
+        error.starts_with("error: none of 2 services is ready within 10 ms"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn options_shows_each_service_of_the_configuration() {
+    let icap = Icap::new();
+    let (one, other) = (Server::start().unwrap(), Server::start().unwrap());
+    let config = format!("service = '{}'\nendpoint = '{}'", one.uri(), other.uri());
+    icap.write(".config/icap/config.toml", config);
+    let run = icap.run(&["options", "--json"]);
+    let uris: Vec<_> = run.objects().iter().map(|it| it["uri"].clone()).collect();
+    assert_eq!(
+        (run.status, uris),
+        (Some(0), vec![one.uri().into(), other.uri().into()])
+    );
 }
 
 #[test]

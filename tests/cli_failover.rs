@@ -67,6 +67,20 @@ fn server_that_goes_away_in_a_batch_is_warned_of_once() {
 }
 
 #[test]
+fn server_that_never_responds_is_left_out_soon() {
+    let names: Vec<_> = (0..40).map(|number| number.to_string()).collect();
+    let icap = Icap::with_files(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let hung = Server::answering(|_| Script::new().hold()).unwrap();
+    let server = obedient();
+    let (uri, other) = (hung.uri(), server.uri());
+    let options = ["--read-timeout=200ms", "-j1", "--endpoint", &other];
+    let run = icap.run(&scan(&uri, &[&["-r", "."], &options[..]].concat()));
+    assert_eq!((run.status, run.errors().len()), (Some(0), 1), "{run:?}");
+    // Two failures, and a trial now and then on a slow machine.
+    assert!((2..10).contains(&hung.requests()), "{}", hung.requests());
+}
+
+#[test]
 fn error_names_the_cause_of_each_server() {
     let icap = Icap::with_files(&["a", "b"]);
     let away = format!("icap://{}/scan", refusing_address());

@@ -18,6 +18,8 @@ use crate::work::{self, Kind, Work};
 
 pub(crate) const OURS: &str = "icap-client";
 pub(crate) const FLOOR: &str = "floor";
+/// Copies content in memory before it sends it, so that framing and content are one write.
+pub(crate) const COPYING: &str = "floor that copies";
 pub(crate) const OBLIGATIONS: &str = "floor with obligations";
 
 pub(crate) fn work(arguments: &[String]) -> Result<()> {
@@ -73,14 +75,17 @@ impl Material {
 enum Contender {
     Ours(Scanner),
     /// One for each thread.
-    Floors(Vec<Floor>),
+    Floors {
+        floors: Vec<Floor>,
+        copies: bool,
+    },
 }
 
 impl Contender {
     fn new(name: &str, it: &Material) -> Result<Self> {
         let (head, obligations) = match name {
             OURS => return Ok(Self::Ours(ours::scanner(&it.uri)?)),
-            FLOOR => (least_head(it.address, "204"), Obligations::None),
+            FLOOR | COPYING => (least_head(it.address, "204"), Obligations::None),
             OBLIGATIONS => {
                 let head = ours::recorded_head(&it.uri, it.work.kind, &it.path, &it.content)?;
                 (head, Obligations::AsOurs)
@@ -89,7 +94,10 @@ impl Contender {
         };
         let connect = |_| Floor::connect(it.address, head.clone(), obligations);
         let floors: Result<Vec<Floor>> = (0..it.work.threads).map(connect).collect();
-        Ok(Self::Floors(floors?))
+        Ok(Self::Floors {
+            floors: floors?,
+            copies: name == COPYING,
+        })
     }
 
     /// `scans` in all, divided among the threads.
@@ -102,9 +110,12 @@ impl Contender {
                     ours::scan(scanner, it.work.kind, &it.path, &it.content)
                 })
             }),
-            Self::Floors(floors) => in_threads(floors.iter_mut().collect(), |floor| {
-                repeat(each, || scan_with_floor(floor, it))
-            }),
+            Self::Floors { floors, copies } => {
+                let copies = *copies;
+                in_threads(floors.iter_mut().collect(), |floor| {
+                    repeat(each, || scan_with_floor(floor, it, copies))
+                })
+            }
         };
         let cost = watch.stop();
         for result in results {
@@ -139,11 +150,11 @@ fn repeat(times: usize, mut run: impl FnMut() -> Result<()>) -> std::result::Res
     Ok(())
 }
 
-fn scan_with_floor(floor: &mut Floor, it: &Material) -> Result<()> {
+fn scan_with_floor(floor: &mut Floor, it: &Material, copies: bool) -> Result<()> {
     match it.work.kind {
-        Kind::Bytes => floor.scan_bytes(&it.content)?,
+        Kind::Bytes if !copies => floor.scan_bytes(&it.content)?,
         Kind::File => floor.scan_file(&it.path, it.work.size)?,
-        Kind::Reader => floor.scan_reader(&mut &*it.content, it.work.size, 0)?,
+        Kind::Bytes | Kind::Reader => floor.scan_reader(&mut &*it.content, it.work.size, 0)?,
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::Result;
 
-const CHUNK: usize = 256 * 1024;
+pub(crate) const CHUNK: usize = 256 * 1024;
 const PAGE: usize = 4096;
 /// The end of the last chunk, and the end of the body.
 const END: &[u8] = b"\r\n0\r\n\r\n";

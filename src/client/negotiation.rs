@@ -1,5 +1,6 @@
 //! Asking a service what it offers (RFC 3507 §4.10).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Client;
@@ -75,6 +76,13 @@ impl Call<'_> {
 }
 
 impl Client {
+    /// See [`OptionsCache::last`].
+    ///
+    /// [`OptionsCache::last`]: super::options_cache::OptionsCache::last
+    pub(crate) fn last_options(&self) -> Option<Arc<ServiceOptions>> {
+        self.shared.options.last()
+    }
+
     /// Remembers the state tag of a response; see [`OptionsCache::saw_istag`].
     ///
     /// [`OptionsCache::saw_istag`]: super::options_cache::OptionsCache::saw_istag

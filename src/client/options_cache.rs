@@ -27,6 +27,8 @@ pub(crate) struct OptionsCache {
 #[derive(Debug, Default)]
 struct State {
     cached: Option<Known>,
+    /// What the service offered last, also if that has expired.
+    last: Option<Arc<ServiceOptions>>,
     /// The tags that were seen last in responses of any kind. The newest is the last.
     istags: VecDeque<String>,
     /// When a new tag last made the options expire, or will.
@@ -112,6 +114,11 @@ impl OptionsCache {
         }
     }
 
+    /// What the service offered last, also if that has expired. A scan must not be based on it.
+    pub(crate) fn last(&self) -> Option<Arc<ServiceOptions>> {
+        self.lock().last.clone()
+    }
+
     /// Forgets the options, because the server may have been replaced.
     pub(crate) fn clear(&self) {
         self.lock().cached = None;
@@ -181,6 +188,7 @@ impl State {
                 }
                 self.fetches += 1;
                 known.fetch = self.fetches;
+                self.last = Some(Arc::clone(&known.options));
                 self.cached = Some(known.clone());
                 self.failure = None;
             }

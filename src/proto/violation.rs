@@ -82,8 +82,8 @@ pub enum Violation {
     /// Bytes follow the end of the response, so it is not certain that it ends there.
     #[error("bytes follow its end")]
     TrailingBytes,
-    /// A 204 or a 100 came before the present request was written completely, and it is not certain that it belongs to this
-    /// request. On a used connection it may be the response to the previous request. While the rest is sent after a preview,
+    /// A 204 or a 100 came before the present request, or its preview, was written completely, and it is not certain that it
+    /// belongs to this request. On a used connection it may be the response to the previous request. While the rest is sent after a preview,
     /// it may be a second response to the preview.
     ///
     /// If it is certain and the connection stays open, an early 204 is no error but the verdict

@@ -113,8 +113,8 @@ impl ScannerBuilder {
     /// Adds a fallback server. `endpoint` is an [`Endpoint`] or anything that becomes one: `&str`, `String`,
     /// `&String` or a [`ServiceUri`].
     ///
-    /// Servers are asked in the order they were added. The next one is asked when a server is unavailable,
-    /// suspended or full, has no such service (400, 404, 405, 501, 505), does not speak ICAP, or does not scan
+    /// Servers are asked in the order they were added. The next one is asked when a server is unavailable or suspended, is full for longer than the
+    /// [wait timeout](Self::wait_timeout), has no such service (400, 404, 405, 501, 505), does not speak ICAP, or does not scan
     /// ([`NotScanned::ServiceError`], [`EarlyResponse`](NotScanned::EarlyResponse),
     /// [`NoEngine`](NotScanned::NoEngine)).
     ///
@@ -129,14 +129,13 @@ impl ScannerBuilder {
     /// Sets after how many failures in a row, over all threads, a server is suspended. At least 1. Default: 10
     /// ([`DEFAULT_SUSPEND_AFTER`](crate::limits::DEFAULT_SUSPEND_AFTER)).
     ///
-    /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx, and a
+    /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx other than 503, and a
     /// response that is not ICAP. A
     /// connect, write, response or read timeout counts. If the deadline ends the exchange, all
     /// waits for the server in the present phase are added up. The deadline counts only if the sum is at least the timeout
     /// of that phase.
     ///
-    /// A 503 is special while no other exchange with the server runs: it suspends the server at once, for at most
-    /// 500 ms.
+    /// A 503 while no other exchange with the server runs suspends the server at once, for at most 500 ms.
     ///
     /// These are no failures of the server: a deadline after shorter waits, a slow reader or writer of
     /// the caller and a connection that the server closes because of it, a 503 while other scans run, a shortage
@@ -167,33 +166,34 @@ impl ScannerBuilder {
     /// Wants a proof that a server scans: content is clean only if the server has found EICAR no longer than `every` ago.
     /// `None` wants no proof. Default: `None`.
     ///
-    /// No single 204 shows whether the server has looked at the content. With this setting a scan sends a *canary* first
-    /// when one is due: EICAR in an archive that the server cannot know, 1 KiB longer than the preview. The last byte is held
-    /// back for 300 ms. The method, the preview and all other settings are those of the scanner.
+    /// No single 204 shows whether the server has looked at the content. With this setting a scan first sends a *canary*
+    /// when one is due: EICAR in an archive that the server cannot know. The archive has 1 KiB, and the size of the preview
+    /// more if one is sent, but not more than `max_size`. Its last byte is held back for 300 ms. The method, the preview
+    /// and all other settings are those of the scanner.
     ///
-    /// - A canary is due before the first scan, when the last proof has a quarter of its time left, after a response under
-    ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). Each of the last two
-    ///   comes at most once a minute. A proof holds only under the state tag of its response, and only for the method
-    ///   and the preview of the canary.
-    /// - After the first find under a state tag, the same archive is sent without EICAR. If the server calls that a virus
-    ///   too, the canary counts as missed: a rule against every archive is no proof that the server scans.
-    /// - One scan sends it, which takes 0.4 s and one or two more exchanges. The others go on while the last proof holds. Without
-    ///   one they wait for the result, within their own deadlines.
-    /// - A server that misses the canary is *blind*. Scans go to the next server without sending it their content;
-    ///   if none scans, the verdict is [`NotScanned::NoEngine`]. Further canaries follow at the intervals of
+    /// - **When one is due.** Before the first scan, when the last proof has a quarter of its time left, when a response has
+    ///   another state tag (`ISTag`), and after an [early response](NotScanned::EarlyResponse). Changed tags lead to at
+    ///   most one canary a minute, and so do early responses.
+    /// - **What a proof is for.** The server that found the canary, the state tag of its response, the method and the
+    ///   preview. With a load balancer, another server may get the content: name each server as an
+    ///   [endpoint](Self::endpoint) of its own. A server that has another tag in every response never has a proof.
+    /// - **The archive without EICAR.** After the first find under a state tag, the same archive is sent without EICAR. If
+    ///   the server calls that a virus too, the canary counts as missed.
+    /// - **What it costs.** One scan sends it, which takes 0.4 s and one or two more exchanges. The server logs each find.
+    ///   Other scans go on while the last proof holds. If none holds, they wait for the result, within their own deadlines.
+    /// - **If it is missed**, the server is *blind*. Scans send no content to it: they go to the next server. If no server
+    ///   scans, the verdict is [`NotScanned::NoEngine`]. Further canaries follow at the intervals of
     ///   [`suspension`](Self::suspension), until the server finds one. `Stats` and the log, at warn, say so. A scan during
-    ///   which a canary of its server is missed is not clean, also if another one is found before the scan ends.
-    /// - A canary that fails, because the connection breaks or time runs out, proves nothing. Without a proof it is an
-    ///   error of the scan that sent it and of those that waited for it. The next server is asked as after any such
-    ///   error. While the last proof holds, the scan goes on under it, unless the server cannot be connected or lets a
-    ///   timeout run out: the content would wait for the same once more. Such a canary leaves the scan a quarter of its
-    ///   time or one read timeout, whichever is shorter.
-    /// - Only clean verdicts need a proof. Evidence against content counts without one.
+    ///   which its server misses a canary is not clean, also if another one is found before the scan ends.
+    /// - **If it fails**, because the connection breaks or time runs out, it proves nothing. If no proof holds, the scans
+    ///   that sent it or waited for it fail at this server, and the next server is asked. If a proof still holds, the scan
+    ///   goes on under it, with two exceptions: after a timeout, or if no connection can be made, the scan fails at this
+    ///   server too. A canary that is sent while a proof holds does not use all of the scan's time: it leaves a quarter, or
+    ///   one read timeout if that is shorter.
     ///
-    /// A few minutes are a good value: up to `every` after its engine fails, a server can still make content clean. A
-    /// server logs each canary that it finds. A proof is one of the server that responded: after a load
-    /// balancer, name each server as an [endpoint](Self::endpoint) of its own. A server whose every response has another
-    /// tag never has a proof. See the page [`self_test`](crate::manual::self_test) of the manual.
+    /// Only clean verdicts need a proof. Evidence against content counts without one. A few minutes are a good value for
+    /// `every`: for so long after the loss of its engine, a server's 204 can still be taken for clean. See the page
+    /// [`self_test`](crate::manual::self_test) of the manual.
     ///
     /// [`build`](Self::build) refuses zero. If `max_size` is below 300 bytes, every canary fails.
     ///
@@ -254,7 +254,8 @@ impl ScannerBuilder {
     /// Whether a preview is sent, after which the service decides whether it needs the rest. Default:
     /// [`Off`](Preview::Off).
     ///
-    /// A late 100 or 204 for the previous request cannot be distinguished from a response to this one. If the
+    /// A 100 or 204 for the previous request can arrive after the preview of this one was sent. Then no client can distinguish
+    /// it from the response to the preview. If the
     /// server may send one, set [`max_idle(0)`](Self::max_idle) as well.
     pub fn preview(mut self, preview: Preview) -> Self {
         self.rules.preview = preview;
@@ -360,15 +361,15 @@ impl ScannerBuilder {
     /// - The server's state tag (`ISTag`) is still the one that the response had, and a response has confirmed it within
     ///   the time of [`revalidate`](crate::Cache::revalidate). If a service has no tag, the content is scanned each time.
     /// - It is younger than [`max_age`](crate::Cache::max_age).
-    /// - For a clean verdict: nothing says that the server does not scan, by its state tag or by an early response.
+    /// - A clean verdict: the server has not shown since that it does not scan, by its state tag or by an early response.
     ///   With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the
     ///   cache sends the canary too when one is due.
     ///
     /// Then no byte of the content is read, and no connection is needed unless the tag must be confirmed or a canary is
     /// due. The report [says](crate::Report::is_cached) that it is not new.
     ///
-    /// Scans of the same content at the same time wait for the first of them: for a read timeout, or half of the time that
-    /// they have left if that is shorter. If the first scan ends with an error, or with a verdict that is not kept, each
+    /// If several scans of the same content run at once, the others wait for the first one: at most as long as the read
+    /// timeout, or half of the time that they have left if that is shorter. If the first scan ends with an error, or with a verdict that is not kept, each
     /// of the others scans.
     ///
     /// [`scan_replace`](Scanner::scan_replace) and [`scan_tee`](Scanner::scan_tee) do not use the cache, and neither does a

@@ -23,7 +23,7 @@ use crate::net::cancel::Cancel;
 /// for a [`reader`](Content::reader) it can be declared. A known length is enforced: if the content turns out
 /// longer or shorter, the scan is an [`Error::Content`].
 ///
-/// Names, fields and heads are checked when the content is scanned.
+/// Users, groups, the id and HTTP heads are checked when the content is scanned.
 ///
 /// ```
 /// use icap_client::{Content, Scanner};
@@ -274,7 +274,8 @@ impl<'a> Content<'a> {
     /// Lets another thread end this scan: with [`Cancel::cancel`].
     ///
     /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the host, the
-    /// connection, the TLS handshake, a free connection to a full server, what another thread has asked the server, the
+    /// connection, the TLS handshake, a free connection to a full server, the `OPTIONS` response,
+    /// the canary or the scan of the same content that another thread has begun, the
     /// upload or the response. A cancel cannot interrupt your own `Read`, `Write` and callbacks; the scan ends when they return. If the
     /// cancel came before the scan began, the scan ends at once. On a machine that is overloaded, the time until the
     /// system runs the scanning thread is added.

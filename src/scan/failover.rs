@@ -127,6 +127,12 @@ impl<'e> Failover<'e> {
         None
     }
 
+    /// The servers that come before the one that was asked last. They were asked or passed over.
+    pub(super) fn before_last_asked(&self) -> impl Iterator<Item = &'e Client> + use<'e> {
+        let before = self.asked.saturating_sub(1);
+        self.endpoints.iter().take(before)
+    }
+
     /// Takes the `outcome` of `call`. The scan `can_repeat` while there is time and the content can be sent
     /// again.
     pub(super) fn take(

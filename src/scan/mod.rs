@@ -166,8 +166,8 @@ impl Scanner {
     /// As soon as something was written, no other server is asked, because it cannot be taken back. If the scan ends in
     /// an error, what `output` has is incomplete: do not use it.
     ///
-    /// On a connection that was used before, content that comes back before all of it was sent may be the late response
-    /// to the previous request. So it is not written, and the scan is repeated on a new connection.
+    /// On a connection that was used before, a response can begin before the scan has sent all of its content. It may then be
+    /// the late response to the previous request. So its content is not written, and the scan is repeated on a new connection.
     ///
     /// # Errors
     ///

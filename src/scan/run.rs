@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Shared;
 use super::attempt::Scan;
-use super::cache::verdicts::{Found, LookUp, Subject, Turn};
+use super::cache::verdicts::{Subject, Turn};
 use super::canary::{Canary, Sighting, Tag};
 use super::content::Content;
 use super::failover::Failover;
@@ -18,7 +18,7 @@ use crate::client::Client;
 use crate::client::call::Call;
 use crate::client::options_cache::Known;
 use crate::client::outcome::AttemptError;
-use crate::client::proof::{Epoch, Standing, Wanted};
+use crate::client::proof::{Standing, Wanted};
 use crate::error::{CancelledError, Error};
 use crate::proto::method::Method;
 use crate::proto::request::Request;
@@ -76,7 +76,7 @@ impl<'c> Scan<'c, '_> {
             failover.take(call, outcome, || self.can_repeat());
         }
         let result = failover.result();
-        self.withdraw(&result);
+        self.withdraw(failover, &result);
         if self.is_looked_up {
             let is_hit = result.as_ref().is_ok_and(Report::is_cached);
             shared.counters.looked_up(is_hit);
@@ -100,12 +100,41 @@ impl<'c> Scan<'c, '_> {
         }
     }
 
-    /// An objection withdraws the clean verdicts of the servers that were asked before: they may serve again (rule R2).
-    fn withdraw(&self, result: &Result<Report, Error>) {
-        let Ok(report) = result else { return };
+    /// An objection withdraws the clean verdicts of the servers before the one that objected, whether they were asked or
+    /// passed over: they may serve again (rule R2).
+    fn withdraw(&mut self, failover: &Failover<'c>, result: &Result<Report, Error>) {
+        let objection = |report: &&Report| report.verdict().is_objection();
+        let Some(report) = result.as_ref().ok().filter(objection) else {
+            return;
+        };
+        for client in failover.before_last_asked() {
+            self.add_turn(client);
+        }
         for (client, turn) in &self.asked {
             turn.withdraw(client, report);
         }
+    }
+
+    /// Adds the turn of a server that came to none, by what the server offered last.
+    fn add_turn(&mut self, client: &'c Client) {
+        let has_turn = self.asked.iter().any(|(other, _)| ptr::eq(*other, client));
+        if self.cache.is_none() || has_turn {
+            return;
+        }
+        match self.turn_by_last_options(client) {
+            Some(turn) => self.asked.push((client, turn)),
+            // Which of its verdicts are on this content is not known.
+            None => client.state().forget(client.now()),
+        }
+    }
+
+    fn turn_by_last_options(&mut self, client: &Client) -> Option<Turn<'c>> {
+        let options = match self.rules.negotiate {
+            true => Some(client.last_options()?),
+            false => None,
+        };
+        let request = self.request_for(options.as_deref()).ok()?;
+        self.turn(client, &request)
     }
 
     /// The outcome of one server; if the caller has cancelled the scan, only evidence counts (rule R2), and nothing
@@ -138,15 +167,14 @@ impl<'c> Scan<'c, '_> {
         };
         let options = known.as_ref().map(|known| &*known.options);
         let request = self.request_for(options)?;
-        let epoch = client.proofs().epoch();
-        *turn = match self.look_up(call, &request, since) {
-            Some(LookUp::Found(found)) => {
-                return self.confirm_cached(call, known.as_ref(), found, epoch);
+        *turn = self.turn(client, &request);
+        if let Some(turn) = turn {
+            if let Some(report) = self.cached(call, known.as_ref(), turn, since)? {
+                return Ok(report);
             }
-            Some(LookUp::Missing(turn)) => Some(turn),
-            None => None,
-        };
-        // The look-up may have taken its time.
+            // The look-up may have taken its time.
+            turn.begin(client.now());
+        }
         let epoch = client.proofs().epoch();
         if !self.prove(call, known.as_ref(), Wanted::Any)? {
             return Ok(Report::no_engine(client.service()));
@@ -168,36 +196,58 @@ impl<'c> Scan<'c, '_> {
             }
         };
         let (report, complete) = self.take(&request, complete, known.as_ref(), client)?;
-        if complete.is_success() {
-            call.succeeded();
-        }
         if *report.verdict() == Verdict::NotScanned(NotScanned::EarlyResponse) {
             client.proofs().suspect(client.now());
         }
         let tag = complete.response.state_tag();
         let wanted = Wanted::Under(tag.as_deref(), epoch);
         let report = self.confirm(call, known.as_ref(), report, wanted)?;
+        // A server that hangs in each canary after its response must be suspended at last.
+        if complete.is_success() {
+            call.succeeded();
+        }
         if let Some(turn) = turn {
             turn.keep(client, &report, &complete);
         }
         Ok(report)
     }
 
-    /// The report of the cache. A clean one needs a proof that holds now, as if the content were scanned: if all verdicts
-    /// came from the cache, no canary would show that the server went blind before it gave them.
-    fn confirm_cached(
+    /// The report of the cache, if this scan takes verdicts from it; `None` if the content is to be scanned.
+    ///
+    /// A clean one needs a proof that holds now, as if the content were scanned: if all verdicts came from the cache, no
+    /// canary would show that the server went blind before it gave them. A canary takes its time, and can show another
+    /// state tag. So the verdict must hold after each one too.
+    fn cached(
         &self,
         call: &mut Call<'_>,
         known: Option<&Known>,
-        found: Found,
-        epoch: Epoch,
-    ) -> Result<Report, AttemptError> {
-        let Found { report, state_tag } = found;
-        if report.verdict().is_clean() && !self.prove(call, known, Wanted::Any)? {
-            return Ok(Report::no_engine(call.client.service()));
+        turn: &mut Turn<'_>,
+        confirmed_since: Option<Instant>,
+    ) -> Result<Option<Report>, AttemptError> {
+        if !self.is_looked_up {
+            return Ok(None);
         }
-        let wanted = Wanted::Under(Some(&state_tag), epoch);
-        self.confirm(call, known, report, wanted)
+        let client = call.client;
+        let epoch = client.proofs().epoch();
+        let Some(found) = turn.look_up(call, confirmed_since) else {
+            return Ok(None);
+        };
+        if !found.report.verdict().is_clean() {
+            return Ok(Some(found.report));
+        }
+        if !self.prove(call, known, Wanted::Any)? {
+            return Ok(Some(Report::no_engine(client.service())));
+        }
+        if !turn.still_holds(&found, client) {
+            return Ok(None);
+        }
+        let wanted = Wanted::Under(Some(&found.state_tag), epoch);
+        let is_proven = self.prove(call, known, wanted)?;
+        Ok(match turn.still_holds(&found, client) {
+            false => None,
+            true if is_proven => Some(found.report),
+            true => Some(unproven(found.report, client)),
+        })
     }
 
     /// The report, which is clean only with the proof that is wanted.
@@ -211,11 +261,7 @@ impl<'c> Scan<'c, '_> {
         if !report.verdict().is_clean() || self.prove(call, known, wanted)? {
             return Ok(report);
         }
-        let client = call.client;
-        if client.proofs().is_warning_due(client.now()) {
-            log::warn!("{}: {UNPROVEN}", client.name());
-        }
-        Ok(report.without_proof().with_advice(Some(UNPROVEN)))
+        Ok(unproven(report, call.client))
     }
 
     /// Whether the server has proven that it scans, if that is wanted: before, or now by a canary of this scan or of
@@ -257,14 +303,8 @@ impl<'c> Scan<'c, '_> {
         }
     }
 
-    /// Looks for the server's verdict in the cache, if this scan takes verdicts from it.
-    fn look_up(
-        &self,
-        call: &Call<'_>,
-        request: &Request,
-        confirmed_since: Option<Instant>,
-    ) -> Option<LookUp<'c>> {
-        let cache = self.cache?;
+    /// The turn of this scan at a server, if it uses the cache.
+    fn turn(&self, client: &Client, request: &Request) -> Option<Turn<'c>> {
         // A verdict that needed no proof must not be taken for one that did.
         let proof = self.canary.map(|canary| canary.every);
         // Whether a 206 is allowed may depend on the output, and the verdict does not. So it is not in the key: a
@@ -275,12 +315,16 @@ impl<'c> Scan<'c, '_> {
             length: self.length,
             rules: &(self.rules, &self.custom_headers, proof),
         };
-        if self.is_looked_up {
-            return cache.look_up(call, &subject, confirmed_since);
-        }
-        let turn = cache.without_look_up(call.client, &subject)?;
-        Some(LookUp::Missing(turn))
+        self.cache?.turn(client, &subject)
     }
+}
+
+/// The report without its clean verdict, with a warning once a minute.
+fn unproven(report: Report, client: &Client) -> Report {
+    if client.proofs().is_warning_due(client.now()) {
+        log::warn!("{}: {UNPROVEN}", client.name());
+    }
+    report.without_proof().with_advice(Some(UNPROVEN))
 }
 
 fn send_canary(

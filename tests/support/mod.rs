@@ -6,6 +6,8 @@
 pub(crate) mod check;
 pub(crate) mod content;
 pub(crate) mod expected_findings;
+#[cfg(feature = "testing")]
+pub(crate) mod fake;
 pub(crate) mod outage;
 pub(crate) mod outcomes;
 #[cfg(feature = "cli")]

@@ -15,7 +15,7 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
     let mut table = Table::new(&["work", "allocations", "bytes", "wanted"]);
     for size in [4 << 10, 1 << 20] {
         let content = work::content(size);
-        let path = work::make_file(&setting.folder.0, size)?;
+        let path = work::make_file(&setting.folder, size)?;
         let scanner = ours::scanner(&setting.uri("204"))?;
         let client = Client::new(setting.uri("204"))?;
         let request = Request::respmod().http_response(b"HTTP/1.1 200 OK\r\n\r\n")?;

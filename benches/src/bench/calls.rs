@@ -39,7 +39,7 @@ pub(super) fn count(words: &[String], setting: &Setting, work: Work) -> Option<C
 }
 
 fn trace(words: &[String], setting: &Setting, work: Work, scans: usize) -> Result<Calls> {
-    let folder = &setting.folder.0;
+    let folder = &setting.folder;
     let log = folder.join("strace");
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-yy", "-s", "0", "-e", "signal=none", "-o"]);

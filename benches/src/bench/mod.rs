@@ -66,11 +66,9 @@ struct Setting {
     /// Only measurements with this in their name, from the beginning of a word on. Empty: all.
     filter: String,
     sink: Sink,
-    folder: Folder,
+    /// For files. `benches/run` makes it and removes it.
+    folder: PathBuf,
 }
-
-/// A folder for files. It is removed at the end.
-struct Folder(PathBuf);
 
 /// `[--quick] [BENCH [WORD...]]`. With `--part`, this program is called by another one that began the page.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -110,7 +108,9 @@ impl Setting {
             is_quick,
             filter,
             sink: Sink::start(&[])?,
-            folder: Folder::new()?,
+            folder: env::var_os("BENCHES_FOLDER")
+                .ok_or("start benches/run")?
+                .into(),
         })
     }
 
@@ -144,27 +144,6 @@ impl Setting {
             .success()
             .then_some(())
             .ok_or(format!("{} has failed", bench.name).into())
-    }
-}
-
-impl Folder {
-    /// In memory where that is usual, because a disk is not what is measured.
-    fn new() -> Result<Self> {
-        let memory = PathBuf::from("/dev/shm");
-        let place = if memory.is_dir() {
-            memory
-        } else {
-            env::temp_dir()
-        };
-        let folder = place.join(format!("icap-client-benches-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

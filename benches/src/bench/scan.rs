@@ -8,7 +8,8 @@ use super::alternate::{CPU, Measured, Run, Value, WALL, alternate};
 use super::calls;
 use crate::Result;
 use crate::child::{Worker, this_program};
-use crate::contender::{FLOOR, OBLIGATIONS, OURS};
+use crate::contender::{COPYING, FLOOR, OBLIGATIONS, OURS};
+use crate::floor::CHUNK;
 use crate::table::{Table, ratio, time};
 use crate::work::{self, Kind, Work};
 
@@ -40,7 +41,7 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
         &[SMALL, 64 << 10, 1 << 20, LARGE]
     };
     let mut table = Table::new(&COLUMNS);
-    let mut peers = Table::new(&["work", "other client", "ours ÷ the other"]);
+    let mut peers = Table::new(&["work", "other", "ours ÷ the other"]);
     for &size in sizes {
         for kind in [Kind::File, Kind::Bytes, Kind::Reader] {
             for threads in [1, 8] {
@@ -61,10 +62,10 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
 }
 
 fn measure(setting: &Setting, work: Work, table: &mut Table, peers: &mut Table) -> Result<()> {
-    work::make_file(&setting.folder.0, work.size)?;
+    work::make_file(&setting.folder, work.size)?;
     let programs = programs(work)?;
     let start = |(_, words): &(_, Vec<String>)| {
-        Worker::start(command(words), &setting.sink, &setting.folder.0, work)
+        Worker::start(command(words), &setting.sink, &setting.folder, work)
     };
     let mut workers = programs.iter().map(start).collect::<Result<Vec<_>>>()?;
     let mut runs = Vec::new();
@@ -94,6 +95,9 @@ fn programs(work: Work) -> Result<Vec<(&'static str, Vec<String>)>> {
     let command = |name: &str| vec![this.clone(), "worker".to_owned(), name.to_owned()];
     let own = [OURS, OBLIGATIONS, FLOOR];
     let mut programs: Vec<_> = own.iter().map(|&name| (name, command(name))).collect();
+    if work.kind == Kind::Bytes && work.size > CHUNK {
+        programs.push((COPYING, command(COPYING)));
+    }
     if work.kind == Kind::File && work.threads == 1 {
         for (name, variable) in PEERS {
             programs.extend(env::var(variable).map(|path| (name, vec![path])));
@@ -165,19 +169,16 @@ impl Wanted {
     }
 }
 
-/// How the crate compares with another client: in scans a second if they are small, in CPU time if not.
+/// How the crate compares with another client (or another floor): in scans a second if they are small, in CPU time if not.
 fn beside(work: Work, ours: &Measured, peer: &Measured) -> [String; 3] {
-    let cpu = ours.ratio(peer, CPU);
-    let compared = match work.size {
-        SMALL => {
-            let rate = peer.ratio(ours, WALL);
-            let mark = if rate < 500.0 { "**" } else { "" };
-            format!("scans a second: {mark}{rate:.0}{mark} (wanted: ≥ 500)")
-        }
-        LARGE if peer.name.starts_with("icap-rs") => {
-            format!("CPU: {}", ratio(cpu, Some(1.0 / 3.0)))
-        }
-        _ => format!("CPU: {}", ratio(cpu, None)),
+    let compared = if work.size == SMALL {
+        let rate = peer.ratio(ours, WALL);
+        let mark = if rate < 500.0 { "**" } else { "" };
+        format!("scans a second: {mark}{rate:.0}{mark} (wanted: ≥ 500)")
+    } else {
+        let is_aim = work.size == LARGE && peer.name.starts_with("icap-rs");
+        let cpu = ratio(ours.ratio(peer, CPU), is_aim.then_some(1.0 / 3.0));
+        format!("CPU: {cpu}, wall time: {:.2}", ours.ratio(peer, WALL))
     };
     [work.to_string(), peer.name.clone(), compared]
 }

@@ -24,7 +24,7 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
     let size = if setting.is_quick { 1 << 20 } else { SIZE };
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
     let certificate = made.cert.pem();
-    let [cert_file, key_file] = ["cert.pem", "key.pem"].map(|name| setting.folder.0.join(name));
+    let [cert_file, key_file] = ["cert.pem", "key.pem"].map(|name| setting.folder.join(name));
     fs::write(&cert_file, &certificate)?;
     fs::write(&key_file, made.signing_key.serialize_pem())?;
     let sink = Sink::start(&[cert_file, key_file])?;

@@ -13,6 +13,7 @@ use crate::quantity::time;
 use crate::report::Status;
 use crate::scanning::{Scanning, reword};
 use crate::settings::URI_HELP;
+use crate::table::{Table, advice};
 use crate::text::{of_program, safe_json};
 use crate::wait;
 
@@ -79,8 +80,9 @@ pub(crate) struct Arguments {
 
     /// Wait this long until the service responds, for example while it starts
     ///
-    /// It waits for the first service, not for those of --endpoint. It does not wait if the
-    /// service asks for a user and a password that are not set, or refuses them.
+    /// With several services it ends as soon as one of them responds; then all are tested. It
+    /// does not wait for a service that asks for a user and a password that are not set, or
+    /// refuses them.
     #[arg(verbatim_doc_comment)]
     #[arg(long, value_name = "TIME", value_parser = time)]
     wait: Option<Duration>,
@@ -109,17 +111,16 @@ pub(crate) fn with_own_help(command: Command) -> Command {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let service = arguments.scanning.endpoint(arguments.uri.as_deref())?;
-    let name = service.uri().name();
-    let scanner = arguments.scanning.builder(service)?.build()?;
     if let Some(longest) = arguments.wait {
-        wait::until_it_responds(&name, longest, || scanner.options())?;
+        wait::until_one_responds(&arguments.scanning.clients(service.clone())?, longest)?;
     }
+    let scanner = arguments.scanning.builder(service)?.build()?;
     let test = scanner.self_test()?;
     if arguments.json {
         let json = serde_json::to_string(&Json::of(&test))?;
         writeln!(io::stdout(), "{}", safe_json(&json))?;
     } else {
-        writeln!(io::stdout(), "{}", of_program(&test.to_string()))?;
+        writeln!(io::stdout(), "{}", Table(&test))?;
     }
     Ok(status(&test))
 }
@@ -148,18 +149,18 @@ struct JsonService<'t> {
     service: &'t str,
     software: Option<&'t str>,
     passed: bool,
-    findings: Vec<JsonFinding<'t>>,
+    findings: Vec<JsonFinding>,
     depth: Option<JsonDepth>,
     latencies: Vec<JsonLatency>,
 }
 
 #[derive(Serialize)]
-struct JsonFinding<'t> {
+struct JsonFinding {
     probe: &'static str,
     outcome: &'static str,
     is_good: bool,
-    detail: &'t str,
-    advice: Option<&'t str>,
+    detail: String,
+    advice: Option<String>,
     elapsed_ms: u64,
 }
 
@@ -194,21 +195,25 @@ impl<'t> JsonService<'t> {
             service: test.service(),
             software: test.software(),
             passed: test.passed(),
-            findings: test.findings().iter().map(JsonFinding::of).collect(),
+            findings: test
+                .findings()
+                .iter()
+                .map(|it| JsonFinding::of(test, it))
+                .collect(),
             depth: test.depth().map(JsonDepth::of),
             latencies: test.latencies().iter().map(JsonLatency::of).collect(),
         }
     }
 }
 
-impl<'t> JsonFinding<'t> {
-    fn of(finding: &'t Finding) -> Self {
+impl JsonFinding {
+    fn of(test: &ServiceTest, finding: &Finding) -> Self {
         Self {
             probe: finding.probe().code(),
             outcome: finding.outcome().code(),
             is_good: finding.outcome().is_good(),
-            detail: finding.detail(),
-            advice: finding.advice(),
+            detail: of_program(finding.detail()),
+            advice: advice(test, finding),
             elapsed_ms: milliseconds(finding.elapsed()),
         }
     }

@@ -38,6 +38,7 @@ mod scan;
 mod scanning;
 mod session;
 mod settings;
+mod table;
 mod text;
 mod trace;
 mod wait;

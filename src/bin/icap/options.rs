@@ -9,6 +9,7 @@ use clap::{Args, Command};
 use icap_client::{Body, Client, Method, Request, ServiceOptions};
 use serde::Serialize;
 
+use crate::failure;
 use crate::json_help;
 use crate::quantity::time;
 use crate::report::Status;
@@ -21,8 +22,8 @@ const MORE: &str = "\
 A TIME is for example 500ms, 10s or 5m.
 
 Exit status:
-  0  the service responded with 200
-  2  the service responded with another status, or an error occurred";
+  0  each service responded with 200
+  2  a service responded with another status, or an error occurred";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,17 +46,21 @@ pub(crate) struct Arguments {
     #[arg(long)]
     raw: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object, one per line for each service
     #[arg(long, conflicts_with = "raw")]
     pub(crate) json: bool,
 
     /// Wait this long until the service responds, for example while it starts
     ///
-    /// It does not wait if the service asks for a user and a password that are not set, or
-    /// refuses them. A response does not show that the service scans: for that there is
-    /// icap check.
+    /// With several services it ends as soon as one of them responds. It does not wait for a
+    /// service that asks for a user and a password that are not set, or refuses them. A response
+    /// does not show that the service scans: for that there is icap check.
     #[arg(long, value_name = "TIME", value_parser = time, verbatim_doc_comment)]
     wait: Option<Duration>,
+
+    /// Show this service too; can be repeated
+    #[arg(long, value_name = "URI", help_heading = "Connection")]
+    endpoint: Vec<String>,
 
     #[command(flatten)]
     pub(crate) settings: Settings,
@@ -69,10 +74,26 @@ pub(crate) fn with_own_help(command: Command) -> Command {
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let settings = &arguments.settings;
     let service = settings.endpoint(arguments.uri.as_deref())?;
-    let client = settings.of_client(Client::builder(service))?.build()?;
+    let clients = settings.clients(service, &arguments.endpoint)?;
     if let Some(longest) = arguments.wait {
-        wait::until_it_responds(&client.uri().name(), longest, || client.options())?;
+        wait::until_one_responds(&clients, longest)?;
     }
+    let mut status = Status::Clean;
+    for (number, client) in clients.iter().enumerate() {
+        if number > 0 && !arguments.json {
+            writeln!(io::stdout())?;
+        }
+        let shown = show(arguments, client).unwrap_or_else(|error| {
+            failure::print(&*error, arguments.json);
+            Status::Unsure
+        });
+        status = status.max(shown);
+    }
+    Ok(status)
+}
+
+/// Shows what one service offers.
+fn show(arguments: &Arguments, client: &Client) -> Result<Status, Box<dyn Error>> {
     if arguments.raw {
         let response = client.send(&Request::options(), Body::none(), &mut io::sink())?;
         print_raw(response.head())?;

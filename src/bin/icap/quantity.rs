@@ -37,6 +37,15 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     quantity(text, UNITS, "a size such as 4096, 500KiB, 100MiB or 2GiB")
 }
 
+/// Shows a size as [`size`] reads it. It is never more, and at least nine tenths.
+pub(crate) fn rounded_down(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.iter().find(|(unit, _)| bytes >= 10 * unit) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes}B"),
+    }
+}
+
 /// Parses a time: `500ms`, `10s`, `5m`, `1h`. A number needs a unit: `3` may be meant as seconds.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     const UNITS: &[(&str, u64)] = &[
@@ -112,6 +121,21 @@ mod tests {
             assert!(size(text).is_err(), "{text}");
         }
         assert!(size("99999999TiB").unwrap_err().contains("too large"));
+    }
+
+    #[test]
+    fn size_is_rounded_down_to_a_size() {
+        for (bytes, shown) in [
+            (9_000, "9000B"),
+            (300_000, "292KiB"),
+            (26_214_400, "25MiB"),
+            (26_214_399, "24MiB"),
+            (1 << 30, "1024MiB"),
+            (1 << 40, "1024GiB"),
+        ] {
+            assert_eq!(rounded_down(bytes), shown);
+            assert!(size(shown).unwrap() <= bytes);
+        }
     }
 
     #[test]

@@ -4,13 +4,17 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::{Args, Command};
-use icap_client::{Endpoint, Method, Preview, Scanner, ScannerBuilder};
+use icap_client::{Client, Endpoint, Method, Preview, Scanner, ScannerBuilder};
 
 use crate::quantity::{Bound, bound, size, time};
 use crate::settings::Settings;
 
 /// How long a job waits for a connection to a full service before the next service is asked.
 const WAIT_BEFORE_NEXT: Duration = Duration::from_millis(200);
+
+/// With several services, so many failures in a row suspend one: a server that accepts connections and never responds
+/// costs a timeout each. A single service has no replacement, so the default of the library is better for it.
+const FAILURES_BEFORE_NEXT: u32 = 2;
 
 /// How files are scanned.
 #[derive(Debug, Args)]
@@ -43,9 +47,10 @@ pub(crate) struct Scanning {
 
     /// Next service, if others are away, full or blind; can be repeated
     ///
-    /// A server is away if it refuses connections or fails again and again. For icap scan it is
-    /// full after 200 ms without a free connection. It is blind if it has missed a canary
-    /// (--canary). A warning names each server that is away, once for an outage.
+    /// A server is away if it refuses connections or fails. After 2 failures in a row it is left
+    /// out for 1 s, then tried with one file, and left out for up to 8 s if that fails too. For
+    /// icap scan it is full after 200 ms without a free connection. It is blind if it has missed
+    /// a canary (--canary). A warning names each server that is away, once for an outage.
     #[arg(
         long,
         value_name = "URI",
@@ -71,6 +76,11 @@ impl Scanning {
 
     pub(crate) fn has_endpoints(&self) -> bool {
         !self.endpoint.is_empty()
+    }
+
+    /// A client for this service, and for each of `--endpoint`.
+    pub(crate) fn clients(&self, service: Endpoint) -> Result<Vec<Client>, Box<dyn Error>> {
+        self.settings.clients(service, &self.endpoint)
     }
 
     /// A scanner for this service and those of `--endpoint`.
@@ -122,7 +132,10 @@ impl Scanning {
         jobs: usize,
         wait: Option<Duration>,
     ) -> Result<Scanner, Box<dyn Error>> {
-        let builder = self.builder(service)?.max_idle(jobs);
+        let mut builder = self.builder(service)?.max_idle(jobs);
+        if self.has_endpoints() {
+            builder = builder.suspend_after(FAILURES_BEFORE_NEXT);
+        }
         let builder = match wait {
             Some(wait) => builder.wait_timeout(wait),
             None => builder,

@@ -207,7 +207,8 @@ impl Session {
         if self.has_too_large {
             let _ = writeln!(
                 err,
-                "hint: --max-size sets up to which size files are scanned"
+                "hint: --max-size sets up to which size files are scanned; run 'icap check' first: \
+                 the service may call larger files clean"
             );
         }
     }

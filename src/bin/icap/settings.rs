@@ -1,5 +1,6 @@
 //! The options of the connection, which most commands have.
 
+use std::cell::OnceCell;
 use std::env::VarError;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::{env, fmt, fs};
 
 use clap::Args;
 use icap_client::tls::TlsConnector;
-use icap_client::{ClientBuilder, Endpoint, ScannerBuilder};
+use icap_client::{Client, ClientBuilder, Endpoint, ScannerBuilder};
 
 use log::Level;
 
@@ -88,6 +89,10 @@ pub(crate) struct Settings {
     /// The password in the configuration file.
     #[arg(skip)]
     password: Password,
+
+    /// Made once: it creates the file of `--trace`.
+    #[arg(skip)]
+    tracer: OnceCell<Tracer>,
 }
 
 /// It is never shown.
@@ -178,6 +183,19 @@ impl Settings {
         })
     }
 
+    /// A client for the first service, and for each of `others`.
+    pub(crate) fn clients(
+        &self,
+        first: Endpoint,
+        others: &[String],
+    ) -> Result<Vec<Client>, Box<dyn Error>> {
+        let others = others.iter().map(|uri| self.other_endpoint(uri));
+        let endpoints = std::iter::once(Ok(first)).chain(others);
+        endpoints
+            .map(|endpoint| Ok(self.of_client(Client::builder(endpoint?))?.build()?))
+            .collect()
+    }
+
     /// Whether there is a service without an argument.
     pub(crate) fn has_service(&self) -> bool {
         self.service.is_some()
@@ -217,8 +235,12 @@ impl Settings {
         if is_tls_default && !is_shown {
             return Ok(None);
         }
+        if let Some(tracer) = self.tracer.get() {
+            return Ok(Some(tracer.clone()));
+        }
         let trace = self.trace.as_deref().map(trace::create);
-        Ok(Some(Tracer::new(self.tls()?, trace.transpose()?)))
+        let tracer = Tracer::new(self.tls()?, trace.transpose()?);
+        Ok(Some(self.tracer.get_or_init(|| tracer).clone()))
     }
 
     /// Whether the trace and a progress bar would be on one terminal.

@@ -47,7 +47,15 @@ const WORDS: &[(&str, &str)] = &[
         "the scanner's response_timeout and deadline",
         "--response-timeout and --deadline",
     ),
+    ("the scanner's max_size", "--max-size"),
     ("lower max_size", "lower --max-size"),
+    ("leave the scanner's preview off", "leave --preview out"),
+    (
+        "set the scanner's idle_timeout to less than the server's, so that fewer connections are found closed",
+        "none is needed: icap replaces a closed connection",
+    ),
+    ("the scanner does not", "icap does not"),
+    ("the scanner keeps", "icap keeps"),
 ];
 
 /// The hint for a service that asks for credentials, or refuses those that it got.

@@ -1,5 +1,6 @@
 //! Shows the heads of requests and responses, in the log (`-v`, `-vv`) and in a file (`--trace`).
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -20,7 +21,8 @@ pub(crate) const TARGET: &str = "icap::trace";
 /// The file of `--trace`, or standard error.
 pub(crate) type Output = Box<dyn Write + Send>;
 
-/// Makes connections, and shows what goes over them.
+/// Makes connections, and shows what goes over them. Clones share the output and the numbers of connections.
+#[derive(Clone)]
 pub(crate) struct Tracer {
     tls: TlsConnector,
     trace: Arc<Trace>,
@@ -37,6 +39,12 @@ impl Tracer {
             tls,
             trace: Arc::new(trace),
         }
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer").finish_non_exhaustive()
     }
 }
 

@@ -3,52 +3,109 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use icap_client::{Error as ScanError, ServiceOptions};
+use icap_client::{Client, Error as ScanError, ServiceOptions};
 
 use crate::text::{chain, safe};
 
 /// The pause between attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The service has not responded in time.
+/// The first attempt has this time also with a shorter `--wait`.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// The result of one attempt, and the number of the service.
+type Attempt = (usize, Result<ServiceOptions, ScanError>);
+
+/// No service has responded in time.
 #[derive(Debug)]
 struct TooLate {
     longest: Duration,
-    error: ScanError,
+    services: usize,
+    /// Of the first service that has failed; `None` if the first attempts still run.
+    error: Option<ScanError>,
 }
 
-/// Asks the service until it responds. The first failure is printed to standard error.
+/// Asks all services until one of them responds. The first failure of each is printed to standard error.
+///
+/// An attempt that has not ended in time is left alone: its thread ends with the program.
 ///
 /// # Errors
 ///
-/// If it does not respond in time, or at once if waiting does not help.
-pub(crate) fn until_it_responds(
-    service: &str,
+/// If none responds in time, or at once if waiting helps with none of them.
+pub(crate) fn until_one_responds(
+    clients: &[Client],
     longest: Duration,
-    ask: impl Fn() -> Result<ServiceOptions, ScanError>,
 ) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
-    let mut is_told = false;
+    let (sender, attempts) = mpsc::channel();
+    for (number, client) in clients.iter().cloned().enumerate() {
+        let sender = sender.clone();
+        thread::Builder::new().spawn(move || ask(number, &client, &sender))?;
+    }
+    drop(sender);
+    let mut errors = Errors(clients.iter().map(|_| None).collect());
     loop {
-        let error = match ask() {
-            Ok(_) => return Ok(()),
-            Err(error) if !may_pass(&error) => return Err(error.into()),
-            Err(error) if began.elapsed() >= longest => {
-                return Err(TooLate { longest, error }.into());
-            }
-            Err(error) => error,
+        let end = match errors.first() {
+            Some(_) => longest,
+            None => longest.max(FIRST_ATTEMPT),
         };
+        match attempts.recv_timeout(end.saturating_sub(began.elapsed())) {
+            Ok((_, Ok(_))) => return Ok(()),
+            Ok((number, Err(error))) => errors.add(number, &clients[number].uri().name(), error),
+            // Each thread has ended, so waiting helps with none of them.
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(errors.take_first().map_or("no service".into(), Into::into));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let (services, error) = (clients.len(), errors.take_first());
+                return Err(TooLate {
+                    longest,
+                    services,
+                    error,
+                }
+                .into());
+            }
+        }
+    }
+}
+
+/// Asks one service until it responds, or waiting does not help, or the receiver is gone.
+fn ask(number: usize, client: &Client, sender: &Sender<Attempt>) {
+    loop {
+        let result = client.options();
+        let goes_on = result.as_ref().is_err_and(may_pass);
+        if sender.send((number, result)).is_err() || !goes_on {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// The last error of each service.
+struct Errors(Vec<Option<ScanError>>);
+
+impl Errors {
+    fn first(&self) -> Option<&ScanError> {
+        self.0.iter().flatten().next()
+    }
+
+    fn take_first(&mut self) -> Option<ScanError> {
+        self.0.iter_mut().find_map(Option::take)
+    }
+
+    /// Prints the first error of a service for which waiting may help.
+    fn add(&mut self, number: usize, service: &str, error: ScanError) {
         log::info!("the service does not respond yet: {error}");
-        if !is_told {
-            is_told = true;
+        let before = self.0[number].replace(error);
+        if let (None, Some(error)) = (before, self.0[number].as_ref().filter(|it| may_pass(it))) {
             // Without standard error it waits all the same.
-            let cause = safe(&chain(&error));
+            let cause = safe(&chain(error));
             let _ = writeln!(io::stderr(), "waiting for {service}: {cause}");
         }
-        thread::sleep(PAUSE.min(longest.saturating_sub(began.elapsed())));
     }
 }
 
@@ -59,15 +116,23 @@ fn may_pass(error: &ScanError) -> bool {
 
 impl fmt::Display for TooLate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.services {
+            1 => f.write_str("not ready")?,
+            services => write!(f, "none of {services} services is ready")?,
+        }
         match self.longest.as_millis() {
-            time if time % 1000 == 0 => write!(f, "not ready within {} s", time / 1000),
-            time => write!(f, "not ready within {time} ms"),
+            time if time % 1000 == 0 => write!(f, " within {} s", time / 1000)?,
+            time => write!(f, " within {time} ms")?,
+        }
+        match self.error {
+            Some(_) => Ok(()),
+            None => f.write_str(": no response to OPTIONS yet"),
         }
     }
 }
 
 impl Error for TooLate {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.as_ref().map(|error| error as _)
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! A store has no operation that compares and replaces, and is not called under a lock. So a clean verdict and an objection
 //! of two scans at once could reach it in either order. Therefore an objection is noted here first, and every scan looks
-//! here: before it stores a clean verdict, again after that, and before it takes one from another scan or from the store.
+//! here: before it stores a clean verdict, again after that, and before it gives one of another scan or of the store.
 //!
-//! An objection speaks against the clean verdicts of all scans that began before it. A scan that began later may find the
-//! content clean: otherwise one objection would keep content out of the cache for as long as its scans overlap.
+//! An objection speaks against the clean verdicts of all scans that began before it was stored. A scan that began later
+//! may find the content clean: otherwise one objection would keep content out of the cache for as long as its scans overlap.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -20,7 +20,9 @@ pub(super) struct Objections(Mutex<HashMap<Hash, Watched>>);
 #[derive(Default)]
 struct Watched {
     watches: usize,
-    /// The time of the last objection.
+    /// The objections that are on their way into the store.
+    open: usize,
+    /// When the last one ended.
     objected: Option<Instant>,
 }
 
@@ -45,19 +47,28 @@ impl Watch<'_> {
         &self.key
     }
 
-    /// Notes an objection. It holds against all scans that began until `now`.
-    pub(super) fn object(&self, now: Instant) {
-        let mut watched = self.objections.0.lock();
-        let objected = &mut watched.entry(self.key).or_default().objected;
-        *objected = (*objected).max(Some(now));
+    /// Notes an objection. Until it [ends](Self::end_objection), it holds against all scans: one that begins meanwhile may
+    /// not find it in the store. A panic leaves it open while scans overlap, which is on the safe side.
+    pub(super) fn begin_objection(&self) {
+        let mut all = self.objections.0.lock();
+        all.entry(self.key).or_default().open += 1;
     }
 
-    /// Whether there was an objection against a scan that began at this time. Two equal times count: which of the two
+    /// The objection has reached the store. It still holds against all scans that began until `now`.
+    pub(super) fn end_objection(&self, now: Instant) {
+        let mut all = self.objections.0.lock();
+        let watched = all.entry(self.key).or_default();
+        watched.open = watched.open.saturating_sub(1);
+        watched.objected = watched.objected.max(Some(now));
+    }
+
+    /// Whether there is an objection against a scan that began at this time. Two equal times count: which of the two
     /// came first is not known.
     pub(super) fn is_objected(&self, began: Instant) -> bool {
-        let watched = self.objections.0.lock();
-        let objected = watched.get(&self.key).and_then(|watched| watched.objected);
-        objected.is_some_and(|objected| began <= objected)
+        let all = self.objections.0.lock();
+        all.get(&self.key).is_some_and(|watched| {
+            watched.open > 0 || watched.objected.is_some_and(|objected| began <= objected)
+        })
     }
 }
 
@@ -86,9 +97,11 @@ mod tests {
         let (first, second) = (objections.watch([1; 16]), objections.watch([1; 16]));
         let other = objections.watch([2; 16]);
         assert!(!first.is_objected(at(0)));
-        second.object(at(1));
+        second.begin_objection();
+        second.end_objection(at(1));
         // The time of an objection never goes back.
-        second.object(at(0));
+        second.begin_objection();
+        second.end_objection(at(0));
         drop(second);
         let third = objections.watch([1; 16]);
         for watch in [&first, &third] {
@@ -103,5 +116,20 @@ mod tests {
         assert!(!objections.watch([1; 16]).is_objected(at(0)));
         drop(other);
         assert!(objections.0.lock().is_empty());
+    }
+
+    #[test]
+    fn open_objection_counts_against_later_scans_too() {
+        let objections = Objections::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (first, second) = (objections.watch([1; 16]), objections.watch([1; 16]));
+        first.begin_objection();
+        second.begin_objection();
+        assert!(second.is_objected(at(100)));
+        first.end_objection(at(1));
+        assert!(second.is_objected(at(100)));
+        second.end_objection(at(2));
+        assert!(second.is_objected(at(2)) && !second.is_objected(at(3)));
     }
 }

@@ -16,11 +16,12 @@ use crate::seam::time::Clock;
 /// Entries are opaque: return the bytes as they were stored. The scanner checks them and their age. An entry that is
 /// not usable is scanned again and replaced.
 ///
-/// An error or a panic of `get` is as if there were no entry, and one of `put` as if nothing was to be stored; [`put`](Self::put)
-/// names two exceptions. Both are
-/// logged at debug. Neither method is called under a lock of the scanner. The time in them is the caller's: it counts
-/// towards the [deadline](crate::ScannerBuilder::deadline), which cannot interrupt them. So give a remote store a short
-/// timeout of its own.
+/// If `get` fails or panics, the scanner goes on as if there were no entry. If `put` fails or panics, it goes on as if it had
+/// nothing to store; [`put`](Self::put) names two exceptions. Each failure is logged at debug. Neither method is called under a lock of the scanner.
+///
+/// The time in them is the caller's: it counts towards the [deadline](crate::ScannerBuilder::deadline), which cannot interrupt
+/// them. The calls that store or withdraw a verdict come after it, also if the deadline is over by then. So give a remote
+/// store a short timeout of its own. [`manual::caching`](crate::manual::caching) says how many calls a scan makes.
 pub trait VerdictCache: Send + Sync {
     /// The entry that was stored last under `key`, if there is one.
     ///

@@ -126,7 +126,7 @@ impl Server {
 }
 
 /// For a c-icap that was not asked to scan everything.
-const FORCED: &str = "use the URI virus_scan?allow204=on&force=on&sizelimit=off&mode=simple, or add the type to \
+const FORCED: &str = "use the URI 'icap://HOST/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple', or add the type to \
     virus_scan.ScanFileTypes";
 
 fn is_a_type(probe: Probe) -> bool {

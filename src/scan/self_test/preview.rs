@@ -23,6 +23,7 @@ impl Run<'_> {
         let size = match preview.size_if_any(options) {
             _ if !rules.allow_204 => Err("the scanner does not allow 204, so it sends no preview"),
             Some(size) if !is_unknown => Ok(size),
+            _ if options.is_none() => Err("what the service offers is not known"),
             _ => Err("the service offers none, or for no type of file"),
         };
         let size = match size {

@@ -41,24 +41,20 @@ pub(in crate::scan) struct Verdicts {
     opened: Instant,
 }
 
-/// The result of a look-up.
-pub(in crate::scan) enum LookUp<'v> {
-    Found(Found),
-    /// The content is to be scanned.
-    Missing(Turn<'v>),
-}
-
 /// A stored verdict that holds.
 pub(in crate::scan) struct Found {
     pub(in crate::scan) report: Report,
     /// Under which the server gave it.
     pub(in crate::scan) state_tag: Vec<u8>,
+    entry: Arc<[u8]>,
+    confirmed_since: Option<Instant>,
 }
 
-/// A scan that can store its verdict. Dropping it lets the scans that wait for it go on by themselves.
+/// A scan that takes or stores a verdict. Dropping it lets the scans that wait for it go on by themselves.
 pub(in crate::scan) struct Turn<'v> {
     verdicts: &'v Verdicts,
     began: Instant,
+    /// A scan that takes no verdict from the cache stores only what speaks against the content.
     keeps_clean: bool,
     /// `None` for a scan for which no other waits. It ends before the watch, because a scan that comes meanwhile gets
     /// the entry, and must see the objections against it.
@@ -91,68 +87,16 @@ impl Verdicts {
         now.checked_sub(self.ages.revalidate)
     }
 
-    /// The verdict of the called server on this content. If there is none, and another scan is about to get it, waits
-    /// for that one: at most half of the time that is left and one read timeout.
-    ///
-    /// `None` if this scan does not use the cache.
-    pub(in crate::scan) fn look_up(
-        &self,
-        call: &Call<'_>,
-        subject: &Subject<'_>,
-        confirmed_since: Option<Instant>,
-    ) -> Option<LookUp<'_>> {
-        let client = call.client;
+    /// The turn of a scan at this server. `None` if the scan does not use the cache.
+    pub(in crate::scan) fn turn(&self, client: &Client, subject: &Subject<'_>) -> Option<Turn<'_>> {
         let key = subject.key(&self.hash, client)?;
-        // From before the look into the store until the end of the wait: who objects may have ended by then.
-        let watch = self.objections.watch(key);
-        let missing = |leading| LookUp::Missing(self.turn(key, client, leading));
-        // A trial has to show whether the server scans.
-        if call.is_trial() {
-            return Some(missing(None));
-        }
-        if let Some((found, _)) = self.stored(&watch, client, confirmed_since) {
-            return Some(LookUp::Found(found));
-        }
-        Some(match self.board(key, call) {
-            Boarding::Alone => missing(None),
-            Boarding::Landed(entry) => match self.found(&watch, &entry, client, confirmed_since) {
-                Some(found) => LookUp::Found(found),
-                None => missing(None),
-            },
-            // Another scan may have ended since this one looked.
-            Boarding::Lead(leading) => match self.stored(&watch, client, confirmed_since) {
-                Some((found, entry)) => {
-                    leading.land(entry.into());
-                    LookUp::Found(found)
-                }
-                None => missing(Some(leading)),
-            },
-        })
-    }
-
-    /// A scan that takes no verdict from the cache, and stores only what speaks against the content. `None` as for
-    /// [`look_up`](Self::look_up).
-    pub(in crate::scan) fn without_look_up(
-        &self,
-        client: &Client,
-        subject: &Subject<'_>,
-    ) -> Option<Turn<'_>> {
-        let key = subject.key(&self.hash, client)?;
-        let turn = self.turn(key, client, None);
         Some(Turn {
-            keeps_clean: false,
-            ..turn
-        })
-    }
-
-    fn turn<'v>(&'v self, key: Hash, client: &Client, leading: Option<Leading<'v>>) -> Turn<'v> {
-        Turn {
             verdicts: self,
             began: client.now(),
-            keeps_clean: true,
-            leading,
+            keeps_clean: false,
+            leading: None,
             watch: self.objections.watch(key),
-        }
+        })
     }
 
     /// Joins the scans of the same content.
@@ -168,27 +112,26 @@ impl Verdicts {
         self.flights.board(key, &wait, patience)
     }
 
-    /// The stored verdict, if it holds, and its entry.
+    /// The stored verdict, if it holds.
     fn stored(
         &self,
         watch: &Watch<'_>,
         client: &Client,
         confirmed_since: Option<Instant>,
-    ) -> Option<(Found, Vec<u8>)> {
+    ) -> Option<Found> {
         let entry = store::get(&*self.store, watch.key())?;
-        let found = self.found(watch, &entry, client, confirmed_since)?;
-        Some((found, entry))
+        self.found(watch, entry.into(), client, confirmed_since)
     }
 
     /// The report that an entry gives now; `None` if it does not hold. The watch is older than the look for the entry.
     fn found(
         &self,
         watch: &Watch<'_>,
-        entry: &[u8],
+        bytes: Arc<[u8]>,
         client: &Client,
         confirmed_since: Option<Instant>,
     ) -> Option<Found> {
-        let entry = Entry::decode(&self.hash, watch.key(), entry)?;
+        let entry = Entry::decode(&self.hash, watch.key(), &bytes)?;
         let state = client.state();
         let is_confirmed = |tag: &StateTag| tag.is_confirmed_since(confirmed_since);
         let tag = state.tag().filter(is_confirmed)?;
@@ -210,6 +153,8 @@ impl Verdicts {
         holds.then(|| Found {
             report: Report::cached(entry.verdict, &tag.value, client.service()),
             state_tag: tag.value,
+            entry: bytes,
+            confirmed_since,
         })
     }
 
@@ -236,6 +181,60 @@ impl Verdicts {
 }
 
 impl Turn<'_> {
+    /// The verdict of the called server on this content. If there is none, and another scan is about to get it, waits
+    /// for that one: at most half of the time that is left and one read timeout.
+    pub(in crate::scan) fn look_up(
+        &mut self,
+        call: &Call<'_>,
+        confirmed_since: Option<Instant>,
+    ) -> Option<Found> {
+        self.keeps_clean = true;
+        let (verdicts, client) = (self.verdicts, call.client);
+        // A trial has to show whether the server scans.
+        if call.is_trial() {
+            return None;
+        }
+        let stored = || verdicts.stored(&self.watch, client, confirmed_since);
+        if let Some(found) = stored() {
+            return Some(found);
+        }
+        match verdicts.board(*self.watch.key(), call) {
+            Boarding::Alone => None,
+            Boarding::Landed(entry) => verdicts.found(&self.watch, entry, client, confirmed_since),
+            // Another scan may have ended since this one looked.
+            Boarding::Lead(leading) => match stored() {
+                Some(found) => {
+                    leading.land(Arc::clone(&found.entry));
+                    Some(found)
+                }
+                None => {
+                    self.leading = Some(leading);
+                    None
+                }
+            },
+        }
+    }
+
+    /// Whether a verdict that was found still holds, after everything that was seen of the server and of the content
+    /// since then.
+    pub(in crate::scan) fn still_holds(&self, found: &Found, client: &Client) -> bool {
+        let Found {
+            ref entry,
+            confirmed_since,
+            ..
+        } = *found;
+        let entry = Arc::clone(entry);
+        let again = self
+            .verdicts
+            .found(&self.watch, entry, client, confirmed_since);
+        again.is_some()
+    }
+
+    /// The content is scanned from now on.
+    pub(in crate::scan) fn begin(&mut self, now: Instant) {
+        self.began = now;
+    }
+
     /// Stores the verdict of a complete response and gives it to all who wait, if it is one for others. An objection
     /// that is none for others withdraws a clean verdict that was stored.
     pub(in crate::scan) fn keep(
@@ -267,20 +266,17 @@ impl Turn<'_> {
 
     /// Stores an objection (rule R2). Without an entry it leaves nothing in the store, unless that is infected.
     fn object(&self, client: &Client, entry: Option<Arc<[u8]>>) {
-        self.watch.object(client.now());
+        self.watch.begin_objection();
         if let (Some(leading), Some(entry)) = (&self.leading, &entry) {
             // First to those who wait: the store may take its time.
             leading.land(Arc::clone(entry));
         }
-        if entry.is_none() && self.is_stored_infected(client) {
-            return;
-        }
-        if !self.put(&entry.unwrap_or_else(nothing)) {
+        let is_stored = entry.is_none() && self.is_stored_infected(client);
+        if !is_stored && !self.put(&entry.unwrap_or_else(nothing)) {
             // A clean verdict may still be stored.
             client.state().forget(client.now());
         }
-        // A scan that began meanwhile has not found it in the store.
-        self.watch.object(client.now());
+        self.watch.end_objection(client.now());
     }
 
     /// Stores a clean verdict, unless another scan objects or has stored worse (rule R2).
@@ -300,7 +296,7 @@ impl Turn<'_> {
 
     fn is_stored_infected(&self, client: &Client) -> bool {
         let stored = self.verdicts.stored(&self.watch, client, None);
-        stored.is_some_and(|(stored, _)| stored.report.verdict().is_infected())
+        stored.is_some_and(|stored| stored.report.verdict().is_infected())
     }
 
     /// Whether the store has taken it.

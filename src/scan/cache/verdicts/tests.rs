@@ -53,7 +53,7 @@ fn holds(client: &Client, verdicts: &Verdicts, made: Made) -> bool {
     };
     let bytes = entry.encode(&verdicts.hash, &KEY).unwrap();
     let watch = verdicts.objections.watch(KEY);
-    verdicts.found(&watch, &bytes, client, None).is_some()
+    verdicts.found(&watch, bytes.into(), client, None).is_some()
 }
 
 #[test]
@@ -133,10 +133,12 @@ impl Clock for Gated {
     }
 }
 
-/// What a scan of the content comes to do.
-fn look_up<'v>(client: &Client, verdicts: &'v Verdicts) -> LookUp<'v> {
+/// The turn of a scan of the content, and what it finds.
+fn look_up<'v>(client: &Client, verdicts: &'v Verdicts) -> (Turn<'v>, Option<Found>) {
     let call = Call::new(client, Deadline::by_system(None), None);
-    with_subject(|subject| verdicts.look_up(&call, subject, None)).unwrap()
+    let mut turn = with_subject(|subject| verdicts.turn(client, subject)).unwrap();
+    let found = turn.look_up(&call, None);
+    (turn, found)
 }
 
 fn with_subject<T>(use_it: impl FnOnce(&Subject<'_>) -> T) -> T {
@@ -157,9 +159,8 @@ fn with_subject<T>(use_it: impl FnOnce(&Subject<'_>) -> T) -> T {
 fn waiter_that_is_late_sees_an_objection_that_ended() {
     let clock = Gated::default();
     let (client, verdicts) = opened_with(clock.clone());
-    let LookUp::Missing(leader) = look_up(&client, &verdicts) else {
-        panic!("nothing is stored");
-    };
+    let (leader, found) = look_up(&client, &verdicts);
+    assert!(found.is_none());
     let entry = Entry {
         verdict: Verdict::Clean,
         state_tag: b"tag-1".to_vec(),
@@ -170,10 +171,8 @@ fn waiter_that_is_late_sees_an_objection_that_ended() {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             clock.waiter.set(thread::current().id()).unwrap();
-            match look_up(&client, &verdicts) {
-                LookUp::Found(found) => Some(found.report.verdict().clone()),
-                LookUp::Missing(_) => None,
-            }
+            let (_, found) = look_up(&client, &verdicts);
+            found.map(|found| found.report.verdict().clone())
         });
         while verdicts.flights.waiters(leader.watch.key()) == 0 {
             thread::yield_now();
@@ -182,7 +181,7 @@ fn waiter_that_is_late_sees_an_objection_that_ended() {
         let gate = clock.gate.lock().unwrap();
         leader.keep_clean(&client, clean.into());
         drop(leader);
-        let objector = with_subject(|subject| verdicts.without_look_up(&client, subject));
+        let objector = with_subject(|subject| verdicts.turn(&client, subject));
         objector.unwrap().object(&client, None);
         drop(gate);
         assert_eq!(waiter.join().unwrap(), None);
