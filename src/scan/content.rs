@@ -59,6 +59,11 @@ impl<'a> Content<'a> {
     /// read of one may wait past every deadline. To scan one all the same, open it yourself and pass it to
     /// [`reader`](Self::reader).
     ///
+    /// Its length is that of its metadata. A file that is longer or shorter when it is read is an [`Error::Content`] in
+    /// the scan. If the service sends content back, the file is read once more to compare them. If it was written to since
+    /// it was opened, the scan is an [`Error::Content`] with
+    /// [`ContentFault::Changed`](crate::error::ContentFault::Changed), unless the verdict does not depend on that.
+    ///
     /// # Errors
     ///
     /// An error of the system if the file cannot be opened;
