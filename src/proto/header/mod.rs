@@ -59,7 +59,7 @@ impl<'b> Headers<'b> {
     }
 
     /// The fields of a block that [`parse`](Self::parse) has accepted before.
-    pub(super) fn of_checked(block: &'b [u8]) -> Self {
+    pub(crate) fn of_checked(block: &'b [u8]) -> Self {
         Self { block }
     }
 
