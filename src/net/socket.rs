@@ -56,11 +56,11 @@ impl Socket {
 
     /// Waits for bytes within the read timeout, and takes none.
     #[cfg(all(test, feature = "rustls"))]
-    pub(super) fn await_bytes(&mut self) {
-        self.set_nonblocking(false).unwrap();
+    pub(super) fn await_bytes(&mut self) -> io::Result<()> {
+        self.set_nonblocking(false)?;
         let timeout = self.read_timeout.change().or(self.read_timeout.set);
-        self.tcp.set_read_timeout(timeout).unwrap();
-        self.tcp.peek(&mut [0]).unwrap();
+        self.tcp.set_read_timeout(timeout)?;
+        self.tcp.peek(&mut [0]).map(drop)
     }
 
     fn set_nonblocking(&mut self, is_nonblocking: bool) -> io::Result<()> {

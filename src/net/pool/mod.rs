@@ -165,7 +165,7 @@ impl Pool {
             let limit = self.limit(&state);
             let taken = match is_next {
                 true if is_fresh => state.take(limit, State::oldest),
-                true => state.take(limit, |state| state.own_or_newest(thread, &is_live)),
+                true => state.take(limit, |state| state.own_or_newest(thread, is_live)),
                 false => None,
             };
             if let Some(idle) = taken {

@@ -97,7 +97,7 @@ fn pair_of(provider: rustls::crypto::CryptoProvider) -> (TlsStream, Server) {
 /// The readiness after something has arrived.
 fn look_at_what_comes(client: &mut TlsStream) -> Readiness {
     client.set_read_timeout(PATIENCE).unwrap();
-    client.tcp.await_bytes();
+    client.tcp.await_bytes().unwrap();
     client.readiness().unwrap()
 }
 
@@ -135,7 +135,7 @@ fn tickets_and_new_keys_are_not_readable() {
 fn read_returns_after_a_record_without_data() {
     let (mut client, mut server) = pair();
     server.send();
-    client.tcp.await_bytes();
+    client.tcp.await_bytes().unwrap();
     client.set_read_timeout(PATIENCE).unwrap();
     let began = Instant::now();
     let error = client.read(&mut [0]).unwrap_err();
