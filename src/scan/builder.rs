@@ -419,11 +419,13 @@ impl ScannerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if an endpoint is not an ICAP URI, a setting that must not be zero is zero (see
-    /// [`InvalidInput::Zero`](crate::error::InvalidInput::Zero)), a header or credentials
-    /// cannot be sent, an infection or refusal header or an address is unusable, or the method is `OPTIONS`; if TLS is
-    /// [required](Self::require_tls) and a URI begins with `icap://`; also for an `icaps` URI without the feature `rustls` and
-    /// without a [connector](Self::connector).
+    /// [`Error::Input`] if
+    ///
+    /// - an endpoint is not an ICAP URI, or its address cannot be used,
+    /// - a setting that must not be zero is zero (see [`InvalidInput::Zero`](crate::error::InvalidInput::Zero)),
+    /// - a header, an infection or refusal header or credentials cannot be used, or the method is `OPTIONS`,
+    /// - TLS is [required](Self::require_tls), and a URI begins with `icap://`,
+    /// - a URI is `icaps`, and there is neither the feature `rustls` nor a [connector](Self::connector).
     pub fn build(self) -> Result<Scanner, Error> {
         let require_tls = self.require_tls;
         let scanner = self.assemble()?;
