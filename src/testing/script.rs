@@ -110,8 +110,8 @@ impl Script {
 
     /// Closes the connection; no step follows.
     ///
-    /// The client can read everything that was sent, and then the end of the stream, also if the script has not read all that
-    /// the client sent. A client that keeps sending gets a reset, as from every server that closes. To avoid the reset, use
+    /// The client can read everything that was sent, and then the end of the stream. A client that has sent more than the
+    /// script has read, or that keeps sending, gets a reset, as from every server that closes. To avoid the reset, use
     /// [`half_close`](Self::half_close) and [`read_to_end`](Self::read_to_end) before.
     pub fn close(self) -> Self {
         self.then(Step::Close)
