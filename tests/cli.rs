@@ -22,7 +22,7 @@ fn each_file_has_a_line_and_a_summary_follows() {
     let server = obedient();
     let run = icap.run(&scan(
         &server.uri(),
-        &["--max-size", "11", "invoice.pdf", "infected", "large.iso"],
+        &["--max-size", "11B", "invoice.pdf", "infected", "large.iso"],
     ));
     assert_eq!(
         run.lines(),
@@ -163,9 +163,9 @@ fn file_over_the_limit_is_not_sent() {
 
     icap.write("five", "12345");
     for (limit, line) in [
-        ("5", "five: clean"),
+        ("5B", "five: clean"),
         ("none", "five: clean"),
-        ("4", "five: not scanned: larger than 4 bytes"),
+        ("4B", "five: not scanned: larger than 4 bytes"),
     ] {
         let run = icap.run(&scan(&server.uri(), &["--max-size", limit, "five"]));
         assert_eq!(run.lines()[0], line, "{limit}");
@@ -475,8 +475,7 @@ fn unknown_service_is_an_error_with_status_and_reason() {
     let uri = server.uri();
     let unasked = format!("{uri} responded with 404 ICAP Service not found");
     let why = format!(
-        "{uri} responded to OPTIONS with 404 ICAP Service not found; check the service's path, \
-         or scan without OPTIONS: --no-options"
+        "{uri} responded to OPTIONS with 404 ICAP Service not found; check the service's path"
     );
     for (arguments, why) in [(&["a"][..], &why), (&["--no-options", "a"], &unasked)] {
         let run = icap.run(&scan(&uri, arguments));
@@ -853,4 +852,42 @@ fn short_help_fits_on_a_screen() {
         let too_long = run.out.lines().find(|line| line.chars().count() > 100);
         assert_eq!((too_long, run.status), (None, Some(0)), "{command}");
     }
+}
+
+#[test]
+fn advice_on_a_refused_command_line_names_the_way() {
+    let icap = Icap::with_files(&["a"]);
+    let server = answering(b"ICAP/1.0 405 Method not allowed\r\n\r\n");
+    let uri = server.uri();
+    for (arguments, advice) in [
+        (
+            vec!["scan", "icap://av/x?allow204=on"],
+            "quote the URI, because the shell",
+        ),
+        (vec!["scan", "icap://av/x"], "use - for standard input"),
+        (
+            vec!["scan", "icap://av/x", "a", "-0"],
+            "-0 (--null) goes with --files-from",
+        ),
+        (
+            vec!["scan", "icap://av/x", "a", "--max-size=25"],
+            "write 25MiB, or 25B for bytes",
+        ),
+        (
+            vec!["scan", "icap://av/x", "a", "--preview=25"],
+            "write 25MiB, or 25B for bytes",
+        ),
+        (vec!["options", &uri], "or use icap scan with --no-options"),
+    ] {
+        let run = icap.run(&arguments);
+        assert_eq!((run.status, run.out.as_str()), (Some(2), ""), "{run:?}");
+        assert!(run.err.contains(advice), "{run:?}");
+    }
+    let server = answering(b"ICAP/1.0 404 Not found\r\n\r\n");
+    let run = icap.run(&["options", &server.uri().replace("/scan", "/")]);
+    assert!(
+        run.err.contains("the URI has no service: add its path"),
+        "{run:?}"
+    );
+    assert!(!run.err.contains("no-options"), "{run:?}");
 }

@@ -28,11 +28,11 @@ fn terms(lines: &[String]) -> BTreeSet<String> {
     terms.map(str::to_owned).collect()
 }
 
-/// The keys of an object, those of inner objects with a dot. The keys in `verdicts` and `errors` are reasons.
+/// The keys of an object, those of inner objects with a dot. The keys in `verdicts`, `errors` and `served` are data.
 fn add_keys(object: &Value, before: &str, keys: &mut BTreeSet<String>) {
     match object {
         Value::Array(items) => items.iter().for_each(|item| add_keys(item, before, keys)),
-        Value::Object(fields) if !["verdicts.", "errors."].contains(&before) => {
+        Value::Object(fields) if !["verdicts.", "errors.", "served."].contains(&before) => {
             for (key, value) in fields {
                 let key = format!("{before}{key}");
                 add_keys(value, &format!("{key}."), keys);

@@ -206,7 +206,7 @@ fn file_too_large_does_not_count_as_served() {
     let icap = Icap::with_files(&["large", "a"]);
     let uri = format!("icap://{}/scan", refusing_address());
     let began = Instant::now();
-    let run = icap.run(&scan(&uri, &["-j1", "--max-size=4", "large", "a"]));
+    let run = icap.run(&scan(&uri, &["-j1", "--max-size=4B", "large", "a"]));
     assert_eq!(run.lines()[0], "large: not scanned: larger than 4 bytes");
     assert!(run.err.starts_with("a: error: cannot connect"), "{run:?}");
     // Otherwise it waits for 60 s.

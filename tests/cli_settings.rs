@@ -393,3 +393,49 @@ fn missing_service_or_file_is_named() {
         }
     }
 }
+
+#[test]
+fn mistyped_key_is_followed_by_the_nearest_one() {
+    let icap = Icap::with_files(&["a"]);
+    for (line, hint) in [
+        ("max_size = '1MiB'", "did you mean \"max-size\"?"),
+        ("endpont = 'icap://av/x'", "did you mean \"endpoint\"?"),
+        ("colour = 'never'", "did you mean \"color\"?"),
+        ("trust-preview = 'yes'", "the keys are password, "),
+        (
+            "max-size = 25MiB",
+            "a value needs quotes: max-size = \"25MiB\"",
+        ),
+        ("service = icap://av/x", "service = \"icap://HOST/SERVICE\""),
+        (
+            "max-size = 25",
+            "it has no unit: write 25MiB, or 25B for bytes",
+        ),
+    ] {
+        icap.write(CONFIG, line);
+        let run = icap.run(&scan("icap://127.0.0.1:1/x", &["a"]));
+        assert_eq!(run.status, Some(2), "{run:?}");
+        assert!(run.err.contains(hint), "{run:?}");
+        assert!(!run.err.contains("invalid float"), "{run:?}");
+    }
+}
+
+#[test]
+fn help_and_manual_list_the_keys_of_the_file() {
+    let icap = Icap::new();
+    for arguments in [
+        &["scan", "--help"][..],
+        &["--help"],
+        &["man"],
+        &["man", "scan"],
+    ] {
+        let text = icap.run(arguments).out.replace('\\', "");
+        for key in [
+            "response-timeout,",
+            "client-cert,",
+            "write-timeout, password",
+        ] {
+            assert!(text.contains(key), "{arguments:?} {key}: {text}");
+        }
+    }
+}

@@ -24,7 +24,7 @@ fn assert_in_order(text: &str, events: &[&str]) {
 fn verbose_twice_follows_a_scan_in_order() {
     let icap = Icap::with_files(&["hello"]);
     let server = Server::with_preview(2).unwrap();
-    let run = icap.run(&scan(&server.uri(), &["-vv", "--preview", "2", "hello"]));
+    let run = icap.run(&scan(&server.uri(), &["-vv", "--preview", "2B", "hello"]));
     let uri = server.uri();
     assert_in_order(
         &run.err,

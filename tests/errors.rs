@@ -56,11 +56,10 @@ fn ssh_server_is_named() {
 
 #[test]
 fn refused_options_names_the_setting_without_it() {
-    for status in [
-        "404 Not Found",
-        "405 Method Not Allowed",
-        "501 Not Implemented",
-    ] {
+    let (text, uri) = options_error("ICAP/1.0 404 Not Found\r\n\r\n");
+    let expected = "responded to OPTIONS with 404 Not Found; check the service's path";
+    assert_eq!(text, format!("{uri} {expected}"));
+    for status in ["405 Method Not Allowed", "501 Not Implemented"] {
         let (text, uri) = options_error(&format!("ICAP/1.0 {status}\r\n\r\n"));
         let expected = format!(
             "{uri} responded to OPTIONS with {status}; check the service's path, or scan without OPTIONS: \

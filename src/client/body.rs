@@ -19,7 +19,7 @@ use crate::proto::request::check_header;
 
 /// The body of a request.
 ///
-/// It is read as it is sent. If a length is declared and the reader gives more or fewer bytes, the
+/// It is never held in memory as a whole. If a length is declared and the reader gives more or fewer bytes, the
 /// request is abandoned without its last chunk, so that the service cannot take it for complete.
 ///
 /// ```
@@ -69,8 +69,8 @@ impl<'a> Body<'a> {
     /// A body that is read until the reader's end.
     ///
     /// Its first 64 KiB are kept. A body of at most this size can be sent again if an idle connection turns out to be
-    /// closed. The client reads these bytes before it chooses a connection, because a longer body gets a new one in any
-    /// case: it cannot be sent again.
+    /// closed. A longer body cannot be sent again, so it gets a new connection. To know which it is, the client reads
+    /// these bytes before it chooses a connection.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self::new(Source::Once(OnceReader::new(reader)))
     }
@@ -113,7 +113,7 @@ impl<'a> Body<'a> {
 
     /// Adds a field that is sent after the body (RFC 9112 §7.1.2); a request without a body does not send it. Use it only if
     /// the service sent `Allow: trailers`. The client announces
-    /// its name in the ICAP head of the request.
+    /// the name of the field in the ICAP head of the request.
     ///
     /// # Errors
     ///

@@ -55,7 +55,8 @@ macro_rules! connection_settings {
         /// [read timeout](Self::read_timeout).
         ///
         /// Most services send nothing while their engine works. An interim response (1xx) does not start this
-        /// timeout again; after `100 Continue`, the last byte of the rest of the content does. Set this to more than a scan of the largest file
+        /// timeout again. After `100 Continue` the client sends the rest of the content, and the last byte of that starts it
+        /// again. Set this to more than a scan of the largest file
         /// takes.
         pub fn response_timeout(mut self, timeout: Duration) -> Self {
             self.settings.timeouts.response = Some(timeout);
@@ -357,9 +358,12 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if the endpoint is not an ICAP URI, its [address](Endpoint::connect_to) cannot be used, a timeout, the
-    /// deadline or `max_connections` is zero, or a header or the credentials cannot be sent; also for an `icaps` URI without the feature `rustls` and without a
-    /// [connector](Self::connector).
+    /// [`Error::Input`] if
+    ///
+    /// - the endpoint is not an ICAP URI, or its [address](Endpoint::connect_to) cannot be used,
+    /// - a timeout, the deadline or `max_connections` is zero,
+    /// - a header or the credentials cannot be sent,
+    /// - the URI is `icaps`, and there is neither the feature `rustls` nor a [connector](Self::connector).
     pub fn build(self) -> Result<Client, Error> {
         self.settings.check()?;
         self.settings.client(self.endpoint?)

@@ -30,7 +30,8 @@ pub enum IncompleteCopy {
     /// attempts to send it.
     #[error("{0}")]
     Content(ContentError),
-    /// The caller's writer failed.
+    /// The caller's writer failed after the service had objected to the content. Without an objection, the writer's error is
+    /// returned instead.
     #[error("cannot write the copy of the content: {}", words_of(.0))]
     Writer(io::Error),
 }

@@ -8,8 +8,8 @@ use crate::proto::content_name::ContentName;
 
 /// The caller's writer for the response body failed.
 ///
-/// The writer of a copy in [`scan_tee`](crate::Scanner::scan_tee) is another one. If that fails, `scan_tee` returns the
-/// writer's `io::Error`. But if the service had objected to the content, it returns that verdict together with
+/// This is not about the writer of a copy. If that fails, [`scan_tee`](crate::Scanner::scan_tee) returns the writer's
+/// `io::Error`, with one exception: if the service had objected to the content, the verdict is returned together with
 /// [`IncompleteCopy::Writer`](crate::IncompleteCopy::Writer).
 #[derive(Debug)]
 pub struct OutputError {

@@ -7,7 +7,7 @@ use crate::proto::content_name::ContentName;
 
 /// The service responded with a status that is no verdict, for example `404 Service not found`.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{service} {asked} {code}{}{}", Words(.reason, .failure), Skip(*.asked, *.code))]
+#[error("{service} {asked} {code}{}{}", Words(.reason, .failure), Skip(*.asked, *.code, .service))]
 pub struct StatusError {
     pub(crate) service: String,
     pub(crate) code: u16,
@@ -76,18 +76,28 @@ impl fmt::Display for Words<'_> {
     }
 }
 
-/// Names the setting that sends no `OPTIONS`, where the service knows no such method or path.
-struct Skip(Asked, u16);
+/// Tells what to change where the service knows no such method or path. A 404 is about the path only.
+struct Skip<'e>(Asked, u16, &'e str);
 
-impl fmt::Display for Skip {
+impl fmt::Display for Skip<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0, self.1) {
-            (Asked::Options, 400 | 403..=405 | 501 | 505) => {
+            (Asked::Options, 404) if has_no_path(self.2) => {
+                f.write_str("; the URI has no service: add its path, icap://HOST/SERVICE")
+            }
+            (Asked::Options, 404) => f.write_str("; check the service's path"),
+            (Asked::Options, 400 | 403 | 405 | 501 | 505) => {
                 f.write_str("; check the service's path, or scan without OPTIONS: negotiate(false)")
             }
             _ => Ok(()),
         }
     }
+}
+
+fn has_no_path(uri: &str) -> bool {
+    let host_and_path = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let path = host_and_path.split_once('/').map_or("", |(_, path)| path);
+    path.is_empty()
 }
 
 /// The peer broke the protocol.

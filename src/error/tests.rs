@@ -153,7 +153,11 @@ fn failure_of_options_names_options() {
         ),
         (
             Error::from(status(404)),
-            "icap://av.example/scan responded to OPTIONS with 404; check the service's path, \
+            "icap://av.example/scan responded to OPTIONS with 404; check the service's path",
+        ),
+        (
+            Error::from(status(405)),
+            "icap://av.example/scan responded to OPTIONS with 405; check the service's path, \
              or scan without OPTIONS: negotiate(false)",
         ),
         (

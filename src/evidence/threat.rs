@@ -69,8 +69,8 @@ impl Threat {
         self.problem.as_deref()
     }
 
-    /// Other words of the service for it, safe to show: a category, perhaps in the service's own language, or a
-    /// text beside the name.
+    /// What else the service says about the threat, safe to show: a category, or a text that it sends in addition to the name.
+    /// It can be in the service's own language.
     #[must_use]
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()

@@ -10,7 +10,7 @@ pub const CANCEL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Ends scans from another thread. Clones are handles of the same token.
 ///
-/// [`Content::cancel`](crate::Content::cancel) gives it to a scan, and says what the scan does then. One token can be
+/// [`Content::cancel`](crate::Content::cancel) gives it to a scan. Its documentation says how the scan ends. One token can be
 /// given to several scans: it ends all of them. It cannot be reset, so a new task needs a new token.
 ///
 /// ```

@@ -14,8 +14,8 @@ pub enum Readiness {
     Idle,
     /// At least one byte.
     Readable,
-    /// The beginning of a unit, for example of a TLS record. Until the rest is there, it is not known whether the
-    /// unit has bytes of a response or none, as a session ticket. A read waits for the rest.
+    /// The beginning of a unit, for example of a TLS record. Until the rest is there, it is not known whether the unit
+    /// has bytes of a response. A TLS session ticket, for example, has none. A read waits for the rest.
     Partial,
     /// The end of the stream: the peer has closed its side, and all that it sent was read.
     Closed,

@@ -49,7 +49,8 @@ pub enum InvalidInput {
     /// `Allow`, `Connection`, `Content-Length`, `Encapsulated`, `Host`, `Keep-Alive`, `Preview`,
     /// `Proxy-Authorization`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding` and `Upgrade`.
     ReservedHeader,
-    /// The name of a standard field of ICAP or HTTP, given to a setting that names a field for a threat or a refusal.
+    /// The name of a standard field of ICAP or HTTP, passed to a setting that says in which field the service reports a threat
+    /// or a refusal.
     ProtocolHeader,
     /// An HTTP head that is not one complete HTTP/1.x head.
     HttpHead,

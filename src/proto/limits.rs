@@ -2,13 +2,13 @@
 
 /// Bytes of an ICAP head: status line, fields and blank line.
 ///
-/// A head is kept in memory, and its end is searched before anything is known about it. Real heads have less than
+/// A head is kept in memory, and the client must find its end before it can read anything in it. Real heads have less than
 /// 2 KiB.
 pub const MAX_HEAD: usize = 64 * 1024;
 
 /// Fields in one head: an ICAP head, an HTTP head or a trailer section.
 ///
-/// Each field that is asked for is searched among all others. Real heads have less than 50.
+/// To find one field, the client looks through all of them. Real heads have less than 50.
 pub const MAX_FIELDS: usize = 256;
 
 /// Bytes of one encapsulated HTTP head, of a caller or of a peer.
@@ -27,7 +27,7 @@ pub const MAX_CHUNK_LINE: usize = 4 * 1024;
 
 /// Bytes of the chunk extensions of one body, all chunks together. White space after a size does not count.
 ///
-/// Without it, a peer could send extensions without end and hardly any data.
+/// Without this limit, a peer could send endless extensions and hardly any data.
 pub const MAX_CHUNK_EXTENSIONS: usize = 16 * 1024;
 
 /// Bytes of the trailer section of one body. It is kept in memory.

@@ -89,7 +89,7 @@ impl ServiceOptions {
         options
     }
 
-    /// The methods that the service offers, `RESPMOD` and `REQMOD` (`Methods`); empty if it does not say.
+    /// The methods that the service lists in `Methods`: `RESPMOD`, `REQMOD` or both. Empty if it lists neither.
     #[must_use]
     pub fn methods(&self) -> &[Method] {
         &self.methods

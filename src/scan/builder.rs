@@ -178,7 +178,8 @@ impl ScannerBuilder {
     ///   preview. With a load balancer, another server may get the content: name each server as an
     ///   [endpoint](Self::endpoint) of its own. A server that has another tag in every response never has a proof.
     /// - **The archive without EICAR.** After the first find under a state tag, the same archive is sent without EICAR. If
-    ///   the server calls that a virus too, the canary counts as missed.
+    ///   the server calls that a virus too, the canary counts as missed. If that response has another state tag, or the
+    ///   archive was not scanned, the canary is neither a proof nor a miss. It is repeated at once, and then once a minute.
     /// - **What it costs.** One scan sends it, which takes 0.4 s and one or two more exchanges. The server logs each find.
     ///   Other scans go on while the last proof holds. If none holds, they wait for the result, within their own deadlines.
     /// - **If it is missed**, the server is *blind*. Scans send no content to it: they go to the next server. If no server
@@ -418,11 +419,13 @@ impl ScannerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if an endpoint is not an ICAP URI, a setting that must not be zero is zero (see
-    /// [`InvalidInput::Zero`](crate::error::InvalidInput::Zero)), a header or credentials
-    /// cannot be sent, an infection or refusal header or an address is unusable, or the method is `OPTIONS`; if TLS is
-    /// [required](Self::require_tls) and a URI begins with `icap://`; also for an `icaps` URI without the feature `rustls` and
-    /// without a [connector](Self::connector).
+    /// [`Error::Input`] if
+    ///
+    /// - an endpoint is not an ICAP URI, or its address cannot be used,
+    /// - a setting that must not be zero is zero (see [`InvalidInput::Zero`](crate::error::InvalidInput::Zero)),
+    /// - a header, an infection or refusal header or credentials cannot be used, or the method is `OPTIONS`,
+    /// - TLS is [required](Self::require_tls), and a URI begins with `icap://`,
+    /// - a URI is `icaps`, and there is neither the feature `rustls` nor a [connector](Self::connector).
     pub fn build(self) -> Result<Scanner, Error> {
         let require_tls = self.require_tls;
         let scanner = self.assemble()?;

@@ -10,7 +10,7 @@ use super::Shared;
 use super::sample::{MIN_ARCHIVE, Sample};
 use super::verdict::Verdict;
 use crate::client::Client;
-use crate::client::proof::{Form, Terms, Trial};
+use crate::client::proof::{Form, Terms, Trial, Wanted};
 use crate::evidence::{Threat, ThreatKind};
 use crate::proto::options::ServiceOptions;
 
@@ -36,15 +36,13 @@ pub(super) type Tag = Option<Vec<u8>>;
 
 /// What a server made of a canary.
 pub(super) enum Sighting {
-    Found {
-        verdict: Verdict,
-        tag: Tag,
-        /// Under this tag it has not found anything in the same archive without EICAR.
-        is_controlled: bool,
-    },
+    Found(Verdict, Tag),
     Missed(Verdict),
     /// It was refused, and nothing was called a virus. A service may refuse archives by a rule, and scan nothing.
     Refused(Verdict, Tag),
+    /// The response to the same archive without EICAR shows nothing: it has another state tag, so it may come from
+    /// another server or have other rules, or the archive was not scanned.
+    Undecided,
 }
 
 impl<'s> Canary<'s> {
@@ -88,53 +86,48 @@ impl<'s> Canary<'s> {
 impl Sighting {
     pub(super) fn of(verdict: Verdict, tag: Tag) -> Self {
         match &verdict {
-            Verdict::Infected(threats) if threats.iter().any(is_virus) => Self::Found {
-                verdict,
-                tag,
-                is_controlled: false,
-            },
+            Verdict::Infected(threats) if threats.iter().any(is_virus) => Self::Found(verdict, tag),
             Verdict::Infected(_) | Verdict::Blocked(_) => Self::Refused(verdict, tag),
             _ => Self::Missed(verdict),
         }
     }
 
-    /// Whether the same archive without EICAR is to be sent: after each refusal, and after a find once for a state tag.
-    /// A rule of the service may call every archive a virus.
-    pub(super) fn needs_control(&self, client: &Client) -> bool {
+    /// Whether the same archive without EICAR is to be sent: after each refusal, and after a find once for a state tag
+    /// and form. A rule of the service may call every archive a virus.
+    pub(super) fn needs_control(&self, client: &Client, form: Form) -> bool {
         match self {
-            Self::Found { tag, .. } => !client.proofs().is_controlled(tag.as_deref()),
+            Self::Found(_, tag) => !client.proofs().is_controlled(tag.as_deref(), form),
             Self::Refused(..) => true,
-            Self::Missed(_) => false,
+            Self::Missed(_) | Self::Undecided => false,
         }
     }
 
     /// After the same archive without EICAR had this verdict.
     pub(super) fn after_control(self, control: &Verdict, control_tag: &Tag) -> Self {
         match self {
-            Self::Found { verdict, .. } if may_be_virus(control) => Self::Missed(verdict),
-            Self::Refused(verdict, tag)
-                if !control.is_clean() || !(verdict.is_infected() || *control_tag == tag) =>
-            {
-                Self::Missed(verdict)
-            }
-            Self::Found { verdict, tag, .. } | Self::Refused(verdict, tag) => Self::Found {
-                is_controlled: *control_tag == tag,
-                verdict,
-                tag,
-            },
-            missed => missed,
+            Self::Found(_, tag) | Self::Refused(_, tag) if *control_tag != tag => Self::Undecided,
+            Self::Found(verdict, _) if may_be_virus(control) => Self::Missed(verdict),
+            Self::Found(..) if !control.is_clean() && !control.is_objection() => Self::Undecided,
+            Self::Refused(verdict, tag) if control.is_clean() => Self::Found(verdict, tag),
+            Self::Refused(verdict, _) => Self::Missed(verdict),
+            other => other,
         }
     }
 
-    /// Notes the result. Returns the tag under which it is a proof, if it is one.
-    pub(super) fn conclude(self, trial: Trial<'_>, client: &Client) -> Option<Tag> {
-        let name = client.name();
+    /// Notes the result. Returns whether the scan has the proof that it wants.
+    pub(super) fn conclude(self, trial: Trial<'_>, wanted: Wanted<'_>, terms: Terms) -> bool {
+        let name = trial.client().name();
         match self {
-            Self::Found {
-                tag, is_controlled, ..
-            } => {
+            Self::Found(_, tag) => {
                 log::debug!("{name}: found EICAR in a canary");
-                trial.found(tag.clone(), is_controlled).then_some(tag)
+                let fits = wanted.fits(tag.as_deref());
+                trial.found(tag) && fits
+            }
+            Self::Undecided => {
+                log::debug!(
+                    "{name}: objected to a canary, and the same archive without EICAR shows nothing"
+                );
+                trial.undecided(wanted, terms)
             }
             Self::Missed(verdict) | Self::Refused(verdict, _) => {
                 if let Some(wait) = trial.missed() {
@@ -148,7 +141,7 @@ impl Sighting {
                          canary follows in {wait} ms"
                     );
                 }
-                None
+                false
             }
         }
     }

@@ -74,7 +74,7 @@ impl Report {
         self.name.as_deref()
     }
 
-    /// The number of bytes of content that were sent. It is less than the length if the response came early.
+    /// The number of bytes of content that were sent. It is less than the length if the upload stopped before its end, for example because of an early response.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.bytes_sent
@@ -103,8 +103,8 @@ impl Report {
         &self.service
     }
 
-    /// What to change in the configuration so that the next scan comes to a verdict, if that is known: one
-    /// sentence for the operator.
+    /// If the content was not scanned: what to change in the configuration so that the next scan does so, in one sentence for
+    /// the operator. `None` if that is not known.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.advice

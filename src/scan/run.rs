@@ -29,6 +29,11 @@ const UNPROVEN: &str = "the server called content clean without a proof: it has 
     (ISTag) of its response, or it missed EICAR during the scan; a server whose every response has another state tag \
     cannot be used with a canary";
 
+/// The log line and the advice for a server whose canaries were undecided.
+const UNDECIDED: &str = "no content is sent to the server, because nothing proves that it scans: it objected to an archive \
+    with EICAR, but its response to the same archive without EICAR came under another state tag (ISTag), or it did not \
+    scan that archive or modified it; a server whose every response has another state tag cannot be used with a canary";
+
 /// Has `content` scanned, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
     shared: &'c Shared,
@@ -177,7 +182,7 @@ impl<'c> Scan<'c, '_> {
         }
         let epoch = client.proofs().epoch();
         if !self.prove(call, known.as_ref(), Wanted::Any)? {
-            return Ok(Report::no_engine(client.service()));
+            return Ok(without_content(client));
         }
         let complete = match call.exchange(&request, &mut self.body, &mut self.output) {
             Ok(complete) => complete,
@@ -236,7 +241,7 @@ impl<'c> Scan<'c, '_> {
             return Ok(Some(found.report));
         }
         if !self.prove(call, known, Wanted::Any)? {
-            return Ok(Some(Report::no_engine(client.service())));
+            return Ok(Some(without_content(client)));
         }
         if !turn.still_holds(&found, client) {
             return Ok(None);
@@ -290,10 +295,7 @@ impl<'c> Scan<'c, '_> {
         let sent = send_canary(canary, call, known);
         call.deadline = own;
         match sent {
-            Ok(sighting) => {
-                let found = sighting.conclude(trial, call.client);
-                Ok(found.is_some_and(|tag| wanted.fits(tag.as_deref())))
-            }
+            Ok(sighting) => Ok(sighting.conclude(trial, wanted, terms)),
             Err(failed) if trial.failed(&failed.error, wanted, terms) => {
                 let (name, error) = (call.client.name(), failed.error);
                 log::debug!("{name}: a canary failed, and the last proof still holds: {error}");
@@ -319,15 +321,41 @@ impl<'c> Scan<'c, '_> {
     }
 }
 
-/// The report without its clean verdict, with a warning once a minute.
+/// The report without its clean verdict.
 fn unproven(report: Report, client: &Client) -> Report {
-    if client.proofs().is_warning_due(client.now()) {
-        log::warn!("{}: {UNPROVEN}", client.name());
-    }
-    report.without_proof().with_advice(Some(UNPROVEN))
+    advised(report.without_proof(), client, UNPROVEN)
 }
 
+/// The report of a server that has not proven that it scans, so that no content was sent to it.
+fn without_content(client: &Client) -> Report {
+    let report = Report::no_engine(client.service());
+    match client.proofs().is_blind() {
+        true => report,
+        false => advised(report, client, UNDECIDED),
+    }
+}
+
+/// The report with this advice, which is logged once a minute.
+fn advised(report: Report, client: &Client, advice: &'static str) -> Report {
+    if client.proofs().is_warning_due(client.now()) {
+        log::warn!("{}: {advice}", client.name());
+    }
+    report.with_advice(Some(advice))
+}
+
+/// Sends a canary, and a second one if the first is undecided: the server may have been configured anew meanwhile.
 fn send_canary(
+    canary: Canary<'_>,
+    call: &mut Call<'_>,
+    known: Option<&Known>,
+) -> Result<Sighting, AttemptError> {
+    match send_one_canary(canary, call, known)? {
+        Sighting::Undecided => send_one_canary(canary, call, known),
+        decided => Ok(decided),
+    }
+}
+
+fn send_one_canary(
     canary: Canary<'_>,
     call: &mut Call<'_>,
     known: Option<&Known>,
@@ -336,7 +364,7 @@ fn send_canary(
     let options = known.map(|known| &*known.options);
     let (verdict, tag) = ask(canary.shared, canary.sample(options), call, known)?;
     let sighting = Sighting::of(verdict, tag);
-    if !sighting.needs_control(call.client) {
+    if !sighting.needs_control(call.client, canary.terms(options).form) {
         return Ok(sighting);
     }
     let (control, tag) = ask(canary.shared, canary.control(options), call, known)?;

@@ -41,7 +41,7 @@ pub enum Verdict {
     Blocked(Blocked),
     /// The service sent back other content, so it says nothing about the content that was sent.
     Modified(Modified),
-    /// The content was not scanned, or not all of it.
+    /// Nothing shows that the service has scanned all of the content.
     NotScanned(NotScanned),
 }
 
@@ -109,7 +109,7 @@ pub struct Blocked {
 
 impl Blocked {
     /// The status of the encapsulated HTTP response if there is one, and else that of the ICAP response. It is 0 if the
-    /// response broke off before its status was read, and the refusal was in the part that came.
+    /// refusal was read, but no complete status line.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
@@ -154,8 +154,8 @@ impl Modified {
         self.body_len
     }
 
-    /// For a 206: a number n of bytes. The whole content is the body that came back, and after it the original from
-    /// byte n on.
+    /// For a 206: the position n in the content that was sent. The new content is the body that came back, followed by the
+    /// sent content from byte n on.
     #[must_use]
     pub fn original_from(&self) -> Option<u64> {
         self.original_from
@@ -178,7 +178,7 @@ impl fmt::Display for Modified {
     }
 }
 
-/// The reason why content was not scanned.
+/// The reason why content does not count as scanned.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotScanned {
@@ -199,8 +199,8 @@ pub enum NotScanned {
         /// The service's words, safe to show.
         detail: String,
     },
-    /// The service sent all of the content back, in a way that does not say that it is clean. In most cases it could have
-    /// responded with 204: servers send content back that they do not scan, because of its size or type.
+    /// The service sent all of the content back, in a way that does not say that it is clean. In most cases it
+    /// could have responded with 204 and did not. Servers do this with content that they skip because of its size or type.
     Echoed,
     /// The service reported an error of its own, so it did not scan the content.
     ServiceError {
@@ -222,9 +222,8 @@ pub enum NotScanned {
     /// written it: c-icap with its usual defaults sends the first 5 % of a large infected file in this way.
     ///
     /// What came back is compared with the content, if that can be read again. A [`reader`](crate::Content::reader) cannot be
-    /// read again: only a beginning is compared. Its length is the largest of 1, 2, 4, 8, … KiB that is not more than what
-    /// came back. If what
-    /// came back differs only after that, it is `Truncated` too, although it is other content.
+    /// read again: only its first part is compared, of 1, 2, 4, 8, … KiB: the largest of these that is not longer than what came
+    /// back. A difference after that part is not seen: the reason is then `Truncated`, although other content came back.
     Truncated,
     /// The service has not finished the scan (202).
     Pending,

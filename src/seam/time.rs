@@ -14,8 +14,8 @@ pub trait Clock: Send + Sync {
 
     /// The time by which timeouts and deadlines are measured. The default is the system's monotonic clock.
     ///
-    /// It must move while a call waits. If it stands still, a wait for a silent server never ends. Return
-    /// [`now`](Self::now) here only together with a [`Stream`](crate::Stream) that does not really wait.
+    /// It must move while a call waits. If it stands still, a wait for a silent server never ends. An implementation may return
+    /// [`now`](Self::now) here only in a test with a [`Stream`](crate::Stream) of its own that never blocks.
     fn now_for_waits(&self) -> Instant {
         Instant::now()
     }

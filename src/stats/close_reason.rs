@@ -20,7 +20,7 @@ pub enum CloseReason {
     Failed,
     /// The whole response came before the request was completely written.
     RequestUnfinished,
-    /// The response began before the request was completely written. It ended after the request was completely written.
+    /// The response began before the request was completely written, but the request was written to its end.
     EarlyResponse,
     /// A 206 came outside a preview.
     PartialContent,
@@ -51,8 +51,8 @@ pub enum CloseReason {
     /// The server did not respond on another connection, perhaps because it has no free thread for that one. This one was
     /// idle, and was closed to free its thread.
     MadeRoom,
-    /// The server responded with 503, or it never responded on this connection, but it responded on others meanwhile. Both mean
-    /// that it has too many connections.
+    /// The server responded with 503. Or it never responded on this connection, while it responded on others. Both mean that
+    /// it has too many connections.
     ServerFull,
     /// It was idle when the last clone of its scanner was dropped.
     ScannerDropped,

@@ -11,10 +11,11 @@ use super::close_reason::CloseReason;
 pub struct EndpointStats {
     /// The place of the server in the order in which servers are asked; 0 is the first.
     pub index: usize,
-    /// The service, as a URI without its arguments. Two servers can have the same.
+    /// The service, as a URI without its arguments. Two can have the same, if they differ only in
+    /// arguments or address.
     pub service: String,
-    /// Scans at this server that ended in a [`Report`](crate::Report). They count also if the scan went on to the next server
-    /// because of the verdict.
+    /// How often this server was asked and a [`Report`](crate::Report) came of it. That counts also if the scan then went on
+    /// to the next server.
     pub reports: u64,
     /// Failures of scans for which the server is to blame, see
     /// [`suspend_after`](crate::ScannerBuilder::suspend_after).
@@ -22,8 +23,8 @@ pub struct EndpointStats {
     /// What happened at the last of these failures, as the error of the scan says it. It stays when the server serves
     /// again.
     pub last_failure: Option<String>,
-    /// Exchanges that were repeated on a new connection, because the one used before was gone, or because it broke and
-    /// [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
+    /// Exchanges that were repeated on a new connection: because a connection of an earlier exchange turned out to be
+    /// closed, or because a connection broke and [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
     pub retries: u64,
     /// Times a scan came to this server after another one had failed.
     pub failovers: u64,

@@ -31,7 +31,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const BUCKETS: usize = DURATION_BOUNDS.len() + 1;
 
-/// How a scan ended. [`Stats::durations`](crate::Stats::durations) has one histogram for each of these.
+/// How a scan ended. [`Stats::durations`](crate::Stats::durations) has one histogram for each of these that has
+/// occurred.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {

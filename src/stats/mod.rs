@@ -86,8 +86,8 @@ pub struct Stats {
     pub scans_in_flight: u64,
     /// Callers that wait now for a place among the connections of a full server. This is no counter.
     pub waiting_callers: u64,
-    /// Exchanges that were repeated on a new connection, because the one used before was gone, or because it broke and
-    /// [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
+    /// Exchanges that were repeated on a new connection: because a connection of an earlier exchange turned out to be
+    /// closed, or because a connection broke and [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
     pub retries: u64,
     /// Times a scan went on to another server after one had failed. Passing over a suspended server is not
     /// counted.

@@ -110,8 +110,8 @@ impl Script {
 
     /// Closes the connection; no step follows.
     ///
-    /// The client can read everything that was sent, and then the end of the stream. A client that keeps
-    /// sending gets a reset, as from every server that closes. To avoid the reset, use
+    /// The client can read everything that was sent, and then the end of the stream. A client that has sent more than the
+    /// script has read, or that keeps sending, gets a reset, as from every server that closes. To avoid the reset, use
     /// [`half_close`](Self::half_close) and [`read_to_end`](Self::read_to_end) before.
     pub fn close(self) -> Self {
         self.then(Step::Close)
@@ -125,7 +125,7 @@ impl Script {
     /// Breaks the connection with a TCP reset; no step follows.
     ///
     /// The system sends a reset when a connection is closed with unread bytes. So the
-    /// last byte of the last request that the script has read stays in the socket, although the script sees it. If nothing was read, this waits up to 10 seconds for a byte of the
+    /// script only peeks at the last byte of the last request: it sees this byte, and leaves it in the socket. If nothing was read, this waits up to 10 seconds for a byte of the
     /// client. If none comes, the connection is closed without a reset.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)

@@ -164,7 +164,7 @@ impl Server {
 
     /// Sets what the server offers: `Methods`, `Preview`, `Allow: trailers` and `Allow: 204` of `options`,
     /// which is a complete 200 response to `OPTIONS`. Default:
-    /// [`OPTIONS_RESPONSE`](super::OPTIONS_RESPONSE).
+    /// [`OPTIONS_RESPONSE`](super::OPTIONS_RESPONSE), or that of [`with_preview`](Self::with_preview).
     ///
     /// A [healthy service](Self::start) also sends `options` to a client that requests them. A server made
     /// by [`answering`](Self::answering) offers what its last response to `OPTIONS` offered, and needs this

@@ -11,22 +11,44 @@ use crate::table::Table;
 use crate::{Result, counting, ours};
 
 const LARGE: u64 = 10_000_000_000;
-const CONNECTIONS: usize = 32;
+/// Idle connections: some, and many.
+const SOME: usize = 16;
+const MANY: usize = 64;
 const SCANNERS: usize = 10_000;
 
 pub(super) fn run(setting: &Setting) -> Result<()> {
     let mut table = Table::new(&["what", "heap (bytes)", "wanted"]);
-    let mut row = |what: &str, bytes: usize, most: usize| {
-        let wanted = format!("< {most}");
-        let mark = if bytes < most { "" } else { "**" };
+    let mut row = |what: &str, bytes: usize, most: Option<usize>| {
+        let wanted = most.map(|most| format!("< {most}")).unwrap_or_default();
+        let mark = if most.is_none_or(|most| bytes < most) {
+            ""
+        } else {
+            "**"
+        };
         table.row([what.to_owned(), format!("{mark}{bytes}{mark}"), wanted]);
     };
-    row("a scan of 10 GB, above idle", large_scan(setting)?, 1 << 20);
-    row("an idle connection", idle_connection(setting)?, 4 << 10);
+    row(
+        "a scan of 10 GB, above idle",
+        large_scan(setting)?,
+        Some(1 << 20),
+    );
+    // What is kept for the whole process is there before the others.
+    idle_connections(setting, MANY)?;
+    let (some, many) = (
+        idle_connections(setting, SOME)?,
+        idle_connections(setting, MANY)?,
+    );
+    let each = many.saturating_sub(some) / (MANY - SOME);
+    row("an idle connection of many", each, Some(4 << 10));
+    row(
+        "16 idle connections, with what is kept for the next scans",
+        some,
+        None,
+    );
     row(
         "one of 10,000 idle scanners",
         idle_scanner(setting)?,
-        1 << 10,
+        Some(1 << 10),
     );
     table.print();
     Ok(())
@@ -43,13 +65,16 @@ fn large_scan(setting: &Setting) -> Result<usize> {
     Ok(counting::peak() - idle)
 }
 
-/// What is left of scans that ran at once, for each of their connections.
-fn idle_connection(setting: &Setting) -> Result<usize> {
-    let scanner = ours::scanner(&setting.uri("204"))?;
-    scan_at_once(&scanner, 1)?;
+/// What is left of `count` scans that ran at once. A part of it is the same for any number: what is kept for the next
+/// scans.
+fn idle_connections(setting: &Setting, count: usize) -> Result<usize> {
+    let scanner = Scanner::builder(setting.uri("204"))
+        .max_idle(MANY)
+        .build()?;
+    scanner.options()?;
     let before = counting::live();
-    scan_at_once(&scanner, CONNECTIONS + 1)?;
-    Ok((counting::live() - before) / CONNECTIONS)
+    scan_at_once(&scanner, count)?;
+    Ok(counting::live().saturating_sub(before))
 }
 
 /// None of the scans ends before all have begun, so that each has a connection.

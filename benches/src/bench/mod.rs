@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 impl Setting {
     fn new(is_quick: bool, filter: String) -> Result<Self> {
-        let (rounds, turn) = if is_quick { (2, 5) } else { (15, 100) };
+        let (rounds, turn) = if is_quick { (2, 5) } else { (31, 40) };
         Ok(Self {
             turn: Duration::from_millis(turn),
             rounds,

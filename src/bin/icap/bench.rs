@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -17,12 +18,14 @@ use indicatif::BinaryBytes;
 use serde::Serialize;
 
 use crate::check::milliseconds;
+use crate::failover::{self, Failovers};
 use crate::interrupt::Interrupt;
 use crate::json_help;
 use crate::quantity::{jobs, size, time};
 use crate::report::{Status, per_second};
 use crate::scanning::{Scanning, reword};
 use crate::settings::URI_HELP;
+use crate::text::{chain, safe, safe_json};
 
 /// The pause after an error, so that a service that is away is not asked without end.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -113,9 +116,12 @@ pub(crate) fn with_own_help(command: Command) -> Command {
 pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let jobs = arguments.jobs;
     let service = arguments.scanning.endpoint(arguments.uri.as_deref())?;
-    let name = service.uri().name();
+    let scanner = arguments.scanning.parallel(service, jobs)?;
+    let services = scanner.stats().endpoints.into_iter();
+    let services: Vec<_> = services.map(|it| it.service).collect();
     let bench = Bench {
-        scanner: arguments.scanning.parallel(service, jobs)?,
+        scanner,
+        failovers: arguments.scanning.has_endpoints().then(Failovers::default),
         content: arguments.content()?,
         is_made: arguments.file.is_none(),
         next: AtomicU64::new(0),
@@ -130,9 +136,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
             scope.spawn(|| bench.work());
         }
     });
-    let result = bench.result(name, jobs);
+    let result = bench.result(services.join(", "), jobs);
     if arguments.json {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&result)?)?;
+        let json = serde_json::to_string(&result)?;
+        writeln!(io::stdout(), "{}", safe_json(&json))?;
     } else {
         result.print()?;
     }
@@ -162,6 +169,8 @@ impl Arguments {
 /// What the jobs share.
 struct Bench {
     scanner: Scanner,
+    /// `None` with a single service.
+    failovers: Option<Failovers>,
     content: Vec<u8>,
     is_made: bool,
     next: AtomicU64,
@@ -177,6 +186,9 @@ struct Samples {
     latencies: Vec<Duration>,
     verdicts: BTreeMap<&'static str, u64>,
     errors: BTreeMap<&'static str, u64>,
+    first_error: Option<String>,
+    /// The scans that each service has served.
+    served: BTreeMap<String, u64>,
     bytes: u64,
     not_scanned: u64,
 }
@@ -201,24 +213,40 @@ impl Bench {
         let began = Instant::now();
         let result = self.scanner.scan(Content::bytes(content).name("bench"));
         let elapsed = began.elapsed();
+        let served = result.as_ref().ok().map(|it| it.service().to_owned());
         let code = Reason::of(&result).map_or("clean", Reason::code);
-        let is_error = result.is_err();
         let verdict = result.as_ref().map(Report::verdict);
         let is_scanned = !matches!(verdict, Ok(Verdict::NotScanned(_)));
         {
             let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-            if is_error {
+            if let Err(error) = &result {
                 *samples.errors.entry(code).or_default() += 1;
+                samples.first_error.get_or_insert_with(|| chain(error));
             } else {
                 samples.latencies.push(elapsed);
                 samples.bytes += content.len() as u64;
                 samples.not_scanned += u64::from(!is_scanned);
                 *samples.verdicts.entry(code).or_default() += 1;
+                if let Some(service) = served {
+                    *samples.served.entry(service).or_default() += 1;
+                }
             }
         }
+        self.warn_of_failovers();
         if let Err(error) = result {
             log::info!("{error}");
             thread::sleep(PAUSE);
+        }
+    }
+
+    /// Warns once of each service that is away, as icap scan does.
+    fn warn_of_failovers(&self) {
+        let Some(failovers) = &self.failovers else {
+            return;
+        };
+        for cause in failovers.warnings(&self.scanner.stats().endpoints) {
+            // The exit status and the numbers tell it as well.
+            let _ = writeln!(io::stderr(), "{}", failover::warning(&cause));
         }
     }
 
@@ -238,14 +266,16 @@ impl Bench {
             scans_per_second: per_second(scans * 100, elapsed.as_secs_f64().max(0.001)) as f64
                 / 100.0,
             bytes_per_second: per_second(samples.bytes, elapsed.as_secs_f64().max(0.001)),
-            latency_ms: Latency {
+            latency_ms: (scans > 0).then(|| Latency {
                 p50: at(50),
                 p90: at(90),
                 p99: at(99),
                 max: at(100),
-            },
+            }),
             verdicts: samples.verdicts.clone(),
             errors: samples.errors.clone(),
+            first_error: samples.first_error.clone(),
+            served: samples.served.clone(),
         }
     }
 }
@@ -268,10 +298,12 @@ struct Measured {
     not_scanned: u64,
     scans_per_second: f64,
     bytes_per_second: u64,
-    latency_ms: Latency,
+    latency_ms: Option<Latency>,
     /// By `clean` or the code of the reason.
     verdicts: BTreeMap<&'static str, u64>,
     errors: BTreeMap<&'static str, u64>,
+    first_error: Option<String>,
+    served: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize)]
@@ -302,33 +334,41 @@ impl Measured {
     }
 
     fn print(&self) -> io::Result<()> {
-        let Latency { p50, p90, p99, max } = self.latency_ms;
-        let counts = |counts: &BTreeMap<&str, u64>| {
-            let counts = counts.iter().map(|(code, count)| format!("{count} {code}"));
-            let counts = counts.collect::<Vec<_>>().join(", ");
-            if counts.is_empty() {
-                "none".to_owned()
-            } else {
-                counts
-            }
-        };
         let size = BinaryBytes(self.size as u64);
         let mut out = io::stdout();
         writeln!(out, "Service:  {}", self.service)?;
         writeln!(out, "Load:     {} at once, {size} each", self.jobs)?;
         writeln!(out, "Scans:    {} in {} ms", self.scans, self.elapsed_ms)?;
-        writeln!(
-            out,
-            "Rate:     {} scans/s, {}/s",
-            self.scans_per_second,
-            BinaryBytes(self.bytes_per_second)
-        )?;
-        writeln!(
-            out,
-            "Latency:  median {p50} ms, 90 % {p90} ms, 99 % {p99} ms, longest {max} ms"
-        )?;
-        writeln!(out, "Verdicts: {}", counts(&self.verdicts))?;
-        writeln!(out, "Errors:   {}", counts(&self.errors))
+        if let Some(Latency { p50, p90, p99, max }) = self.latency_ms {
+            let bytes = BinaryBytes(self.bytes_per_second);
+            writeln!(
+                out,
+                "Rate:     {} scans/s, {bytes}/s\n\
+                 Latency:  median {p50} ms, 90 % {p90} ms, 99 % {p99} ms, longest {max} ms",
+                self.scans_per_second,
+            )?;
+        }
+        if self.service.contains(", ") {
+            writeln!(out, "Served:   {}", counts(&self.served, " by "))?;
+        }
+        writeln!(out, "Verdicts: {}", counts(&self.verdicts, " "))?;
+        writeln!(out, "Errors:   {}", counts(&self.errors, " "))?;
+        match &self.first_error {
+            Some(error) => writeln!(out, "First error: {}", safe(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn counts(counts: &BTreeMap<impl Display, u64>, between: &str) -> String {
+    let counts = counts
+        .iter()
+        .map(|(of, count)| format!("{count}{between}{of}"));
+    let counts: Vec<_> = counts.collect();
+    if counts.is_empty() {
+        "none".to_owned()
+    } else {
+        counts.join(", ")
     }
 }
 

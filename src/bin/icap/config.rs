@@ -47,6 +47,9 @@ const KEYS: &[&str] = &[
     "write-timeout",
 ];
 
+/// A key is a typing error of another one with at most so many wrong letters.
+const MAX_DISTANCE: usize = 2;
+
 /// The keys with a file name. It is relative to the folder of the configuration file.
 const FILES: &[&str] = &["ca-file", "client-cert", "client-key"];
 
@@ -98,10 +101,7 @@ impl Config {
             return Ok(());
         }
         let Some(key) = KEYS.iter().find(|known| **known == key) else {
-            let keys = KEYS.join(", ");
-            return Err(format!(
-                "unknown key {key:?}; the keys are {PASSWORD}, {keys}"
-            ));
+            return Err(unknown(key));
         };
         let mut values = match value {
             Value::Array(values) => values
@@ -158,6 +158,51 @@ impl Config {
     }
 }
 
+/// The help about the keys.
+pub(crate) fn keys_help() -> String {
+    let mut lines =
+        vec!["Keys of the configuration file, as the options of these names:".to_owned()];
+    let mut line = String::new();
+    for key in KEYS.iter().chain([&PASSWORD]) {
+        if line.len() + key.len() > 66 {
+            lines.push(std::mem::take(&mut line) + ",");
+        }
+        let separator = if line.is_empty() { " " } else { "," };
+        line = format!("{line}{separator} {key}");
+    }
+    lines.push(line);
+    lines.push(
+        "  A list sets an option that can be repeated: endpoint = [\"icap://av2/x\"]".to_owned(),
+    );
+    lines.join("\n")
+}
+
+fn unknown(key: &str) -> String {
+    let known = KEYS.iter().chain([&PASSWORD]);
+    let nearest = known.min_by_key(|known| distance(known, &key.replace('_', "-")));
+    match nearest.filter(|known| distance(known, &key.replace('_', "-")) <= MAX_DISTANCE) {
+        Some(nearest) => format!("unknown key {key:?}; did you mean {nearest:?}?"),
+        None => format!(
+            "unknown key {key:?}; the keys are {PASSWORD}, {}",
+            KEYS.join(", ")
+        ),
+    }
+}
+
+/// How many letters must be added, removed or replaced to get from one text to the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.bytes().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 /// The variable that sets an option, for example `ICAP_READ_TIMEOUT`.
 fn variable(key: &str) -> String {
     match key {
@@ -187,7 +232,22 @@ fn not_toml(text: &str, error: &toml::de::Error) -> String {
     let start = error.span().map_or(0, |span| span.start);
     let line = 1 + text.bytes().take(start).filter(|it| *it == b'\n').count();
     let why = error.message().replace('\n', ", ");
-    format!("line {line} is no TOML: {why} (text needs quotes: service = \"icap://HOST/SERVICE\")")
+    let key = text.lines().nth(line - 1).and_then(|it| it.split_once('='));
+    let key = key.map_or("", |(key, _)| key.trim());
+    match KEYS.iter().find(|known| **known == key) {
+        // The parser takes 25MiB and icap:// for broken numbers.
+        Some(key) if !why.contains("duplicate") => {
+            let value = match *key {
+                "max-size" => "25MiB",
+                "service" | "endpoint" => "icap://HOST/SERVICE",
+                _ => "VALUE",
+            };
+            format!("line {line} is no TOML: a value needs quotes: {key} = \"{value}\"")
+        }
+        _ => format!(
+            "line {line} is no TOML: {why} (text needs quotes: service = \"icap://HOST/SERVICE\")"
+        ),
+    }
 }
 
 fn read(path: &Path) -> io::Result<(String, Metadata)> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use icap_client::Scanner;
 use icap_client::stats::EndpointStats;
 
-use crate::text::of_program;
+use crate::text::{of_program, safe};
 
 /// A server that fails now and then is warned of no more often than this.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -59,6 +59,11 @@ impl Before {
             }
         })
     }
+}
+
+/// The warning of a service that is away.
+pub(crate) fn warning(cause: &str) -> String {
+    format!("warning: another service was asked: {}", safe(cause))
 }
 
 impl Failovers {

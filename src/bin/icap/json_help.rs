@@ -114,6 +114,8 @@ const BENCH: &[(&str, &str)] = &[
         "an object: the number of scans by 'clean' or by the reason of icap scan",
     ),
     ("errors", "the same for scans that ended in an error"),
+    ("first_error", "the first of these errors, for a person"),
+    ("served", "an object: the number of scans by service"),
 ];
 
 const KINDS: &str = "connect, timeout, disconnected, status, protocol, content, output, input, \

@@ -85,13 +85,17 @@ Configuration file:
   user = \"scanner\"
   password = \"secret\"
   # With a password, the file must have mode 600, else it is refused:
-  # chmod 600 ~/.config/icap/config.toml
+  # chmod 600 ~/.config/icap/config.toml";
 
-Run 'icap COMMAND --help' or 'icap man COMMAND | man -l -' for more about a command.";
+fn more() -> String {
+    let end =
+        "Run 'icap COMMAND --help' or 'icap man COMMAND | man -l -' for more about a command.";
+    format!("{EXAMPLES}\n\n{}\n\n{end}", config::keys_help())
+}
 
 /// Scans files for malware with an ICAP service (RFC 3507).
 #[derive(Debug, Parser)]
-#[command(name = "icap", version, after_help = SHORT, after_long_help = EXAMPLES)]
+#[command(name = "icap", version, after_help = SHORT, after_long_help = more())]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

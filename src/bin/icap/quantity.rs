@@ -16,7 +16,8 @@ pub(crate) fn bound<T>(
     }
 }
 
-/// Parses a size in bytes: `100MiB`, `5 GB`, `4096`. K, M, G and T are powers of 1024 unless a plain `B` follows.
+/// Parses a size: `100MiB`, `5 GB`, `4096B`. K, M, G and T are powers of 1024 unless a plain `B` follows. A number needs
+/// a unit: `25` may be meant as MiB.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     const UNITS: &[(&str, u64)] = &[
         ("", 1),
@@ -34,7 +35,17 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         ("tib", 1 << 40),
         ("tb", 1_000_000_000_000),
     ];
-    quantity(text, UNITS, "a size such as 4096, 500KiB, 100MiB or 2GiB")
+    match quantity(text, UNITS, "a size such as 500KiB, 100MiB, 2GiB or 4096B")? {
+        0 => Ok(0),
+        _ if is_bare_number(text) => Err(format!(
+            "it has no unit: write {text}MiB, or {text}B for bytes"
+        )),
+        bytes => Ok(bytes),
+    }
+}
+
+fn is_bare_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Shows a size as [`size`] reads it. It is never more, and at least nine tenths.
@@ -58,7 +69,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     ];
     match quantity(text, UNITS, "a time such as 500ms, 10s or 5m")? {
         0 => Err("it must be longer than zero".to_owned()),
-        _ if text.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!(
+        _ if is_bare_number(text) => Err(format!(
             "it has no unit: write {text}s for seconds or {text}ms for milliseconds"
         )),
         milliseconds => Ok(Duration::from_millis(milliseconds)),
@@ -96,7 +107,7 @@ mod tests {
     fn sizes_have_binary_and_decimal_units() {
         for (text, bytes) in [
             ("0", 0),
-            ("4096", 4096),
+            ("4096B", 4096),
             ("100MiB", 104_857_600),
             ("100 mib", 104_857_600),
             ("5M", 5_242_880),
@@ -113,6 +124,7 @@ mod tests {
             "-1",
             "+1",
             "1.5G",
+            "25",
             "1 2",
             "1MiBs",
             "x",

@@ -10,6 +10,7 @@ use clap::Args;
 use globset::Glob;
 
 use crate::about::About;
+use crate::config;
 use crate::failover::Failovers;
 use crate::files::Files;
 use crate::globs::{Globs, glob};
@@ -41,9 +42,10 @@ and call a larger one clean: 'icap check' finds that size. Set --max-size to it.
 Values:
   A URI is icap[s]://HOST[:PORT]/SERVICE[?ARGUMENTS]. The default port is
   1344, of icaps 11344. For c-icap with ClamAV it is
-  icap://HOST/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple
+  'icap://HOST/virus_scan?allow204=on&force=on&sizelimit=off&mode=simple'
+  Quote a URI that has ? or &: a shell acts upon them.
   A TIME is for example 500ms, 10s or 5m.
-  A SIZE is for example 4096, 500KiB, 100MiB or 2GiB.
+  A SIZE is for example 500KiB, 100MiB, 2GiB or, in bytes, 4096B.
 
 Exit status:
   0  all files are clean, or the list of --files-from is empty
@@ -65,7 +67,11 @@ Examples:
   icap scan --json -r . | jq -r 'select(.verdict != \"clean\") | .file'";
 
 fn more() -> String {
-    format!("{MORE}\n\n{}\n\n{EXAMPLES}", json_help::scan())
+    format!(
+        "{MORE}\n\n{}\n\n{}\n\n{EXAMPLES}",
+        config::keys_help(),
+        json_help::scan()
+    )
 }
 
 /// Scan files and print a verdict for each
@@ -88,17 +94,21 @@ pub(crate) struct Arguments {
 
     /// In directories, scan only files that match; can be repeated
     ///
-    /// It has no effect on a FILE that is named, and on those of --files-from.
-    /// A glob without a slash is about the name of a file ('*.zip'), another one about its path
-    /// below the directory ('tmp/**').
+    /// For what a GLOB is, see --exclude. It has no effect on a FILE that is named, and on those
+    /// of --files-from.
     #[arg(long, value_name = "GLOB", value_parser = glob, verbatim_doc_comment)]
     #[arg(help_heading = "Files")]
     include: Vec<Glob>,
 
     /// In directories, leave out whatever matches; can be repeated
     ///
-    /// It has no effect on a FILE that is named, and on those of --files-from.
-    #[arg(long, value_name = "GLOB", value_parser = glob, help_heading = "Files")]
+    /// A GLOB without a slash matches the name of a file or directory: '*.iso', 'cache'. Paths
+    /// are relative to the directory that is scanned: with 'icap scan -r /srv', '/tmp' is
+    /// /srv/tmp, and 'tmp/*.log' are the logs in it. * and ? match no slash, ** also slashes,
+    /// [a-c] one of these characters, {a,b} either. Quote a GLOB, so that the shell does not
+    /// replace it. It has no effect on a FILE that is named, and on those of --files-from.
+    #[arg(long, value_name = "GLOB", value_parser = glob, verbatim_doc_comment)]
+    #[arg(help_heading = "Files")]
     exclude: Vec<Glob>,
 
     /// Scan also the files that FILE lists, one a line; - is standard input
@@ -114,7 +124,7 @@ pub(crate) struct Arguments {
     files_from: Option<PathBuf>,
 
     /// The names in --files-from end with NUL, as 'find -print0' prints them
-    #[arg(short = '0', long, requires = "files_from", help_heading = "Files")]
+    #[arg(short = '0', long, help_heading = "Files")]
     null: bool,
 
     /// Scan this many files at once [default: 4 for each core, at most 32]
@@ -211,7 +221,7 @@ impl Arguments {
             _ => (None, &self.arguments[..]),
         };
         if files.is_empty() && self.files_from.is_none() {
-            return Err(format!("no FILE is given; usage: {USAGE}"));
+            return Err(no_file(uri));
         }
         let is_named = self.scanning.settings.has_service() || self.scanning.has_endpoints();
         if uri.is_none() && !is_named {
@@ -228,6 +238,9 @@ impl Arguments {
         let globs = Globs::new(&self.include, &self.exclude)?;
         let files = Files::of(files, self.recursive)?.with_globs(globs);
         let Some(path) = &self.files_from else {
+            if self.null {
+                return Err("-0 (--null) goes with --files-from".into());
+            }
             return Ok(files);
         };
         let separator = if self.null { 0 } else { b'\n' };
@@ -254,6 +267,16 @@ impl Arguments {
         let default = (cores * JOBS_PER_CORE).min(MAX_DEFAULT_JOBS);
         self.jobs.unwrap_or(default)
     }
+}
+
+/// A shell ends the command at an `&` that is not quoted, and the files after it are lost.
+fn no_file(uri: Option<&str>) -> String {
+    if uri.is_some_and(|uri| uri.contains('?')) {
+        return "no FILE is given: quote the URI, because the shell cuts the command at &; \
+                use - for standard input"
+            .to_owned();
+    }
+    format!("no FILE is given; use - for standard input; usage: {USAGE}")
 }
 
 fn is_service(text: &str) -> bool {

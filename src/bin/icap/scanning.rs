@@ -167,6 +167,6 @@ fn preview(text: &str) -> Result<Preview, String> {
     if text == "negotiated" {
         return Ok(Preview::Negotiated);
     }
-    let limit = size(text).map_err(|_| "neither 'negotiated' nor a size".to_owned())?;
+    let limit = size(text).map_err(|error| format!("neither 'negotiated' nor a size: {error}"))?;
     Ok(Preview::Limit(usize::try_from(limit).unwrap_or(usize::MAX)))
 }

@@ -40,6 +40,10 @@ pub(crate) fn safe_json(json: &str) -> String {
 
 /// What the library calls a setting, and what this program does.
 const WORDS: &[(&str, &str)] = &[
+    (
+        "scan without OPTIONS: negotiate(false)",
+        "use icap scan with --no-options",
+    ),
     ("negotiate(false)", "--no-options"),
     ("`credentials`", "--user"),
     ("with `Content::reader`", "through standard input"),

@@ -14,7 +14,7 @@ use icap_client::{Content, Error, Report, Scanner, Verdict};
 
 use crate::about::About;
 use crate::entry::{Entry, Subject};
-use crate::failover::{Before, Failovers};
+use crate::failover::{self, Before, Failovers};
 use crate::files::Found;
 use crate::name::Name;
 use crate::once::{self, Once};
@@ -22,7 +22,6 @@ use crate::output::Place;
 use crate::patience::{Next, Patience};
 use crate::progress::Progress;
 use crate::pump::Pump;
-use crate::text::safe;
 
 /// The pause before services that are full are asked again.
 const PAUSE_IF_FULL: Duration = Duration::from_millis(10);
@@ -188,13 +187,10 @@ impl Worker {
             return;
         };
         for cause in failovers.warnings(&self.scanner.stats().endpoints) {
-            let _ = self.progress.aside(|| {
-                let cause = safe(&cause);
-                writeln!(
-                    anstream::stderr(),
-                    "warning: another service was asked: {cause}"
-                )
-            });
+            let warning = failover::warning(&cause);
+            let _ = self
+                .progress
+                .aside(|| writeln!(anstream::stderr(), "{warning}"));
         }
     }
 

@@ -30,8 +30,8 @@ use crate::seam::sync::{Condvar, Mutex};
 /// Proofs that are remembered. Several servers after one address have a state tag each.
 const REMEMBERED: usize = 8;
 
-/// The shortest time between two canaries after a new state tag, and between two after an early response. Some servers
-/// have another tag in every response, and some respond early to each large file.
+/// The shortest time between two canaries after a new state tag, between two after an early response, and after an
+/// undecided one. Some servers have another tag in every response, and some respond early to each large file.
 const HASTE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The proofs of one server.
@@ -56,6 +56,8 @@ struct State {
     tag_tried: Option<Instant>,
     /// When the last canary under a suspicion had a result.
     suspicion_tried: Option<Instant>,
+    /// When the last canary ended that was undecided, unless a later one had a result.
+    undecided: Option<Instant>,
     warned: Option<Instant>,
     begun: u64,
     /// The number of the canary that others wait for: the last that has begun, until it ends.
@@ -65,15 +67,15 @@ struct State {
     failure: Option<Arc<Error>>,
 }
 
-/// A proof. `tag` is that of the response, also if it had none.
+/// A proof: EICAR was found, and not in the same archive without it. `tag` is that of both responses, also if they had
+/// none. The archive without EICAR need not have been sent with this canary: an earlier one is enough, in the same form,
+/// under the same tag, and in the same epoch.
 #[derive(Debug)]
 struct Found {
     tag: Option<Vec<u8>>,
     form: Form,
     /// When the canary began.
     at: Instant,
-    /// Nothing was found in a canary without its virus, under the same tag.
-    is_controlled: bool,
 }
 
 /// How a canary is sent. A server may scan what comes in one form, and not what comes in another.
@@ -201,9 +203,12 @@ impl Proofs {
         self.state.lock().blind.is_some()
     }
 
-    /// Whether a canary without its virus has passed under this tag since the server last missed one.
-    pub(crate) fn is_controlled(&self, tag: Option<&[u8]>) -> bool {
-        self.state.lock().is_controlled(tag)
+    /// Whether there was a proof in this form and under this tag since the server last missed a canary, however old. So
+    /// a canary without its virus has passed.
+    pub(crate) fn is_controlled(&self, tag: Option<&[u8]>, form: Form) -> bool {
+        let state = self.state.lock();
+        let mut found = state.found.iter();
+        found.any(|found| found.form == form && found.tag.as_deref() == tag)
     }
 
     /// When the last canary began that was found.
@@ -291,6 +296,7 @@ impl State {
             Why::Suspicion => self.suspicion_tried,
             _ => None,
         };
+        let last = last.max(self.undecided);
         let is_too_soon = last.is_some_and(|at| now < later(at, HASTE_INTERVAL));
         match why.is_optional() {
             true if is_under_way || is_too_soon => Step::Proven,
@@ -308,9 +314,9 @@ impl State {
         })
     }
 
-    fn is_controlled(&self, tag: Option<&[u8]>) -> bool {
-        let mut found = self.found.iter();
-        found.any(|found| found.is_controlled && found.tag.as_deref() == tag)
+    /// Whether a scan whose own canary came to no result has the proof that it wants.
+    fn holds_without(&self, wanted: Wanted<'_>, now: Instant, terms: Terms) -> bool {
+        !wanted.is_of_earlier(self.epoch) && self.holds(wanted, now, terms)
     }
 
     /// Returns the number of the canary that begins.
@@ -323,6 +329,7 @@ impl State {
     /// A canary that began then has a result.
     fn note_result(&mut self, began: Instant, why: Why, now: Instant) {
         self.suspected = self.suspected.filter(|suspected| began < *suspected);
+        self.undecided = None;
         match why {
             Why::NewTag => self.tag_tried = Some(now),
             Why::Suspicion => self.suspicion_tried = Some(now),
@@ -351,7 +358,11 @@ pub(crate) struct Trial<'p> {
     is_over: bool,
 }
 
-impl Trial<'_> {
+impl<'p> Trial<'p> {
+    pub(crate) fn client(&self) -> &'p Client {
+        self.client
+    }
+
     /// Whether there is a proof for the scan without this canary.
     pub(crate) fn is_optional(&self) -> bool {
         self.why.is_optional()
@@ -361,7 +372,7 @@ impl Trial<'_> {
     /// began.
     ///
     /// What other processes have stored while the server was blind is not repeated either.
-    pub(crate) fn found(mut self, tag: Option<Vec<u8>>, is_controlled: bool) -> bool {
+    pub(crate) fn found(mut self, tag: Option<Vec<u8>>) -> bool {
         let (client, began, why, epoch) = (self.client, self.began, self.why, self.epoch);
         let form = self.form;
         let now = client.now();
@@ -370,7 +381,6 @@ impl Trial<'_> {
             if state.epoch != epoch {
                 return (false, false);
             }
-            let is_controlled = is_controlled || state.is_controlled(tag.as_deref());
             state
                 .found
                 .retain(|found| found.tag != tag || found.form != form);
@@ -378,7 +388,6 @@ impl Trial<'_> {
                 tag,
                 form,
                 at: began,
-                is_controlled,
             });
             let surplus = state.found.len().saturating_sub(REMEMBERED);
             state.found.drain(..surplus);
@@ -431,7 +440,18 @@ impl Trial<'_> {
         }
         let now = self.client.now();
         let state = self.client.shared.proofs.state.lock();
-        state.holds(wanted, now, terms)
+        state.holds_without(wanted, now, terms)
+    }
+
+    /// The server called it a virus, and what it made of the same without a virus shows nothing. So this is neither a
+    /// proof nor a miss, and the next canary follows after a while. Returns whether the scan has the proof that it wants
+    /// all the same.
+    pub(crate) fn undecided(mut self, wanted: Wanted<'_>, terms: Terms) -> bool {
+        let now = self.client.now();
+        self.finish(None, |state, _| {
+            state.undecided = Some(now);
+            state.holds_without(wanted, now, terms)
+        })
     }
 
     /// A server that is blind can be asked again at once.

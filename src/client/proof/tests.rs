@@ -1,5 +1,14 @@
 use super::*;
+use crate::error::CancelledError;
 use crate::seam::time::Clock;
+
+const TERMS: Terms = Terms {
+    every: Duration::from_secs(100),
+    form: Form {
+        method: Method::Respmod,
+        preview: None,
+    },
+};
 
 /// A clock that a test sets.
 #[derive(Clone)]
@@ -38,12 +47,7 @@ impl Watch {
     fn standing(&self, seconds: u64, wanted: Wanted<'_>) -> Standing<'_> {
         *self.clock.0.lock() = self.at(seconds);
         let call = Call::new(&self.client, self.client.start(None), None);
-        let form = Form {
-            method: Method::Respmod,
-            preview: None,
-        };
-        let every = Duration::from_secs(100);
-        call.standing(wanted, Terms { every, form })
+        call.standing(wanted, TERMS)
     }
 
     fn canary(&self, seconds: u64, wanted: Wanted<'_>) -> Trial<'_> {
@@ -59,10 +63,10 @@ fn time_of_blindness_is_forgotten_when_it_ends() {
     let watch = Watch::new();
     let canary = |seconds| watch.canary(seconds, Wanted::Any);
     let stands = |seconds| watch.client.state().stands_by(watch.at(seconds));
-    assert!(canary(0).found(None, false));
+    assert!(canary(0).found(None));
     assert!(canary(100).missed().is_some());
     assert_eq!([50, 100, 150].map(stands), [false, false, true]);
-    assert!(canary(200).found(None, false));
+    assert!(canary(200).found(None));
     assert_eq!([50, 150, 199, 200].map(stands), [false, false, false, true]);
 }
 
@@ -71,20 +75,20 @@ fn suspicion_is_not_limited_by_a_canary_after_a_new_tag() {
     let watch = Watch::new();
     let suspect = |seconds| watch.client.proofs().suspect(watch.at(seconds));
     let is_proven = |seconds| matches!(watch.standing(seconds, Wanted::Any), Standing::Proven);
-    assert!(watch.canary(0, Wanted::Any).found(None, false));
+    assert!(watch.canary(0, Wanted::Any).found(None));
     let epoch = watch.client.proofs().epoch();
     let tag = |tag: &'static str| Wanted::Under(Some(tag.as_bytes()), epoch);
-    assert!(watch.canary(10, tag("2")).found(Some(b"2".to_vec()), false));
+    assert!(watch.canary(10, tag("2")).found(Some(b"2".to_vec())));
     suspect(15);
-    assert!(watch.canary(15, Wanted::Any).found(None, false));
+    assert!(watch.canary(15, Wanted::Any).found(None));
     // Each of the two comes once a minute.
     suspect(20);
     assert!(is_proven(20));
     assert!(matches!(watch.standing(69, tag("3")), Standing::Unproven));
-    assert!(watch.canary(70, tag("3")).found(Some(b"3".to_vec()), false));
+    assert!(watch.canary(70, tag("3")).found(Some(b"3".to_vec())));
     suspect(72);
     assert!(is_proven(74));
-    assert!(watch.canary(75, Wanted::Any).found(None, false));
+    assert!(watch.canary(75, Wanted::Any).found(None));
 }
 
 #[test]
@@ -123,4 +127,68 @@ fn warning_of_a_missing_proof_comes_once_a_minute() {
     );
     assert!(watch.canary(200, Wanted::Any).missed().is_some());
     assert!(!is_due(200));
+}
+
+#[test]
+fn undecided_canary_is_repeated_once_a_minute() {
+    let watch = Watch::new();
+    let undecided = |seconds| {
+        let canary = watch.canary(seconds, Wanted::Any);
+        canary.undecided(Wanted::Any, TERMS)
+    };
+    let is_unproven = |seconds| matches!(watch.standing(seconds, Wanted::Any), Standing::Unproven);
+    assert!(!undecided(0));
+    assert!(is_unproven(59));
+    assert!(!undecided(60));
+    assert!(watch.canary(120, Wanted::Any).found(None));
+    // The proof of an earlier one holds.
+    assert!(undecided(195));
+    assert!(matches!(watch.standing(219, Wanted::Any), Standing::Proven));
+    assert!(is_unproven(220));
+    // A result ends the wait.
+    assert!(watch.canary(255, Wanted::Any).found(None));
+    assert!(watch.canary(330, Wanted::Any).found(None));
+}
+
+#[test]
+fn blind_server_stays_blind_after_an_undecided_canary() {
+    let watch = Watch::new();
+    assert!(watch.canary(0, Wanted::Any).missed().is_some());
+    assert!(!watch.canary(1, Wanted::Any).undecided(Wanted::Any, TERMS));
+    assert!(watch.client.proofs().is_blind());
+    // The next one follows after the same interval.
+    let at_once = watch.standing(1, Wanted::Any);
+    assert!(matches!(at_once, Standing::Unproven));
+    assert!(watch.canary(2, Wanted::Any).found(None));
+}
+
+/// The content was sent before the canary that was missed. The later proof says nothing about that time.
+#[test]
+fn later_proof_does_not_help_a_scan_without_a_result() {
+    for is_undecided in [false, true] {
+        let watch = Watch::new();
+        let proofs = watch.client.proofs();
+        let wanted = Wanted::Under(Some(b"2"), proofs.epoch());
+        assert!(watch.canary(0, Wanted::Any).found(None));
+        let own = watch.canary(1, wanted);
+        // A trial of the circuit breaker does not wait for this canary.
+        let number = proofs.state.lock().begin();
+        let trial = Trial {
+            client: &watch.client,
+            number,
+            why: Why::Missing,
+            form: TERMS.form,
+            epoch: proofs.epoch(),
+            began: watch.at(1),
+            is_over: false,
+        };
+        assert!(trial.missed().is_some());
+        assert!(watch.canary(2, Wanted::Any).found(Some(b"2".to_vec())));
+        let cancelled = CancelledError::new("icap://127.0.0.1/scan", None);
+        let is_proven = match is_undecided {
+            true => own.undecided(wanted, TERMS),
+            false => own.failed(&cancelled.into(), wanted, TERMS),
+        };
+        assert!(!is_proven);
+    }
 }

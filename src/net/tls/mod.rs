@@ -158,8 +158,7 @@ impl TlsConnectorBuilder {
     /// Trusts these certificates instead of those of the system. `pem` has one PEM certificate or more. A second call
     /// adds to the first.
     ///
-    /// A self-signed certificate that the server itself shows can be a root too, also as openssl makes it
-    /// (`CA:TRUE`). It must still be valid and for the host of the URI.
+    /// The server's own self-signed certificate can be a root too. It may be marked as a CA (`CA:TRUE`), as openssl marks it. It must still be valid and for the host of the URI.
     ///
     /// # Errors
     ///

@@ -193,8 +193,8 @@ impl<'b> Field<'b> {
 
     /// The value as text that is safe to show.
     ///
-    /// Bytes that are not UTF-8 are decoded as ISO 8859-1. Control and invisible characters are escaped. More than
-    /// [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) characters are cut, and `…` is put in their place.
+    /// Bytes that are not UTF-8 are decoded as ISO 8859-1. Control and invisible characters are escaped. Only the
+    /// first [`MAX_DISPLAY`](crate::limits::MAX_DISPLAY) characters are kept, and `…` stands for the rest.
     #[must_use]
     pub fn text(&self) -> String {
         displayable(&self.value())

@@ -133,7 +133,7 @@ pub struct Depth {
     pub largest_found: Option<u64>,
     /// The smallest size in bytes at which the content was called clean.
     pub smallest_missed: Option<u64>,
-    /// The smallest size in bytes at which the content was not scanned, and not called clean.
+    /// The smallest size in bytes at which the verdict was [`NotScanned`](crate::Verdict::NotScanned).
     pub smallest_not_scanned: Option<u64>,
 }
 

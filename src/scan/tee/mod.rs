@@ -106,13 +106,16 @@ impl Scanner {
     /// fetched once.
     ///
     /// Each buffer of at most 64 KiB is written to `writer` and sent to the service before the next one is read. Each byte
-    /// is written once. If the content must be sent again, to another server for example, it is read again and compared
-    /// with what was read before. The writer is flushed at the end.
+    /// is written once. Content that can be read again may be sent again, to another server for example. It is then read
+    /// again and compared with what was read before. The writer is flushed at the end.
     ///
     /// The copy continues when the scan ends early: after an error, a refusal, an early response, above
     /// [`max_size`](ScannerBuilder::max_size), or if no server is there. So a person can be asked, and the
     /// content is there. The copy ends early at [`max_copy`](ScannerBuilder::max_copy), at the deadline, when the scan is
-    /// cancelled, or if the content or the writer fails. [`Teed::is_complete`] says whether it is the whole content. If it is not, the outcome is:
+    /// cancelled, or if the content or the writer fails. [`Teed::is_complete`] says whether it is the whole content.
+    ///
+    /// Evidence is never lost: [`Infected`](Verdict::Infected) and [`Blocked`](Verdict::Blocked) are the outcome in any
+    /// case. Otherwise, if the copy is not the whole content, the outcome is:
     ///
     /// | the copy is incomplete because | outcome |
     /// | --- | --- |
@@ -123,9 +126,6 @@ impl Scanner {
     /// | `writer` failed | none; an `io::Error` is returned |
     ///
     /// (1) If the scan had ended before, and its result is not clean, that result is the outcome.
-    ///
-    /// Evidence is never lost: [`Infected`](Verdict::Infected) and [`Blocked`](Verdict::Blocked) are the
-    /// outcome in any case, also if the writer failed. Clean is never the outcome with an incomplete copy.
     ///
     /// Content above `max_copy` is never sent completely and never clean, even if it is below `max_size`. The writer's time is the caller's: it
     /// counts for the deadline, and not for a timeout of the server. Verdicts are never taken from a cache.
@@ -165,9 +165,10 @@ impl Scanner {
     /// Has `content` scanned and copied to `spool` as [`scan_tee`](Self::scan_tee) does, and scans the copy if a
     /// reader cannot be sent again.
     ///
-    /// A scan of a [reader](Content::reader) that is larger than 64 KiB is over when its connection breaks, because
-    /// what was read is gone. Here the copy is sent instead, one time, if it is complete and there is time. It goes to the next
-    /// server in the cases in which [`Content::file`] would go there. Otherwise, if the connection broke, it goes to the same server. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
+    /// In [`scan`](Self::scan) and [`scan_tee`](Self::scan_tee), the scan of a [reader](Content::reader) above 64 KiB is over
+    /// when its connection breaks, because what was read is gone. This call sends the copy instead, one time, if it is complete and there is time. After
+    /// a failure after which the scan of a file asks the next server, the copy is sent to the next server. If the connection
+    /// broke and the next server is not asked, it is sent to the same server. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
     ///
     /// The copy begins at the present position of `spool`. Afterwards `spool` is at that position again. Other bytes of
     /// `spool` are neither read nor written. It must be open for reading and writing. If it is open for appending, it
