@@ -33,6 +33,7 @@ mod patience;
 mod progress;
 mod pump;
 mod quantity;
+mod quick;
 mod report;
 mod scan;
 mod scanning;

@@ -146,9 +146,9 @@ impl fmt::Display for Depth {
         ];
         let is_distinct = |unit: u64| {
             let shown = all.map(|size| size.map(|size| Size(size, unit).to_string()));
-            let pairs = [(0, 1), (0, 2), (1, 2)].into_iter();
+            let pairs = [(0, 1), (0, 2), (1, 2)];
             pairs
-                .clone()
+                .into_iter()
                 .all(|(i, j)| shown[i] != shown[j] || all[i] == all[j])
         };
         let unit = [u64::MAX, 1 << 20, 1 << 10]
