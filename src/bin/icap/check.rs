@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = time)]
     wait: Option<Duration>,
 
-    /// Send only EICAR itself and a harmless text: a test of seconds, for start scripts
+    /// Send only EICAR and a harmless text: it takes seconds, for start scripts
     ///
     /// It shows that an engine runs, and not up to which size or in which files it finds EICAR.
     #[arg(long, conflicts_with = "json")]
