@@ -891,3 +891,42 @@ fn advice_on_a_refused_command_line_names_the_way() {
     );
     assert!(!run.err.contains("no-options"), "{run:?}");
 }
+
+#[test]
+fn tip_is_no_hidden_option() {
+    let icap = Icap::new();
+    for arguments in [
+        &["scan", "--pass", "x"][..],
+        &["scan", "-f", "list"],
+        &["bench", "--can", "3s"],
+    ] {
+        let run = icap.run(arguments);
+        assert_eq!(run.status, Some(2), "{run:?}");
+        assert!(!run.err.contains("tip"), "{run:?}");
+    }
+    let run = icap.run(&["scan", "--exlude", "x"]);
+    assert!(run.err.contains("'--exclude'"), "{run:?}");
+}
+
+#[test]
+fn quiet_run_tells_in_a_line_what_was_not_scanned() {
+    let icap = Icap::with_files(&["in/a", "in/large", "in/larger"]);
+    let server = obedient();
+    let uri = server.uri();
+    let arguments = ["--max-size=4B", "-r", "in"];
+    let run = icap.run(&scan(&uri, &[&["-qi"], &arguments[..]].concat()));
+    let line = "warning: 2 files were not scanned, the first is in/large: \
+                not scanned: larger than 4 bytes\n";
+    assert_eq!((run.out.as_str(), run.err.as_str()), ("", line));
+    let run = icap.run(&scan(&uri, &[&["-q"], &arguments[..]].concat()));
+    assert_eq!((run.lines().len(), run.err.as_str()), (2, ""));
+    let run = icap.run(&scan(&uri, &["-q", "-r", "in", "--exclude=large*"]));
+    assert_eq!((run.status, run.err.as_str()), (Some(0), ""), "{run:?}");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("a", icap.path("in/link")).unwrap();
+        let run = icap.run(&scan(&uri, &["-q", "-r", "in", "--exclude=large*"]));
+        let line = "warning: left out: 1 symbolic link (in/link)\n";
+        assert_eq!((run.status, run.err.as_str()), (Some(0), line), "{run:?}");
+    }
+}

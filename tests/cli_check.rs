@@ -253,3 +253,35 @@ fn json_of_a_failure_is_an_error_object() {
         assert_eq!(object["status"].as_u64(), status);
     }
 }
+
+#[test]
+fn quick_check_tells_whether_eicar_is_found() {
+    let icap = Icap::new();
+    let away = format!("icap://{}/scan", refusing_address());
+    let servers = [Engine::Working, Engine::Blind, Engine::Echo];
+    let servers = servers.map(|engine| Server::with_engine(engine).unwrap());
+    let calls_all_clean = Server::answering(|request| match request.method() {
+        "OPTIONS" => Script::new().send(OPTIONS_RESPONSE),
+        _ => Script::new().send(CLEAN),
+    })
+    .unwrap();
+    let [working, blind, echo] = servers.each_ref().map(Server::uri);
+    for (uri, status, word) in [
+        (&working, 0, "passed: EICAR was found"),
+        (&calls_all_clean.uri(), 1, "FAILED: EICAR was called clean"),
+        (&blind, 1, "FAILED: EICAR"),
+        (&echo, 2, "FAILED: EICAR: not scanned"),
+        (&away, 2, "FAILED: cannot connect"),
+    ] {
+        let run = icap.run(&["check", "--quick", "--endpoint", uri, &working]);
+        assert_eq!(
+            (run.status, run.lines().len()),
+            (Some(status), 2),
+            "{run:?}"
+        );
+        assert!(run.out.contains(&format!("{uri}: {word}")), "{run:?}");
+    }
+    let alarms = answering(b"ICAP/1.0 403 Forbidden\r\n\r\n");
+    let run = icap.run(&["check", "--quick", "--no-options", &alarms.uri()]);
+    assert_eq!(run.status, Some(2), "{run:?}");
+}

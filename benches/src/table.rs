@@ -14,7 +14,11 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// Prints nothing if there is no row but the columns' names.
     pub(crate) fn print(&self) {
+        if self.rows.len() == 1 {
+            return;
+        }
         for (number, row) in self.rows.iter().enumerate() {
             println!("| {} |", row.join(" | "));
             if number == 0 {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::json_help;
 use crate::quantity::time;
+use crate::quick;
 use crate::report::Status;
 use crate::scanning::{Scanning, reword};
 use crate::settings::URI_HELP;
@@ -61,7 +62,7 @@ Exit status:
 const EXAMPLES: &str = "\
 Examples:
   icap check \"$SERVICE\"
-  icap check --wait 2m --max-size 1MiB \"$SERVICE\" && start-my-application";
+  icap check --wait 2m --quick \"$SERVICE\" && start-my-application";
 
 fn more() -> String {
     format!("{MORE}\n\n{}\n\n{EXAMPLES}", json_help::check())
@@ -82,10 +83,16 @@ pub(crate) struct Arguments {
     ///
     /// With several services it ends as soon as one of them responds; then all are tested. It
     /// does not wait for a service that asks for a user and a password that are not set, or
-    /// refuses them.
+    /// refuses them. A response does not show that an engine runs: add --quick for that.
     #[arg(verbatim_doc_comment)]
     #[arg(long, value_name = "TIME", value_parser = time)]
     wait: Option<Duration>,
+
+    /// Send only EICAR and a harmless text: it takes seconds, for start scripts
+    ///
+    /// It shows that an engine runs, and not up to which size or in which files it finds EICAR.
+    #[arg(long, conflicts_with = "json")]
+    quick: bool,
 
     #[command(flatten)]
     pub(crate) scanning: Scanning,
@@ -113,6 +120,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
     let service = arguments.scanning.endpoint(arguments.uri.as_deref())?;
     if let Some(longest) = arguments.wait {
         wait::until_one_responds(&arguments.scanning.clients(service.clone())?, longest)?;
+    }
+    if arguments.quick {
+        return quick::run(&arguments.scanning.single_scanners(service)?);
     }
     let scanner = arguments.scanning.builder(service)?.build()?;
     let test = scanner.self_test()?;

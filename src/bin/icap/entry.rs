@@ -278,6 +278,11 @@ impl Entry {
         self.detail.as_deref().unwrap_or_default()
     }
 
+    /// The line without colours.
+    pub(crate) fn plain(&self) -> String {
+        format!("{}: {}", self.subject.name, safe(&self.line))
+    }
+
     pub(crate) fn bytes_sent(&self) -> u64 {
         self.bytes_sent.unwrap_or_default()
     }

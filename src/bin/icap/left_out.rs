@@ -51,6 +51,13 @@ impl LeftOut {
         first.get_or_insert_with(|| Name::of(path));
     }
 
+    /// Without what the user wanted to be left out.
+    pub(crate) fn unasked(&self) -> Self {
+        let mut kinds = self.kinds.clone();
+        kinds[Kind::Excluded as usize] = (0, None);
+        Self { kinds }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.kinds.iter().all(|(count, _)| *count == 0)
     }

@@ -33,6 +33,7 @@ mod patience;
 mod progress;
 mod pump;
 mod quantity;
+mod quick;
 mod report;
 mod scan;
 mod scanning;
@@ -50,6 +51,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use config::Config;
@@ -166,7 +168,8 @@ fn command_line() -> (CommandLine, Result<Config, String>) {
         Ok(config) => config.apply(definition()),
         Err(_) => definition(),
     };
-    let matches = command.try_get_matches().unwrap_or_else(|error| {
+    let matches = command.try_get_matches().unwrap_or_else(|mut error| {
+        remove_misleading_tips(&mut error);
         if let (true, Ok(Some(note))) = (error.use_stderr(), loaded.as_ref().map(Config::note)) {
             let _ = writeln!(io::stderr(), "{note}");
         }
@@ -183,6 +186,23 @@ fn command_line() -> (CommandLine, Result<Config, String>) {
         }
     });
     (command_line, loaded)
+}
+
+/// An option that is hidden is no advice, and a mistyped option is rarely meant as a file name.
+fn remove_misleading_tips(error: &mut clap::Error) {
+    if let Some(ContextValue::String(tip)) = error.get(ContextKind::SuggestedArg) {
+        let name = tip.trim_start_matches('-').to_owned();
+        let definition = definition();
+        let commands = definition.get_subcommands();
+        let command = commands.filter(|it| std::env::args().any(|arg| arg == it.get_name()));
+        let mut options = command.flat_map(clap::Command::get_arguments);
+        if options.any(|it| it.get_long() == Some(&name) && it.is_hide_set()) {
+            error.remove(ContextKind::SuggestedArg);
+        }
+    }
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+    }
 }
 
 /// The file that `--config` names. What else is wrong with the command line is found later.

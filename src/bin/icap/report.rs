@@ -159,6 +159,11 @@ impl Format {
         })
     }
 
+    /// Whether a file was not scanned, and neither its line nor a summary tells it.
+    pub(crate) fn hides_unscanned(self, entry: &Entry) -> bool {
+        entry.outcome == Outcome::NotScanned && !self.shows(entry.outcome) && self.no_summary
+    }
+
     fn shows(self, outcome: Outcome) -> bool {
         match self.shown {
             _ if outcome == Outcome::Error => true,

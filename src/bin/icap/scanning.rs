@@ -83,8 +83,33 @@ impl Scanning {
         self.settings.clients(service, &self.endpoint)
     }
 
+    /// A scanner with its name for this service, and one for each of `--endpoint`.
+    pub(crate) fn single_scanners(
+        &self,
+        service: Endpoint,
+    ) -> Result<Vec<(String, Scanner)>, Box<dyn Error>> {
+        let others = self.endpoint.iter();
+        let others = others.map(|uri| self.settings.other_endpoint(uri));
+        std::iter::once(Ok(service))
+            .chain(others)
+            .map(|endpoint| {
+                let endpoint = endpoint?;
+                let name = endpoint.uri().name();
+                Ok((name, self.single(endpoint)?.build()?))
+            })
+            .collect()
+    }
+
     /// A scanner for this service and those of `--endpoint`.
     pub(crate) fn builder(&self, service: Endpoint) -> Result<ScannerBuilder, Box<dyn Error>> {
+        let mut builder = self.single(service)?;
+        for uri in &self.endpoint {
+            builder = builder.endpoint(self.settings.other_endpoint(uri)?);
+        }
+        Ok(builder)
+    }
+
+    fn single(&self, service: Endpoint) -> Result<ScannerBuilder, Box<dyn Error>> {
         let mut builder = Scanner::builder(service)
             .max_size(self.max_size.0)
             .negotiate(!self.no_options)
@@ -92,9 +117,6 @@ impl Scanning {
             .preview(self.preview.unwrap_or_default());
         if let Some(method) = self.method {
             builder = builder.method(method);
-        }
-        for uri in &self.endpoint {
-            builder = builder.endpoint(self.settings.other_endpoint(uri)?);
         }
         self.settings.of_scanner(builder)
     }

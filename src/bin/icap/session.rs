@@ -33,6 +33,8 @@ pub(crate) struct Session {
     /// A service responded as one that does not scan.
     is_doubtful: bool,
     has_too_large: bool,
+    /// Files without a verdict that are not printed, and the line of the first.
+    hidden: Option<(u64, String)>,
 }
 
 /// Files that were not scanned because the service is away.
@@ -56,6 +58,7 @@ impl Session {
             interrupted: None,
             is_doubtful: false,
             has_too_large: false,
+            hidden: None,
         }
     }
 
@@ -91,6 +94,10 @@ impl Session {
         self.tally.add(entry.outcome, entry.bytes_sent());
         self.is_doubtful |= entry.is_doubtful();
         self.has_too_large |= entry.is_too_large();
+        if self.format.hides_unscanned(&entry) {
+            let (count, _) = self.hidden.get_or_insert_with(|| (0, entry.plain()));
+            *count += 1;
+        }
         if !entry.is_given_up || self.format.json {
             return self.format.print(&entry, &self.progress);
         }
@@ -175,6 +182,7 @@ impl Session {
             self.report_nothing()?;
         }
         if !self.format.has_summary() {
+            self.report_what_is_hidden();
             return Ok(());
         }
         let mut out = anstream::stdout();
@@ -192,6 +200,29 @@ impl Session {
         out.flush()?;
         self.print_hints();
         Ok(())
+    }
+
+    /// Without a summary, a line on standard error tells what was not scanned and is not in the output.
+    fn report_what_is_hidden(&self) {
+        if self.format.json {
+            return;
+        }
+        let mut err = anstream::stderr();
+        if let Some((count, first)) = &self.hidden {
+            let files = if *count == 1 {
+                "file was"
+            } else {
+                "files were"
+            };
+            let _ = writeln!(
+                err,
+                "warning: {count} {files} not scanned, the first is {first}"
+            );
+        }
+        let left_out = self.left_out().unasked();
+        if !left_out.is_empty() {
+            let _ = writeln!(err, "warning: {left_out}");
+        }
     }
 
     /// The results are printed; without standard error there is no hint.

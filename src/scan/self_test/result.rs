@@ -139,15 +139,31 @@ pub struct Depth {
 
 impl fmt::Display for Depth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            self.largest_found,
+            self.smallest_missed,
+            self.smallest_not_scanned,
+        ];
+        let is_distinct = |unit: u64| {
+            let shown = all.map(|size| size.map(|size| Size(size, unit).to_string()));
+            let pairs = [(0, 1), (0, 2), (1, 2)];
+            pairs
+                .into_iter()
+                .all(|(i, j)| shown[i] != shown[j] || all[i] == all[j])
+        };
+        let unit = [u64::MAX, 1 << 20, 1 << 10]
+            .into_iter()
+            .find(|unit| is_distinct(*unit));
+        let size = |size| Size(size, unit.unwrap_or(1));
         match self.largest_found {
-            Some(size) => write!(f, "found up to {}", Size(size))?,
+            Some(found) => write!(f, "found up to {}", size(found))?,
             None => f.write_str("found at no size")?,
         }
-        if let Some(size) = self.smallest_missed {
-            write!(f, ", called clean from {} on", Size(size))?;
+        if let Some(missed) = self.smallest_missed {
+            write!(f, ", called clean from {} on", size(missed))?;
         }
-        if let Some(size) = self.smallest_not_scanned {
-            write!(f, ", not scanned at {}", Size(size))?;
+        if let Some(other) = self.smallest_not_scanned {
+            write!(f, ", not scanned at {}", size(other))?;
         }
         Ok(())
     }
@@ -175,7 +191,12 @@ impl fmt::Display for Latency {
         } else {
             "in "
         };
-        write!(f, "{} {would}{}", Size(self.size), Time(self.elapsed))
+        write!(
+            f,
+            "{} {would}{}",
+            Size(self.size, u64::MAX),
+            Time(self.elapsed)
+        )
     }
 }
 
@@ -221,16 +242,57 @@ impl fmt::Display for ServiceTest {
     }
 }
 
-/// A size with one decimal of its unit.
-struct Size(u64);
+/// A size with one decimal of its unit, and the largest unit.
+struct Size(u64, u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        match units.iter().find(|(size, _)| self.0 >= *size) {
+        match units
+            .iter()
+            .find(|(size, _)| self.0 >= *size && self.1 >= *size)
+        {
             Some((size, unit)) if self.0 % size == 0 => write!(f, "{} {unit}", self.0 / size),
             Some((size, unit)) => write!(f, "{:.1} {unit}", self.0 as f64 / *size as f64),
             None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_differ_are_shown_differently() {
+        for (found, missed, shown) in [
+            (
+                25 << 20,
+                26 << 20,
+                "found up to 25 MiB, called clean from 26 MiB on",
+            ),
+            (
+                (11 << 27) + 1,
+                (11 << 27) + (1 << 20),
+                "found up to 1408.0 MiB, called clean from 1409 MiB on",
+            ),
+            (
+                26_214_401,
+                26_214_500,
+                "found up to 25600.0 KiB, called clean from 25600.1 KiB on",
+            ),
+            (
+                65_537,
+                65_538,
+                "found up to 65537 bytes, called clean from 65538 bytes on",
+            ),
+        ] {
+            let depth = Depth {
+                largest_found: Some(found),
+                smallest_missed: Some(missed),
+                smallest_not_scanned: None,
+            };
+            assert_eq!(depth.to_string(), shown);
         }
     }
 }
