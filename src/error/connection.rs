@@ -39,8 +39,8 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// The connection was reset, at whatever time, or the server closed it before its response began. A server that closes it in
-/// the middle of the response is a [`ProtocolError`](super::ProtocolError).
+/// The connection was reset before the response was complete, or the server closed it before its response began. A reset
+/// after a complete 204, and a close in the middle of the response, is a [`ProtocolError`](super::ProtocolError).
 #[derive(Debug)]
 pub struct DisconnectedError {
     pub(crate) service: String,

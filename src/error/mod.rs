@@ -89,8 +89,8 @@ pub enum Error {
     /// Time ran out.
     #[error("{0}")]
     Timeout(TimeoutError),
-    /// The connection was reset, at whatever time, or the server closed it before its response began. A server that closes
-    /// it in the middle of the response is [`Protocol`](Self::Protocol).
+    /// The connection was reset before the response was complete, or the server closed it before its response began. A
+    /// reset after a complete 204, and a close in the middle of the response, is [`Protocol`](Self::Protocol).
     #[error("{0}")]
     Disconnected(DisconnectedError),
     /// The service responded with a status that is no verdict.

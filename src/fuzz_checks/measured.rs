@@ -12,6 +12,7 @@ const PIECE: usize = 64 * 1024;
 /// # Panics
 ///
 /// If the block is not complete and valid.
+#[must_use]
 pub fn check_fields(data: &[u8]) -> usize {
     let len = checked_fields_len(data).expect("valid fields");
     assert!(data[len..].starts_with(b"\r\n"), "a blank line");
@@ -19,6 +20,7 @@ pub fn check_fields(data: &[u8]) -> usize {
 }
 
 /// As [`check_fields`], and looks at the name and the value of each field once.
+#[must_use]
 pub fn visit_fields(data: &[u8]) -> usize {
     let len = check_fields(data);
     let fields = Headers::of_checked(&data[..len - 2]);
