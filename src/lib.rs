@@ -175,10 +175,11 @@
 //! - **R9 No `unsafe` and no panic**, whatever bytes a peer sends, and whatever a caller's `Read`, `Write`,
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
-//!   it broke, 5xx, 400, 404, 405, bytes that are not ICAP, and a connect, write, response or read timeout. The deadline or
+//!   it broke, 5xx (503 only while the server serves no other exchange), 400, 404, 405, bytes that are not ICAP, and a
+//!   connect, write, response or read timeout. The deadline or
 //!   another limit that ends an exchange counts only if the waits for the server in its last phase together were at
 //!   least as long as the timeout of that phase. Not counted are the caller's slow reader or writer, a shorter wait, a
-//!   cancelled scan, a shortage on this machine, 503 while the server serves other exchanges, and a timeout on a connection
+//!   cancelled scan, a shortage on this machine, and a timeout on a connection
 //!   on which no response ever came, if other connections got responses meanwhile.
 //!
 //! # Features

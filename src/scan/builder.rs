@@ -361,7 +361,7 @@ impl ScannerBuilder {
     ///   server would be asked.
     /// - The server's state tag (`ISTag`) is still the one that the response had, and a response has confirmed it within
     ///   the time of [`revalidate`](crate::Cache::revalidate). If a service has no tag, the content is scanned each time.
-    /// - It is younger than [`max_age`](crate::Cache::max_age).
+    /// - It is younger than [`max_age`](crate::Cache::max_age), and nothing has withdrawn it since.
     /// - A clean verdict: the server has not shown since that it does not scan, by its state tag or by an early response.
     ///   With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the
     ///   cache sends the canary too when one is due.
@@ -373,8 +373,8 @@ impl ScannerBuilder {
     /// timeout, or half of the time that they have left if that is shorter. If the first scan ends with an error, or with a verdict that is not kept, each
     /// of the others scans.
     ///
-    /// [`scan_replace`](Scanner::scan_replace) and [`scan_tee`](Scanner::scan_tee) do not use the cache, and neither does a
-    /// trial of a suspended server.
+    /// [`scan_replace`](Scanner::scan_replace), [`scan_tee`](Scanner::scan_tee), [`scan_spooled`](Scanner::scan_spooled) and
+    /// trials of a suspended server take no verdict from the cache. But what they find withdraws a clean one.
     /// [`manual::caching`](crate::manual::caching) says what to choose for an id.
     pub fn cache(mut self, cache: Cache) -> Self {
         self.cache = Some(cache);

@@ -166,9 +166,10 @@ impl Scanner {
     /// reader cannot be sent again.
     ///
     /// In [`scan`](Self::scan) and [`scan_tee`](Self::scan_tee), the scan of a [reader](Content::reader) above 64 KiB is over
-    /// when its connection breaks, because what was read is gone. This call sends the copy instead, one time, if it is complete and there is time. After
-    /// a failure after which the scan of a file asks the next server, the copy is sent to the next server. If the connection
-    /// broke and the next server is not asked, it is sent to the same server. What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
+    /// when its connection breaks, because what was read is gone. This call goes on with the copy, as with a file,
+    /// if the copy is complete and there is time. After a broken connection it asks the same server once more, and then the
+    /// next one. After another failure for which a file goes to the next server, it asks that one.
+    /// What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
     ///
     /// The copy begins at the present position of `spool`. Afterwards `spool` is at that position again. Other bytes of
     /// `spool` are neither read nor written. It must be open for reading and writing. If it is open for appending, it
