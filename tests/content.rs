@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use icap_client::error::{ContentError, ContentFault, TimeLimit};
-use icap_client::testing::{Conversation, Script, Server};
+use icap_client::testing::{Conversation, OPTIONS_RESPONSE, Script, Server, echo};
 use icap_client::{Content, Error, NotScanned, Preview, Scanner, Verdict};
 
 const MIB: u64 = 1024 * 1024;
@@ -302,5 +302,36 @@ fn reader_interrupted_for_ever_meets_the_deadline() {
         // A busy loop would call it millions of times.
         let calls = calls.into_inner();
         assert!(calls <= 2_000 && (calls >= 1_000 || !is_in_time), "{calls}");
+    }
+}
+
+#[test]
+fn echo_is_compared_with_what_was_sent_of_a_file() {
+    let excludes_204 = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
+    for (options, allows_204) in [(&*excludes_204, true), (OPTIONS_RESPONSE, false)] {
+        let server = Server::scripted([Script::new()
+            .read_request()
+            .send(options)
+            .read_request()
+            .send(echo("HTTP/1.1 200 OK\r\n\r\n", b"hello"))])
+        .unwrap();
+        let scanner = Scanner::builder(server.uri()).allow_204(allows_204);
+        let scanner = scanner.build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "hello").unwrap();
+        let content = Content::file(&path).unwrap().progress(|sent, _| {
+            if sent == 5 {
+                let file = std::fs::File::options().write(true).open(&path).unwrap();
+                file.set_len(0).unwrap();
+                // Times are not exact. The fault is injected with a time that differs.
+                file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+                    .unwrap();
+                std::fs::remove_file(&path).unwrap();
+            }
+        });
+        let report = scanner.scan(content).unwrap();
+        assert_eq!(*report.verdict(), Verdict::Clean, "{allows_204}");
+        assert!(!path.exists());
     }
 }
