@@ -335,3 +335,41 @@ fn echo_is_compared_with_what_was_sent_of_a_file() {
         assert!(!path.exists());
     }
 }
+
+/// Notes what is in the buffers that it is given.
+struct Peeks<'s> {
+    left: usize,
+    seen: &'s mut Vec<u8>,
+}
+
+impl Read for Peeks<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.seen.extend_from_slice(buf);
+        let len = buf.len().min(self.left);
+        buf[..len].fill(b'x');
+        self.left -= len;
+        Ok(len)
+    }
+}
+
+#[test]
+fn reader_is_given_buffers_without_credentials() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(server.uri()).header("X-Key", "secret");
+    let scanner = scanner.build().unwrap();
+    let left = 200_000;
+    for is_declared in [false, true] {
+        let mut seen = Vec::new();
+        let reader = Peeks {
+            left,
+            seen: &mut seen,
+        };
+        let content = match is_declared {
+            true => Content::reader(reader).len(left as u64),
+            false => Content::reader(reader),
+        };
+        assert!(scanner.scan(content).unwrap().verdict().is_clean());
+        assert!(seen.len() > left);
+        assert!(!seen.windows(6).any(|bytes| bytes == b"secret"));
+    }
+}

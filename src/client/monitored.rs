@@ -144,7 +144,7 @@ impl Body<'_> {
     /// Reads the first `len` bytes once more, or fewer if there are no more.
     fn read_again(&mut self, len: u64, deadline: &Deadline) -> io::Result<()> {
         self.rewind().map_err(io::Error::other)?;
-        let mut buffer = SendBuffer::for_body(self);
+        let mut buffer = SendBuffer::take();
         let room = buffer.room(CHUNK, 0);
         while self.bytes_read() < len {
             if deadline.left().is_none() {

@@ -265,7 +265,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
 
     /// Reads the rest for the copy, and sends nothing. Stops if the copy is out of time.
     pub(crate) fn read_rest(mut self, tee: &mut Tee<'_>) -> Result<(), ContentError> {
-        let mut buffer = SendBuffer::for_body(self.body);
+        let mut buffer = SendBuffer::take();
         let mut has_ended = false;
         while !has_ended && tee.is_in_time() {
             let room = self.room(&mut buffer);
@@ -281,7 +281,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         output: &mut Output<'_>,
         service: &str,
     ) -> Result<(), Error> {
-        let mut buffer = SendBuffer::for_body(self.body);
+        let mut buffer = SendBuffer::take();
         let mut left_out = offset;
         loop {
             check_time(&self.deadline, service)?;
