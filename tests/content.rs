@@ -373,3 +373,18 @@ fn reader_is_given_buffers_without_credentials() {
         assert!(!seen.windows(6).any(|bytes| bytes == b"secret"));
     }
 }
+
+#[test]
+fn file_that_changes_before_its_scan_is_scanned_as_it_is() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    for now in ["hello and more", "hell", ""] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hello").unwrap();
+        let content = Content::file(file.path()).unwrap();
+        std::fs::write(file.path(), now).unwrap();
+        let report = scanner.scan(content).unwrap();
+        assert_eq!(*report.verdict(), Verdict::Clean, "{now}");
+        assert_eq!(report.bytes_sent(), now.len() as u64);
+    }
+}

@@ -334,7 +334,12 @@ impl Source<'_> {
     fn find_length(&mut self) -> Result<Option<u64>, ContentError> {
         let reader = match self {
             Self::Seekable { reader, .. } => reader,
-            Self::File(file) => return Ok(Some(file.length())),
+            Self::File(file) => {
+                let length = file.find_length();
+                return length
+                    .map(Some)
+                    .map_err(|source| ContentError::read(0, source));
+            }
             _ => return Ok(None),
         };
         let (position, end) =

@@ -59,7 +59,7 @@ impl<'a> Content<'a> {
     /// read of one may wait past every deadline. To scan one all the same, open it yourself and pass it to
     /// [`reader`](Self::reader).
     ///
-    /// Its length is that of its metadata when the file is opened. A file that is longer or shorter when it is read is an
+    /// Its length is that of its metadata when the scan begins. A file that is longer or shorter when it is read is an
     /// [`Error::Content`] in the scan.
     ///
     /// If a service that offers 204 sends content back, the file is read once more to compare them. If the file has
