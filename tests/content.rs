@@ -388,3 +388,18 @@ fn file_that_changes_before_its_scan_is_scanned_as_it_is() {
         assert_eq!(report.bytes_sent(), now.len() as u64);
     }
 }
+
+#[test]
+fn progress_goes_from_nothing_to_everything() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    for (content, total) in [
+        (Content::bytes(b"hello"), Some(5)),
+        (Content::reader(&b"hello"[..]), None),
+    ] {
+        let mut seen = Vec::new();
+        let content = content.progress(|sent, total| seen.push((sent, total)));
+        assert!(scanner.scan(content).unwrap().verdict().is_clean());
+        assert_eq!(seen, [(0, total), (5, total)]);
+    }
+}

@@ -261,8 +261,8 @@ impl<'a> Content<'a> {
         self
     }
 
-    /// Sets a function that is called with the bytes sent and the length, now and then during the upload. The
-    /// length is `None` if it is not known. When the content is sent again, the bytes start at 0 again.
+    /// Sets a function that is called with the bytes sent and the length: before each chunk, and after the last one. Bytes
+    /// are sent when the system has taken them. The length is `None` if it is not known. When the content is sent again, the bytes start at 0 again.
     pub fn progress(mut self, progress: impl FnMut(u64, Option<u64>) + Send + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self

@@ -87,6 +87,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
             let then = Then::Done;
             return Ok(Next { len: 0, then });
         }
+        self.report_progress();
         self.direct = (0, 0);
         if tee.is_none() && self.is_direct() {
             return self.encode_direct(out);
@@ -101,6 +102,14 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let then = self.encode_end(out, len, has_ended);
         let len = len as u64;
         Ok(Next { len, then })
+    }
+
+    /// The last chunk was written, or there is none yet: tells the caller how much was sent. Returns whether the caller
+    /// wants to know.
+    pub(crate) fn report_progress(&mut self) -> bool {
+        let held_back = u64::from(self.held_back.is_some());
+        self.body
+            .report_progress(self.body.bytes_read() - held_back)
     }
 
     /// The part of the last chunk that is to be written after the buffer.

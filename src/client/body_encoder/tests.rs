@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::monitor::Monitor;
 use crate::net::cancel::Cancel;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -198,21 +199,21 @@ fn long_content_in_memory_is_encoded_as_from_a_reader() {
 #[test]
 fn file_that_has_grown_or_shrunk_gets_no_last_chunk() {
     for (length, actual) in [(5, 6), (5, 4), (CHUNK, CHUNK + 1), (CHUNK + 1, CHUNK)] {
-        let mut body = file_of(&vec![b'x'; actual], length);
-        body.find_length().unwrap();
-        let (out, sent) = encode(body);
+        let (out, sent) = encode(file_of(&vec![b'x'; actual], length));
         assert!(sent.is_err(), "{length} {actual}");
         assert!(!out.ends_with(b"0\r\n\r\n"), "{length} {actual}");
     }
 }
 
-/// A file with this content, which had another length when it was opened.
+/// A file with this content, which had another length when that was found.
 fn file_of(content: &[u8], length: usize) -> Body<'static> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![b'x'; length]).unwrap();
-    let metadata = file.as_file().metadata().unwrap();
+    let opened = file.reopen().unwrap();
+    let mut body = Body::file(opened, &file.as_file().metadata().unwrap());
+    body.find_length().unwrap();
     std::fs::write(file.path(), content).unwrap();
-    Body::file(file.reopen().unwrap(), &metadata)
+    body
 }
 
 #[test]
@@ -381,5 +382,45 @@ struct Failing;
 impl Read for Failing {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::Error::other("the disk is gone"))
+    }
+}
+
+/// The content of each chunk, and what progress was reported before the chunk was encoded.
+fn reported(body: Body<'_>, preview: Option<usize>) -> Vec<(Option<u64>, u64)> {
+    let (sender, reports) = std::sync::mpsc::channel();
+    let progress = move |sent, _| sender.send(sent).unwrap();
+    let mut body = body.monitored(Monitor::new(None, Some(Box::new(progress))));
+    let mut encoder = BodyEncoder::new(&mut body, preview, &Deadline::by_system(None));
+    let mut buffer = SendBuffer::take();
+    let mut chunks = Vec::new();
+    loop {
+        let next = encoder.encode_next(&mut buffer, None).unwrap();
+        chunks.push((reports.try_iter().last(), next.len));
+        if next.then == Then::Done {
+            assert!(encoder.report_progress());
+            chunks.push((reports.try_iter().last(), 0));
+            return chunks;
+        }
+    }
+}
+
+#[test]
+fn progress_counts_only_chunks_that_were_written() {
+    let content = vec![b'x'; 3 * LONG_CHUNK];
+    let len = content.len() as u64;
+    for preview in [None, Some(0), Some(7)] {
+        for body in [
+            Body::from(&content[..5]),
+            Body::from(&content[..]),
+            Body::reader(&content[..]),
+            Body::reader(&content[..]).len(len),
+            Body::seekable(io::Cursor::new(&content)).len(len),
+        ] {
+            let mut written = 0;
+            for (report, len) in reported(body, preview) {
+                assert_eq!(report, Some(written), "{preview:?}");
+                written += len;
+            }
+        }
     }
 }
