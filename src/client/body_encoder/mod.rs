@@ -220,7 +220,8 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let mut began = (!self.body.is_own()).then(|| self.deadline.now());
         // The part of `room` that is read into is never empty: that would make every read look like the end.
         while filled < room.len() {
-            match self.body.read(&mut room[filled..], tee.as_deref_mut()) {
+            let end = filled + step(room.len() - filled);
+            match self.body.read(&mut room[filled..end], tee.as_deref_mut()) {
                 Ok(0) if self.end_seen || self.body.is_at_end() => return of(filled, true),
                 // An empty read is the end, unless more comes after it. Then the reader is broken, and what
                 // would be taken for all of the content is only a part.
@@ -304,6 +305,12 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
             }
         }
     }
+}
+
+/// How many of `left` bytes are read at once. Storage may be slow, so there is a look at the time within a long chunk.
+/// The byte after a short chunk shows its end, and costs no read of its own.
+fn step(left: usize) -> usize {
+    if left > CHUNK + 1 { CHUNK } else { left }
 }
 
 #[cfg(test)]

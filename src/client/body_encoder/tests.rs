@@ -424,3 +424,28 @@ fn progress_counts_only_chunks_that_were_written() {
         }
     }
 }
+
+#[test]
+fn long_chunk_is_read_with_looks_at_the_cancel() {
+    let cancel = Cancel::new();
+    let deadline = Deadline::by_system(None).or_cancelled(Some(cancel.clone()));
+    let mut read = 0;
+    let reader = FromFn(|buf: &mut [u8]| {
+        assert!(buf.len() <= CHUNK + 1);
+        // In the first part of the first long chunk.
+        if read == MANY {
+            cancel.cancel();
+        }
+        read += buf.len() as u64;
+        Ok(buf.len())
+    });
+    let mut body = Body::reader(reader);
+    let mut encoder = BodyEncoder::new(&mut body, None, &deadline);
+    let mut buffer = SendBuffer::take();
+    let mut sent = 0;
+    while sent <= MANY {
+        let next = encoder.encode_next(&mut buffer, None).unwrap();
+        assert_eq!(next.len, CHUNK as u64);
+        sent += next.len;
+    }
+}
