@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use icap_client::error::{ContentError, ContentFault, TimeLimit};
-use icap_client::testing::{Conversation, Script, Server};
+use icap_client::testing::{Conversation, OPTIONS_RESPONSE, Script, Server, echo};
 use icap_client::{Content, Error, NotScanned, Preview, Scanner, Verdict};
 
 const MIB: u64 = 1024 * 1024;
@@ -302,5 +302,104 @@ fn reader_interrupted_for_ever_meets_the_deadline() {
         // A busy loop would call it millions of times.
         let calls = calls.into_inner();
         assert!(calls <= 2_000 && (calls >= 1_000 || !is_in_time), "{calls}");
+    }
+}
+
+#[test]
+fn echo_is_compared_with_what_was_sent_of_a_file() {
+    let excludes_204 = OPTIONS_RESPONSE.replace("Allow: 204\r\n", "");
+    for (options, allows_204) in [(&*excludes_204, true), (OPTIONS_RESPONSE, false)] {
+        let server = Server::scripted([Script::new()
+            .read_request()
+            .send(options)
+            .read_request()
+            .send(echo("HTTP/1.1 200 OK\r\n\r\n", b"hello"))])
+        .unwrap();
+        let scanner = Scanner::builder(server.uri()).allow_204(allows_204);
+        let scanner = scanner.build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "hello").unwrap();
+        let content = Content::file(&path).unwrap().progress(|sent, _| {
+            if sent == 5 {
+                let file = std::fs::File::options().write(true).open(&path).unwrap();
+                file.set_len(0).unwrap();
+                // Times are not exact. The fault is injected with a time that differs.
+                file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+                    .unwrap();
+                std::fs::remove_file(&path).unwrap();
+            }
+        });
+        let report = scanner.scan(content).unwrap();
+        assert_eq!(*report.verdict(), Verdict::Clean, "{allows_204}");
+        assert!(!path.exists());
+    }
+}
+
+/// Notes what is in the buffers that it is given.
+struct Peeks<'s> {
+    left: usize,
+    seen: &'s mut Vec<u8>,
+}
+
+impl Read for Peeks<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.seen.extend_from_slice(buf);
+        let len = buf.len().min(self.left);
+        buf[..len].fill(b'x');
+        self.left -= len;
+        Ok(len)
+    }
+}
+
+#[test]
+fn reader_is_given_buffers_without_credentials() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(server.uri()).header("X-Key", "secret");
+    let scanner = scanner.build().unwrap();
+    let left = 200_000;
+    for is_declared in [false, true] {
+        let mut seen = Vec::new();
+        let reader = Peeks {
+            left,
+            seen: &mut seen,
+        };
+        let content = match is_declared {
+            true => Content::reader(reader).len(left as u64),
+            false => Content::reader(reader),
+        };
+        assert!(scanner.scan(content).unwrap().verdict().is_clean());
+        assert!(seen.len() > left);
+        assert!(!seen.windows(6).any(|bytes| bytes == b"secret"));
+    }
+}
+
+#[test]
+fn file_that_changes_before_its_scan_is_scanned_as_it_is() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    for now in ["hello and more", "hell", ""] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hello").unwrap();
+        let content = Content::file(file.path()).unwrap();
+        std::fs::write(file.path(), now).unwrap();
+        let report = scanner.scan(content).unwrap();
+        assert_eq!(*report.verdict(), Verdict::Clean, "{now}");
+        assert_eq!(report.bytes_sent(), now.len() as u64);
+    }
+}
+
+#[test]
+fn progress_goes_from_nothing_to_everything() {
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    for (content, total) in [
+        (Content::bytes(b"hello"), Some(5)),
+        (Content::reader(&b"hello"[..]), None),
+    ] {
+        let mut seen = Vec::new();
+        let content = content.progress(|sent, total| seen.push((sent, total)));
+        assert!(scanner.scan(content).unwrap().verdict().is_clean());
+        assert_eq!(seen, [(0, total), (5, total)]);
     }
 }

@@ -242,8 +242,8 @@ impl<'a> Body<'a> {
     /// Reads once. A count that does not fit `buf` is an error. What is read goes to `tee` as well, also if
     /// it is over the size limit.
     pub(super) fn read(&mut self, buf: &mut [u8], tee: Option<&mut Tee<'_>>) -> io::Result<usize> {
-        let room = match &mut self.monitor {
-            Some(monitor) => monitor.before_read(self.declared)?.min(buf.len()),
+        let room = match &self.monitor {
+            Some(monitor) => monitor.before_read()?.min(buf.len()),
             None => buf.len(),
         };
         let buf = &mut buf[..room];
@@ -252,7 +252,7 @@ impl<'a> Body<'a> {
         self.read += len as u64;
         let is_at_end = self.is_at_end();
         let checked = match &mut self.monitor {
-            Some(monitor) if is_at_end => monitor.after_last_read(&buf[..len], self.declared),
+            Some(monitor) if is_at_end => monitor.after_last_read(&buf[..len]),
             Some(monitor) => monitor.after_read(&buf[..len]),
             None => Ok(()),
         };
@@ -265,8 +265,8 @@ impl<'a> Body<'a> {
     /// Passes over at most `most` bytes in memory as if they were read, and returns how many. They are sent from where
     /// they are.
     pub(super) fn pass(&mut self, most: usize) -> io::Result<usize> {
-        let room = match &mut self.monitor {
-            Some(monitor) => monitor.before_read(self.declared)?.min(most),
+        let room = match &self.monitor {
+            Some(monitor) => monitor.before_read()?.min(most),
             None => most,
         };
         let left = self.source.in_memory(self.read);
@@ -334,7 +334,12 @@ impl Source<'_> {
     fn find_length(&mut self) -> Result<Option<u64>, ContentError> {
         let reader = match self {
             Self::Seekable { reader, .. } => reader,
-            Self::File(file) => return Ok(Some(file.length())),
+            Self::File(file) => {
+                let length = file.find_length();
+                return length
+                    .map(Some)
+                    .map_err(|source| ContentError::read(0, source));
+            }
             _ => return Ok(None),
         };
         let (position, end) =

@@ -23,8 +23,6 @@ pub(crate) struct Monitor<'a> {
     has_changed: bool,
     /// Whatever is read must be the same when it is read again.
     is_copied: bool,
-    /// What is read is sent.
-    is_sent: bool,
     progress: Option<Progress<'a>>,
 }
 
@@ -47,7 +45,6 @@ impl<'a> Monitor<'a> {
             expected: None,
             has_changed: false,
             is_copied: false,
-            is_sent: true,
             progress,
         }
     }
@@ -76,14 +73,8 @@ impl<'a> Monitor<'a> {
         self.digest
     }
 
-    /// What is read from now on must begin with what was sent, and be equal to it if that was all. The caller
-    /// is told of no progress, because it is not sent.
+    /// What is read from now on must begin with what was read so far, and be equal to it if that was all.
     pub(super) fn expect_the_same(&mut self, is_all: bool) {
-        self.progress = None;
-        self.expect(is_all);
-    }
-
-    fn expect(&mut self, is_all: bool) {
         let digest = self.digest.clone();
         self.expected = digest.map(|digest| Expected { digest, is_all });
     }
@@ -95,10 +86,17 @@ impl<'a> Monitor<'a> {
         self.hash();
     }
 
-    /// What is read from now on is not sent, and may have `max_size` bytes in all. The caller is told of no progress.
-    pub(super) fn stop_sending(&mut self, max_size: Option<u64>) {
+    /// What is read from now on may have `max_size` bytes in all.
+    pub(super) fn limit(&mut self, max_size: Option<u64>) {
         self.max_size = max_size;
-        self.is_sent = false;
+    }
+
+    /// Tells the caller that `sent` bytes of `total` were sent. Returns whether the caller wants to know.
+    pub(super) fn report_progress(&mut self, sent: u64, total: Option<u64>) -> bool {
+        if let Some(progress) = &mut self.progress {
+            progress(sent, total);
+        }
+        self.progress.is_some()
     }
 
     /// The content is read from its beginning again.
@@ -106,14 +104,13 @@ impl<'a> Monitor<'a> {
         let expected = self.expected.as_ref();
         let is_further = expected.is_none_or(|expected| self.len > expected.digest.len);
         if self.is_copied && (is_further || self.has_ended) {
-            self.expect(self.has_ended);
+            self.expect_the_same(self.has_ended);
         }
         self.len = 0;
         if let Some(digest) = &mut self.digest {
             digest.restart();
         }
         self.has_ended = false;
-        self.is_sent = true;
     }
 
     /// Whether it was read to its end since the body was last rewound.
@@ -127,13 +124,9 @@ impl<'a> Monitor<'a> {
     }
 
     /// Returns how many bytes may be read at most; at least one.
-    pub(super) fn before_read(&mut self, total: Option<u64>) -> io::Result<usize> {
+    pub(super) fn before_read(&self) -> io::Result<usize> {
         if self.exceeded_limit().is_some() {
             return Err(too_large());
-        }
-        // What was read before has been sent by now.
-        if let (Some(progress), true) = (&mut self.progress, self.is_sent) {
-            progress(self.len, total);
         }
         // One byte more than the limit shows that there is more, and is not passed on.
         let left = self.max_size.map(|max| (max - self.len).saturating_add(1));
@@ -163,12 +156,8 @@ impl<'a> Monitor<'a> {
 
     /// The same for the last bytes, if it is known that these are the last: as if a read had shown it that returned
     /// nothing.
-    pub(super) fn after_last_read(&mut self, bytes: &[u8], total: Option<u64>) -> io::Result<()> {
+    pub(super) fn after_last_read(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.after_read(bytes)?;
-        if self.has_ended {
-            return Ok(());
-        }
-        self.before_read(total)?;
         self.after_read(b"")
     }
 

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 
 use super::reading::read_once;
 
-/// A regular file that is read from its beginning, and its length by its metadata, which is not 0.
+/// A regular file that is read from its beginning, and its length by its metadata, which was not 0 when it was opened.
 pub(super) struct RegularFile {
     file: File,
     length: u64,
-    /// When it was opened.
+    /// When its length was last taken from its metadata.
     stamp: Stamp,
     has_moved: bool,
     /// A read has shown that it ends after `length` bytes.
@@ -52,14 +52,21 @@ impl RegularFile {
         }
     }
 
-    /// Whether it is what it was when it was opened, by its metadata.
+    /// Whether it is what it was when its length was found, by its metadata.
     pub(super) fn is_unchanged(&self) -> bool {
         let metadata = self.file.metadata();
         metadata.is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
     }
 
-    pub(super) fn length(&self) -> u64 {
-        self.length
+    /// Its length by its metadata: as it is now, if nothing was read of it yet. It may have waited long since it was
+    /// opened.
+    pub(super) fn find_length(&mut self) -> io::Result<u64> {
+        if !self.has_moved {
+            let metadata = self.file.metadata()?;
+            self.length = metadata.len();
+            self.stamp = Stamp::of(&metadata);
+        }
+        Ok(self.length)
     }
 
     /// Whether a read has shown that it has no more bytes than its metadata said.

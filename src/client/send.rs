@@ -80,7 +80,7 @@ impl Call<'_> {
         output: &mut Output<'_>,
         place: Option<Place>,
     ) -> Result<CompleteResponse, Box<Failure>> {
-        let mut out = SendBuffer::for_body(body);
+        let mut out = SendBuffer::take();
         self.client.encode(request, body, out.head())?;
         // Before a connection is taken: the caller's reader may take its time, and a connection that is not
         // asked for anything meanwhile may be closed.

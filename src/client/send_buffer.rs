@@ -3,7 +3,6 @@
 use std::mem;
 use std::ops::Range;
 
-use super::body::Body;
 use crate::proto::chunk::{CHUNK_LINE, write_chunk_line};
 use crate::seam::sync::Mutex;
 
@@ -12,7 +11,8 @@ use crate::seam::sync::Mutex;
 const SPARE_BUFFERS: usize = 16;
 const SPARE_BYTES: usize = 96 * 1024;
 
-/// What is kept. The scans of all scanners share it, because an idle scanner needs no buffer.
+/// What is kept, with nothing of the exchanges that it was used for. The scans of all scanners share it, because an idle
+/// scanner needs no buffer.
 static SPARE: Mutex<Vec<Parts>> = Mutex::new(Vec::new());
 
 /// The page of every common processor, in bytes.
@@ -38,6 +38,8 @@ pub(crate) struct SendBuffer {
     len: usize,
     /// What is to be written.
     ready: Range<usize>,
+    /// Bytes at the beginning of `parts.bytes` that may not be 0.
+    used: usize,
 }
 
 #[derive(Default)]
@@ -56,17 +58,8 @@ impl SendBuffer {
             content: 0,
             len: 0,
             ready: 0..0,
+            used: 0,
         }
-    }
-
-    /// The same for a body. What is left in the buffer is content of other scans, so it is overwritten if a caller's
-    /// reader gets to see it.
-    pub(crate) fn for_body(body: &Body<'_>) -> Self {
-        let mut buffer = Self::take();
-        if !body.is_own() {
-            buffer.parts.bytes.fill(0);
-        }
-        buffer
     }
 
     /// Where the head of the request is put. It is written with the next chunk.
@@ -85,8 +78,12 @@ impl SendBuffer {
         written.saturating_sub(before as u64).min(self.len as u64)
     }
 
-    /// It was written.
+    /// It was written. The place for content may be given to a caller's reader, and the head has credentials, so that is
+    /// overwritten.
     pub(crate) fn clear(&mut self) {
+        if !self.ready.is_empty() {
+            self.parts.bytes[self.ready.start..self.content].fill(0);
+        }
         self.ready = 0..0;
     }
 
@@ -95,6 +92,7 @@ impl SendBuffer {
     /// The place has the same offset. A copy between two addresses that differ by a few bytes in their pages is slow,
     /// because the processor takes each read for one of bytes that were just written.
     pub(crate) fn room(&mut self, len: usize, offset: usize) -> &mut [u8] {
+        self.clear();
         let Parts { head, bytes } = &mut self.parts;
         let before = head.len() + CHUNK_LINE;
         let is_aligned = len >= ALIGNED_FROM;
@@ -107,6 +105,7 @@ impl SendBuffer {
             false => 0,
         };
         self.content = before + shift;
+        self.used = self.used.max(self.content + len);
         &mut bytes[self.content..self.content + len]
     }
 
@@ -121,7 +120,7 @@ impl SendBuffer {
         }
         begin -= head.len();
         bytes[begin..begin + head.len()].copy_from_slice(head);
-        head.clear();
+        forget(head);
         self.ready = begin..self.content + len;
         match direct {
             0 if len > 0 => self.append(LINE_END),
@@ -140,15 +139,23 @@ impl SendBuffer {
         }
         bytes[self.ready.end..end].copy_from_slice(more);
         self.ready.end = end;
+        self.used = self.used.max(end);
     }
 }
 
-/// Keeps the memory for another exchange, within limits.
+/// Nothing is left of the head, also not after its end.
+fn forget(head: &mut Vec<u8>) {
+    head.fill(0);
+    head.clear();
+}
+
+/// Keeps the memory for another exchange, within limits. Neither content nor credentials stay in it.
 impl Drop for SendBuffer {
     fn drop(&mut self) {
         let mut parts = mem::take(&mut self.parts);
-        parts.head.clear();
         if parts.head.capacity() + parts.bytes.capacity() <= SPARE_BYTES {
+            forget(&mut parts.head);
+            parts.bytes[..self.used].fill(0);
             let mut spare = SPARE.lock();
             if spare.len() < SPARE_BUFFERS {
                 spare.push(parts);
@@ -160,7 +167,6 @@ impl Drop for SendBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Cursor;
 
     #[test]
     fn head_and_chunk_and_end_are_one_piece() {
@@ -234,14 +240,39 @@ mod tests {
         }
     }
 
+    fn is_zero(bytes: &[u8]) -> bool {
+        bytes.iter().all(|&byte| byte == 0)
+    }
+
     #[test]
-    fn buffer_for_a_reader_has_nothing_of_other_content() {
-        for body in [Body::reader(&b"x"[..]), Body::seekable(Cursor::new("x"))] {
+    fn room_has_nothing_of_the_head() {
+        let mut buffer = SendBuffer::take();
+        buffer.head().resize(500, b'h');
+        buffer.room(10, 0);
+        // A slow reader gave nothing yet.
+        for len in [0, 1, 0, 0] {
+            buffer.end_chunk(len, 0);
+            buffer.clear();
+            let room = buffer.room(1000, 0);
+            assert!(!room.contains(&b'h'), "{len}");
+        }
+    }
+
+    #[test]
+    fn spare_buffer_has_nothing_of_an_earlier_exchange() {
+        for len in [0, 1, 1000, 2 * ALIGNED_FROM] {
             let mut buffer = SendBuffer::take();
-            buffer.room(1000, 0).fill(b's');
+            buffer.head().resize(500, b'h');
+            buffer.room(len, 7).fill(b's');
+            // The reader has written to all of its place.
+            buffer.end_chunk(len / 2, 0);
+            buffer.append(b"0\r\n\r\n");
+            buffer.head().resize(600, b'h');
             drop(buffer);
-            let mut buffer = SendBuffer::for_body(&body);
-            assert!(buffer.room(1000, 0).iter().all(|&byte| byte == 0));
+            for parts in &*SPARE.lock() {
+                assert!(is_zero(&parts.bytes), "{len}");
+                assert!(parts.head.is_empty());
+            }
         }
     }
 

@@ -175,6 +175,15 @@ impl<'c, 'o> Scan<'c, 'o> {
             .add_headers(&asked_for.unwrap_or_default()))
     }
 
+    /// Hashes the content while it is sent, if the same content back can be clean: by these options the service has no
+    /// 204. To read it again after the response takes time in which the connection has its place at the server, and
+    /// shows a renamed file as one that has changed.
+    pub(super) fn hash_for_echo(&mut self, request: &Request, options: Option<&ServiceOptions>) {
+        if !request.allows_204() || options.is_some_and(ServiceOptions::excludes_204) {
+            self.body.hash();
+        }
+    }
+
     /// Judges a complete response, and decides what becomes of its connection.
     pub(super) fn take(
         &mut self,

@@ -59,10 +59,15 @@ impl<'a> Content<'a> {
     /// read of one may wait past every deadline. To scan one all the same, open it yourself and pass it to
     /// [`reader`](Self::reader).
     ///
-    /// Its length is that of its metadata. A file that is longer or shorter when it is read is an [`Error::Content`] in
-    /// the scan. If the service sends content back, the file is read once more to compare them. If it was written to since
-    /// it was opened, the scan is an [`Error::Content`] with
-    /// [`ContentFault::Changed`](crate::error::ContentFault::Changed), unless the verdict does not depend on that.
+    /// Its length is that of its metadata when the scan begins. A file that is longer or shorter when it is read is an
+    /// [`Error::Content`] in the scan.
+    ///
+    /// If a service that offers 204 sends content back, the file is read once more to compare them. If the file has
+    /// changed meanwhile, the scan is an [`Error::Content`] with
+    /// [`ContentFault::Changed`](crate::error::ContentFault::Changed), unless the verdict does not depend on that. A
+    /// rename, a removal or other permissions count as a change as well: the system notes the same time for them. If the
+    /// service does not offer 204, or [`allow_204`](crate::ScannerBuilder::allow_204) is false, the file is hashed while
+    /// it is sent, and none of this applies.
     ///
     /// # Errors
     ///
@@ -256,8 +261,8 @@ impl<'a> Content<'a> {
         self
     }
 
-    /// Sets a function that is called with the bytes sent and the length, now and then during the upload. The
-    /// length is `None` if it is not known. When the content is sent again, the bytes start at 0 again.
+    /// Sets a function that is called with the bytes sent and the length: before each chunk, and after the last one. Bytes
+    /// are sent when the system has taken them. The length is `None` if it is not known. When the content is sent again, the bytes start at 0 again.
     pub fn progress(mut self, progress: impl FnMut(u64, Option<u64>) + Send + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
@@ -331,7 +336,7 @@ impl<'a> Content<'a> {
     }
 
     /// Parts what is known about the content from its bytes, which are monitored while they are sent. They are hashed
-    /// only if they cannot be read again, or may then be others without a sign of it.
+    /// from the start only if they cannot be read again, or may then be others without a sign of it.
     pub(crate) fn monitored(self, max_size: Option<u64>) -> (About, Body<'a>) {
         let monitor = Monitor::new(max_size, self.progress);
         let mut body = self.body.monitored(monitor);

@@ -184,6 +184,7 @@ impl<'c> Scan<'c, '_> {
         if !self.prove(call, known.as_ref(), Wanted::Any)? {
             return Ok(without_content(client));
         }
+        self.hash_for_echo(&request, options);
         let complete = match call.exchange(&request, &mut self.body, &mut self.output) {
             Ok(complete) => complete,
             Err(failure) => {

@@ -87,6 +87,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
             let then = Then::Done;
             return Ok(Next { len: 0, then });
         }
+        self.report_progress();
         self.direct = (0, 0);
         if tee.is_none() && self.is_direct() {
             return self.encode_direct(out);
@@ -101,6 +102,14 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let then = self.encode_end(out, len, has_ended);
         let len = len as u64;
         Ok(Next { len, then })
+    }
+
+    /// The last chunk was written, or there is none yet: tells the caller how much was sent. Returns whether the caller
+    /// wants to know.
+    pub(crate) fn report_progress(&mut self) -> bool {
+        let held_back = u64::from(self.held_back.is_some());
+        self.body
+            .report_progress(self.body.bytes_read() - held_back)
     }
 
     /// The part of the last chunk that is to be written after the buffer.
@@ -211,7 +220,8 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let mut began = (!self.body.is_own()).then(|| self.deadline.now());
         // The part of `room` that is read into is never empty: that would make every read look like the end.
         while filled < room.len() {
-            match self.body.read(&mut room[filled..], tee.as_deref_mut()) {
+            let end = filled + step(room.len() - filled);
+            match self.body.read(&mut room[filled..end], tee.as_deref_mut()) {
                 Ok(0) if self.end_seen || self.body.is_at_end() => return of(filled, true),
                 // An empty read is the end, unless more comes after it. Then the reader is broken, and what
                 // would be taken for all of the content is only a part.
@@ -265,7 +275,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
 
     /// Reads the rest for the copy, and sends nothing. Stops if the copy is out of time.
     pub(crate) fn read_rest(mut self, tee: &mut Tee<'_>) -> Result<(), ContentError> {
-        let mut buffer = SendBuffer::for_body(self.body);
+        let mut buffer = SendBuffer::take();
         let mut has_ended = false;
         while !has_ended && tee.is_in_time() {
             let room = self.room(&mut buffer);
@@ -281,7 +291,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         output: &mut Output<'_>,
         service: &str,
     ) -> Result<(), Error> {
-        let mut buffer = SendBuffer::for_body(self.body);
+        let mut buffer = SendBuffer::take();
         let mut left_out = offset;
         loop {
             check_time(&self.deadline, service)?;
@@ -295,6 +305,12 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
             }
         }
     }
+}
+
+/// How many of `left` bytes are read at once. Storage may be slow, so there is a look at the time within a long chunk.
+/// The byte after a short chunk shows its end, and costs no read of its own.
+fn step(left: usize) -> usize {
+    if left > CHUNK + 1 { CHUNK } else { left }
 }
 
 #[cfg(test)]

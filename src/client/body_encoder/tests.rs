@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::monitor::Monitor;
 use crate::net::cancel::Cancel;
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -128,7 +129,6 @@ fn file_as_long_as_a_chunk_is_written_with_its_end() {
         (2 * CHUNK, vec![CHUNK, CHUNK]),
     ] {
         let mut body = file_of(&vec![b'x'; len], len);
-        body.find_length().unwrap();
         let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
         let mut buffer = SendBuffer::take();
         for (index, &chunk) in expected.iter().enumerate() {
@@ -154,7 +154,6 @@ fn chunks_grow_after_the_first_mebibyte() {
             file_of(&content, content.len()),
         ] {
             let mut body = body;
-            body.find_length().unwrap();
             let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
             let mut buffer = SendBuffer::take();
             let mut lens = Vec::new();
@@ -198,21 +197,21 @@ fn long_content_in_memory_is_encoded_as_from_a_reader() {
 #[test]
 fn file_that_has_grown_or_shrunk_gets_no_last_chunk() {
     for (length, actual) in [(5, 6), (5, 4), (CHUNK, CHUNK + 1), (CHUNK + 1, CHUNK)] {
-        let mut body = file_of(&vec![b'x'; actual], length);
-        body.find_length().unwrap();
-        let (out, sent) = encode(body);
+        let (out, sent) = encode(file_of(&vec![b'x'; actual], length));
         assert!(sent.is_err(), "{length} {actual}");
         assert!(!out.ends_with(b"0\r\n\r\n"), "{length} {actual}");
     }
 }
 
-/// A file with this content, which had another length when it was opened.
+/// A file with this content, which had another length when that was found.
 fn file_of(content: &[u8], length: usize) -> Body<'static> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![b'x'; length]).unwrap();
-    let metadata = file.as_file().metadata().unwrap();
+    let opened = file.reopen().unwrap();
+    let mut body = Body::file(opened, &file.as_file().metadata().unwrap());
+    body.find_length().unwrap();
     std::fs::write(file.path(), content).unwrap();
-    Body::file(file.reopen().unwrap(), &metadata)
+    body
 }
 
 #[test]
@@ -381,5 +380,57 @@ struct Failing;
 impl Read for Failing {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::Error::other("the disk is gone"))
+    }
+}
+
+#[test]
+fn progress_counts_only_chunks_that_were_written() {
+    let content = vec![b'x'; 3 * LONG_CHUNK];
+    for (preview, body) in [
+        (None, Body::from(&content[..5])),
+        (None, Body::from(&content[..])),
+        (Some(0), Body::from(&content[..])),
+        (Some(7), Body::reader(&content[..])),
+        (None, file_of(&content, content.len())),
+    ] {
+        let (sender, reports) = std::sync::mpsc::channel();
+        let progress = move |sent, _| sender.send(sent).unwrap();
+        let mut body = body.monitored(Monitor::new(None, Some(Box::new(progress))));
+        let mut encoder = BodyEncoder::new(&mut body, preview, &Deadline::by_system(None));
+        let (mut written, mut is_done) = (0, false);
+        while !is_done {
+            let next = encoder.encode_next(&mut SendBuffer::take(), None).unwrap();
+            // It was called before the chunk was read.
+            assert_eq!(reports.try_iter().last(), Some(written));
+            written += next.len;
+            is_done = next.then == Then::Done;
+        }
+        assert!(encoder.report_progress());
+        assert_eq!(reports.try_iter().last(), Some(written));
+    }
+}
+
+#[test]
+fn long_chunk_is_read_with_looks_at_the_cancel() {
+    let cancel = Cancel::new();
+    let deadline = Deadline::by_system(None).or_cancelled(Some(cancel.clone()));
+    let mut read = 0;
+    let reader = FromFn(|buf: &mut [u8]| {
+        assert!(buf.len() <= CHUNK + 1);
+        // In the first part of the first long chunk.
+        if read == MANY {
+            cancel.cancel();
+        }
+        read += buf.len() as u64;
+        Ok(buf.len())
+    });
+    let mut body = Body::reader(reader);
+    let mut encoder = BodyEncoder::new(&mut body, None, &deadline);
+    let mut buffer = SendBuffer::take();
+    let mut sent = 0;
+    while sent <= MANY {
+        let next = encoder.encode_next(&mut buffer, None).unwrap();
+        assert_eq!(next.len, CHUNK as u64);
+        sent += next.len;
     }
 }

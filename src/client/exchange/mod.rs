@@ -135,6 +135,9 @@ impl Exchange<'_, '_> {
                 Then::Done => {
                     self.progress.request_written = true;
                     self.progress.due_at = Some(self.connection.sent());
+                    if body.report_progress() {
+                        self.pause_ended();
+                    }
                     return Ok(());
                 }
             }

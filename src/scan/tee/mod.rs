@@ -105,9 +105,9 @@ impl Scanner {
     /// Has `content` scanned, and writes it to `writer` in the same pass. So a file that comes from elsewhere is
     /// fetched once.
     ///
-    /// Each buffer of at most 64 KiB is written to `writer` and sent to the service before the next one is read. Each byte
-    /// is written once. Content that can be read again may be sent again, to another server for example. It is then read
-    /// again and compared with what was read before. The writer is flushed at the end.
+    /// Each buffer is written to `writer` and sent to the service before the next one is read: at most 64 KiB, and 512 KiB
+    /// after the first mebibyte. Each byte is written once. Content that can be read again may be sent again, to another
+    /// server for example. It is then read again and compared with what was read before. The writer is flushed at the end.
     ///
     /// The copy continues when the scan ends early: after an error, a refusal, an early response, above
     /// [`max_size`](ScannerBuilder::max_size), or if no server is there. So a person can be asked, and the
