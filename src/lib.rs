@@ -176,9 +176,10 @@
 //!   [`Stream`] or [`Connect`] returns.
 //! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
 //!   it broke, 5xx (503 only while the server serves no other exchange), 400, 404, 405, bytes that are not ICAP, and a
-//!   connect, write, response or read timeout. The deadline or
-//!   another limit that ends an exchange counts only if the waits for the server in its last phase together were at
-//!   least as long as the timeout of that phase. Not counted are the caller's slow reader or writer, a shorter wait, a
+//!   connect, write, response or read timeout. An exchange has
+//!   four phases, each with its timeout: connecting, sending, waiting for the head of the response, reading its rest. A
+//!   deadline or another limit that ends the exchange counts only if the waits for the server in the interrupted phase
+//!   together were at least as long as the timeout of that phase. Not counted are the caller's slow reader or writer, a shorter wait, a
 //!   cancelled scan, a shortage on this machine, and a timeout on a connection
 //!   on which no response ever came, if other connections got responses meanwhile.
 //!
