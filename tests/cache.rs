@@ -987,6 +987,28 @@ fn fallback_objection_counts_for_a_server_never_asked() {
 }
 
 #[test]
+fn objection_counts_for_the_servers_after_the_objector() {
+    let outage = Outage::new();
+    let scanner = outage.builder().build().unwrap();
+    let (first, fallback) = (&outage.first.1, &outage.fallback.1);
+    fallback.respond(CLEAN);
+    outage.begin();
+    for content in [hello, other] {
+        let report = scan(&scanner, content());
+        assert_eq!(report.service(), outage.fallback.0.uri());
+        assert!(report.verdict().is_clean() && !report.is_cached());
+    }
+    outage.end();
+    first.respond(infected("Worm"));
+    assert!(scan(&scanner, hello()).verdict().is_infected());
+    outage.begin();
+    assert!(is_hit(&scanner, other()));
+    let report = scan(&scanner, hello());
+    assert_eq!(report.service(), outage.fallback.0.uri());
+    assert!(!report.is_cached(), "{report:?}");
+}
+
+#[test]
 fn store_is_called_as_often_as_the_manual_says() {
     let outage = Outage::new();
     let store = Store::default();
@@ -1002,6 +1024,17 @@ fn store_is_called_as_often_as_the_manual_says() {
     // A hit, and then the server before it.
     outage.finds(&scanner);
     assert_eq!(store.calls(), (1 + 1, 1));
+    outage.end();
+    // The trial, which closes the circuit.
+    assert!(
+        scan(&scanner, Content::bytes(b"unknown"))
+            .verdict()
+            .is_clean()
+    );
+    // A find of the first server, and then the server after it, whose find stays.
+    outage.first.1.respond(infected("Worm"));
+    assert!(!is_hit(&scanner, hello()));
+    assert_eq!(store.calls(), (2 + 1, 1));
 }
 
 #[test]

@@ -24,14 +24,23 @@ impl Clock for Simulated {
     }
 }
 
-/// A server that takes everything and never responds.
+/// A server that takes everything. It responds only if it is slow, and then at the second read.
 struct Silent {
     clock: Simulated,
     read_timeout: Duration,
+    is_slow: bool,
+    reads: u32,
 }
 
 impl Read for Silent {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        if self.is_slow {
+            return match self.reads {
+                1 => Err(io::ErrorKind::TimedOut.into()),
+                _ => (&b"ICAP/1.0 204 No Content\r\n\r\n"[..]).read(buf),
+            };
+        }
         *self.clock.0.lock().unwrap() += self.read_timeout;
         Err(io::ErrorKind::TimedOut.into())
     }
@@ -60,10 +69,12 @@ impl Stream for Silent {
 }
 
 impl Connect for Simulated {
-    fn connect(&self, _: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
+    fn connect(&self, service: &ServiceUri, _: Duration) -> io::Result<Box<dyn Stream>> {
         Ok(Box::new(Silent {
             clock: self.clone(),
             read_timeout: Duration::ZERO,
+            is_slow: service.to_string().ends_with("/slow"),
+            reads: 0,
         }))
     }
 }
@@ -102,4 +113,22 @@ fn deadline_passes_in_simulated_time() {
     let (limit, after, took) = limit_of_a_scan(10 * HOUR, Some(HOUR));
     assert_eq!((limit, after), (TimeLimit::Deadline, HOUR));
     assert_eq!(took, HOUR);
+}
+
+#[test]
+fn time_of_the_last_progress_call_is_not_the_servers() {
+    let clock = Simulated(Arc::new(Mutex::new(Instant::now())));
+    let scanner = Scanner::builder("icap://127.0.0.1/slow")
+        .connector(clock.clone())
+        .clock(clock.clone())
+        .negotiate(false)
+        .deadline(None);
+    let content = Content::bytes(b"hello").progress(|sent, _| {
+        if sent == 5 {
+            *clock.0.lock().unwrap() += HOUR;
+        }
+    });
+    let report = scanner.build().unwrap().scan(content).unwrap();
+    assert!(report.verdict().is_clean());
+    assert!(report.elapsed() >= HOUR);
 }

@@ -127,10 +127,11 @@ impl<'e> Failover<'e> {
         None
     }
 
-    /// The servers that come before the one that was asked last. They were asked or passed over.
-    pub(super) fn before_last_asked(&self) -> impl Iterator<Item = &'e Client> + use<'e> {
-        let before = self.asked.saturating_sub(1);
-        self.endpoints.iter().take(before)
+    /// All servers except the one that was asked last.
+    pub(super) fn all_but_last_asked(&self) -> impl Iterator<Item = &'e Client> + use<'e> {
+        let asked = self.asked;
+        let numbered = (1..).zip(self.endpoints.iter());
+        numbered.filter_map(move |(number, client)| (number != asked).then_some(client))
     }
 
     /// Takes the `outcome` of `call`. The scan `can_repeat` while there is time and the content can be sent

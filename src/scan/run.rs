@@ -105,14 +105,14 @@ impl<'c> Scan<'c, '_> {
         }
     }
 
-    /// An objection withdraws the clean verdicts of the servers before the one that objected, whether they were asked or
-    /// passed over: they may serve again (rule R2).
+    /// An objection withdraws the clean verdicts of all servers but the one that objected, whether they were asked or
+    /// not: each may serve the next scan (rule R2).
     fn withdraw(&mut self, failover: &Failover<'c>, result: &Result<Report, Error>) {
         let objection = |report: &&Report| report.verdict().is_objection();
         let Some(report) = result.as_ref().ok().filter(objection) else {
             return;
         };
-        for client in failover.before_last_asked() {
+        for client in failover.all_but_last_asked() {
             self.add_turn(client);
         }
         for (client, turn) in &self.asked {
