@@ -20,7 +20,8 @@ use crate::seam::time::Clock;
 /// nothing to store; [`put`](Self::put) names two exceptions. Each failure is logged at debug. Neither method is called under a lock of the scanner.
 ///
 /// The time in them is the caller's: it counts towards the [deadline](crate::ScannerBuilder::deadline), which cannot interrupt
-/// them. The calls that store or withdraw a verdict come after it, also if the deadline is over by then. So give a remote
+/// them. The
+/// calls that store or withdraw a verdict are made once the verdict is known, even if the deadline has passed by then. So give a remote
 /// store a short timeout of its own. [`manual::caching`](crate::manual::caching) says how many calls a scan makes.
 pub trait VerdictCache: Send + Sync {
     /// The entry that was stored last under `key`, if there is one.
