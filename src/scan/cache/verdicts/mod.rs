@@ -169,6 +169,12 @@ impl Verdicts {
         }
     }
 
+    /// Whether an entry has reached its age. One that is of the future has not.
+    fn is_old(&self, made: Made, now: Instant) -> bool {
+        let is_old = |made| now.saturating_duration_since(made) >= self.ages.max_age;
+        self.instant(made, now).is_some_and(is_old)
+    }
+
     /// When an entry was made, by the clock of this scanner; `None` if it is of the future.
     fn instant(&self, made: Made, now: Instant) -> Option<Instant> {
         if made.origin == self.origin {
@@ -294,9 +300,15 @@ impl Turn<'_> {
         }
     }
 
+    /// Whether the store has an infected verdict that is not too old. What the server has shown since then does not
+    /// matter here: it decides only whether a verdict is given again.
     fn is_stored_infected(&self, client: &Client) -> bool {
-        let stored = self.verdicts.stored(&self.watch, client, None);
-        stored.is_some_and(|stored| stored.report.verdict().is_infected())
+        let Verdicts { store, hash, .. } = self.verdicts;
+        let key = self.watch.key();
+        let entry = store::get(&**store, key).and_then(|bytes| Entry::decode(hash, key, &bytes));
+        entry.is_some_and(|entry| {
+            entry.verdict.is_infected() && !self.verdicts.is_old(entry.made, client.now())
+        })
     }
 
     /// Whether the store has taken it.

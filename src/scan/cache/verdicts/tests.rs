@@ -2,6 +2,7 @@ use std::sync::{Mutex, OnceLock};
 use std::thread::{self, ThreadId};
 
 use super::*;
+use crate::evidence::{Threat, Threats};
 use crate::net::deadline::Deadline;
 use crate::proto::method::Method;
 use crate::proto::response::Response;
@@ -19,8 +20,9 @@ const AGES: Ages = Ages {
     revalidate: Duration::from_secs(60),
 };
 
-fn response() -> Response {
-    let input = b"ICAP/1.0 204 No Content\r\nISTag: tag-1\r\n\r\n";
+fn response(tag: &str) -> Response {
+    let input = format!("ICAP/1.0 204 No Content\r\nISTag: {tag}\r\n\r\n");
+    let input = input.as_bytes();
     let mut reader = ResponseReader::new(Method::Respmod, 0);
     let mut used = 0;
     while !reader.has_ended() {
@@ -38,19 +40,43 @@ fn opened_with(clock: impl Clock + 'static) -> (Client, Verdicts) {
     let builder = Client::builder("icap://127.0.0.1/scan").read_timeout(LONG);
     let client = builder.clock(clock).build().unwrap();
     let now = client.now();
-    client.state().saw(&response(), now, now);
+    client.state().saw(&response("tag-1"), now, now);
     let store = Box::new(Memory::new(1, Arc::new(SystemClock)));
     (client, Verdicts::new(store, [7; 32], AGES, None, now))
 }
 
-/// Whether an entry that was made then holds.
-fn holds(client: &Client, verdicts: &Verdicts, made: Made) -> bool {
-    let entry = Entry {
-        verdict: Verdict::Clean,
+fn entry(verdict: Verdict, made: Made) -> Entry {
+    Entry {
+        verdict,
         state_tag: b"tag-1".to_vec(),
         content_len: 5,
         made,
+    }
+}
+
+/// An entry of this turn.
+fn sealed(turn: &Turn<'_>, client: &Client, verdict: Verdict) -> Arc<[u8]> {
+    let Verdicts { hash, .. } = turn.verdicts;
+    let made = turn.verdicts.made(turn.began, client.now());
+    let bytes = entry(verdict, made).encode(hash, turn.watch.key());
+    bytes.unwrap().into()
+}
+
+fn infected() -> Verdict {
+    let threat = Threat {
+        name: Some("Worm".to_owned()),
+        kind: None,
+        resolution: None,
+        file: None,
+        problem: None,
+        description: None,
     };
+    Verdict::Infected(Threats::new(vec![threat]).unwrap())
+}
+
+/// Whether an entry that was made then holds.
+fn holds(client: &Client, verdicts: &Verdicts, made: Made) -> bool {
+    let entry = entry(Verdict::Clean, made);
     let bytes = entry.encode(&verdicts.hash, &KEY).unwrap();
     let watch = verdicts.objections.watch(KEY);
     verdicts.found(&watch, bytes.into(), client, None).is_some()
@@ -161,13 +187,7 @@ fn waiter_that_is_late_sees_an_objection_that_ended() {
     let (client, verdicts) = opened_with(clock.clone());
     let (leader, found) = look_up(&client, &verdicts);
     assert!(found.is_none());
-    let entry = Entry {
-        verdict: Verdict::Clean,
-        state_tag: b"tag-1".to_vec(),
-        content_len: 5,
-        made: verdicts.made(leader.began, client.now()),
-    };
-    let clean = entry.encode(&verdicts.hash, leader.watch.key()).unwrap();
+    let clean = sealed(&leader, &client, Verdict::Clean);
     thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             clock.waiter.set(thread::current().id()).unwrap();
@@ -179,11 +199,36 @@ fn waiter_that_is_late_sees_an_objection_that_ended() {
         }
         // It waits for the leader, and does not look at the verdict before the gate is open.
         let gate = clock.gate.lock().unwrap();
-        leader.keep_clean(&client, clean.into());
+        leader.keep_clean(&client, clean);
         drop(leader);
         let objector = with_subject(|subject| verdicts.turn(&client, subject));
         objector.unwrap().object(&client, None);
         drop(gate);
         assert_eq!(waiter.join().unwrap(), None);
     });
+}
+
+#[test]
+fn infected_that_is_not_given_is_not_replaced_by_clean() {
+    let forget = |client: &Client| client.state().forget(client.now());
+    let doubt = |client: &Client| {
+        let (long_ago, now) = (client.now().checked_sub(LONG), client.now());
+        let response = response("tag-2");
+        client.state().saw(&response, long_ago.unwrap(), now);
+    };
+    for happens in [forget as fn(&Client), doubt] {
+        let (client, verdicts) = opened();
+        let (finder, _) = look_up(&client, &verdicts);
+        let stored = sealed(&finder, &client, infected());
+        finder.object(&client, Some(Arc::clone(&stored)));
+        let key = *finder.watch.key();
+        drop(finder);
+        happens(&client);
+        let (mut turn, found) = look_up(&client, &verdicts);
+        assert!(found.is_none());
+        turn.begin(client.now());
+        turn.keep_clean(&client, sealed(&turn, &client, Verdict::Clean));
+        let kept = store::get(&*verdicts.store, &key);
+        assert_eq!(kept.as_deref(), Some(&*stored));
+    }
 }
