@@ -44,6 +44,8 @@ struct Plan {
     response: Mutex<Option<Vec<u8>>>,
     scans: AtomicUsize,
     options: AtomicUsize,
+    /// Bytes of the preview that it offers.
+    preview: AtomicUsize,
     /// It closes each connection at the first request.
     is_down: AtomicBool,
 }
@@ -77,6 +79,7 @@ impl Plan {
 fn planned() -> (Server, Arc<Plan>) {
     let plan = Arc::new(Plan::default());
     plan.set_tag("tag-1");
+    plan.preview.store(4, SeqCst);
     let of_server = Arc::clone(&plan);
     let server = Server::answering(move |request| {
         let plan = &of_server;
@@ -85,7 +88,7 @@ fn planned() -> (Server, Arc<Plan>) {
         }
         let response = if request.method() == "OPTIONS" {
             plan.options.fetch_add(1, SeqCst);
-            options_with_preview(4).into_bytes()
+            options_with_preview(plan.preview.load(SeqCst)).into_bytes()
         } else {
             plan.scans.fetch_add(1, SeqCst);
             if let Some(script) = plan.next.lock().unwrap().take() {
@@ -984,6 +987,30 @@ fn fallback_objection_counts_for_a_server_never_asked() {
     outage.first.1.set_down(false);
     assert!(!is_hit(&another, hello()));
     assert!(is_hit(&one, hello()));
+}
+
+#[test]
+fn fallback_objection_counts_if_options_changed_before() {
+    let outage = Outage::new();
+    let builder = outage.builder().preview(Preview::Negotiated);
+    let scanner = builder.build().unwrap();
+    let preferred = &outage.first.1;
+    // The same content is another request under other options.
+    let offer = |preview| {
+        preferred.preview.store(preview, SeqCst);
+        outage.clock.advance(MINUTE + Duration::from_secs(1));
+    };
+    offer(8);
+    assert!(!is_hit(&scanner, hello()));
+    offer(16);
+    assert!(!is_hit(&scanner, hello()));
+    outage.begin();
+    outage.finds(&scanner);
+    outage.end();
+    offer(8);
+    let report = scan(&scanner, hello());
+    assert_eq!(report.service(), outage.first.0.uri());
+    assert!(!report.is_cached(), "{report:?}");
 }
 
 #[test]

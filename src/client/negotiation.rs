@@ -76,11 +76,11 @@ impl Call<'_> {
 }
 
 impl Client {
-    /// See [`OptionsCache::last`].
+    /// See [`OptionsCache::constant`].
     ///
-    /// [`OptionsCache::last`]: super::options_cache::OptionsCache::last
-    pub(crate) fn last_options(&self) -> Option<Arc<ServiceOptions>> {
-        self.shared.options.last()
+    /// [`OptionsCache::constant`]: super::options_cache::OptionsCache::constant
+    pub(crate) fn constant_options(&self) -> Option<Arc<ServiceOptions>> {
+        self.shared.options.constant()
     }
 
     /// Remembers the state tag of a response; see [`OptionsCache::saw_istag`].

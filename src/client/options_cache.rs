@@ -29,6 +29,8 @@ struct State {
     cached: Option<Known>,
     /// What the service offered last, also if that has expired.
     last: Option<Arc<ServiceOptions>>,
+    /// Earlier options led to other requests than the last ones.
+    has_changed: bool,
     /// The tags that were seen last in responses of any kind. The newest is the last.
     istags: VecDeque<String>,
     /// When a new tag last made the options expire, or will.
@@ -114,9 +116,11 @@ impl OptionsCache {
         }
     }
 
-    /// What the service offered last, also if that has expired. A scan must not be based on it.
-    pub(crate) fn last(&self) -> Option<Arc<ServiceOptions>> {
-        self.lock().last.clone()
+    /// What the service offered last, also if that has expired, unless it ever offered something that leads to other
+    /// requests. A scan must not be based on it.
+    pub(crate) fn constant(&self) -> Option<Arc<ServiceOptions>> {
+        let state = self.lock();
+        state.last.clone().filter(|_| !state.has_changed)
     }
 
     /// Forgets the options, because the server may have been replaced.
@@ -188,7 +192,9 @@ impl State {
                 }
                 self.fetches += 1;
                 known.fetch = self.fetches;
-                self.last = Some(Arc::clone(&known.options));
+                let last = self.last.replace(Arc::clone(&known.options));
+                let is_other = |last: Arc<ServiceOptions>| !last.ask_the_same_as(&known.options);
+                self.has_changed |= last.is_some_and(is_other);
                 self.cached = Some(known.clone());
                 self.failure = None;
             }

@@ -213,6 +213,15 @@ impl ServiceOptions {
         listed().next().is_some() && listed().filter(|listed| *listed == "*").count() != 1
     }
 
+    /// Whether a service with these options gets the same request for the same content as one with `other`.
+    pub(crate) fn ask_the_same_as(&self, other: &Self) -> bool {
+        self.methods == other.methods
+            && self.allow == other.allow
+            && self.preview == other.preview
+            && self.transfer_lists() == other.transfer_lists()
+            && self.x_include == other.x_include
+    }
+
     /// The type of the response's body (`Opt-body-type`), safe to show. The body itself is read and dropped.
     #[must_use]
     pub fn opt_body_type(&self) -> Option<&str> {

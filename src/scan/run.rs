@@ -120,22 +120,24 @@ impl<'c> Scan<'c, '_> {
         }
     }
 
-    /// Adds the turn of a server that came to none, by what the server offered last.
+    /// Adds the turn of a server that came to none. A server that has offered different things may have verdicts on this
+    /// content under requests that are not known any more, so all of its verdicts are withdrawn.
     fn add_turn(&mut self, client: &'c Client) {
-        let has_turn = self.asked.iter().any(|(other, _)| ptr::eq(*other, client));
-        if self.cache.is_none() || has_turn {
+        if self.cache.is_none() {
             return;
         }
-        match self.turn_by_last_options(client) {
-            Some(turn) => self.asked.push((client, turn)),
+        let has_turn = self.asked.iter().any(|(other, _)| ptr::eq(*other, client));
+        match self.turn_by_constant_options(client) {
+            Some(turn) if !has_turn => self.asked.push((client, turn)),
+            Some(_) => {}
             // Which of its verdicts are on this content is not known.
             None => client.state().forget(client.now()),
         }
     }
 
-    fn turn_by_last_options(&mut self, client: &Client) -> Option<Turn<'c>> {
+    fn turn_by_constant_options(&mut self, client: &Client) -> Option<Turn<'c>> {
         let options = match self.rules.negotiate {
-            true => Some(client.last_options()?),
+            true => Some(client.constant_options()?),
             false => None,
         };
         let request = self.request_for(options.as_deref()).ok()?;
