@@ -3,8 +3,9 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use icap_client::testing::{
     CLEAN, Gate, ManualClock, Received, Script, Server, infected, options_with_preview,
 };
-use icap_client::{Cache, Content, NotScanned, Scanner, ScannerBuilder, Verdict};
+use icap_client::{Cache, Content, NotScanned, Scanner, ScannerBuilder, Verdict, VerdictCache};
 
 const EVERY: Duration = Duration::from_secs(400);
 /// A canary is due after it, and the last proof still holds.
@@ -154,8 +155,13 @@ fn new_tag_in_a_canary_for_the_tag_makes_no_hit() {
 
 /// What happens while the canary of a hit is under way.
 fn hit_while(happens: impl FnOnce(&Scanner, &Plan)) -> (Verdict, bool) {
+    hit_in_while(Cache::new(), happens)
+}
+
+fn hit_in_while(cache: Cache, happens: impl FnOnce(&Scanner, &Plan)) -> (Verdict, bool) {
     let (server, plan) = planned();
     let (builder, clock) = cached(&server);
+    let builder = builder.cache(cache);
     let scanner = builder.build().unwrap();
     assert_eq!(scan(&scanner), (Verdict::Clean, false));
     let (gate, (sender, arrived)) = (Gate::new(), mpsc::channel());
@@ -191,6 +197,45 @@ fn objection_during_the_canary_of_a_hit_counts() {
         assert!(teed.outcome.unwrap().verdict().is_infected());
     });
     assert!(verdict.is_infected() && !is_cached, "{verdict:?}");
+}
+
+/// A store that processes share.
+#[derive(Default)]
+struct Store {
+    rows: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    gets: AtomicUsize,
+}
+
+impl VerdictCache for Store {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.gets.fetch_add(1, SeqCst);
+        Ok(self.rows.lock().unwrap().get(key).cloned())
+    }
+
+    fn put(&self, key: &[u8], entry: &[u8], _: Duration) -> io::Result<()> {
+        let mut rows = self.rows.lock().unwrap();
+        rows.insert(key.to_vec(), entry.to_vec());
+        Ok(())
+    }
+}
+
+#[test]
+fn withdrawal_by_another_process_counts_for_a_hit() {
+    type Withdraw = fn(&mut HashMap<Vec<u8>, Vec<u8>>);
+    let keep: Withdraw = |_| {};
+    let remove: Withdraw = HashMap::clear;
+    let empty: Withdraw = |rows| rows.values_mut().for_each(Vec::clear);
+    for (withdraw, is_hit) in [(keep, true), (remove, false), (empty, false)] {
+        let store = Arc::new(Store::default());
+        let cache = Cache::shared(Arc::clone(&store), [7; 32]);
+        let hit = hit_in_while(cache, |_, _| {
+            store.gets.store(0, SeqCst);
+            withdraw(&mut store.rows.lock().unwrap());
+        });
+        assert_eq!(hit, (Verdict::Clean, is_hit));
+        // A hit whose canary took its time looks once more; a scan looks for a find before it stores.
+        assert_eq!(store.gets.load(SeqCst), 1 + usize::from(!is_hit));
+    }
 }
 
 #[test]

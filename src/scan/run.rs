@@ -243,6 +243,7 @@ impl<'c> Scan<'c, '_> {
         if !found.report.verdict().is_clean() {
             return Ok(Some(found.report));
         }
+        let canaries = client.proofs().canaries();
         if !self.prove(call, known, Wanted::Any)? {
             return Ok(Some(without_content(client)));
         }
@@ -251,7 +252,9 @@ impl<'c> Scan<'c, '_> {
         }
         let wanted = Wanted::Under(Some(&found.state_tag), epoch);
         let is_proven = self.prove(call, known, wanted)?;
-        Ok(match turn.still_holds(&found, client) {
+        // Only the store shows what another process has found during a canary.
+        let is_kept = client.proofs().canaries() == canaries || turn.is_still_stored(&found);
+        Ok(match is_kept && turn.still_holds(&found, client) {
             false => None,
             true if is_proven => Some(found.report),
             true => Some(unproven(found.report, client)),

@@ -198,6 +198,12 @@ impl Proofs {
         self.state.lock().epoch
     }
 
+    /// How many canaries have begun and how many have ended. A caller has waited for none as long as this is the same.
+    pub(crate) fn canaries(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.begun, state.ended)
+    }
+
     /// Whether the last canary was missed.
     pub(crate) fn is_blind(&self) -> bool {
         self.state.lock().blind.is_some()

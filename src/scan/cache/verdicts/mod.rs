@@ -47,6 +47,8 @@ pub(in crate::scan) struct Found {
     /// Under which the server gave it.
     pub(in crate::scan) state_tag: Vec<u8>,
     entry: Arc<[u8]>,
+    /// Another scan gave it, so the store need not have it.
+    is_landed: bool,
     confirmed_since: Option<Instant>,
 }
 
@@ -154,6 +156,7 @@ impl Verdicts {
             report: Report::cached(entry.verdict, &tag.value, client.service()),
             state_tag: tag.value,
             entry: bytes,
+            is_landed: false,
             confirmed_since,
         })
     }
@@ -206,7 +209,13 @@ impl Turn<'_> {
         }
         match verdicts.board(*self.watch.key(), call) {
             Boarding::Alone => None,
-            Boarding::Landed(entry) => verdicts.found(&self.watch, entry, client, confirmed_since),
+            Boarding::Landed(entry) => {
+                let found = verdicts.found(&self.watch, entry, client, confirmed_since)?;
+                Some(Found {
+                    is_landed: true,
+                    ..found
+                })
+            }
             // Another scan may have ended since this one looked.
             Boarding::Lead(leading) => match stored() {
                 Some(found) => {
@@ -234,6 +243,22 @@ impl Turn<'_> {
             .verdicts
             .found(&self.watch, entry, client, confirmed_since);
         again.is_some()
+    }
+
+    /// Whether the store still has the entry that was found. It need not have one that another scan gave, but it must have
+    /// no objection in place of it.
+    pub(in crate::scan) fn is_still_stored(&self, found: &Found) -> bool {
+        let Verdicts { store, hash, .. } = self.verdicts;
+        let key = self.watch.key();
+        let stored = store::get(&**store, key);
+        let objects = |bytes: Vec<u8>| {
+            let entry = Entry::decode(hash, key, &bytes);
+            bytes.is_empty() || entry.is_some_and(|entry| entry.verdict.is_infected())
+        };
+        match found.is_landed {
+            true => !stored.is_some_and(objects),
+            false => stored.as_deref() == Some(&*found.entry),
+        }
     }
 
     /// The content is scanned from now on.

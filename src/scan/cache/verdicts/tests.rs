@@ -232,3 +232,28 @@ fn infected_that_is_not_given_is_not_replaced_by_clean() {
         assert_eq!(kept.as_deref(), Some(&*stored));
     }
 }
+
+#[test]
+fn verdict_that_was_found_is_looked_for_in_the_store() {
+    let (client, verdicts) = opened();
+    let (turn, _) = look_up(&client, &verdicts);
+    let clean = sealed(&turn, &client, Verdict::Clean);
+    let find = sealed(&turn, &client, infected());
+    let found = |is_landed| Found {
+        is_landed,
+        ..verdicts
+            .found(&turn.watch, Arc::clone(&clean), &client, None)
+            .unwrap()
+    };
+    let is_still_stored = || [false, true].map(|is_landed| turn.is_still_stored(&found(is_landed)));
+    assert_eq!(is_still_stored(), [false, true]);
+    for (entry, expected) in [
+        (&*clean, [true, true]),
+        (b"another", [false, true]),
+        (&*find, [false, false]),
+        (b"", [false, false]),
+    ] {
+        assert!(turn.put(entry));
+        assert_eq!(is_still_stored(), expected, "{entry:?}");
+    }
+}
