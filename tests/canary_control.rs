@@ -16,6 +16,8 @@ use icap_client::{Preview, Scanner, Verdict};
 
 use support::fake::{EVERY, Fake, MINUTE, NO_ENGINE, SECOND, Seen, seen, tagged, verdict};
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 /// As `infected`, from a service that gives the threat no kind.
 fn infected_without_kind() -> Vec<u8> {
     let response = String::from_utf8(infected("Rule")).unwrap();
@@ -56,15 +58,17 @@ fn control_under_another_tag_is_neither_proof_nor_miss() {
             let endpoint = scanner.stats().endpoints[0].clone();
             (endpoint.is_blind, endpoint.failures, endpoint.eicar_age)
         };
-        for wait in [MINUTE - SECOND, SECOND] {
-            let report = scanner.scan("hello").unwrap();
-            assert_eq!(*report.verdict(), NO_ENGINE);
-            assert!(report.advice().unwrap().contains("state tag"));
-            assert_eq!(stands(), (false, 0, None));
-            clock.advance(wait);
+        for wait in [1, 2, 4, 8, 8] {
+            for wait in [wait * SECOND - MILLISECOND, MILLISECOND] {
+                let report = scanner.scan("hello").unwrap();
+                assert_eq!(*report.verdict(), NO_ENGINE);
+                assert!(report.advice().unwrap().contains("state tag"));
+                assert_eq!(stands(), (false, 0, None));
+                clock.advance(wait);
+            }
+            // Twice at once, and then as those of a blind server.
+            assert_eq!(fake.seen(), [canary, control, canary, control]);
         }
-        // Twice at once, and then once a minute.
-        assert_eq!(fake.seen(), [canary, control, canary, control]);
         is_apart.store(false, Ordering::SeqCst);
         assert_eq!(verdict(&scanner), Verdict::Clean);
         assert_eq!(fake.seen(), [canary, control, file]);
@@ -165,6 +169,23 @@ fn control_that_was_not_scanned_is_no_proof() {
         assert_eq!(fake.seen(), [canary, control]);
         assert!(is_blind());
     }
+}
+
+/// Its database is loaded anew between the canary and the control.
+#[test]
+fn undecided_first_canary_is_repeated_after_a_second() {
+    let failed = CLEAN.replace("\r\n\r\n", "\r\nX-Error-Code: 503\r\n\r\n");
+    let fake = Fake::with(move |plan, request| match seen(request) {
+        Seen::Canary => Script::new().send(infected("Eicar")),
+        Seen::Control if !plan.finds => Script::new().send(&failed),
+        Seen::Control | Seen::File => Script::new().send(CLEAN),
+    });
+    fake.set_finds(false);
+    let (scanner, clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), NO_ENGINE);
+    fake.set_finds(true);
+    clock.advance(SECOND);
+    assert_eq!(verdict(&scanner), Verdict::Clean);
 }
 
 /// Under the same state tag it offers something else, and calls every archive that comes in that form a virus.

@@ -179,7 +179,8 @@ impl ScannerBuilder {
     ///   [endpoint](Self::endpoint) of its own. A server that has another tag in every response never has a proof.
     /// - **The archive without EICAR.** After the first find under a state tag, the same archive is sent without EICAR. If
     ///   the server calls that a virus too, the canary counts as missed. If that response has another state tag, or the
-    ///   archive was not scanned, the canary is neither a proof nor a miss. It is repeated at once, and then once a minute.
+    ///   archive was not scanned, the canary is neither a proof nor a miss. It is repeated at once. Then it is repeated once
+    ///   a minute while a proof holds, and at the intervals of [`suspension`](Self::suspension) if none holds.
     /// - **What it costs.** One scan sends it, which takes 0.4 s and one or two more exchanges. The server logs each find.
     ///   Other scans go on while the last proof holds. If none holds, they wait for the result, within their own deadlines.
     /// - **If it is missed**, the server is *blind*. Scans send no content to it: they go to the next server. If no server

@@ -17,21 +17,22 @@ mod waiter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use waiter::Waiter;
+use waiter::{Waiter, would_fail_again};
 
 use super::Client;
 use super::call::Call;
 use super::circuit_breaker::BreakerRules;
 use super::outcome::AttemptError;
-use crate::error::{Error, Phase, TimeLimit};
+use crate::error::{Error, Phase};
 use crate::proto::method::Method;
 use crate::seam::sync::{Condvar, Mutex};
 
 /// Proofs that are remembered. Several servers after one address have a state tag each.
 const REMEMBERED: usize = 8;
 
-/// The shortest time between two canaries after a new state tag, between two after an early response, and after an
-/// undecided one. Some servers have another tag in every response, and some respond early to each large file.
+/// The shortest time between two canaries after a new state tag, and between two after an early response: some servers
+/// have another tag in every response, and some respond early to each large file. After an undecided canary, also those
+/// that renew a proof follow only after this time.
 const HASTE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The proofs of one server.
@@ -56,8 +57,8 @@ struct State {
     tag_tried: Option<Instant>,
     /// When the last canary under a suspicion had a result.
     suspicion_tried: Option<Instant>,
-    /// When the last canary ended that was undecided, unless a later one had a result.
-    undecided: Option<Instant>,
+    /// The last canary that was undecided, unless a later one had a result.
+    undecided: Option<Undecided>,
     warned: Option<Instant>,
     begun: u64,
     /// The number of the canary that others wait for: the last that has begun, until it ends.
@@ -98,6 +99,14 @@ pub(crate) struct Terms {
 struct Blind {
     interval: Duration,
     next_trial: Instant,
+}
+
+#[derive(Debug)]
+struct Undecided {
+    /// When it ended.
+    at: Instant,
+    /// Until the next one, if no proof holds.
+    interval: Duration,
 }
 
 /// The time between two missed canaries, as the number of those that were missed before. What began in an earlier epoch
@@ -166,6 +175,15 @@ impl Why {
     /// Whether there is a proof for the scan without the canary.
     fn is_optional(self) -> bool {
         matches!(self, Self::Ending | Self::Suspicion)
+    }
+}
+
+impl Blind {
+    fn until_next(interval: Duration, now: Instant) -> Self {
+        Self {
+            interval,
+            next_trial: later(now, interval),
+        }
     }
 }
 
@@ -297,19 +315,27 @@ impl State {
             false => Why::Missing,
         };
         let is_under_way = self.under_way.is_some();
-        let last = match why {
-            Why::NewTag => self.tag_tried,
-            Why::Suspicion => self.suspicion_tried,
-            _ => None,
-        };
-        let last = last.max(self.undecided);
-        let is_too_soon = last.is_some_and(|at| now < later(at, HASTE_INTERVAL));
+        let is_too_soon = self.is_too_soon(why, now);
         match why.is_optional() {
             true if is_under_way || is_too_soon => Step::Proven,
             false if is_under_way && !is_trial => Step::Wait,
             false if is_too_soon => Step::Unproven,
             _ => Step::Begin(why),
         }
+    }
+
+    fn is_too_soon(&self, why: Why, now: Instant) -> bool {
+        let is_recent = |at, interval| now < later(at, interval);
+        let undecided = self.undecided.as_ref();
+        let last = match why {
+            // Without a proof the server is not used at all.
+            Why::Missing => return undecided.is_some_and(|last| is_recent(last.at, last.interval)),
+            Why::NewTag => self.tag_tried,
+            Why::Suspicion => self.suspicion_tried,
+            Why::Ending | Why::Blind => None,
+        };
+        let last = last.max(undecided.map(|last| last.at));
+        last.is_some_and(|at| is_recent(at, HASTE_INTERVAL))
     }
 
     fn holds(&self, wanted: Wanted<'_>, now: Instant, terms: Terms) -> bool {
@@ -421,16 +447,10 @@ impl<'p> Trial<'p> {
             state.epoch.0 += 1;
             let interval = match &state.blind {
                 None => rules.first,
-                Some(blind) if why == Why::Blind => {
-                    let longest = rules.longest.max(blind.interval);
-                    blind.interval.saturating_mul(2).min(longest)
-                }
+                Some(blind) if why == Why::Blind => doubled(blind.interval, rules),
                 Some(_) => return None,
             };
-            state.blind = Some(Blind {
-                interval,
-                next_trial: later(now, interval),
-            });
+            state.blind = Some(Blind::until_next(interval, now));
             Some(interval)
         });
         client.state().forget(now);
@@ -450,12 +470,19 @@ impl<'p> Trial<'p> {
     }
 
     /// The server called it a virus, and what it made of the same without a virus shows nothing. So this is neither a
-    /// proof nor a miss, and the next canary follows after a while. Returns whether the scan has the proof that it wants
-    /// all the same.
+    /// proof nor a miss, and the next canary follows after a while. As after missed ones, the interval is doubled. Returns
+    /// whether the scan has the proof that it wants all the same.
     pub(crate) fn undecided(mut self, wanted: Wanted<'_>, terms: Terms) -> bool {
-        let now = self.client.now();
-        self.finish(None, |state, _| {
-            state.undecided = Some(now);
+        let (now, why) = (self.client.now(), self.why);
+        self.finish(None, |state, rules| {
+            let interval = match &state.undecided {
+                None => rules.first,
+                Some(last) => doubled(last.interval, rules),
+            };
+            state.undecided = Some(Undecided { at: now, interval });
+            if let Some(blind) = state.blind.as_mut().filter(|_| why == Why::Blind) {
+                *blind = Blind::until_next(doubled(blind.interval, rules), now);
+            }
             state.holds_without(wanted, now, terms)
         })
     }
@@ -493,18 +520,10 @@ impl Drop for Trial<'_> {
     }
 }
 
-/// Whether the server was not there, or let a timeout run out. The content would most likely meet the same, and only
-/// after that would the next server be asked.
-fn would_fail_again(error: &Error) -> bool {
-    match error {
-        Error::Connect(error) => error.is_the_servers,
-        Error::Timeout(error) => error.is_the_servers || is_of_server(error.limit()),
-        _ => false,
-    }
-}
-
-fn is_of_server(limit: TimeLimit) -> bool {
-    !matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare)
+/// The next interval between two canaries.
+fn doubled(interval: Duration, rules: BreakerRules) -> Duration {
+    let longest = rules.longest.max(interval);
+    interval.saturating_mul(2).min(longest)
 }
 
 /// `by` after `at`. If an `Instant` cannot hold that time, it is a year later, which is as good as never.

@@ -130,36 +130,80 @@ fn warning_of_a_missing_proof_comes_once_a_minute() {
 }
 
 #[test]
-fn undecided_canary_is_repeated_once_a_minute() {
+fn undecided_canary_without_a_proof_has_intervals() {
     let watch = Watch::new();
     let undecided = |seconds| {
         let canary = watch.canary(seconds, Wanted::Any);
         canary.undecided(Wanted::Any, TERMS)
     };
     let is_unproven = |seconds| matches!(watch.standing(seconds, Wanted::Any), Standing::Unproven);
-    assert!(!undecided(0));
-    assert!(is_unproven(59));
-    assert!(!undecided(60));
-    assert!(watch.canary(120, Wanted::Any).found(None));
-    // The proof of an earlier one holds.
-    assert!(undecided(195));
-    assert!(matches!(watch.standing(219, Wanted::Any), Standing::Proven));
-    assert!(is_unproven(220));
+    assert!(is_unproven_after_each(
+        &[0, 1, 3, 7, 15, 23],
+        undecided,
+        is_unproven
+    ));
+    assert!(watch.canary(31, Wanted::Any).found(None));
+    // The next interval is the first one again.
+    assert!(!undecided(131));
+    assert!(!undecided(132));
+}
+
+/// A canary at each of these times is undecided, and none is due one second before the next, nor at the same time.
+fn is_unproven_after_each(
+    times: &[u64],
+    undecided: impl Fn(u64) -> bool,
+    is_unproven: impl Fn(u64) -> bool,
+) -> bool {
+    times.windows(2).all(|pair| {
+        let is_proven = undecided(pair[0]);
+        !is_proven && is_unproven(pair[0]) && is_unproven(pair[1] - 1)
+    })
+}
+
+#[test]
+fn undecided_canary_with_a_proof_waits_a_minute() {
+    let watch = Watch::new();
+    let undecided = |seconds| {
+        let canary = watch.canary(seconds, Wanted::Any);
+        canary.undecided(Wanted::Any, TERMS)
+    };
+    assert!(watch.canary(0, Wanted::Any).found(None));
+    assert!(undecided(80));
+    assert!(matches!(watch.standing(99, Wanted::Any), Standing::Proven));
+    // No proof holds any more.
+    assert!(!undecided(100));
     // A result ends the wait.
-    assert!(watch.canary(255, Wanted::Any).found(None));
-    assert!(watch.canary(330, Wanted::Any).found(None));
+    assert!(watch.canary(110, Wanted::Any).found(None));
+    assert!(watch.canary(190, Wanted::Any).found(None));
+}
+
+#[test]
+fn undecided_canary_limits_those_after_a_new_tag() {
+    let watch = Watch::new();
+    assert!(watch.canary(0, Wanted::Any).found(None));
+    let wanted = Wanted::Under(Some(b"2"), watch.client.proofs().epoch());
+    assert!(!watch.canary(10, wanted).undecided(wanted, TERMS));
+    assert!(matches!(watch.standing(69, wanted), Standing::Unproven));
+    assert!(watch.canary(70, wanted).found(Some(b"2".to_vec())));
 }
 
 #[test]
 fn blind_server_stays_blind_after_an_undecided_canary() {
     let watch = Watch::new();
+    let undecided = |seconds| {
+        let canary = watch.canary(seconds, Wanted::Any);
+        canary.undecided(Wanted::Any, TERMS)
+    };
+    let is_unproven = |seconds| matches!(watch.standing(seconds, Wanted::Any), Standing::Unproven);
     assert!(watch.canary(0, Wanted::Any).missed().is_some());
-    assert!(!watch.canary(1, Wanted::Any).undecided(Wanted::Any, TERMS));
+    // The intervals are those after missed canaries.
+    assert!(is_unproven_after_each(
+        &[1, 3, 7, 15, 23],
+        undecided,
+        is_unproven
+    ));
     assert!(watch.client.proofs().is_blind());
-    // The next one follows after the same interval.
-    let at_once = watch.standing(1, Wanted::Any);
-    assert!(matches!(at_once, Standing::Unproven));
-    assert!(watch.canary(2, Wanted::Any).found(None));
+    assert!(watch.canary(23, Wanted::Any).found(None));
 }
 
 /// The content was sent before the canary that was missed. The later proof says nothing about that time.

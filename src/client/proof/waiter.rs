@@ -1,11 +1,11 @@
-//! A caller that waits for the canary of another caller, and for how long.
+//! A caller that waits for the canary of another caller, and for how long; and what the error of a canary means for others.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{State, is_of_server};
+use super::State;
 use crate::client::outcome::AttemptError;
-use crate::error::Error;
+use crate::error::{Error, TimeLimit};
 
 /// A caller that waits for another's canary.
 pub(super) struct Waiter {
@@ -58,4 +58,18 @@ fn shared(failure: &Error) -> AttemptError {
         is_shared: true,
         is_of_options: false,
     }
+}
+
+/// Whether the server was not there, or let a timeout run out. The content would most likely meet the same, and only
+/// after that would the next server be asked.
+pub(super) fn would_fail_again(error: &Error) -> bool {
+    match error {
+        Error::Connect(error) => error.is_the_servers,
+        Error::Timeout(error) => error.is_the_servers || is_of_server(error.limit()),
+        _ => false,
+    }
+}
+
+fn is_of_server(limit: TimeLimit) -> bool {
+    !matches!(limit, TimeLimit::Deadline | TimeLimit::DeadlineShare)
 }
