@@ -13,7 +13,15 @@ use std::time::Duration;
 use icap_client::testing::{
     CLEAN, Gate, ManualClock, Received, Script, Server, infected, options_with_preview,
 };
-use icap_client::{Cache, Content, NotScanned, Scanner, ScannerBuilder, Verdict, VerdictCache};
+use icap_client::transport::{Readiness, TcpConnector};
+use icap_client::{
+    Cache, Connect, Content, NotScanned, Scanner, ScannerBuilder, ServiceUri, Stream, Verdict,
+    VerdictCache,
+};
+
+mod support;
+
+use support::stream::{Calls, wrapped};
 
 const EVERY: Duration = Duration::from_secs(400);
 /// A canary is due after it, and the last proof still holds.
@@ -236,6 +244,65 @@ fn withdrawal_by_another_process_counts_for_a_hit() {
         // A hit whose canary took its time looks once more; a scan looks for a find before it stores.
         assert_eq!(store.gets.load(SeqCst), 1 + usize::from(!is_hit));
     }
+}
+
+/// After its first bytes, a request waits for bytes of a response, while this is on. So the response is early, however
+/// slow the server is.
+struct Waits {
+    is_on: Arc<AtomicBool>,
+    has_begun: bool,
+}
+
+impl Calls for Waits {
+    fn write(&mut self, stream: &mut dyn Stream, bytes: &[u8]) -> io::Result<usize> {
+        while self.is_on.load(SeqCst) && self.has_begun && stream.readiness()? == Readiness::Idle {
+            thread::yield_now();
+        }
+        self.has_begun = true;
+        stream.write(bytes)
+    }
+}
+
+struct Waiting(Arc<AtomicBool>);
+
+impl Connect for Waiting {
+    fn connect(&self, service: &ServiceUri, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+        let calls = Waits {
+            is_on: Arc::clone(&self.0),
+            has_begun: false,
+        };
+        Ok(wrapped(TcpConnector.connect(service, timeout)?, calls))
+    }
+}
+
+/// The server responds before it has the canary, so it scans nothing, and what it called clean is void.
+#[test]
+fn early_204_that_breaks_off_in_a_canary_counts() {
+    let one = |response: &[u8]| Script::new().read_request().send(response);
+    let head = "ICAP/1.0 204 No Content\r\nISTag: \"x\"\r\n";
+    let early = Script::new().read_bytes(1).send(head);
+    let (virus, clean) = (infected("Eicar"), CLEAN.as_bytes());
+    let server = Server::scripted([
+        one(&virus),
+        one(clean),
+        one(clean),
+        early.half_close().read_to_end(),
+        one(&virus),
+        one(clean),
+    ]);
+    let server = server.unwrap();
+    let is_on = Arc::new(AtomicBool::new(false));
+    let (builder, clock) = cached(&server);
+    let builder = builder.connector(Waiting(Arc::clone(&is_on))).max_idle(0);
+    let scanner = builder.negotiate(false).build().unwrap();
+    assert_eq!(scan(&scanner), (Verdict::Clean, false));
+    clock.advance(DUE);
+    is_on.store(true, SeqCst);
+    let result = scanner.scan(Content::from("hello").id("id"));
+    assert!(result.is_err(), "{result:?}");
+    is_on.store(false, SeqCst);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(scan(&scanner), (Verdict::Clean, false));
 }
 
 #[test]

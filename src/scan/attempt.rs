@@ -218,6 +218,7 @@ impl<'c, 'o> Scan<'c, 'o> {
                 client
                     .state()
                     .saw_early_response(complete.content_sent, client.now());
+                client.proofs().suspect(client.now());
             }
             Verdict::Clean => client.state().saw_late_response(complete.content_sent),
             _ => {}

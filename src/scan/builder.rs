@@ -189,9 +189,9 @@ impl ScannerBuilder {
     ///   which its server misses a canary is not clean, also if another one is found before the scan ends.
     /// - **If it fails**, because the connection breaks or time runs out, it proves nothing. If no proof holds, the scans
     ///   that sent it or waited for it fail at this server, and the next server is asked. If a proof still holds, the scan
-    ///   goes on under it, with two exceptions: after a timeout, or if no connection can be made, the scan fails at this
-    ///   server too. A canary that is sent while a proof holds does not use all of the scan's time: it leaves a quarter, or
-    ///   one read timeout if that is shorter.
+    ///   goes on under it, with three exceptions: after a timeout, if no connection can be made, or if a response began
+    ///   before the server had the canary, the scan fails at this server too. A canary that is sent while a proof holds does
+    ///   not use all of the scan's time: it leaves a quarter, or one read timeout if that is shorter.
     ///
     /// Only clean verdicts need a proof. Evidence against content counts without one. A few minutes are a good value for
     /// `every`: for so long after the loss of its engine, a server's 204 can still be taken for clean. See the page

@@ -17,7 +17,7 @@ use super::verdict::{NotScanned, Verdict};
 use crate::client::Client;
 use crate::client::call::Call;
 use crate::client::options_cache::Known;
-use crate::client::outcome::AttemptError;
+use crate::client::outcome::{AttemptError, Failure};
 use crate::client::proof::{Standing, Wanted};
 use crate::error::{CancelledError, Error};
 use crate::proto::method::Method;
@@ -191,11 +191,7 @@ impl<'c> Scan<'c, '_> {
             Ok(complete) => complete,
             Err(failure) => {
                 let is_reused = failure.is_reused;
-                // As after a whole early response: the server does not scan.
-                if call.broke_off_early && failure.remains.status() == Some(204) {
-                    client.state().forget(client.now());
-                    client.proofs().suspect(client.now());
-                }
+                note_early_break(call, &failure);
                 let report = self.salvage(*failure, client.service())?;
                 if let Some(turn) = turn {
                     turn.withdraw(client, &report);
@@ -204,9 +200,6 @@ impl<'c> Scan<'c, '_> {
             }
         };
         let (report, complete) = self.take(&request, complete, known.as_ref(), client)?;
-        if *report.verdict() == Verdict::NotScanned(NotScanned::EarlyResponse) {
-            client.proofs().suspect(client.now());
-        }
         let tag = complete.response.state_tag();
         let wanted = Wanted::Under(tag.as_deref(), epoch);
         let report = self.confirm(call, known.as_ref(), report, wanted)?;
@@ -302,7 +295,8 @@ impl<'c> Scan<'c, '_> {
         call.deadline = own;
         match sent {
             Ok(sighting) => Ok(sighting.conclude(trial, wanted, terms)),
-            Err(failed) if trial.failed(&failed.error, wanted, terms) => {
+            // A server that responds before it has the canary does not scan, so the last proof is none any more.
+            Err(failed) if trial.failed(&failed.error, wanted, terms) && !call.broke_off_early => {
                 let (name, error) = (call.client.name(), failed.error);
                 log::debug!("{name}: a canary failed, and the last proof still holds: {error}");
                 Ok(true)
@@ -391,6 +385,7 @@ fn ask(
     let complete = match exchanged {
         Ok(complete) => complete,
         Err(failure) => {
+            note_early_break(call, &failure);
             // Without a whole head its state tag is not known.
             let Some(tag) = failure.remains.response.as_ref().map(owned_tag) else {
                 return Err(failure.error.into());
@@ -402,6 +397,15 @@ fn ask(
     let (report, complete) = scan.take(&request, complete, known, call.client)?;
     call.is_served();
     Ok((report.verdict().clone(), owned_tag(&complete.response)))
+}
+
+/// If a 204 that broke off had begun too early, the server does not scan, as after a whole early response.
+fn note_early_break(call: &Call<'_>, failure: &Failure) {
+    if call.broke_off_early && failure.remains.status() == Some(204) {
+        let client = call.client;
+        client.state().forget(client.now());
+        client.proofs().suspect(client.now());
+    }
 }
 
 fn owned_tag(response: &Response) -> Tag {
