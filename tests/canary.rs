@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use icap_client::testing::{
     CLEAN, CONTINUE, Engine, Gate, ManualClock, OPTIONS_RESPONSE, Received, Script, Server, eicar,
     infected, options_with_preview,
 };
+use icap_client::transport::Clock;
 use icap_client::{
     Cache, Cancel, Connect, Content, Error, Method, NotScanned, Preview, Scanner, ScannerBuilder,
     ServiceUri, Stream, Verdict, VerdictCache,
@@ -952,6 +953,61 @@ fn canary_without_a_connection_counts_by_its_cause() {
     }
 }
 
+/// The server scanned, and only this machine had no connection for the canary.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "the numbers are those of Linux")]
+fn trial_succeeds_though_its_canary_fails_here() {
+    const REFUSED: i32 = 111;
+    const TOO_MANY_FILES: i32 = 24;
+    let next = Arc::new(Mutex::new(None));
+    let own = Arc::clone(&next);
+    let fake = Fake::with(move |plan, request| {
+        if plan.tag == "2" && seen(request) == Seen::File {
+            *own.lock().unwrap() = Some(TOO_MANY_FILES);
+        }
+        match request.has_eicar() {
+            true => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+            false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+        }
+    });
+    let (builder, clock) = fake.builder();
+    let builder = builder.connector(Fails(Arc::clone(&next))).max_idle(0);
+    let scanner = builder.negotiate(false).suspend_after(1).build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    *next.lock().unwrap() = Some(REFUSED);
+    assert!(scanner.scan("hello").is_err());
+    assert_eq!(scanner.stats().suspended.len(), 1);
+    fake.set_tag("2");
+    clock.advance(2 * SECOND);
+    assert!(scanner.scan("hello").is_err());
+    let stats = scanner.stats();
+    assert_eq!(stats.endpoints[0].failures, 1);
+    assert!(stats.suspended.is_empty());
+}
+
+/// The scans that waited for it have had the response to their content.
+#[test]
+fn hanging_canary_after_content_counts_once() {
+    let fake = Fake::with(|plan, request| match request.has_eicar() {
+        true if plan.finds => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+        true => Script::new().hold(),
+        false => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+    });
+    let (builder, _clock) = fake.builder();
+    let builder = builder.response_timeout(2 * SECOND).suspend_after(1000);
+    let scanner = builder.build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    fake.set_tag("2");
+    fake.set_finds(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert!(scanner.scan("hello").unwrap_err().is_timeout()));
+        }
+    });
+    let endpoint = scanner.stats().endpoints[0].clone();
+    assert_eq!(endpoint.failures, endpoint.canaries - 1, "{endpoint:?}");
+}
+
 /// Finds EICAR, and responds to the file "slow" when the gate opens.
 fn slow_fake(gate: &Gate) -> Fake {
     let gate = gate.clone();
@@ -1158,4 +1214,75 @@ fn canary_has_a_preview_if_any_file_can_have_one() {
             assert_eq!(*report.verdict(), expected, "{lists}");
         }
     }
+}
+
+/// The time for waits is set by the test, and nothing expires.
+#[derive(Clone)]
+struct WaitClock(Instant, Arc<Mutex<Duration>>);
+
+impl Clock for WaitClock {
+    fn now(&self) -> Instant {
+        self.0
+    }
+
+    fn now_for_waits(&self) -> Instant {
+        self.0 + *self.1.lock().unwrap()
+    }
+}
+
+/// The time for which a scan has waited for a connection does not count for its canary.
+#[test]
+fn canary_after_content_stands_in_line_anew() {
+    let (first, last) = (Gate::new(), Gate::new());
+    let (own_first, own_last) = (first.clone(), last.clone());
+    let fake = Fake::with(move |plan, request| match request.body() {
+        b"first" => Script::new()
+            .wait_for(&own_first)
+            .send(tagged(CLEAN.as_bytes(), "1")),
+        b"last" => Script::new()
+            .wait_for(&own_last)
+            .send(tagged(CLEAN.as_bytes(), "2")),
+        _ if request.has_eicar() => Script::new().send(tagged(&infected("Eicar"), &plan.tag)),
+        _ => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+    });
+    let wait = 10 * SECOND;
+    let clock = WaitClock(Instant::now(), Arc::default());
+    let builder = Scanner::builder(fake.server.uri()).canary(EVERY);
+    let builder = builder.clock(clock.clone()).max_connections(1);
+    let builder = builder.wait_timeout(wait).deadline(None);
+    let builder = builder.read_timeout(100 * wait);
+    let scanner = builder.build().unwrap();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    let is_clean = |content: &'static str| scanner.scan(content).unwrap().verdict().is_clean();
+    let until = |seen: usize, waiting: u64| {
+        let is_reached = || {
+            let of_server = fake.plan.lock().unwrap().seen.len();
+            let in_line = scanner.stats().endpoints[0].waiting_callers;
+            of_server == seen && in_line as u64 == waiting
+        };
+        while !is_reached() {
+            thread::yield_now();
+        }
+    };
+    thread::scope(|scope| {
+        let others = scope.spawn(|| is_clean("first"));
+        until(4, 0);
+        let scan = scope.spawn(|| is_clean("hello"));
+        until(4, 1);
+        *clock.1.lock().unwrap() += wait - Duration::from_millis(10);
+        let after = scope.spawn(|| is_clean("last"));
+        until(4, 2);
+        fake.set_tag("2");
+        first.open();
+        // The connection goes to the next in line before the canary.
+        until(6, 1);
+        *clock.1.lock().unwrap() += SECOND;
+        // A canary without time would give up in this time.
+        let begin = Instant::now();
+        while !scan.is_finished() && begin.elapsed() < Duration::from_millis(100) {
+            thread::yield_now();
+        }
+        last.open();
+        assert!([others, scan, after].map(|scan| scan.join().unwrap()) == [true; 3]);
+    });
 }

@@ -154,6 +154,18 @@ impl<'c> Call<'c> {
         }
     }
 
+    /// Tells the circuit breaker that the server scanned the content, unless its canary failed after that by the fault of
+    /// the server: a server that hangs in each of them must be suspended at last.
+    pub(crate) fn scanned(&mut self, canary: Option<&AttemptError>) {
+        let failed = canary.filter(|failed| failure_of(&failed.error).is_some());
+        match failed {
+            None => self.succeeded(),
+            // The caller that sent the canary counts its failure. This one had its response.
+            Some(failed) if failed.is_shared => self.admission = None,
+            Some(_) => {}
+        }
+    }
+
     /// Tells the circuit breaker that the server failed, if it did.
     pub(crate) fn failed(self, failed: &AttemptError) {
         // A timeout that was waited for together counts once for each caller: each is a thread that was parked.

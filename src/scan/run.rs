@@ -13,7 +13,7 @@ use super::content::Content;
 use super::failover::Failover;
 use super::report::Report;
 use super::sample::Sample;
-use super::verdict::{NotScanned, Verdict};
+use super::verdict::Verdict;
 use crate::client::Client;
 use crate::client::call::Call;
 use crate::client::options_cache::Known;
@@ -200,13 +200,15 @@ impl<'c> Scan<'c, '_> {
             }
         };
         let (report, complete) = self.take(&request, complete, known.as_ref(), client)?;
+        // A canary stands in line anew.
+        call.is_served();
         let tag = complete.response.state_tag();
         let wanted = Wanted::Under(tag.as_deref(), epoch);
-        let report = self.confirm(call, known.as_ref(), report, wanted)?;
-        // A server that hangs in each canary after its response must be suspended at last.
+        let confirmed = self.confirm(call, known.as_ref(), report, wanted);
         if complete.is_success() {
-            call.succeeded();
+            call.scanned(confirmed.as_ref().err());
         }
+        let report = confirmed?;
         if let Some(turn) = turn {
             turn.keep(client, &report, &complete);
         }
