@@ -50,7 +50,7 @@ Values:
 Exit status:
   0  all files are clean, or the list of --files-from is empty
   1  a file is infected or blocked
-  2  a file is modified or not scanned, no file was scanned, or an error
+  2  a file is modified or not scanned, there was no file to scan, or an error
      occurred
   If both 1 and 2 apply, it is 1. After Ctrl-C it is 130, after SIGTERM
   143 and after SIGHUP 129; then what was done is printed.";
