@@ -222,8 +222,8 @@ pub enum NotScanned {
     /// written it: c-icap with its usual defaults sends the first 5 % of a large infected file in this way.
     ///
     /// What came back is compared with the content, if that can be read again. A [`reader`](crate::Content::reader) cannot be
-    /// read again: only its first part is compared, of 1, 2, 4, 8, … KiB: the largest of these that is not longer than what came
-    /// back. A difference after that part is not seen: the reason is then `Truncated`, although other content came back.
+    /// read again, so only its beginning is compared. Its length is the largest of 1, 2, 4, 8, … KiB that is not longer than
+    /// what came back. A difference after that part is not seen: the reason is then `Truncated`, although other content came back.
     Truncated,
     /// The service has not finished the scan (202).
     Pending,
