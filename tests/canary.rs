@@ -1258,7 +1258,7 @@ fn canary_after_content_stands_in_line_anew() {
         let is_reached = || {
             let of_server = fake.plan.lock().unwrap().seen.len();
             let in_line = scanner.stats().endpoints[0].waiting_callers;
-            of_server == seen && in_line as u64 == waiting
+            of_server == seen && in_line == waiting
         };
         while !is_reached() {
             thread::yield_now();
