@@ -140,8 +140,9 @@ impl Error {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Whether the service could not be reached or could not serve: no connection, a broken one, a
-    /// timeout, a 5xx status, a status with a code for a failure of the service, or a suspension. Another server may do better. [`is_retryable`](Self::is_retryable) says whether the same server may do better later.
+    /// Whether the service could not be reached or could not serve: no connection, a connection that was reset or that the
+    /// server closed before its response began, a timeout, a 5xx status, a status with a code for a failure of the service,
+    /// or a suspension. Another server may do better. [`is_retryable`](Self::is_retryable) says whether the same server may do better later.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {

@@ -118,8 +118,8 @@ impl ScannerBuilder {
     /// ([`NotScanned::ServiceError`], [`EarlyResponse`](NotScanned::EarlyResponse),
     /// [`NoEngine`](NotScanned::NoEngine)).
     ///
-    /// Failover needs content that can be sent again: bytes, files, seekable readers, and other readers of
-    /// which at most the first 64 KiB were read. For such content, the scanner keeps time for the next
+    /// Failover needs content that can be sent again: bytes, files, seekable readers, and other readers of which
+    /// at most the first 64 KiB were read; with [`scan_spooled`](Scanner::scan_spooled) all readers, from the copy. For such content, the scanner keeps time for the next
     /// server: a quarter of what is left until the [deadline](Self::deadline), or one read timeout if that is shorter.
     pub fn endpoint(mut self, endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
         self.others.push(endpoint.try_into().map_err(Into::into));
