@@ -209,8 +209,12 @@ fn handshake() -> Times {
 }
 
 /// Cancels scans that wait for another caller, who is cancelled at the end. The event of each is that its content was
-/// looked at, just before it waits.
-fn after_another(script: Script, setup: impl Fn(ScannerBuilder) -> ScannerBuilder) -> Times {
+/// looked at, just before it waits. They begin when the other caller has sent this many requests.
+fn after_another(
+    script: Script,
+    requests: usize,
+    setup: impl Fn(ScannerBuilder) -> ScannerBuilder,
+) -> Times {
     let server = holding(script);
     let subject = Subject::of_server(&server, setup);
     let (looks, looked) = event();
@@ -221,7 +225,7 @@ fn after_another(script: Script, setup: impl Fn(ScannerBuilder) -> ScannerBuilde
     let (first, (ends, _ended)) = (Cancel::new(), event());
     let times = thread::scope(|scope| {
         let holder = scope.spawn(|| scan(&first, &ends));
-        while server.requests() == 0 {
+        while server.requests() < requests {
             thread::yield_now();
         }
         let scan = |cancel: &Cancel| scan(cancel, &looks);
@@ -238,18 +242,18 @@ fn after_another(script: Script, setup: impl Fn(ScannerBuilder) -> ScannerBuilde
 
 fn line() -> Times {
     let script = Script::new().read_request();
-    after_another(script, |builder| builder.max_connections(1))
+    after_another(script, 1, |builder| builder.max_connections(1))
 }
 
 fn options_of_another() -> Times {
     let script = Script::new().read_request();
-    after_another(script, |builder| builder.negotiate(true))
+    after_another(script, 1, |builder| builder.negotiate(true))
 }
 
 /// Waits for the scan of the same content, for the sake of its verdict.
 fn scan_of_another() -> Times {
     let script = Script::new().answer_options().read_request();
-    after_another(script, |builder| {
+    after_another(script, 2, |builder| {
         builder.negotiate(true).cache(Cache::new())
     })
 }
