@@ -100,7 +100,7 @@
 //!
 //! - **A 200 alone is not clean.** It says that content follows, not that the content was scanned. Servers send
 //!   files back unscanned as 200 because they are too large or of a type that is skipped. c-icap, with its
-//!   usual defaults, sends the first 5% of an infected file as 200 without an infection header. That is
+//!   usual defaults, sends the first 5% of an infected file above 2 MB as 200 without an infection header. That is
 //!   [`NotScanned::Truncated`].
 //! - **An early 204 is not clean.** A server that responds before it has all of the content has not scanned
 //!   all of it. c-icap that was started without its engine responds like this. The upload stops, and the

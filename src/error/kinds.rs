@@ -60,7 +60,8 @@ pub enum Phase {
     Connect,
     /// Sending the request.
     Write,
-    /// Waiting for the response, or for the rest of it.
+    /// Waiting for the head of the response, or reading its rest. Each has a timeout of its own;
+    /// [`TimeoutError::limit`](super::TimeoutError::limit) says which one ran out.
     Read,
 }
 

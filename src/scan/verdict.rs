@@ -212,8 +212,8 @@ pub enum NotScanned {
     },
     /// The response began before all of the content was sent, so the service has not scanned all of it.
     EarlyResponse,
-    /// The server has no working engine, or it missed a [canary](crate::ScannerBuilder::canary). It scans nothing, whatever it
-    /// responds.
+    /// Nothing shows that the server has a working engine: its state tag says that it has none, it missed a
+    /// [canary](crate::ScannerBuilder::canary), or its canaries proved nothing. So its response does not count.
     NoEngine,
     /// Only a part of the content came back: the beginning of what was sent, or fewer bytes than the response's
     /// own `Content-Length`.

@@ -26,7 +26,8 @@ pub struct EndpointStats {
     /// Exchanges that were repeated on a new connection: because a connection of an earlier exchange turned out to be
     /// closed, or because a connection broke and [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
     pub retries: u64,
-    /// Times a scan came to this server after another one had failed.
+    /// Times a scan came to this server after another one had failed or had not scanned. Passing over a suspended server is
+    /// not counted.
     pub failovers: u64,
     /// `OPTIONS` requests sent.
     pub options_sent: u64,
