@@ -201,6 +201,11 @@ fn lines_of_a_list_are_only_names() {
     let server = obedient();
     let uri = server.uri();
     icap.write("list", "-\n--json\n\nicap:\na b\nin\nnone\n/dev/null");
+    for format in ["--quiet", "--json"] {
+        let run = icap.run(&["scan", "-r", format, "--files-from", "list", &uri]);
+        let warning = "warning: left out: 1 special file (/dev/null)";
+        assert_eq!(run.errors().last(), Some(&warning), "{run:?}");
+    }
     let run = icap.run(&["scan", "-r", "--files-from", "list", &uri]);
     let expected = names.map(|name| format!("{name}: clean"));
     assert_eq!(run.lines()[..5], expected, "{run:?}");

@@ -117,3 +117,21 @@ fn many_files_show_number_and_errors_between() {
     assert!(rest.contains("4 files: 3 clean, 1 error"), "{rest:?}");
     assert_eq!(status, Some(2));
 }
+
+#[test]
+fn check_shows_that_it_is_at_work() {
+    let icap = Icap::with_files(&[]);
+    let gate = Gate::new();
+    let held = gate.clone();
+    let server = Server::answering(move |request| match request.method() {
+        "OPTIONS" => Script::new().wait_for(&held).send(OPTIONS_RESPONSE),
+        _ => Script::new().send(CLEAN),
+    })
+    .unwrap();
+    let mut child = on_terminal(&icap, &[], &format!("check {}", server.uri()));
+    read_until(&mut child, "testing the service; this can take a minute");
+    gate.open();
+    let (rest, status) = screen(child);
+    assert!(rest.contains("MISSED"), "{rest:?}");
+    assert_eq!(status, Some(1));
+}

@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::{Args, Command};
+use icap_client::Scanner;
 use icap_client::self_test::{Depth, Finding, Latency, Outcome, SelfTest, ServiceTest};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::json_help;
+use crate::progress;
 use crate::quantity::time;
 use crate::quick;
 use crate::report::Status;
@@ -125,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         return quick::run(&arguments.scanning.single_scanners(service)?);
     }
     let scanner = arguments.scanning.builder(service)?.build()?;
-    let test = scanner.self_test()?;
+    let test = test(&scanner, arguments)?;
     if arguments.json {
         let json = serde_json::to_string(&Json::of(&test))?;
         writeln!(io::stdout(), "{}", safe_json(&json))?;
@@ -133,6 +136,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Status, Box<dyn Error>> {
         writeln!(io::stdout(), "{}", Table(&test))?;
     }
     Ok(status(&test))
+}
+
+fn test(scanner: &Scanner, arguments: &Arguments) -> Result<SelfTest, Box<dyn Error>> {
+    let busy = if arguments.scanning.settings.traces_to_standard_error() {
+        ProgressBar::hidden()
+    } else {
+        progress::busy("testing the service; this can take a minute")
+    };
+    let test = scanner.self_test();
+    busy.finish_and_clear();
+    Ok(test?)
 }
 
 fn status(test: &SelfTest) -> Status {

@@ -210,7 +210,7 @@ impl Files {
     /// Makes the files in a directory the next ones.
     fn directory(&mut self, path: PathBuf) -> Option<Found> {
         if !self.recursive {
-            let error = io::Error::other("it is a directory (scan -r scans the files in it)");
+            let error = io::Error::other("it is a directory (icap scan -r scans the files in it)");
             return Some(Found::Unreadable(path, error));
         }
         self.walk = Some(WalkDir::new(&path).sort_by_file_name().into_iter());

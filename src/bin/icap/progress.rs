@@ -149,6 +149,18 @@ impl Progress {
     }
 }
 
+/// A line with the time that has passed, for a call that does not tell how far it is. It is hidden if standard error is no
+/// terminal, or if log lines go there.
+pub(crate) fn busy(what: &'static str) -> ProgressBar {
+    if !io::stderr().is_terminal() || log::max_level() > log::LevelFilter::Warn {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})"));
+    bar.set_message(what);
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -204,11 +204,8 @@ impl Session {
 
     /// Without a summary, a line on standard error tells what was not scanned and is not in the output.
     fn report_what_is_hidden(&self) {
-        if self.format.json {
-            return;
-        }
         let mut err = anstream::stderr();
-        if let Some((count, first)) = &self.hidden {
+        if let (Some((count, first)), false) = (&self.hidden, self.format.json) {
             let files = if *count == 1 {
                 "file was"
             } else {

@@ -82,7 +82,8 @@ pub(crate) struct Settings {
     ///
     /// It does not overwrite a file. Each line has the seconds since the start, the number of the
     /// connection, > for sent, < for received or * for an event, and the text. There are no
-    /// bodies. Credentials, people and the arguments of URIs are replaced by '[n bytes]'.
+    /// bodies. Credentials, people and the arguments of URIs are replaced by '[n bytes]'. Lines
+    /// of several connections are mixed; the number tells them apart.
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     trace: Option<PathBuf>,
 
