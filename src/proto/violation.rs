@@ -132,7 +132,7 @@ pub enum Limit {
     /// Bytes of an encapsulated HTTP head: [`MAX_HTTP_HEAD`](crate::limits::MAX_HTTP_HEAD).
     #[error("its encapsulated HTTP head is longer than {} KiB", limits::MAX_HTTP_HEAD / 1024)]
     HttpHead,
-    /// Bytes of the line of a chunk size: [`MAX_CHUNK_LINE`](crate::limits::MAX_CHUNK_LINE).
+    /// Bytes after the size on the line of a chunk: [`MAX_CHUNK_LINE`](crate::limits::MAX_CHUNK_LINE).
     #[error("the line of a chunk size is longer than {} KiB", limits::MAX_CHUNK_LINE / 1024)]
     ChunkLine,
     /// Bytes of all chunk extensions: [`MAX_CHUNK_EXTENSIONS`](crate::limits::MAX_CHUNK_EXTENSIONS).
