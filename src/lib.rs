@@ -69,8 +69,8 @@
 //!     ICAP 403, an HTTP status that refuses, the words of a field, or
 //!       (REQMOD) any HTTP response except 400, 401 and 5xx ────────────► Blocked
 //!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
-//!     204 or the same content, and the state tag means "no engine" or the
-//!       server missed a canary, or has no proof by one ────────────────► NotScanned(NoEngine) *
+//!     204 or the same content, and the state tag means "no engine" or,
+//!       if `canary` is set, the server missed one or has no proof ─────► NotScanned(NoEngine) *
 //!     any response with more bytes after it (but for a 206 on a new
 //!       connection), a 204 after which the server resets the
 //!       connection, or an early 204 after which it closes it ──────────► Err

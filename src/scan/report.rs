@@ -55,7 +55,7 @@ impl Report {
     }
 
     /// The ICAP status of the response; `None` if none was read. That is so if no request was sent, if the content turned out
-    /// to be too large during the upload, and if the response broke off within its status line.
+    /// to be too large during the upload, and if the response broke off before its status although evidence had come.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
