@@ -743,6 +743,13 @@ fn only_clean_and_infected_are_stored() {
 
 const REFUSAL: &str = "ICAP/1.0 403 Forbidden\r\nISTag: \"icap-client-testing\"\r\n\r\n";
 
+/// [`objections`], and one that is stored.
+fn every_objection() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    objections()
+        .into_iter()
+        .chain([("infected", infected("Worm"))])
+}
+
 /// Responses with an objection that is not stored.
 fn objections() -> [(&'static str, Vec<u8>); 4] {
     let found = "X-Infection-Found: Type=0; Threat=Worm;\r\n";
@@ -817,7 +824,7 @@ fn objection_of_trial_or_copy_withdraws_clean() {
     }
 }
 
-/// Content whose length is not known, and which can be read once.
+/// Content of unknown length that can be read once.
 fn stream() -> Content<'static> {
     Content::reader(&b"hello"[..]).id("id")
 }
@@ -1058,7 +1065,7 @@ fn store_is_called_as_often_as_the_manual_says() {
             .verdict()
             .is_clean()
     );
-    // A find of the first server, and then the server after it, whose find stays.
+    // A find of the first server, and then the server after it. That find stays.
     outage.first.1.respond(infected("Worm"));
     assert!(!is_hit(&scanner, hello()));
     assert_eq!(store.calls(), (2 + 1, 1));
@@ -1138,10 +1145,7 @@ fn object(scanner: &Scanner, plan: &Plan, objection: Vec<u8>) {
 
 #[test]
 fn clean_verdict_ends_with_an_overtaking_objection() {
-    for (name, response) in objections()
-        .into_iter()
-        .chain([("infected", infected("Worm"))])
-    {
+    for (name, response) in every_objection() {
         let (server, plan) = planned();
         let meddler = Meddler::default();
         let scanner = meddler.scanner(&server);
@@ -1157,10 +1161,7 @@ fn clean_verdict_ends_with_an_overtaking_objection() {
 
 #[test]
 fn clean_entry_read_before_an_objection_is_not_given() {
-    for (name, response) in objections()
-        .into_iter()
-        .chain([("infected", infected("Worm"))])
-    {
+    for (name, response) in every_objection() {
         let (server, plan) = planned();
         let meddler = Meddler::default();
         let scanner = meddler.scanner(&server);
@@ -1175,7 +1176,7 @@ fn clean_entry_read_before_an_objection_is_not_given() {
     }
 }
 
-/// A store whose first `put` runs a whole scan before it stores. It stores before the `put` of that scan does.
+/// A store that runs a whole scan in its first `put`, before it stores. It stores before the `put` of that scan does.
 #[derive(Default)]
 struct Overtaken {
     store: Store,

@@ -241,7 +241,7 @@ fn withdrawal_by_another_process_counts_for_a_hit() {
             withdraw(&mut store.rows.lock().unwrap());
         });
         assert_eq!(hit, (Verdict::Clean, is_hit));
-        // A hit whose canary took its time looks once more; a scan looks for a find before it stores.
+        // After a canary, a hit looks once more; a scan looks for a find before it stores.
         assert_eq!(store.gets.load(SeqCst), 1 + usize::from(!is_hit));
     }
 }

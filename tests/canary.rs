@@ -819,7 +819,7 @@ fn failed_canary_is_no_error_while_a_proof_holds() {
 }
 
 #[test]
-fn slow_canary_leaves_time_for_the_scan_while_a_proof_holds() {
+fn slow_canary_leaves_time_while_a_proof_holds() {
     let gate = Gate::new();
     let own = gate.clone();
     let fake = Fake::with(move |plan, request| match request.has_eicar() {

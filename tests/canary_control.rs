@@ -78,7 +78,7 @@ fn control_under_another_tag_is_neither_proof_nor_miss() {
 
 /// It is configured anew between the canary and the control.
 #[test]
-fn canary_is_repeated_if_the_tag_changes_before_the_control() {
+fn canary_is_repeated_if_its_control_has_another_tag() {
     let fake = Fake::with(|plan, request| {
         if seen(request) == Seen::Control {
             plan.tag = "2".to_owned();

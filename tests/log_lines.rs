@@ -199,7 +199,7 @@ fn scan_without_a_connection_is_logged() {
 }
 
 #[test]
-fn evidence_in_a_broken_response_is_logged_with_its_connection() {
+fn evidence_that_broke_off_is_logged_with_its_connection() {
     let script = Script::new().read_request().send(CLEAN).read_request();
     let script = script.send("ICAP/1.0 403 Forbidden\r\nX-A: 1\r\n").close();
     let server = Server::scripted([script]).unwrap();

@@ -354,7 +354,7 @@ fn write_timeouts_grow_while_nothing_moves() {
 }
 
 #[test]
-fn small_scan_looks_before_its_write_and_after_its_response() {
+fn small_scan_looks_before_writing_and_at_the_end() {
     let played = Played::new([], [], [Ok(CLEAN), Ok(CLEAN)]);
     let scanner = played.scanner().build().unwrap();
     for _ in ["new", "used before"] {
@@ -410,7 +410,7 @@ fn wait_for_a_stream_that_only_stalls_ends() {
 }
 
 #[test]
-fn write_on_a_used_connection_that_stalls_is_preceded_by_a_look() {
+fn stalled_write_on_a_used_connection_follows_a_look() {
     let played = Played::new([], [], [Ok(CLEAN)]);
     let scanner = played.scanner().build().unwrap();
     assert!(scanner.scan(Content::bytes(b"one")).is_ok());

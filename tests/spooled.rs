@@ -137,7 +137,7 @@ fn suspension_does_not_hide_the_broken_connection() {
 }
 
 #[test]
-fn server_that_broke_off_an_early_response_is_not_asked_again() {
+fn early_response_that_broke_off_is_not_asked_again() {
     let begin = "ICAP/1.0 204 No Content\r\nISTag: \"a\"\r\n";
     let early = Script::new().read_bytes(100_000).send(begin).half_close();
     let late = Script::new().read_request().send(CLEAN).read_to_end();
@@ -321,7 +321,7 @@ impl Seek for Unseekable {
 }
 
 #[test]
-fn spool_that_cannot_go_back_is_an_error_beside_no_evidence() {
+fn spool_that_cannot_seek_is_an_error_without_evidence() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(server.uri()).unwrap();
     let spool = || Unseekable(Cursor::new(Vec::new()));
@@ -374,7 +374,7 @@ fn appending() -> File {
 }
 
 #[test]
-fn spool_that_writes_elsewhere_is_an_error_beside_no_evidence() {
+fn spool_that_writes_elsewhere_is_an_error() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(server.uri()).unwrap();
     let error = scanner.scan_spooled("new", appending()).unwrap_err();
@@ -392,7 +392,7 @@ fn spool_that_writes_elsewhere_is_an_error_beside_no_evidence() {
 }
 
 #[test]
-fn seek_that_fails_does_not_hide_why_the_copy_is_incomplete() {
+fn failed_seek_does_not_hide_why_a_copy_is_incomplete() {
     let server = Server::start().unwrap();
     let scanner = Scanner::builder(server.uri()).max_copy(3).build().unwrap();
     let spool = Unseekable(Cursor::new(Vec::new()));

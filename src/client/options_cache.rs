@@ -13,8 +13,8 @@ use crate::seam::sync::{Condvar, Mutex, MutexGuard};
 /// State tags that are remembered. Several servers after one address have a tag each.
 const REMEMBERED_TAGS: usize = 8;
 
-/// The shortest time between two fetches that a new state tag causes. There are services whose every response has
-/// another tag, and they must not cost an `OPTIONS` request a scan.
+/// The shortest time between two fetches that a new state tag causes. Some services have another tag in each
+/// response, and they must not cost an `OPTIONS` request a scan.
 const TAG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The last response to `OPTIONS`.

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn chunk_that_goes_on_after_the_buffer_ends_in_the_next_one() {
+    fn chunk_longer_than_the_buffer_ends_in_the_next() {
         let mut buffer = SendBuffer::take();
         buffer.room(3, 0).copy_from_slice(b"hel");
         buffer.end_chunk(3, 2);

@@ -310,7 +310,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(1);
 
     #[test]
-    fn input_buffer_grows_while_reads_fill_it_and_is_small_at_rest() {
+    fn input_buffer_grows_with_reads_and_rests_small() {
         let mut connection = endless();
         for _ in 0..2 {
             for len in [2048, 16_384, 65_536, 65_536] {

@@ -26,13 +26,13 @@ use crate::proto::response::Response;
 
 /// The log line and the advice for a clean verdict that did not count.
 const UNPROVEN: &str = "the server called content clean without a proof: it has not found EICAR under the state tag \
-    (ISTag) of its response, or it missed EICAR during the scan; a server whose every response has another state tag \
+    (ISTag) of its response, or it missed EICAR during the scan; a server that has another state tag in each response \
     cannot be used with a canary";
 
-/// The log line and the advice for a server whose canaries were undecided.
+/// The log line and the advice for a server after undecided canaries.
 const UNDECIDED: &str = "no content is sent to the server, because nothing proves that it scans: it objected to an archive \
     with EICAR, but its response to the same archive without EICAR came under another state tag (ISTag), or it did not \
-    scan that archive or modified it; a server whose every response has another state tag cannot be used with a canary";
+    scan that archive or modified it; a server that has another state tag in each response cannot be used with a canary";
 
 /// Has `content` scanned, and writes what comes back to `output`.
 pub(super) fn scan<'c>(

@@ -179,7 +179,7 @@ impl Connect for Persistent {
     }
 }
 
-/// A listener whose backlog is full: the system does not reply.
+/// A listener with a full backlog: the system does not reply.
 fn connect() -> Times {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

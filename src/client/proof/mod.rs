@@ -346,7 +346,7 @@ impl State {
         })
     }
 
-    /// Whether a scan whose own canary came to no result has the proof that it wants.
+    /// Whether a scan has the proof that it wants, after its own canary came to no result.
     fn holds_without(&self, wanted: Wanted<'_>, now: Instant, terms: Terms) -> bool {
         !wanted.is_of_earlier(self.epoch) && self.holds(wanted, now, terms)
     }

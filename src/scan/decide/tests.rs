@@ -62,14 +62,16 @@ fn kind(verdict: &Result<Verdict, NoVerdict>) -> String {
     }
 }
 
+fn but(sent: &Sent, change: fn(&mut Sent)) -> Sent {
+    let mut sent = Sent { ..*sent };
+    change(&mut sent);
+    sent
+}
+
 #[test]
 fn full_204_is_clean_if_allowed_and_nothing_follows() {
     let unmodified = response("204 No Content", "", "", None);
-    let but = |change: fn(&mut Sent)| {
-        let mut sent = SENT;
-        change(&mut sent);
-        sent
-    };
+    let but = |change| but(&SENT, change);
     let unallowed_and_early = Sent {
         allowed_204: false,
         is_early: true,
@@ -104,14 +106,8 @@ fn preview_204_is_clean_only_if_complete_or_trusted() {
         allowed_204: false,
         ..SENT
     };
-    let part = Sent {
-        is_complete: false,
-        ..preview
-    };
-    let trusting = Sent {
-        trusts_preview: true,
-        ..part
-    };
+    let part = but(&preview, |sent| sent.is_complete = false);
+    let trusting = but(&part, |sent| sent.trusts_preview = true);
     assert_eq!(kind(&decide(&unmodified, &preview)), "Clean");
     assert_eq!(kind(&decide(&unmodified, &part)), "NotScanned(PreviewOnly)");
     assert_eq!(kind(&decide(&unmodified, &trusting)), "Clean");

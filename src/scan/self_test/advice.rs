@@ -77,16 +77,25 @@ impl Server {
             (probe, Outcome::Missed | Outcome::NotScanned) if is_a_type(probe) => {
                 self.advice_on_type()
             }
+            _ => self.advice_on_settings(probe, outcome),
+        }
+    }
+
+    /// What to change where EICAR is found.
+    fn advice_on_settings(self, probe: Probe, outcome: Outcome) -> Option<&'static str> {
+        match (probe, outcome) {
             (Probe::Preview, Outcome::Improvable | Outcome::Missed | Outcome::NotScanned) => Some(
                 "leave the scanner's preview off: the service decides before it has seen the rest",
             ),
             (Probe::Latency, Outcome::TooSlow) => Some(
                 "set the scanner's response_timeout and deadline to more than the largest files take, or lower max_size",
             ),
-            (Probe::KeepAlive, Outcome::Improvable) => either(
-                "let c-icap keep connections open (KeepAlive, MaxKeepAliveRequests -1)",
-                "let the server keep connections open: each scan pays for a new one",
-            ),
+            (Probe::KeepAlive, Outcome::Improvable) => Some(match self {
+                Self::CIcap { .. } => {
+                    "let c-icap keep connections open (KeepAlive, MaxKeepAliveRequests -1)"
+                }
+                Self::Other => "let the server keep connections open: each scan pays for a new one",
+            }),
             (Probe::Idle, Outcome::Improvable) => Some(
                 "set the scanner's idle_timeout to less than the server's, so that fewer connections are found closed",
             ),
@@ -98,7 +107,7 @@ impl Server {
         Some(match self {
             Self::CIcap { is_forced: false } => FORCED,
             Self::CIcap { is_forced: true } => {
-                "this name is an alias, whose own arguments replace those of the URI: name the service itself, \
+                "this name is an alias, and its own arguments replace those of the URI: name the service itself, \
                  virus_scan"
             }
             Self::Other => "let the service scan files of every type",
