@@ -1021,6 +1021,27 @@ fn fallback_objection_counts_if_options_changed_before() {
 }
 
 #[test]
+fn objection_counts_for_its_server_under_earlier_options() {
+    let outage = Outage::new();
+    let builder = outage.builder().preview(Preview::Negotiated);
+    let scanner = builder.build().unwrap();
+    let preferred = &outage.first.1;
+    let offer = |preview| {
+        preferred.preview.store(preview, SeqCst);
+        outage.clock.advance(MINUTE + Duration::from_secs(1));
+    };
+    offer(8);
+    assert!(!is_hit(&scanner, hello()));
+    offer(16);
+    preferred.respond(infected("Worm"));
+    assert!(scan(&scanner, hello()).verdict().is_infected());
+    preferred.respond(CLEAN);
+    offer(8);
+    let report = scan(&scanner, hello());
+    assert!(!report.is_cached(), "{report:?}");
+}
+
+#[test]
 fn objection_counts_for_the_servers_after_the_objector() {
     let outage = Outage::new();
     let scanner = outage.builder().build().unwrap();

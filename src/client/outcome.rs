@@ -129,6 +129,17 @@ pub(crate) struct AttemptError {
     pub(crate) is_of_options: bool,
 }
 
+impl AttemptError {
+    /// A server without room for a canary had room for the content before. So the scan does not stand in line to send the
+    /// content once more: it would end in the same place.
+    pub(crate) fn without_line(mut self) -> Self {
+        if let Error::Status(error) = &mut self.error {
+            error.has_room_later = false;
+        }
+        self
+    }
+}
+
 impl From<Error> for AttemptError {
     fn from(error: Error) -> Self {
         Self {

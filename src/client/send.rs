@@ -42,6 +42,8 @@ impl Call<'_> {
         let client = self.client;
         let mut may_authenticate = !client.sends_credentials();
         let mut was_early = false;
+        // It is about this exchange, not about one before it.
+        self.broke_off_early = false;
         // Of the connection that turned out to be gone.
         let mut place: Option<Place> = None;
         loop {

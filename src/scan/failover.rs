@@ -134,6 +134,11 @@ impl<'e> Failover<'e> {
         numbered.filter_map(move |(number, client)| (number != asked).then_some(client))
     }
 
+    /// The server that was asked last, if one was.
+    pub(super) fn last_asked(&self) -> Option<&'e Client> {
+        self.endpoints.iter().nth(self.asked.checked_sub(1)?)
+    }
+
     /// Takes the `outcome` of `call`. The scan `can_repeat` while there is time and the content can be sent
     /// again.
     pub(super) fn take(

@@ -115,6 +115,11 @@ impl<'c> Scan<'c, '_> {
         for client in failover.all_but_last_asked() {
             self.add_turn(client);
         }
+        // What the objector itself said under earlier options has another key than its objection. A verdict of the cache
+        // was an objection before, and has withdrawn that.
+        if let Some(objector) = failover.last_asked().filter(|_| !report.is_cached()) {
+            self.forget_if_changed(objector);
+        }
         for (client, turn) in &self.asked {
             turn.withdraw(client, report);
         }
@@ -132,6 +137,13 @@ impl<'c> Scan<'c, '_> {
             Some(_) => {}
             // Which of its verdicts are on this content is not known.
             None => client.state().forget(client.now()),
+        }
+    }
+
+    fn forget_if_changed(&self, client: &Client) {
+        let is_sure = !self.rules.negotiate || client.constant_options().is_some();
+        if self.cache.is_some() && !is_sure {
+            client.state().forget(client.now());
         }
     }
 
@@ -208,7 +220,7 @@ impl<'c> Scan<'c, '_> {
         if complete.is_success() {
             call.scanned(confirmed.as_ref().err());
         }
-        let report = confirmed?;
+        let report = confirmed.map_err(AttemptError::without_line)?;
         if let Some(turn) = turn {
             turn.keep(client, &report, &complete);
         }

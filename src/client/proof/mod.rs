@@ -61,6 +61,8 @@ struct State {
     undecided: Option<Undecided>,
     warned: Option<Instant>,
     begun: u64,
+    /// How many are over, also those that another one has overtaken.
+    finished: u64,
     /// The number of the canary that others wait for: the last that has begun, until it ends.
     under_way: Option<u64>,
     ended: u64,
@@ -216,10 +218,9 @@ impl Proofs {
         self.state.lock().epoch
     }
 
-    /// How many canaries have begun and how many have ended. A caller has waited for none as long as this is the same.
-    pub(crate) fn canaries(&self) -> (u64, u64) {
-        let state = self.state.lock();
-        (state.begun, state.ended)
+    /// How many canaries are over. A caller has sent none and waited for none as long as this is the same.
+    pub(crate) fn canaries(&self) -> u64 {
+        self.state.lock().finished
     }
 
     /// Whether the last canary was missed.
@@ -505,6 +506,7 @@ impl<'p> Trial<'p> {
         self.is_over = true;
         let proofs = &self.client.shared.proofs;
         let mut state = proofs.state.lock();
+        state.finished += 1;
         state.end(self.number, failure);
         let result = change(&mut state, proofs.rules);
         proofs.changed.notify_all();
@@ -529,9 +531,8 @@ fn doubled(interval: Duration, rules: BreakerRules) -> Duration {
 /// `by` after `at`. If an `Instant` cannot hold that time, it is a year later, which is as good as never.
 fn later(at: Instant, by: Duration) -> Instant {
     let year = Duration::from_secs(365 * 24 * 3600);
-    at.checked_add(by)
-        .or_else(|| at.checked_add(year))
-        .unwrap_or(at)
+    let mut times = [by, year].into_iter();
+    times.find_map(|by| at.checked_add(by)).unwrap_or(at)
 }
 
 #[cfg(test)]

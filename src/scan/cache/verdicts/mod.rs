@@ -245,8 +245,8 @@ impl Turn<'_> {
         again.is_some()
     }
 
-    /// Whether the store still has the entry that was found. It need not have one that another scan gave, but it must have
-    /// no objection in place of it.
+    /// Whether the store still has the entry that was found. In place of one that another scan gave it may have a newer
+    /// one, but no objection, and not nothing: a store may remove what is withdrawn.
     pub(in crate::scan) fn is_still_stored(&self, found: &Found) -> bool {
         let Verdicts { store, hash, .. } = self.verdicts;
         let key = self.watch.key();
@@ -256,7 +256,7 @@ impl Turn<'_> {
             bytes.is_empty() || entry.is_some_and(|entry| entry.verdict.is_infected())
         };
         match found.is_landed {
-            true => !stored.is_some_and(objects),
+            true => stored.is_some_and(|bytes| !objects(bytes)),
             false => stored.as_deref() == Some(&*found.entry),
         }
     }
