@@ -1286,3 +1286,41 @@ fn canary_after_content_stands_in_line_anew() {
         assert!([others, scan, after].map(|scan| scan.join().unwrap()) == [true; 3]);
     });
 }
+
+/// To wait for room would be to send the content once more, with the same end.
+#[test]
+fn content_is_sent_once_if_its_canary_finds_no_room() {
+    const FULL: &str = "ICAP/1.0 503 Service Unavailable\r\nConnection: close\r\n\r\n";
+    let gate = Gate::new();
+    let own_gate = gate.clone();
+    let fake = Fake::with(move |plan, request| match request.body() {
+        b"slow" => Script::new()
+            .wait_for(&own_gate)
+            .send(tagged(CLEAN.as_bytes(), "1")),
+        _ if request.has_eicar() && plan.finds => {
+            Script::new().send(tagged(&infected("Eicar"), &plan.tag))
+        }
+        _ if request.has_eicar() => Script::new().send(FULL),
+        _ => Script::new().send(tagged(CLEAN.as_bytes(), &plan.tag)),
+    });
+    let (scanner, _clock) = fake.scanner();
+    assert_eq!(verdict(&scanner), Verdict::Clean);
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| scanner.scan("slow").unwrap().verdict().is_clean());
+        while fake.plan.lock().unwrap().seen.len() < 4 {
+            thread::yield_now();
+        }
+        fake.set_tag("2");
+        fake.set_finds(false);
+        let error = scanner.scan("hello").unwrap_err();
+        assert_eq!(error.status(), Some(503), "{error}");
+        gate.open();
+        assert!(slow.join().unwrap());
+    });
+    let files = fake
+        .seen()
+        .iter()
+        .filter(|&&seen| seen == Seen::File)
+        .count();
+    assert_eq!(files, 3);
+}
