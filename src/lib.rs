@@ -17,8 +17,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only [`Verdict::Clean`] means that the file may be delivered. For everything else a person, or a rule of yours, decides. An [`Error`] means that there is no verdict.
-//! [`manual::errors`] says what each error means and who can correct it.
+//! Only [`Verdict::Clean`] means that the file may be delivered. For every other verdict a person, or a rule of yours,
+//! decides: see [`manual::verdicts`]. An [`Error`] means that there is no verdict: see [`manual::errors`].
 //!
 //! - [`Scanner::builder`] has the settings: size limit, timeouts, more servers, previews.
 //! - [`Content`] is what is scanned: bytes, a file or a reader, and what is known about it.
@@ -39,15 +39,16 @@
 //!
 //! These terms of ICAP come up again and again. A **server** is a host and port; a **service** is a path on it, and its
 //! URI names both. The **peer** is the other end of a connection, perhaps not an ICAP server at all. A client sends the
-//! content inside an HTTP message: as the response to a download (method **RESPMOD**), or as the body of an upload (**REQMOD**). The start line and fields of that
-//! message are the **encapsulated HTTP head**. Fields after a body are a **trailer**. **OPTIONS** is the request
-//! that asks what a service offers. A **preview** is the beginning of the content, after which the service decides
-//! whether it needs the rest. The most frequent statuses of a response are these: **204** says "unmodified" and has no content,
-//! **200** returns content, and **206** has new content and a number n: the original from byte n on belongs after
-//! it, and is not sent back. The **state tag** (`ISTag`) names the version of the service and of its signatures. c-icap
-//! looks up the version of the signatures only when it starts or is reconfigured, so its tag can name an old one. **EICAR** is a harmless test file that every engine reports as a virus. A
-//! **canary** is EICAR in an archive, which the scanner sends to a server from time to time if
-//! [`canary`](ScannerBuilder::canary) is set. A server that does not find it has **missed** the canary.
+//! content inside an HTTP message: as the response to a download (method **RESPMOD**), or as the body of an upload
+//! (**REQMOD**). The start line and fields of that message are the **encapsulated HTTP head**. Fields after a body are a
+//! **trailer**. **OPTIONS** is the request that asks what a service offers. A **preview** is the beginning of the content,
+//! after which the service decides whether it needs the rest. The most frequent statuses of a response are these: **204**
+//! says "unmodified" and has no content, **200** returns content, and **206** has new content and a number n: the original
+//! from byte n on belongs after the new content, and is not sent back. The **state tag** (`ISTag`) names the version of the
+//! service and of its signatures. c-icap looks up the version of the signatures only when it starts or is reconfigured, so its tag can name an
+//! old one. **EICAR** is a harmless test file that every engine reports as a virus. A **canary** is EICAR in an archive,
+//! which the scanner sends to a server from time to time if [`canary`](ScannerBuilder::canary) is set. A server that does
+//! not find it has **missed** the canary.
 //!
 //! ```text
 //!  Content ──► it is larger than max_size ─────────────────────────────► NotScanned(TooLarge)
@@ -63,30 +64,21 @@
 //!     ▼
 //!  send head and content, and read the response at the same time
 //!     ▼
-//!  the first line that fits decides:
+//!  the first line that fits decides (manual::verdicts has all cases):
 //!     a field reports a threat, on any status ─────────────────────────► Infected
 //!     the ICAP head names a limit or unreadable content ───────────────► NotScanned(ServiceLimit, Unscannable)
-//!     ICAP 403, an HTTP status that refuses, the words of a field, or
-//!       (REQMOD) any HTTP response except 400, 401 and 5xx ────────────► Blocked
-//!     the service's X-Error-Code reports a failure, on a 2xx ──────────► NotScanned(ServiceError) *
-//!     204 or the same content, and the state tag means "no engine" or,
-//!       if `canary` is set, the server missed one or has no proof ─────► NotScanned(NoEngine) *
-//!     any response with more bytes after it (but for a 206 on a new
-//!       connection), a 204 after which the server resets the
-//!       connection, or an early 204 after which it closes it ──────────► Err
-//!     204 (not to a preview) or the same content, and it began before
-//!       all content was sent ──────────────────────────────────────────► NotScanned(EarlyResponse) *
-//!     204 although neither `Allow: 204` nor a preview was sent ────────► Err
+//!     a status or the words of a field refuse the content ─────────────► Blocked
+//!     more bytes follow the response ──────────────────────────────────► Err
+//!     the service reports a failure of its own ────────────────────────► NotScanned(ServiceError) *
+//!     204 or the same content, but nothing shows a working engine ─────► NotScanned(NoEngine) *
+//!     204 or the same content, begun before all content was sent ──────► NotScanned(EarlyResponse) *
 //!     204 to a preview of a part of the content ───────────────────────► NotScanned(PreviewOnly)
 //!                                                     (Clean with trust_preview(true))
 //!     204 to all of the content ───────────────────────────────────────► Clean
-//!     the same content under a 2xx HTTP status (REQMOD: with the same
-//!       request line), and 204 was not offered or not allowed ─────────► Clean
+//!     the same content, from a service without 204 ────────────────────► Clean
 //!     the same content otherwise ──────────────────────────────────────► NotScanned(Echoed)
-//!     an HTTP head with the status 400, 401 or 5xx ────────────────────► NotScanned(ServiceError) *
-//!     the beginning of the content, or less than the Content-Length of
-//!       the response ──────────────────────────────────────────────────► NotScanned(Truncated)
-//!     other content, or a 206 that the request allowed ────────────────► Modified
+//!     a part of the content ───────────────────────────────────────────► NotScanned(Truncated)
+//!     other content ───────────────────────────────────────────────────► Modified
 //!     202, not finished ───────────────────────────────────────────────► NotScanned(Pending)
 //!     any other status, or no valid response ──────────────────────────► Err *
 //!
@@ -95,21 +87,17 @@
 //! ```
 //!
 //! `Infected`, `ServiceLimit`, `Unscannable` and `Blocked` are decided as soon as the field or the status line has been
-//! read, also if the response breaks off later. No other server is asked then.
-//! [`manual::verdicts`] says what to do about each verdict. Some of this surprises:
+//! read, also if the response breaks off later. No other server is asked then. Some of this surprises:
 //!
 //! - **A 200 alone is not clean.** It says that content follows, not that the content was scanned. Servers send
 //!   files back unscanned as 200 because they are too large or of a type that is skipped. c-icap, with its
-//!   usual defaults, sends the first 5% of an infected file above 2 MB as 200 without an infection header. That is
-//!   [`NotScanned::Truncated`].
-//! - **An early 204 is not clean.** A server that responds before it has all of the content has not scanned
-//!   all of it. c-icap that was started without its engine responds like this. The upload stops, and the
-//!   [next server](ScannerBuilder::endpoint) is asked. The client sees this only if the response arrives
-//!   before the last byte is written to the socket. The kernel of this machine takes megabytes at once on a fast
-//!   network. So for small content, the absence of an early response proves nothing.
+//!   usual defaults, sends the first 5% of an infected file above 2 MB as 200 without an infection header.
+//! - **An early 204 is not clean.** A server that responds before it has all of the content has not scanned all of it.
+//!   c-icap that was started without its engine responds like this. The client sees it only if the response arrives
+//!   before the last byte is written, and the kernel takes megabytes at once on a fast network. So for small content, the
+//!   absence of an early response proves nothing.
 //! - **No preview is sent by default.** A server can respond 204 to a preview because it does not scan files of
-//!   that type or size. That says nothing about the rest of the file, so it is [`NotScanned::PreviewOnly`].
-//!   [`Preview`] turns previews on.
+//!   that type or size. That says nothing about the rest of the file. [`Preview`] turns previews on.
 //! - **`Transfer-Ignore` does not make a file clean.** With this field, a service names file extensions that it
 //!   does not want to see, for example `jpg`. A file that is not sent is not scanned, so the scanner sends such
 //!   a file all the same.
@@ -118,40 +106,38 @@
 //!   [ask for them](Content::include_sensitive).
 //! - **A read timeout does not limit a scan.** It begins anew with every byte. The
 //!   [deadline](ScannerBuilder::deadline) limits the whole scan; [`manual::timeouts`] has the picture.
-//! - **A connection is used again only if no unread byte has arrived on it.** ICAP responses have no number, so a
-//!   late response would be taken for the response to the next file. No client can recognise a stray response that
+//! - **A stray response can be taken for the response to the next file**, because ICAP responses have no number. A
+//!   connection is used again only if no unread byte has arrived on it. No client can recognise a stray response that
 //!   arrives after the next request was written. [`max_idle(0)`](ScannerBuilder::max_idle) excludes that case: each
 //!   exchange then has a connection of its own.
 //! - **A failing server is suspended.** After ten failures in a row, a circuit breaker opens, and scans go to
 //!   the next server or fail at once. Otherwise each file would keep a thread waiting for a timeout.
 //! - **`OPTIONS` is no health check.** A server whose engine has failed can respond to it as always, and call
-//!   everything clean. [`Scanner::self_test`] scans what must be found, in the forms that
-//!   services often skip. [`manual::limitations`] says what else no client can see.
+//!   everything clean. [`Scanner::self_test`] scans what must be found, in forms that services often skip.
+//!   [`manual::limitations`] says what else no client can see.
 //!
 //! # Rules that are never broken
 //!
 //! The source code and the tests refer to these rules by number.
 //!
 //! - **R1 No false clean.** Only two responses make content [`Verdict::Clean`]:
-//!   1. A complete, valid 204 that the request allowed with `Allow: 204` or a preview, if the request was written completely and the first byte
-//!      of the response came after the last byte of content was written. A 204 to a preview of a part
-//!      of the content is the exception: it counts only if the caller set
-//!      [`trust_preview`](ScannerBuilder::trust_preview), and only the preview must have been written.
-//!   2. A complete 200 or 201 that returns exactly the bytes that were sent, if all of these hold:
-//!      - The length and a keyed hash of the content agree.
-//!      - In RESPMOD its HTTP head has a 2xx status; in REQMOD it has the request line that was sent.
-//!      - The service does not offer 204, or the caller did not [allow](ScannerBuilder::allow_204) it.
-//!      - The response began after the last byte of content was written.
+//!   1. A complete, valid 204 that the request allowed, if the request was written completely and the first byte of the
+//!      response came after the last byte of content was written. With [`trust_preview`](ScannerBuilder::trust_preview),
+//!      a 204 to a preview counts as well.
+//!   2. A complete 200 or 201 that returns exactly the bytes that were sent (the length and a keyed hash agree), if the
+//!      service does not offer 204 or the caller did not [allow](ScannerBuilder::allow_204) it, and if the response began
+//!      after the last byte of content was written. In RESPMOD its HTTP head must have a 2xx status, in REQMOD the request
+//!      line that was sent.
 //!
 //!   Neither counts if more bytes follow the response, or if its state tag means "no engine". With a
 //!   [canary](ScannerBuilder::canary), neither counts unless the server has proved under the same state tag that it scans.
 //!   Clean never comes from the end of a connection, a timeout, an unknown status, a 200 without content or a default.
-//!   A [cache](ScannerBuilder::cache), if there is one, repeats a clean verdict only if it came from one of the two.
-//! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, or
-//!   a field with words that refuse. It counts on every status, in the ICAP head, in encapsulated HTTP heads and in
-//!   trailers. It counts as soon as it can be read, also if the response breaks off after it. No retry and no
-//!   other server replaces it with something better. A server can copy an encapsulated head or a trailer from the
-//!   content, so an attacker can write it. Therefore nothing in these makes a verdict better than it is without
+//!   A [cache](ScannerBuilder::cache) repeats a clean verdict only if it came from one of the two.
+//! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, a field with
+//!   words that refuse, or an ICAP head that names a limit or unreadable content. It counts on every status, as soon as it
+//!   can be read, also if the response breaks off after it. If there is more than one, the order in the diagram decides.
+//!   No retry and no other server replaces it with something better. A server can copy an encapsulated head or a trailer
+//!   from the content, so an attacker can write it. Therefore nothing in these makes a verdict better than it is without
 //!   them.
 //! - **R3 One response belongs to one request.** When an exchange begins, its connection stops being reusable.
 //!   It is reusable again only if the whole request was written, the response was read to its own end, nothing
@@ -161,9 +147,8 @@
 //! - **R4 Never deadlock.** The server may respond while the content is sent. The client reads while it
 //!   writes.
 //! - **R5 Bounded.** Every wait for a server has a timeout, and the whole scan has a deadline, unless the caller removes
-//!   it with `deadline(None)`. Every number that a
-//!   peer sends has a limit in [`limits`], which is checked before memory is taken. Memory does not grow with the
-//!   content.
+//!   it with `deadline(None)`. Every number that a peer sends has a limit in [`limits`], which is checked before memory is
+//!   taken. Memory does not grow with the content.
 //! - **R6 What is sent is what was meant.** No CR, LF or NUL gets into a request through a name, a URI or a
 //!   header. Bodies are sent in chunks, and the last chunk says that the body is complete. Content that fails, or
 //!   is not as long as declared, never gets a last chunk, so no server takes it for complete.
@@ -174,14 +159,9 @@
 //!   Names are compared without case, folded fields are unfolded, and values are bytes.
 //! - **R9 No `unsafe` and no panic**, whatever bytes a peer sends, and whatever a caller's `Read`, `Write`,
 //!   [`Stream`] or [`Connect`] returns.
-//! - **R10 Blame is right.** Only what a server did counts against it: connections that could not be made or that
-//!   it broke, 5xx (503 only while the server serves no other exchange), 400, 404, 405, bytes that are not ICAP, and a
-//!   connect, write, response or read timeout. An exchange has
-//!   four phases, each with its timeout: connecting, sending, waiting for the head of the response, reading its rest. A
-//!   deadline or another limit that ends the exchange counts only if the waits for the server in the interrupted phase
-//!   together were at least as long as the timeout of that phase. Not counted are the caller's slow reader or writer, a shorter wait, a
-//!   cancelled scan, a shortage on this machine, and a timeout on a connection
-//!   on which no response ever came, if other connections got responses meanwhile.
+//! - **R10 Blame is right.** Only what a server did counts against it: for example a broken connection, a timeout, or a
+//!   status 5xx. Not counted are the caller's slow reader or writer, a cancelled scan, a shortage on this machine, and a
+//!   full server that still serves other scans. [`manual::errors`] has both lists.
 //!
 //! # Features
 //!
@@ -199,10 +179,9 @@
 //!
 //! # Logging
 //!
-//! The crate logs through [`log`]: at warn what a server should not have done, each suspension, and, once for
-//! each scanner, which servers on other machines are used without TLS; at info the result of each scan, in one line, and
-//! a server that is used again after an outage; at debug why a connection was closed or a request was repeated. It
-//! never logs content, credentials or the arguments of a URI. [`manual::operating`] describes the line of a scan.
+//! The crate logs through [`log`]: the result of each scan at info, what a server should not have done at warn, and at
+//! debug what helps to follow one scan. It never logs content, credentials or the arguments of a URI.
+//! [`manual::operating`] describes the lines.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
