@@ -20,7 +20,7 @@ use super::reason::Reason;
 ///
 /// Anything else in braces stays as it is, and braces in a file's name are no placeholders.
 ///
-/// State what happened, and what the person can do about it. Leave out whether the content is delivered: the
+/// State what happened. You can add what the person can do next. Leave out whether the content is delivered: the
 /// same notice can belong to a question or to a refusal. To begin, copy the table of [`German`] from the
 /// sources of this crate. In your tests, require a template for each of [`Reason::ALL`].
 ///
