@@ -8,9 +8,9 @@ use std::fmt;
 pub enum Method {
     /// `OPTIONS`: asks what a service offers (§4.10).
     Options,
-    /// `RESPMOD`: has an HTTP response scanned, a file that a person receives (§4.9).
+    /// `RESPMOD`: asks the service to scan an HTTP response, which is a file that a person receives (§4.9).
     Respmod,
-    /// `REQMOD`: has an HTTP request scanned, a file that a person sends (§4.8).
+    /// `REQMOD`: asks the service to scan an HTTP request, which is a file that a person sends (§4.8).
     Reqmod,
 }
 
