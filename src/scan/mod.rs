@@ -48,7 +48,7 @@ use crate::stats::counters::ScanCounters;
 #[cfg(doc)]
 use crate::{Client, NotScanned, ServiceUri, Verdict};
 
-/// Has content scanned by an ICAP service.
+/// Scans content with an ICAP service.
 ///
 /// A scanner is cheap to clone, and clones share their connections. Call [`scan`](Scanner::scan) from as many
 /// threads as you like.
@@ -130,7 +130,7 @@ impl Scanner {
         ScannerBuilder::new(endpoint)
     }
 
-    /// Has `content` scanned.
+    /// Scans `content`: sends it to a server, and returns the verdict.
     ///
     /// `Ok` does not mean clean: the report has the [`Verdict`].
     ///
@@ -145,7 +145,7 @@ impl Scanner {
         running.finish(name, run::scan(&self.shared, content, None))
     }
 
-    /// Has `content` scanned, and writes what the service sends back to `output` while it arrives.
+    /// Scans `content`, and writes what the service sends back to `output` while it arrives.
     ///
     /// That may be a cleaned or rebuilt file, a page that says why the content was refused, or the content itself.
     /// The verdict says what it is:

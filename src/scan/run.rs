@@ -34,7 +34,7 @@ const UNDECIDED: &str = "no content is sent to the server, because nothing prove
     with EICAR, but its response to the same archive without EICAR came under another state tag (ISTag), or it did not \
     scan that archive or modified it; a server that has another state tag in each response cannot be used with a canary";
 
-/// Has `content` scanned, and writes what comes back to `output`.
+/// Scans `content`, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
     shared: &'c Shared,
     content: Content<'c>,
@@ -171,7 +171,7 @@ impl<'c> Scan<'c, '_> {
         }
     }
 
-    /// Has one server scan the content, unless its verdict is in the cache.
+    /// Lets one server scan the content, unless its verdict is in the cache.
     fn with_server(
         &mut self,
         call: &mut Call<'_>,

@@ -102,7 +102,7 @@ impl Teed {
 }
 
 impl Scanner {
-    /// Has `content` scanned, and writes it to `writer` in the same pass. So a file that comes from elsewhere is
+    /// Scans `content`, and writes it to `writer` in the same pass. So a file that comes from elsewhere is
     /// fetched once.
     ///
     /// Each buffer is written to `writer` and sent to the service before the next one is read: at most 64 KiB, and 512 KiB
@@ -162,7 +162,7 @@ impl Scanner {
         finish(running, name, cancel, teed)
     }
 
-    /// Has `content` scanned and copied to `spool` as [`scan_tee`](Self::scan_tee) does, and scans the copy if a
+    /// Scans `content` and copies it to `spool` as [`scan_tee`](Self::scan_tee) does, and scans the copy if a
     /// reader cannot be sent again.
     ///
     /// In [`scan`](Self::scan) and [`scan_tee`](Self::scan_tee), the scan of a [reader](Content::reader) above 64 KiB is over
