@@ -130,7 +130,7 @@ impl Scanner {
         ScannerBuilder::new(endpoint)
     }
 
-    /// Scans `content`: sends it to a server, and returns the verdict.
+    /// Scans `content`, and returns the report with the verdict.
     ///
     /// `Ok` does not mean clean: the report has the [`Verdict`].
     ///
