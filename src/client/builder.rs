@@ -85,7 +85,7 @@ macro_rules! connection_settings {
         /// ([`DEFAULT_DEADLINE`](crate::limits::DEFAULT_DEADLINE)).
         ///
         /// A service that sends slowly, but faster than 1 KiB/s, never reaches a timeout, but it reaches the deadline. The
-        /// deadline cannot interrupt the caller's own reader or writer. It is checked when that returns.
+        /// deadline cannot interrupt the caller's own code, such as a reader or a writer. It is checked when that returns.
         pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
             self.settings.deadline = deadline.into();
             self

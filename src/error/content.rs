@@ -6,7 +6,7 @@ use std::io;
 use super::cause::{duplicate, words_of};
 use crate::proto::content_name::ContentName;
 
-/// The caller's content could not be read, or has another length than declared.
+/// The caller's content could not be read, has another length than declared, or changed between two attempts to send it.
 #[derive(Debug)]
 pub struct ContentError {
     pub(crate) fault: ContentFault,

@@ -99,7 +99,7 @@ pub enum Error {
     /// The peer's bytes are no ICAP response that can be trusted.
     #[error("{0}")]
     Protocol(ProtocolError),
-    /// The caller's content could not be read, or has another length than declared.
+    /// The caller's content could not be read, has another length than declared, or changed between two attempts.
     #[error("{0}")]
     Content(ContentError),
     /// The caller's writer for the response body failed.
@@ -108,7 +108,7 @@ pub enum Error {
     /// The caller's input cannot be sent.
     #[error("{0}")]
     Input(InputError),
-    /// The server failed too often and is left alone for a while. Nothing was sent.
+    /// The server failed too often and is not asked for a while. Nothing was sent.
     #[error("{0}")]
     Suspended(SuspendedError),
     /// The caller cancelled the scan with [`Cancel`](crate::Cancel).

@@ -1,10 +1,10 @@
-//! Servers that are left alone for a while.
+//! Servers that are not asked for a while.
 
 use std::time::Duration;
 
 use crate::proto::content_name::ContentName;
 
-/// The server failed and is left alone for a while, see
+/// The server failed and is not asked for a while, see
 /// [`ScannerBuilder::suspend_after`](crate::ScannerBuilder::suspend_after). Nothing was sent. If all of several
 /// servers are suspended, this is about the first one.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -113,14 +113,12 @@ impl ScannerBuilder {
     /// Adds a fallback server. `endpoint` is an [`Endpoint`] or anything that becomes one: `&str`, `String`,
     /// `&String` or a [`ServiceUri`].
     ///
-    /// Servers are asked in the order they were added. The next one is asked when a server is unavailable or suspended, is full for longer than the
-    /// [wait timeout](Self::wait_timeout), has no such service (400, 404, 405, 501, 505), does not speak ICAP, or does not scan
-    /// ([`NotScanned::ServiceError`], [`EarlyResponse`](NotScanned::EarlyResponse),
-    /// [`NoEngine`](NotScanned::NoEngine)).
-    ///
-    /// Failover needs content that can be sent again: bytes, files, seekable readers, and other readers of which
-    /// at most the first 64 KiB were read; with [`scan_spooled`](Scanner::scan_spooled) all readers, from the copy. For such content, the scanner keeps time for the next
-    /// server: a quarter of what is left until the [deadline](Self::deadline), or one read timeout if that is shorter.
+    /// Servers are asked in the order in which they were added. The next one is asked if a server is unavailable or
+    /// suspended, is full for longer than the [wait timeout](Self::wait_timeout), has no such service, does not speak ICAP,
+    /// or does not scan ([`NotScanned::ServiceError`], [`EarlyResponse`](NotScanned::EarlyResponse),
+    /// [`NoEngine`](NotScanned::NoEngine)). The content must then be sent again. The page
+    /// [`timeouts`](crate::manual::timeouts) of the manual says which content can be, and how much time is kept for the next
+    /// server.
     pub fn endpoint(mut self, endpoint: impl TryInto<Endpoint, Error: Into<Error>>) -> Self {
         self.others.push(endpoint.try_into().map_err(Into::into));
         self
@@ -129,18 +127,9 @@ impl ScannerBuilder {
     /// Sets after how many failures in a row, over all threads, a server is suspended. At least 1. Default: 10
     /// ([`DEFAULT_SUSPEND_AFTER`](crate::limits::DEFAULT_SUSPEND_AFTER)).
     ///
-    /// A failure is: no connection, a broken connection, a timeout, a status 400, 404, 405 or 5xx other than 503, and a
-    /// response that is not ICAP. A
-    /// connect, write, response or read timeout counts. If the deadline ends the exchange, all
-    /// waits for the server in the present phase are added up. The deadline counts only if the sum is at least the timeout
-    /// of that phase.
-    ///
-    /// A 503 while no other exchange with the server runs suspends the server at once, for at most 500 ms.
-    ///
-    /// These are no failures of the server: a deadline after shorter waits, a slow reader or writer of
-    /// the caller and a connection that the server closes because of it, a 503 while other scans run, a shortage
-    /// on this machine (file descriptors, memory, ports, threads), and a timeout on a connection on which no response
-    /// ever came, if other connections to the server got responses meanwhile.
+    /// Failures are, for example, a refused or broken connection, a timeout, a status 400, 404 or 5xx, and a response that
+    /// is not ICAP. What is the caller's fault is no failure, nor is a shortage on this machine. The page
+    /// [`errors`](crate::manual::errors) of the manual has both lists, and what a 503 means.
     ///
     /// While a server is suspended, scans ask the next server or fail at once with [`Error::Suspended`]. So no
     /// thread waits for a timeout for each file. After the [interval](Self::suspension) one scan is a trial. A
@@ -354,7 +343,7 @@ impl ScannerBuilder {
     ///
     /// A verdict is given again if all of this holds; otherwise the content is scanned:
     ///
-    /// - It is `Clean` or `Infected`, and came of a complete exchange in which nothing was odd.
+    /// - It is `Clean` or `Infected`, from a complete exchange in which nothing was odd.
     /// - It is for the same id and length, and everything that is sent besides the bytes is the same: the URI with its
     ///   arguments, method, preview, fields, name, type, HTTP heads, addresses, user, groups and credentials. The
     ///   settings by which responses are judged are the same too.
@@ -376,7 +365,7 @@ impl ScannerBuilder {
     ///
     /// [`scan_replace`](Scanner::scan_replace), [`scan_tee`](Scanner::scan_tee), [`scan_spooled`](Scanner::scan_spooled) and
     /// trials of a suspended server take no verdict from the cache. But what they find withdraws a clean one.
-    /// [`manual::caching`](crate::manual::caching) says what to choose for an id.
+    /// [`manual::caching`](crate::manual::caching) says what an id must be, and what withdraws a verdict.
     pub fn cache(mut self, cache: Cache) -> Self {
         self.cache = Some(cache);
         self

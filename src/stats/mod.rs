@@ -89,8 +89,8 @@ pub struct Stats {
     /// Exchanges that were repeated on a new connection: because a connection of an earlier exchange turned out to be
     /// closed, or because a connection broke and [`scan_spooled`](crate::Scanner::scan_spooled) had a copy.
     pub retries: u64,
-    /// Times a scan went on to another server after one had failed. Passing over a suspended server is not
-    /// counted.
+    /// Times a scan went on to another server after one had failed or had not scanned. Passing over a suspended server is
+    /// not counted.
     pub failovers: u64,
     /// Scans whose verdict came from the [cache](crate::ScannerBuilder::cache). They are counted by their verdict too.
     pub cache_hits: u64,

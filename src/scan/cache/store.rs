@@ -13,32 +13,33 @@ use crate::seam::time::Clock;
 /// A store for the verdict cache: a map from keys of 16 bytes to entries of at most 4 KiB
 /// ([`MAX_CACHE_ENTRY`](crate::limits::MAX_CACHE_ENTRY)). See [`Cache::shared`](crate::Cache::shared).
 ///
-/// Entries are opaque: return the bytes as they were stored. The scanner checks them and their age. An entry that is
-/// not usable is scanned again and replaced.
+/// Entries are opaque: return the bytes as they were stored. The scanner checks them and their age. If an entry is not
+/// usable, the content is scanned.
 ///
-/// If `get` fails or panics, the scanner goes on as if there were no entry. If `put` fails or panics, it goes on as if it had
-/// nothing to store; [`put`](Self::put) names two exceptions. Each failure is logged at debug. Neither method is called under a lock of the scanner.
+/// If `get` fails or panics, the content is scanned. If `put` fails or panics, the verdict is not kept, and
+/// [`put`](Self::put) says what happens to earlier verdicts. Each failure is logged at debug. Neither method is called
+/// under a lock of the scanner.
 ///
-/// The time in them is the caller's: it counts towards the [deadline](crate::ScannerBuilder::deadline), which cannot interrupt
-/// them. The
-/// calls that store or withdraw a verdict are made once the verdict is known, even if the deadline has passed by then. So give a remote
-/// store a short timeout of its own. [`manual::caching`](crate::manual::caching) says how many calls a scan makes.
+/// The [deadline](crate::ScannerBuilder::deadline) cannot interrupt these methods. The calls that store or withdraw a
+/// verdict are made when the verdict is known, even if the deadline has passed by then. So give a remote store a short
+/// timeout of its own. [`manual::caching`](crate::manual::caching) says how many calls a scan makes.
 pub trait VerdictCache: Send + Sync {
     /// The entry that was stored last under `key`, if there is one.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the store from looking.
+    /// If the store cannot be read.
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>>;
 
     /// Stores `entry` under `key`, in place of an earlier one. It is of no use any more after `max_age`.
     ///
-    /// An empty entry withdraws the earlier one: store it, or remove what is there. If this fails, or if the entry of an infected verdict cannot be stored, this process uses no older
-    /// verdict of that server any more. Other processes that share the store may still use them.
+    /// An empty entry withdraws the earlier one: store it, or remove what is there. If an empty entry or an infected verdict
+    /// cannot be stored, this process uses no older verdict of that server any more. Other processes that share the store
+    /// may still use them.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the store from storing.
+    /// If the store cannot be written.
     fn put(&self, key: &[u8], entry: &[u8], max_age: Duration) -> io::Result<()>;
 }
 

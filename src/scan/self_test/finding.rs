@@ -88,7 +88,7 @@ coded! {
         NotScanned = "not-scanned",
         /// Something was found where there is nothing.
         FalseAlarm = "false-alarm",
-        /// Content of 100 MiB would take longer than the timeouts allow.
+        /// Content of the size limit (100 MiB without a limit) would take longer than the response timeout or the deadline.
         TooSlow = "too-slow",
         /// It works, and something can be better: the [advice](Finding::advice) says what.
         Improvable = "improvable",
