@@ -29,8 +29,7 @@
 //! - [`Scanner::scan_replace`] also writes out the file that the service sends back: for services that rebuild
 //!   files without active parts (content disarm).
 //! - [`Client`] is the layer below: it sends RESPMOD and REQMOD requests and judges nothing.
-//! - [`manual::content`] says what to tell the service about the content.
-//! - [`manual`] explains the verdicts, errors and timeouts, and how to set up servers.
+//! - [`manual`] explains verdicts, errors and timeouts, how to set up servers, and what to tell them about the content.
 //!
 //! The root has what a first program needs. The details are in modules: [`error`], [`policy`], [`stats`],
 //! [`self_test`], [`transport`], [`protocol`], [`limits`], and `tls`, `testing` and `override_ticket` with their features.
@@ -110,8 +109,6 @@
 //!   connection is used again only if no unread byte has arrived on it. No client can recognise a stray response that
 //!   arrives after the next request was written. [`max_idle(0)`](ScannerBuilder::max_idle) excludes that case: each
 //!   exchange then has a connection of its own.
-//! - **A failing server is suspended.** After ten failures in a row, a circuit breaker opens, and scans go to
-//!   the next server or fail at once. Otherwise each file would keep a thread waiting for a timeout.
 //! - **`OPTIONS` is no health check.** A server whose engine has failed can respond to it as always, and call
 //!   everything clean. [`Scanner::self_test`] scans what must be found, in forms that services often skip.
 //!   [`manual::limitations`] says what else no client can see.

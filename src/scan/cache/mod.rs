@@ -76,8 +76,8 @@ impl Cache {
     /// A cache in a store of your own, which several processes can share.
     ///
     /// Entries are found and checked by a keyed hash (SipHash-2-4, 128 bits) under `secret`. So the store learns no name,
-    /// user, header or id, and an entry that is damaged, or that was made under another secret, is not used. `secret` is
-    /// 32 random bytes, the same in each process that shares the store. Keep it as you keep a password.
+    /// user, header or id. An entry that is damaged, or that was made under another secret or by another version of this
+    /// crate, is not used. `secret` is 32 random bytes, the same in each process that shares the store. Keep it as you keep a password.
     ///
     /// Protect the store too: somebody who can write to it can put an older entry back, and so a clean verdict that the
     /// scanner has [withdrawn](VerdictCache::put) since.
