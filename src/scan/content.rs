@@ -286,7 +286,7 @@ impl<'a> Content<'a> {
     /// The scan then ends within 200 ms with [`Error::Cancelled`], whatever it waits for: the look-up of the host, the
     /// connection, the TLS handshake, a free connection to a full server, the `OPTIONS` response,
     /// the canary or the scan of the same content that another thread has begun, the
-    /// upload or the response. A cancel cannot interrupt your own code (`Read`, `Write`, callback, cache store); the scan ends when it returns. If the
+    /// upload or the response. A cancel cannot interrupt your own code, for example a `Read` or a cache store; the scan ends when that returns. If the
     /// cancel came before the scan began, the scan ends at once. On a machine that is overloaded, the time until the
     /// system runs the scanning thread is added.
     ///
