@@ -55,14 +55,14 @@ impl ServerState {
         let mut state = self.0.lock();
         let is_new = state.changed.is_none_or(|changed| changed <= began);
         let known = state.tag.as_mut();
-        if let Some(tag) = known.filter(|tag| Some(&*tag.value) == value.as_deref()) {
+        if let Some(tag) = known.filter(|tag| Some(&*tag.value) == value) {
             tag.confirmed = tag.confirmed.max(began);
         } else if is_new {
             state.changed = Some(now);
             state.responds_early_after = None;
-            state.note_tag(value.as_deref(), now);
+            state.note_tag(value, now);
             state.tag = value.map(|value| StateTag {
-                value: value.into_owned(),
+                value: value.to_vec(),
                 confirmed: began,
                 doubted: None,
             });

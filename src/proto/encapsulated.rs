@@ -21,6 +21,19 @@ pub(crate) enum BodyKind {
     Null,
 }
 
+impl BodyKind {
+    const ALL: [Self; 4] = [Self::Null, Self::Response, Self::Request, Self::Options];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Request => "req-body",
+            Self::Response => "res-body",
+            Self::Options => "opt-body",
+            Self::Null => "null-body",
+        }
+    }
+}
+
 /// A checked list: at most one head of each kind, then exactly one body.
 ///
 /// It has the length of each part in place of its offset. A reader needs the lengths, and a list with decreasing
@@ -75,17 +88,11 @@ impl Encapsulated {
         let request = self.request_head.map(|_| ("req-hdr", 0));
         let response = self.response_head;
         let response = response.map(|_| ("res-hdr", self.request_head.unwrap_or(0)));
-        let body = match self.body {
-            BodyKind::Request => "req-body",
-            BodyKind::Response => "res-body",
-            BodyKind::Options => "opt-body",
-            BodyKind::Null => "null-body",
-        };
         for (name, offset) in [request, response].into_iter().flatten() {
             encode_member(out, name, offset);
             out.extend_from_slice(b", ");
         }
-        encode_member(out, body, self.heads_len());
+        encode_member(out, self.body.name(), self.heads_len());
     }
 
     /// Bytes of all heads before the body.
@@ -130,17 +137,17 @@ impl Parts {
             _ => self.last_offset = Some(offset),
         }
         let before_body = self.body.is_none();
-        let body = |kind| Some((kind, offset));
-        match name.to_ascii_lowercase().as_slice() {
-            b"req-hdr" if is_first => self.has_request_head = true,
-            b"res-hdr" if before_body && self.response_head.is_none() => {
-                self.response_head = Some(offset);
-            }
-            b"req-body" if before_body => self.body = body(BodyKind::Request),
-            b"res-body" if before_body => self.body = body(BodyKind::Response),
-            b"opt-body" if before_body => self.body = body(BodyKind::Options),
-            b"null-body" if before_body => self.body = body(BodyKind::Null),
-            _ => return Err(Violation::BadEncapsulated),
+        let is = |part: &str| name.eq_ignore_ascii_case(part.as_bytes());
+        if is("req-hdr") && is_first {
+            self.has_request_head = true;
+        } else if is("res-hdr") && before_body && self.response_head.is_none() {
+            self.response_head = Some(offset);
+        } else {
+            let kind = BodyKind::ALL.into_iter().find(|kind| is(kind.name()));
+            let kind = kind
+                .filter(|_| before_body)
+                .ok_or(Violation::BadEncapsulated)?;
+            self.body = Some((kind, offset));
         }
         Ok(())
     }

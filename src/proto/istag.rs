@@ -1,41 +1,64 @@
 //! What a state tag (RFC 3507 §4.7) says about the server.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::header::Field;
 use super::limits::MAX_DISPLAY;
+use super::text::range_in;
 
 /// The base64 of the MD5 of no bytes. c-icap computes its tag from the list of its engines, which is then empty.
 const NO_ENGINE: &[u8] = b"1B2M2Y8AsgTpgAmY7PhCfg";
 
-/// The value of a state tag without its quotation marks. `None` if it has only one of them, is empty, or is longer than
-/// [`MAX_DISPLAY`] bytes.
-pub(crate) fn unquoted(tag: Field<'_>) -> Option<Cow<'_, [u8]>> {
-    let value = tag.value();
-    let inside = match &*value {
-        [b'"', inside @ .., b'"'] => 1..1 + inside.len(),
-        [b'"', ..] | [.., b'"'] | [] => return None,
-        all => 0..all.len(),
-    };
-    let is_short = inside.len() <= MAX_DISPLAY;
-    is_short.then(|| match value {
-        Cow::Borrowed(value) => Cow::Borrowed(&value[inside]),
-        Cow::Owned(value) => Cow::Owned(value[inside].to_vec()),
-    })
+/// A state tag without its quotation marks.
+#[derive(Debug, Clone)]
+pub(crate) enum StateTag {
+    /// Where it stands in the head.
+    Place(Range<usize>),
+    /// Its bytes, if the field is folded.
+    Unfolded(Vec<u8>),
 }
 
-/// Whether a state tag among these fields says that the server has no engine; `None` without a tag. A c-icap that
-/// was started without its engine responds 204 to everything under such a tag.
-///
-/// A malformed tag counts as well.
+impl StateTag {
+    /// The state tag of a field in `head`. `None` if it has only one quotation mark, is empty, or is longer than
+    /// [`MAX_DISPLAY`] bytes.
+    pub(crate) fn of(field: Field<'_>, head: &[u8]) -> Option<Self> {
+        match field.value() {
+            Cow::Borrowed(value) => Some(Self::Place(range_in(head, unquoted(value)?)?)),
+            Cow::Owned(value) => Some(Self::Unfolded(unquoted(&value)?.to_vec())),
+        }
+    }
+
+    /// Its bytes, if it was found in this head.
+    pub(crate) fn bytes<'h>(&'h self, head: &'h [u8]) -> &'h [u8] {
+        match self {
+            Self::Place(range) => head.get(range.clone()).unwrap_or_default(),
+            Self::Unfolded(bytes) => bytes,
+        }
+    }
+}
+
+fn unquoted(value: &[u8]) -> Option<&[u8]> {
+    let inside = match value {
+        [b'"', inside @ .., b'"'] => inside,
+        [b'"', ..] | [.., b'"'] | [] => return None,
+        all => all,
+    };
+    (inside.len() <= MAX_DISPLAY).then_some(inside)
+}
+
+/// Whether a state tag among these fields says that the server has no engine; `None` without a tag.
 pub(crate) fn lacks_engine<'f>(fields: impl Iterator<Item = Field<'f>>) -> Option<bool> {
     let tags = fields.filter(|field| field.is("ISTag"));
-    tags.map(|tag| has_no_engine(&tag.value()))
+    tags.map(|tag| names_no_engine(&tag.value()))
         .reduce(|one, other| one || other)
 }
 
-/// White space is removed, because a fold may stand anywhere.
-fn has_no_engine(tag: &[u8]) -> bool {
+/// Whether the value of a state tag says that the server has no engine. A c-icap that was started without its engine
+/// responds 204 to everything under such a tag.
+///
+/// A malformed tag counts as well. White space is removed, because a fold may stand anywhere.
+pub(crate) fn names_no_engine(tag: &[u8]) -> bool {
     let is_text = |byte: &u8| !byte.is_ascii_whitespace();
     if tag.iter().all(is_text) {
         return memchr::memmem::find(tag, NO_ENGINE).is_some();

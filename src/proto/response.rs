@@ -5,9 +5,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::header::{BadField, Headers, checked_fields_len};
+use super::header::{BadField, Field, Headers, checked_fields_len};
 use super::http_head;
-use super::istag;
+use super::istag::{self, StateTag};
 use super::method::Method;
 use super::status_line::StatusLine;
 use super::text::{displayable, displayed};
@@ -33,6 +33,39 @@ pub struct Response {
     pub(super) method: Method,
     /// An HTTP response's body follows the ICAP head, without an HTTP head.
     pub(super) has_bare_body: bool,
+    pub(super) notes: Notes,
+}
+
+/// What the fields of the final ICAP head say, each field read once.
+#[derive(Clone, Default)]
+pub(super) struct Notes {
+    /// The first state tag, if it is legible.
+    tag: Option<StateTag>,
+    /// Whether a state tag says that the server has no engine; `None` without a tag.
+    lacks_engine: Option<bool>,
+    has_several_tags: bool,
+    pub(super) asks_to_close: bool,
+    pub(super) has_content_length: bool,
+}
+
+impl Notes {
+    /// Reads a field of `head` that may be a state tag.
+    pub(super) fn read_tag(&mut self, field: Field<'_>, head: &[u8]) {
+        if !field.is("ISTag") {
+            return;
+        }
+        let lacks_engine = istag::names_no_engine(&field.value());
+        match &mut self.lacks_engine {
+            None => {
+                self.lacks_engine = Some(lacks_engine);
+                self.tag = StateTag::of(field, head);
+            }
+            Some(known) => {
+                *known |= lacks_engine;
+                self.has_several_tags = true;
+            }
+        }
+    }
 }
 
 impl Response {
@@ -77,27 +110,26 @@ impl Response {
 
     /// The same, borrowed if nothing of it is escaped.
     pub(crate) fn istag_text(&self) -> Option<Cow<'_, str>> {
-        let tag = istag::unquoted(self.headers().get("ISTag")?)?;
-        Some(match tag {
-            Cow::Borrowed(tag) => displayed(tag),
-            Cow::Owned(tag) => displayable(&tag).into(),
-        })
+        self.first_tag().map(displayed)
     }
 
     /// The bytes of the state tag, without its quotation marks, by which two tags are compared. `None` as for
     /// [`istag`](Self::istag), and if there are several.
-    pub(crate) fn state_tag(&self) -> Option<Cow<'_, [u8]>> {
-        let headers = self.headers();
-        let mut tags = headers.get_all("ISTag");
-        let tag = tags.next().filter(|_| tags.next().is_none())?;
-        istag::unquoted(tag)
+    pub(crate) fn state_tag(&self) -> Option<&[u8]> {
+        self.first_tag().filter(|_| !self.notes.has_several_tags)
+    }
+
+    fn first_tag(&self) -> Option<&[u8]> {
+        let tag = self.notes.tag.as_ref();
+        tag.map(|tag| tag.bytes(&self.head.bytes))
     }
 
     /// Whether a state tag of this response, or of an interim one before it, says that the server has no engine;
     /// `None` without a tag.
     pub(crate) fn lacks_engine(&self) -> Option<bool> {
-        let heads = self.interim_headers().chain([self.headers()]);
-        istag::lacks_engine(heads.flat_map(|headers| headers.iter()))
+        let interim = self.interim_headers().flat_map(|headers| headers.iter());
+        let both = [istag::lacks_engine(interim), self.notes.lacks_engine];
+        both.into_iter().flatten().reduce(|one, other| one || other)
     }
 
     /// The status code of the encapsulated HTTP response; `None` without one.
@@ -113,6 +145,16 @@ impl Response {
             .as_ref()
             .map(StatusHead::reason)
             .unwrap_or_default()
+    }
+
+    /// The ICAP status line.
+    pub(crate) fn line(&self) -> StatusLine<'_> {
+        self.head.line()
+    }
+
+    /// The status line of the encapsulated HTTP response; `None` without one.
+    pub(crate) fn http_line(&self) -> Option<StatusLine<'_>> {
+        self.http_response.as_ref().map(StatusHead::line)
     }
 
     /// The fields of the encapsulated HTTP response; `None` without one.
@@ -194,10 +236,8 @@ impl Response {
 
     /// Whether the peer announced that it will close the connection, also in an interim response.
     pub(crate) fn asks_to_close(&self) -> bool {
-        let heads = self.interim_headers().chain([self.headers()]);
-        heads
-            .into_iter()
-            .any(|headers| headers.has_token("Connection", "close"))
+        let mut interim = self.interim_headers();
+        self.notes.asks_to_close || interim.any(|headers| headers.has_token("Connection", "close"))
     }
 
     /// What is odd about a valid response, so that its connection is not used again. `interim` is the number of interim
@@ -205,7 +245,7 @@ impl Response {
     pub(crate) fn oddity(&self, interim: usize) -> Option<&'static str> {
         if self.interim.len() > interim {
             Some("an interim response that was not asked for")
-        } else if self.headers().get("Content-Length").is_some() {
+        } else if self.notes.has_content_length {
             Some("a Content-Length in the ICAP head")
         } else {
             None
@@ -288,7 +328,14 @@ impl StatusHead {
     }
 
     fn reason(&self) -> String {
-        displayable(&self.bytes[self.reason.clone()])
+        displayable(self.line().reason)
+    }
+
+    fn line(&self) -> StatusLine<'_> {
+        StatusLine {
+            code: self.code,
+            reason: &self.bytes[self.reason.clone()],
+        }
     }
 
     pub(crate) fn headers(&self) -> Headers<'_> {

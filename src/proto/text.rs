@@ -5,6 +5,7 @@
 //! start a line, reverse the text or be invisible.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::limits::{MAX_DISPLAY, MAX_EXCERPT};
 
@@ -33,6 +34,13 @@ pub(crate) fn displayed(bytes: &[u8]) -> Cow<'_, str> {
         Ok(text) if is_plain => text.into(),
         _ => displayable(bytes).into(),
     }
+}
+
+/// Where a part of `whole` stands in it; `None` for bytes that are elsewhere.
+pub(crate) fn range_in(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then_some(start..end)
 }
 
 /// The beginning of bytes that are no response: enough to recognise the protocol, too little to disclose content.

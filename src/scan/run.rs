@@ -1,6 +1,5 @@
 //! One scan. It asks one server after the other until one of them gives a report.
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::ptr;
 use std::time::Instant;
@@ -215,7 +214,7 @@ impl<'c> Scan<'c, '_> {
         // A canary stands in line anew.
         call.is_served();
         let tag = complete.response.state_tag();
-        let wanted = Wanted::Under(tag.as_deref(), epoch);
+        let wanted = Wanted::Under(tag, epoch);
         let confirmed = self.confirm(call, known.as_ref(), report, wanted);
         if complete.is_success() {
             call.scanned(confirmed.as_ref().err());
@@ -321,6 +320,7 @@ impl<'c> Scan<'c, '_> {
 
     /// The turn of this scan at a server, if it uses the cache.
     fn turn(&self, client: &Client, request: &Request) -> Option<Turn<'c>> {
+        let cache = self.cache?;
         // A verdict that needed no proof must not be taken for one that did.
         let proof = self.canary.map(|canary| canary.every);
         // Whether a 206 is allowed may depend on the output, and the verdict does not. So it is not in the key: a
@@ -331,7 +331,7 @@ impl<'c> Scan<'c, '_> {
             length: self.length,
             rules: &(self.rules, &self.custom_headers, proof),
         };
-        self.cache?.turn(client, &subject)
+        cache.turn(client, &subject)
     }
 }
 
@@ -423,5 +423,5 @@ fn note_early_break(call: &Call<'_>, failure: &Failure) {
 }
 
 fn owned_tag(response: &Response) -> Tag {
-    response.state_tag().map(Cow::into_owned)
+    response.state_tag().map(<[u8]>::to_vec)
 }

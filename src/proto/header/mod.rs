@@ -88,11 +88,7 @@ impl<'b> Headers<'b> {
     /// Whether any field of a name has `token` in its comma-separated list. Both are compared without case.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.get_all(name).any(|field| {
-            field
-                .tokens()
-                .any(|t| t.eq_ignore_ascii_case(token.as_bytes()))
-        })
+        self.get_all(name).any(|field| field.has_token(token))
     }
 
     /// Whether there is no field.
@@ -209,6 +205,12 @@ impl<'b> Field<'b> {
     #[must_use]
     pub fn is_folded(&self) -> bool {
         memchr(b'\n', self.raw).is_some()
+    }
+
+    /// Whether the comma-separated list has this member, which is compared without case.
+    pub(crate) fn has_token(&self, token: &str) -> bool {
+        self.tokens()
+            .any(|t| t.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// The members of a comma-separated list, without the empty ones.

@@ -2,10 +2,10 @@
 
 use crate::proto::encapsulated::{BodyKind, Encapsulated};
 use crate::proto::head::HeadFinder;
-use crate::proto::header::{Field, Headers};
+use crate::proto::header::Field;
 use crate::proto::http_head;
 use crate::proto::method::Method;
-use crate::proto::response::StatusHead;
+use crate::proto::response::{Notes, StatusHead};
 use crate::proto::status_line;
 use crate::proto::violation::Violation;
 
@@ -14,7 +14,8 @@ pub(super) fn split_heads(heads: &[u8], list: Encapsulated) -> (&[u8], &[u8]) {
     heads.split_at(list.request_head.unwrap_or(0).min(heads.len()))
 }
 
-/// The fields of an ICAP head that frame a response. They are found in one pass.
+/// The fields of an ICAP head that frame a response, and what else this crate asks such a head for. They are found in one
+/// pass.
 #[derive(Default)]
 pub(super) struct Framing<'h> {
     /// Any of them is folded.
@@ -25,20 +26,25 @@ pub(super) struct Framing<'h> {
     /// The first `Encapsulated`.
     list: Option<Field<'h>>,
     has_second_list: bool,
+    pub(super) notes: Notes,
 }
 
 impl<'h> Framing<'h> {
-    pub(super) fn of(headers: Headers<'h>) -> Self {
+    pub(super) fn of(head: &'h StatusHead) -> Self {
         let mut framing = Self::default();
-        for field in &headers {
+        for field in &head.headers() {
             if field.is("Encapsulated") {
                 framing.has_second_list = framing.list.is_some();
                 framing.list.get_or_insert(field);
             } else if field.is("Transfer-Encoding") {
                 framing.has_transfer_encoding = true;
             } else if field.is("Content-Length") {
+                framing.notes.has_content_length = true;
                 framing.announces_bytes |= !matches!(&*field.value(), b"" | b"0");
-            } else if !field.is("Connection") {
+            } else if field.is("Connection") {
+                framing.notes.asks_to_close |= field.has_token("close");
+            } else {
+                framing.notes.read_tag(field, &head.bytes);
                 continue;
             }
             framing.is_folded |= field.is_folded();

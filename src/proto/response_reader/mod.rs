@@ -19,7 +19,7 @@ use crate::proto::head::HeadFinder;
 use crate::proto::http_head;
 use crate::proto::limits::{MAX_HEAD, MAX_INTERIM_RESPONSES};
 use crate::proto::method::Method;
-use crate::proto::response::{BadHead, Response, StatusHead};
+use crate::proto::response::{BadHead, Notes, Response, StatusHead};
 use crate::proto::status_line;
 use crate::proto::text::{displayable, excerpt};
 use crate::proto::violation::{Limit, Violation};
@@ -273,11 +273,13 @@ impl ResponseReader {
             interim: std::mem::take(&mut self.interim),
             method: self.method,
             has_bare_body: false,
+            notes: Notes::default(),
         });
-        let framing = Framing::of(response.headers());
+        let framing = Framing::of(&response.head);
         let list = framing.encapsulated(self.method, code);
         let unfit = list.and_then(|list| fits(list, self.method, code)).err();
         let fault = framing.fault(code).or(unfit);
+        response.notes = framing.notes;
         let list = match (list, fault) {
             (Ok(list), None) => list,
             // The HTTP heads and the body can be read, and heads and trailers may have evidence.
@@ -312,7 +314,7 @@ impl ResponseReader {
         if self.interim.len() == MAX_INTERIM_RESPONSES {
             return Err(Violation::LimitExceeded(Limit::InterimResponses));
         }
-        let framing = Framing::of(head.headers());
+        let framing = Framing::of(head);
         framing.fault(head.code).map_or(Ok(()), Err)?;
         let list = framing.encapsulated(self.method, head.code)?;
         fits(list, self.method, head.code)

@@ -57,6 +57,61 @@ fn oddity_and_wish_to_close_are_known() {
 }
 
 #[test]
+fn state_tag_is_that_of_the_final_head_alone() {
+    for (fields, first, sole) in [
+        ("ISTag: \"a\"\r\n", Some("a"), Some("a")),
+        ("X-A: b\r\nistag:  a \r\nX-B: c\r\n", Some("a"), Some("a")),
+        ("ISTag: \"a\r\n\tb\"\r\n", Some("a b"), Some("a b")),
+        ("ISTag: \"\"\r\n", Some(""), Some("")),
+        ("ISTag: a\r\nISTag: b\r\n", Some("a"), None),
+        ("ISTag: \"a\r\nISTag: b\r\n", None, None),
+        ("", None, None),
+    ] {
+        let http = HTTP.replace("Content-Length: 5", "ISTag: content");
+        let len = http.len();
+        let input = format!(
+            "ICAP/1.0 100 Continue\r\nISTag: interim\r\n\r\n\
+             ICAP/1.0 200 OK\r\n{fields}Encapsulated: res-hdr=0, null-body={len}\r\n\r\n{http}"
+        );
+        let response = response(input.as_bytes()).clone();
+        assert_eq!(response.istag().as_deref(), first, "{fields}");
+        assert_eq!(response.state_tag(), sole.map(str::as_bytes), "{fields}");
+    }
+}
+
+#[test]
+fn interim_head_counts_for_engine_and_wish_to_close() {
+    let no_engine = "ISTag: CI0001-1B2M2Y8AsgTpgAmY7PhCfgAA\r\n";
+    let of = |interim: &str, last: &str| {
+        let input = format!("ICAP/1.0 100 Go on\r\n{interim}\r\nICAP/1.0 204 OK\r\n{last}\r\n");
+        response(input.as_bytes())
+    };
+    for (interim, last, lacks_engine) in [
+        ("", "", None),
+        ("ISTag: a\r\n", "", Some(false)),
+        (no_engine, "", Some(true)),
+        (no_engine, "ISTag: a\r\n", Some(true)),
+        ("ISTag: a\r\n", no_engine, Some(true)),
+        (
+            "",
+            "ISTag: a\r\nISTag: 1B2M2Y8AsgTp\r\n gAmY7PhCfg\r\n",
+            Some(true),
+        ),
+        (
+            "",
+            "ISTag: 1B2M2Y8AsgTpgAmY7PhCfg\r\nISTag: a\r\n",
+            Some(true),
+        ),
+    ] {
+        let response = of(interim, last);
+        assert_eq!(response.lacks_engine(), lacks_engine, "{interim}{last}");
+        assert!(!response.asks_to_close());
+    }
+    assert!(of("Connection: close\r\n", "").asks_to_close());
+    assert!(of("", "Connection: a\r\nConnection: b, close\r\n").asks_to_close());
+}
+
+#[test]
 fn heads_body_and_trailers_are_kept_apart() {
     let input = response_bytes(
         "200 O\tK",

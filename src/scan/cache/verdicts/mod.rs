@@ -361,7 +361,7 @@ impl Turn<'_> {
         }
         let entry = Entry {
             verdict: verdict.clone(),
-            state_tag: complete.response.state_tag()?.into_owned(),
+            state_tag: complete.response.state_tag()?.to_vec(),
             content_len: complete.content_sent,
             made: self.verdicts.made(self.began, client.now()),
         };
