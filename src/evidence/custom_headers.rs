@@ -111,6 +111,12 @@ impl CustomHeaders {
         names.try_for_each(|name| check(name))
     }
 
+    /// Whether the caller has named this field.
+    pub(super) fn has(&self, field: &Field<'_>) -> bool {
+        let mut names = self.infections.iter().chain(&self.refusals);
+        names.any(|name| field.is(name))
+    }
+
     /// What a field says by its name and its value; nothing for most fields.
     pub(super) fn findings(&self, field: &Field<'_>) -> impl Iterator<Item = CustomFinding> {
         let is_listed = |names: &[String]| names.iter().any(|name| field.is(name));

@@ -33,6 +33,11 @@ pub(super) struct FieldFindings<'o> {
     own_hindered: Option<&'o [Threat]>,
 }
 
+/// Whether a field is read: it is in the table of vendors, or the caller has named it.
+pub(super) fn says_something(field: &Field<'_>, custom: &CustomHeaders) -> bool {
+    custom.has(field) || meaning(field).is_some()
+}
+
 impl<'o> FieldFindings<'o> {
     /// Of fields of the service itself.
     pub(super) fn of_service(custom: &'o CustomHeaders) -> Self {

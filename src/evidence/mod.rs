@@ -26,13 +26,13 @@ mod violations_found;
 mod words;
 
 pub(crate) use custom_headers::CustomHeaders;
-use field_findings::FieldFindings;
+use field_findings::{FieldFindings, says_something};
 pub(crate) use hindrance::Hindrance;
 use refusal_fields::Refusal;
 pub use threat::{Resolution, Threat, ThreatKind, Threats};
 use threat_set::merged;
 
-use crate::proto::header::legible_fields;
+use crate::proto::header::{Field, legible_fields};
 use crate::proto::method::Method;
 use crate::proto::response::Response;
 use crate::proto::response_reader::Fragments;
@@ -94,11 +94,20 @@ impl Findings {
     /// may have another origin, perhaps a hostile one. They add to what the service says and take nothing from
     /// it.
     pub(crate) fn of(received: Received<'_>, custom: &CustomHeaders) -> Self {
+        let mut fields = received.own_fields().chain(received.other_fields());
+        if !fields.any(|field| says_something(&field, custom)) {
+            // As most responses to clean content: only a status line can refuse.
+            let nothing = Refusal::default();
+            return Self {
+                evidence: received.refusal_or_hindrance(nothing, Refusal::default(), None),
+                ..Self::default()
+            };
+        }
         let mut own = FieldFindings::of_service(custom);
-        received.read_own(&mut own);
+        own.read(received.own_fields());
         let (mut infections, hindered) = own.take_threats();
         let mut others = FieldFindings::of_others(custom, &hindered);
-        received.read_others(&mut others);
+        others.read(received.other_fields());
         infections.extend(others.take_threats().0);
         let hindrance = hindered.iter().find_map(|finding| {
             let hindrance = finding.hindrance()?;
@@ -132,22 +141,19 @@ impl Findings {
 }
 
 impl<'r> Received<'r> {
-    fn read_own(&self, own: &mut FieldFindings<'_>) {
-        own.read(self.response.iter().flat_map(|r| r.headers().iter()));
-        own.read(legible_fields(&self.fragments.icap_head));
+    /// The fields of the service itself.
+    fn own_fields(&self) -> impl Iterator<Item = Field<'r>> {
+        let whole = self.response.into_iter().flat_map(|r| r.headers().iter());
+        whole.chain(legible_fields(&self.fragments.icap_head))
     }
 
-    fn read_others(&self, others: &mut FieldFindings<'_>) {
-        if let Some(response) = self.response {
-            let http_response = response.http_headers().unwrap_or_default();
-            let http_request = response.http_request_headers().unwrap_or_default();
-            for headers in [http_response, http_request, response.trailers()] {
-                others.read(headers.iter());
-            }
-            for headers in response.interim_headers() {
-                others.read(headers.iter());
-            }
-        }
+    /// The fields that may have another origin.
+    fn other_fields(&self) -> impl Iterator<Item = Field<'r>> {
+        let whole = self.response.into_iter().flat_map(|response| {
+            let http = [response.http_headers(), response.http_request_headers()];
+            let http = http.into_iter().flatten().chain([response.trailers()]);
+            http.chain(response.interim_headers())
+        });
         let Fragments {
             interim,
             icap_head: _,
@@ -155,9 +161,9 @@ impl<'r> Received<'r> {
             http_response,
             trailers,
         } = self.fragments;
-        for lines in [interim, http_request, http_response, trailers] {
-            others.read(legible_fields(lines));
-        }
+        let lines = [interim, http_request, http_response, trailers];
+        let lines = lines.into_iter().flat_map(|lines| legible_fields(lines));
+        whole.flat_map(|headers| headers.iter()).chain(lines)
     }
 
     /// The service may have refused the content only because of the hindrance, unless its words name a threat or a
@@ -189,7 +195,7 @@ impl<'r> Received<'r> {
         let reason = |line: StatusLine<'_>| match line.code {
             // The phrase of a page in place of a request is `OK`, and explains nothing.
             200..=299 => String::new(),
-            _ => displayable(line.reason),
+            _ => displayable(line.reason.trim_ascii()),
         };
         match own.words().or(others.words()) {
             Some(words) => Some(blocked(words, false)),
@@ -219,14 +225,14 @@ impl<'r> Received<'r> {
     }
 
     fn http_line(&self) -> Option<StatusLine<'r>> {
-        let whole = self.response.and_then(Response::http_response);
-        legible_http(whole.unwrap_or(&self.fragments.http_response))
+        let whole = self.response.and_then(Response::http_line);
+        whole.or_else(|| legible_http(&self.fragments.http_response))
     }
 
     /// Of the final response.
     fn icap_line(&self) -> Option<StatusLine<'r>> {
-        let head = self.response.map(Response::head);
-        legible_icap(head.unwrap_or(&self.fragments.icap_head))
+        let whole = self.response.map(Response::line);
+        whole.or_else(|| legible_icap(&self.fragments.icap_head))
     }
 }
 

@@ -318,3 +318,62 @@ fn reading_takes_linear_time() {
         assert!((0..10).any(is_linear), "{case}");
     }
 }
+
+/// A response with `field` as the only one that says something, in one of five places; and its bytes up to that field.
+fn with_field_in(place: usize, field: &str) -> (Method, String, usize) {
+    let at = |this: usize| {
+        if this == place {
+            field
+        } else {
+            "Date: now\r\n"
+        }
+    };
+    let (method, list, line) = match place {
+        4 => (Method::Reqmod, "req", "GET / HTTP/1.1"),
+        _ => (Method::Respmod, "res", "HTTP/1.1 200 OK"),
+    };
+    let http = format!("{line}\r\n{}\r\n", at(if place == 4 { 4 } else { 0 }));
+    let len = http.len();
+    let whole = format!(
+        "ICAP/1.0 100 Continue\r\n{}\r\nICAP/1.0 200 OK\r\n{}Encapsulated: {list}-hdr=0, {list}-body={len}\r\n\r\n\
+         {http}5\r\nhello\r\n0\r\n{}\r\n",
+        at(1),
+        at(2),
+        at(3),
+    );
+    let end = whole.find(field).unwrap() + field.len();
+    (method, whole, end)
+}
+
+#[test]
+fn sole_field_counts_in_each_place() {
+    let custom = CustomHeaders {
+        infections: vec!["Acme-Found".to_owned()],
+        refusals: vec!["Acme-Refused".to_owned()],
+    };
+    for field in [
+        "x-virus-id: Eicar\r\n",
+        "X-Virus-ID:\r\n Eicar\r\n",
+        "acme-found: Eicar\r\n",
+        "ACME-REFUSED: Eicar\r\n",
+    ] {
+        for place in 0..5 {
+            let (method, whole, end) = with_field_in(place, field);
+            // Without the line after it, which may continue the field.
+            for (input, has_ended) in [(&whole[..], true), (&whole[..=end], false)] {
+                let mut reader = ResponseReader::new(method, 5);
+                let mut used = 0;
+                while used < input.len() {
+                    used += reader.feed(&input.as_bytes()[used..]).expect(input).0;
+                }
+                assert_eq!(reader.has_ended(), has_ended, "{input}");
+                let Remains {
+                    response,
+                    fragments,
+                } = reader.into_remains();
+                let found = Findings::of_remains(response.as_ref(), &fragments, &custom);
+                assert!(found.evidence.is_some(), "{input}");
+            }
+        }
+    }
+}
