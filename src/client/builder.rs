@@ -24,7 +24,7 @@ use crate::net::transport::Connect;
 use crate::proto::request::check_header;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::AtomicBool;
-use crate::seam::time::{Clock, SystemClock};
+use crate::seam::time::{Clock, Time};
 use crate::stats::counters::ServiceCounters;
 
 /// The setters that both builders have, for a builder with a field `settings: Settings`.
@@ -161,7 +161,7 @@ macro_rules! connection_settings {
         /// Timeouts and deadlines use [`Clock::now_for_waits`], which is the system's monotonic clock unless your clock
         /// implements it.
         pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-            self.settings.clock = Arc::new(clock);
+            self.settings.clock = Time::of(Arc::new(clock));
             self
         }
     };
@@ -201,7 +201,7 @@ pub(crate) struct Settings {
     pub(crate) response_limit: u64,
     pub(crate) limits: PoolLimits,
     pub(crate) breaker: BreakerRules,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Time,
 }
 
 impl Default for Settings {
@@ -228,7 +228,7 @@ impl Default for Settings {
                 first: DEFAULT_FIRST_SUSPENSION,
                 longest: DEFAULT_LONGEST_SUSPENSION,
             },
-            clock: Arc::new(SystemClock),
+            clock: Time::default(),
         }
     }
 }
@@ -274,7 +274,7 @@ impl Settings {
             uri,
             connector,
             connect_timeout: self.timeouts.connect,
-            clock: Arc::clone(&self.clock),
+            clock: self.clock.clone(),
             counters: Arc::new(counters),
         })
     }
@@ -299,7 +299,7 @@ impl Settings {
             response_limit: self.response_limit,
             request_uri: target.uri.request_uri().into(),
             authority: target.uri.authority().into(),
-            clock: Arc::clone(&self.clock),
+            clock: self.clock.clone(),
             pool: Pool::new(target, self.limits),
             options: OptionsCache::default(),
             breaker: CircuitBreaker::new(self.breaker),

@@ -56,7 +56,7 @@ impl<'c> Call<'c> {
     pub(super) fn check_out(&mut self, is_fresh: bool) -> Result<PooledConnection, Error> {
         let client = self.client;
         let (now, wait) = self.wait_in_line();
-        let Some(place) = client.shared.pool.acquire(is_fresh, &wait) else {
+        let Some(place) = client.shared.pool.acquire(is_fresh, &wait, now) else {
             return Err(client.timed_out(Phase::Checkout, &self.deadline));
         };
         if let Err(cancelled) = self

@@ -54,7 +54,7 @@ use crate::proto::request::Request;
 use crate::proto::response::Response;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::{AtomicBool, Ordering};
-use crate::seam::time::Clock;
+use crate::seam::time::Time;
 use crate::stats::EndpointStats;
 use crate::stats::counters::{ServiceCounters, count};
 
@@ -89,7 +89,7 @@ struct Shared {
     /// The URI and the host as each request has them.
     request_uri: Box<str>,
     authority: Box<str>,
-    clock: Arc<dyn Clock>,
+    clock: Time,
     pool: Arc<Pool>,
     options: OptionsCache,
     breaker: CircuitBreaker,

@@ -28,9 +28,9 @@ impl Call<'_> {
         let client = self.client;
         let now = client.now();
         let options = &client.shared.options;
-        let is_confirmed = client.state().is_tag_confirmed_since(confirmed_since);
+        let is_confirmed = |_: &Instant| client.state().is_tag_confirmed_since(confirmed_since);
         // A tag in doubt is confirmed by the scan of what is then not in the cache.
-        let newest = confirmed_since.filter(|_| !is_confirmed);
+        let newest = confirmed_since.filter(|since| !is_confirmed(since));
         match options.look_up(now, newest, self.is_trial(), &self.deadline) {
             Lookup::Found(known) => Ok(known),
             Lookup::Failed(failed) => Err(failed),

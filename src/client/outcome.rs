@@ -60,15 +60,18 @@ impl CompleteResponse {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        if self.is_success() {
-            connection.succeeded(self.ended);
-        }
+        let has_scanned = self.is_success();
         match self.close_reason {
             _ if self.response.status() == 503 => {
                 connection.discard_as_surplus();
             }
-            None => connection.release(self.ended),
-            Some(reason) => connection.discard(reason),
+            None => connection.release(self.ended, has_scanned),
+            Some(reason) => {
+                if has_scanned {
+                    connection.succeeded(self.ended);
+                }
+                connection.discard(reason);
+            }
         }
     }
 

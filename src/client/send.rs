@@ -99,8 +99,9 @@ impl Call<'_> {
             None => self.check_out(is_fresh)?,
         };
         let began = connection.began();
-        let exchange = self.begin(request, connection, preview.is_some(), output);
+        let mut exchange = self.begin(request, connection, preview.is_some(), output);
         let result = exchange.run(out, first, encoder);
+        let result = exchange.end(result);
         let (response, lacks_engine) = match &result {
             Ok(complete) => (Some(&complete.response), complete.response.lacks_engine()),
             Err(failure) => (
@@ -126,7 +127,7 @@ impl Call<'_> {
         output: &'x mut Output<'o>,
     ) -> Exchange<'x, 'o> {
         let client = self.client;
-        let timeouts = client.shared.timeouts;
+        let timeouts = &client.shared.timeouts;
         let mut deadline = self.deadline.clone();
         let now = self.time_to_begin(&connection);
         if request.method() == Method::Options {

@@ -45,14 +45,20 @@ impl Pool {
     /// Takes a place; waits in line for one until `wait` is over, and returns `None` then.
     ///
     /// If `is_fresh`, [`Place::connect`] makes a new connection in any case.
-    pub(crate) fn acquire(self: &Arc<Self>, is_fresh: bool, wait: &Deadline) -> Option<Place> {
+    /// It is `asked` now, by the clock of `wait`.
+    pub(crate) fn acquire(
+        self: &Arc<Self>,
+        is_fresh: bool,
+        wait: &Deadline,
+        asked: Instant,
+    ) -> Option<Place> {
         let Taken {
             permit,
             idle,
             is_expired,
             now,
             has_waited,
-        } = self.take(is_fresh, wait)?;
+        } = self.take(is_fresh, wait, asked)?;
         Some(Place {
             idle,
             permit,
@@ -99,12 +105,11 @@ impl Place {
         deadline: &Deadline,
         last_place: Option<u64>,
     ) -> Result<PooledConnection, Error> {
-        let pool = Arc::clone(self.permit.pool());
         if let Some(mut idle) = self.idle.take() {
             match self.reuse_obstacle(&mut idle) {
                 None => {
                     idle.connection.wake();
-                    count(&pool.target().counters.reused);
+                    count(&self.permit.pool().target().counters.reused);
                     return Ok(PooledConnection {
                         connection: idle.connection,
                         permit: self.permit,
@@ -116,9 +121,10 @@ impl Place {
                 Some(reason) => idle.connection.close(reason),
             }
         }
-        match connect_with_room(&pool, &self.permit, deadline) {
+        let clock = self.permit.pool().target().clock.clone();
+        match connect_with_room(&self.permit, deadline) {
             Ok(connection) => Ok(PooledConnection {
-                began: pool.target().clock.now(),
+                began: clock.now(),
                 connection,
                 permit: self.permit,
                 is_reused: false,
@@ -126,7 +132,7 @@ impl Place {
             }),
             Err(error) => {
                 if matches!(&error, Error::Timeout(error) if error.is_crowded) {
-                    self.permit.had_no_room(pool.target().clock.now());
+                    self.permit.had_no_room(clock.now());
                 }
                 Err(error)
             }
@@ -154,7 +160,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct PooledConnection {
     // Fields are dropped in this order: the connection is closed before its place is free.
-    connection: Connection,
+    connection: Box<Connection>,
     permit: Permit,
     is_reused: bool,
     /// When this caller was given it, by the clock by which things expire.
@@ -191,13 +197,13 @@ impl PooledConnection {
     }
 
     /// Puts it aside to be used again: it is idle since `now`. The caller knows that the exchange left it clean
-    /// (rule R3).
-    pub(crate) fn release(self, now: Instant) {
+    /// (rule R3), and whether the server `has_scanned`, as for [`succeeded`](Self::succeeded).
+    pub(crate) fn release(self, now: Instant, has_scanned: bool) {
         log::debug!(
             "{}: kept a connection",
             self.permit.pool().target().counters.service
         );
-        self.permit.check_in(self.connection, now);
+        self.permit.check_in(self.connection, now, has_scanned);
     }
 
     /// Closes it.
@@ -208,7 +214,7 @@ impl PooledConnection {
     /// Closes it, because the server has no room for it. Returns whether there can be room later; see
     /// [`Permit::had_no_room`].
     pub(crate) fn discard_as_surplus(self) -> bool {
-        let now = self.now();
+        let now = self.permit.pool().target().clock.now();
         self.connection.close(CloseReason::ServerFull);
         self.permit.had_no_room(now)
     }
@@ -232,9 +238,9 @@ impl PooledConnection {
         }
     }
 
-    /// The time by which things expire.
-    pub(crate) fn now(&self) -> Instant {
-        self.permit.pool().target().clock.now()
+    /// The time by which things expire, when that for waits was `waits` just now.
+    pub(crate) fn now_at(&self, waits: Instant) -> Instant {
+        self.permit.pool().target().clock.now_at(waits)
     }
 }
 
@@ -255,34 +261,29 @@ impl DerefMut for PooledConnection {
 /// Connects. With TLS, a server that has no thread for a connection does not respond to the handshake: if
 /// that takes long, another connection makes room, and there is a second attempt. The second attempt has
 /// all of the time, so that a server that is far away is not cut short.
-fn connect_with_room(
-    pool: &Pool,
-    place: &Permit,
-    deadline: &Deadline,
-) -> Result<Connection, Error> {
-    let timeout = pool.target().connect_timeout;
+fn connect_with_room(place: &Permit, deadline: &Deadline) -> Result<Box<Connection>, Error> {
+    let timeout = place.pool().target().connect_timeout;
     if !place.is_alone() {
-        match connect_within(pool, place, deadline, grace(timeout)) {
+        match connect_within(place, deadline, grace(timeout)) {
             // Room at the server does not help a caller that lacked a helper thread.
             Err(Error::Timeout(error)) if error.io_error().is_some_and(is_shortage) => {}
             Err(Error::Timeout(_)) => place.wants_room(),
             outcome => return outcome,
         }
     }
-    connect_within(pool, place, deadline, timeout)
+    connect_within(place, deadline, timeout)
 }
 
 fn connect_within(
-    pool: &Pool,
     place: &Permit,
     deadline: &Deadline,
     timeout: Duration,
-) -> Result<Connection, Error> {
-    let target = pool.target();
+) -> Result<Box<Connection>, Error> {
+    let target = place.pool().target();
     let service = &target.counters.service;
     let Some(timeout) = deadline.cap_whole(timeout) else {
         deadline.check_cancelled(service, Phase::Connect)?;
-        return Err(timed_out(pool, place, deadline, None));
+        return Err(timed_out(place, deadline, None));
     };
     let connected = match deadline.can_be_cancelled() {
         true => connecting::connect(&target.connector, &target.uri, timeout, deadline),
@@ -294,14 +295,11 @@ fn connect_within(
     match connected {
         Ok(stream) => {
             count(&target.counters.opened);
-            Ok(Connection::new(
-                stream,
-                Arc::clone(&target.clock),
-                Arc::clone(&target.counters),
-            ))
+            let (clock, counters) = (target.clock.clone(), Arc::clone(&target.counters));
+            Ok(Box::new(Connection::new(stream, clock, counters)))
         }
         Err(source) if source.kind() == io::ErrorKind::TimedOut => {
-            Err(timed_out(pool, place, deadline, Some(source)))
+            Err(timed_out(place, deadline, Some(source)))
         }
         Err(source) => {
             let error = ConnectError {
@@ -315,8 +313,8 @@ fn connect_within(
     }
 }
 
-fn timed_out(pool: &Pool, place: &Permit, deadline: &Deadline, source: Option<io::Error>) -> Error {
-    let target = pool.target();
+fn timed_out(place: &Permit, deadline: &Deadline, source: Option<io::Error>) -> Error {
+    let target = place.pool().target();
     let service = &target.counters.service;
     let limit = RanOut {
         limit: TimeLimit::ConnectTimeout,

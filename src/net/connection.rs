@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::transport::{Readiness, Stream, is_nothing_yet, is_stall};
 use crate::seam::sync::sleep;
-use crate::seam::time::Clock;
+use crate::seam::time::Time;
 use crate::stats::CloseReason;
 use crate::stats::counters::ServiceCounters;
 
@@ -43,7 +43,7 @@ pub(crate) struct Connection {
     prompt_stalls: u32,
     /// When the last call ended, if it was a stall.
     stalled_at: Option<Instant>,
-    clock: Arc<dyn Clock>,
+    clock: Time,
     counters: Arc<ServiceCounters>,
     /// The reason that is counted when it is dropped.
     closing: CloseReason,
@@ -52,7 +52,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         stream: Box<dyn Stream>,
-        clock: Arc<dyn Clock>,
+        clock: Time,
         counters: Arc<ServiceCounters>,
     ) -> Self {
         Self {
@@ -263,7 +263,6 @@ impl fmt::Debug for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::time::SystemClock;
     use std::io::{Read, Write};
 
     /// Fills each buffer with a byte of its own.
@@ -300,11 +299,7 @@ mod tests {
 
     fn endless() -> Connection {
         let counters = ServiceCounters::new("icap://127.0.0.1/s".to_owned());
-        Connection::new(
-            Box::new(Endless(0)),
-            Arc::new(SystemClock),
-            Arc::new(counters),
-        )
+        Connection::new(Box::new(Endless(0)), Time::default(), Arc::new(counters))
     }
 
     const TIMEOUT: Duration = Duration::from_secs(1);

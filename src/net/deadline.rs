@@ -7,12 +7,11 @@
 //! The deadline also has the [`Cancel`] of its scan, because every wait asks it. Only with one are waits cut into
 //! slices.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cancel::{CANCEL_INTERVAL, Cancel};
 use crate::error::{CancelledError, Phase, TimeLimit, TimeoutError};
-use crate::seam::time::{Clock, SystemClock};
+use crate::seam::time::Time;
 
 /// The timeouts of one exchange.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +64,7 @@ impl RanOut {
 /// The time at which something must be over, and the clock that it is compared with.
 #[derive(Debug, Clone)]
 pub(crate) struct Deadline {
-    clock: Arc<dyn Clock>,
+    clock: Time,
     /// The limit, and how long it was at the beginning.
     what: RanOut,
     /// `None` is never, and so is a time beyond the range of `Instant`.
@@ -76,14 +75,14 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// A deadline that begins now; `None` is never.
-    pub(crate) fn start(clock: &Arc<dyn Clock>, limit: Option<Duration>) -> Self {
+    pub(crate) fn start(clock: &Time, limit: Option<Duration>) -> Self {
         let what = RanOut {
             limit: TimeLimit::Deadline,
             after: limit.unwrap_or(Duration::MAX),
         };
         Self {
             at: limit.and_then(|limit| clock.now_for_waits().checked_add(limit)),
-            clock: Arc::clone(clock),
+            clock: clock.clone(),
             what,
             cancel: None,
         }
@@ -96,8 +95,7 @@ impl Deadline {
 
     /// The same by the system's clock, for code without a scanner: a connector is given a timeout and no clock.
     pub(crate) fn by_system(limit: impl Into<Option<Duration>>) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Self::start(&clock, limit.into())
+        Self::start(&Time::default(), limit.into())
     }
 
     /// The time now, by the clock that every wait of this exchange is measured by.

@@ -208,12 +208,6 @@ impl Response {
         self.responds_to_preview_only
     }
 
-    /// Sets whether it responds to a preview only.
-    pub(crate) fn of_preview_only(mut self, is_of_preview: bool) -> Self {
-        self.responds_to_preview_only = is_of_preview;
-        self
-    }
-
     /// The fields of the interim responses that came before this one.
     pub(crate) fn interim_headers(&self) -> impl Iterator<Item = Headers<'_>> {
         self.interim.iter().map(StatusHead::headers)

@@ -18,7 +18,7 @@ use crate::proto::method::Method;
 use crate::proto::uri::ServiceUri;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
-use crate::seam::time::Clock;
+use crate::seam::time::{Clock, Time};
 use crate::stats::counters::ScanCounters;
 
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).

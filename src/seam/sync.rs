@@ -70,6 +70,12 @@ pub(crate) fn current_thread() -> Thread {
     std::thread::current()
 }
 
+/// The id of that thread. It is kept, because a handle of a thread has a counter.
+pub(crate) fn thread_id() -> ThreadId {
+    thread_local!(static ID: ThreadId = std::thread::current().id());
+    ID.with(|id| *id)
+}
+
 /// Waits until another thread unparks this one, and no longer than `timeout`. It may wake early.
 pub(crate) fn park_timeout(timeout: Duration) {
     std::thread::park_timeout(timeout);

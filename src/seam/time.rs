@@ -1,8 +1,9 @@
-//! Time. Every timeout, deadline, age and interval asks the [`Clock`] of its scanner.
+//! Time. Every timeout, deadline, age and interval asks the [`Clock`] of its scanner, through [`Time`].
 
 #![allow(clippy::disallowed_methods, reason = "this is the seam")]
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// A monotonic clock. A test gives its scanner a clock of its own ([`ScannerBuilder::clock`](crate::ScannerBuilder::clock)),
@@ -29,18 +30,86 @@ pub(crate) fn calendar_ms() -> u64 {
     u64::try_from(ms).unwrap_or(u64::MAX)
 }
 
-/// The system's monotonic clock.
-#[derive(Debug, Clone, Copy, Default)]
+/// The clock of a scanner: one that it was given, or else the system's monotonic clock. All scans share it, so the
+/// system's has no counter that each of them would change.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Option<Arc<dyn Clock>>);
+
+impl Time {
+    pub(crate) fn of(clock: Arc<dyn Clock>) -> Self {
+        Self(Some(clock))
+    }
+
+    /// See [`Clock::now`].
+    pub(crate) fn now(&self) -> Instant {
+        match &self.0 {
+            Some(clock) => clock.now(),
+            None => Instant::now(),
+        }
+    }
+
+    /// See [`Clock::now_for_waits`].
+    pub(crate) fn now_for_waits(&self) -> Instant {
+        match &self.0 {
+            Some(clock) => clock.now_for_waits(),
+            None => Instant::now(),
+        }
+    }
+
+    /// The time by which things expire, when that for waits was `waits` just now. They are the same by the system's
+    /// clock, which is then not asked.
+    pub(crate) fn now_at(&self, waits: Instant) -> Instant {
+        match &self.0 {
+            Some(clock) => clock.now(),
+            None => waits,
+        }
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Time")
+    }
+}
+
+/// The system's clock as one that a scanner is given.
+#[cfg(test)]
 pub(crate) struct SystemClock;
 
+#[cfg(test)]
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         Instant::now()
     }
 }
 
-impl fmt::Debug for dyn Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Expires things an hour later than it measures waits.
+    struct Ahead(Instant);
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    impl Clock for Ahead {
+        fn now(&self) -> Instant {
+            self.0 + HOUR
+        }
+        fn now_for_waits(&self) -> Instant {
+            self.0
+        }
+    }
+
+    #[test]
+    fn given_clock_is_asked_for_both_times() {
+        let start = Instant::now();
+        let time = Time::of(Arc::new(Ahead(start)));
+        assert_eq!(time.now_for_waits(), start);
+        for now in [time.now(), time.now_at(start)] {
+            assert_eq!(now, start + HOUR);
+        }
+        assert_eq!(Time::default().now_at(start), start);
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::ErrorKind;
 use crate::seam::random;
-use crate::seam::sync::{Mutex, MutexGuard};
+use crate::seam::sync::{AtomicU64, Mutex, MutexGuard, Ordering::Relaxed};
 
 /// When a circuit opens, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -39,13 +39,14 @@ pub(crate) struct CircuitBreaker {
     /// Spreads an interval, so that many clients do not try a server at the same moment.
     jitter: fn(Duration) -> Duration,
     circuit: Mutex<Circuit>,
+    /// How often it has opened. An exchange that began before the last opening says nothing about the time since. It is
+    /// changed under the lock.
+    openings: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Circuit {
     state: State,
-    /// How often it has opened. An exchange that began before the last opening says nothing about the time since.
-    openings: u64,
     /// How many exchanges have succeeded.
     successes: u64,
 }
@@ -113,13 +114,13 @@ impl CircuitBreaker {
     pub(crate) fn new(rules: BreakerRules) -> Self {
         let circuit = Circuit {
             state: State::Closed { failures: 0 },
-            openings: 0,
             successes: 0,
         };
         Self {
             rules,
             jitter: jittered,
             circuit: Mutex::new(circuit),
+            openings: AtomicU64::new(0),
         }
     }
 
@@ -142,7 +143,7 @@ impl CircuitBreaker {
         };
         Ok(Admission {
             breaker: self,
-            openings: circuit.openings,
+            openings: self.openings.load(Relaxed),
             successes: circuit.successes,
             trial,
         })
@@ -188,11 +189,15 @@ impl Admission<'_> {
 
     /// Why the server is not asked any more, if the circuit has opened since this exchange was admitted.
     pub(crate) fn overtaken(&self) -> Option<Rejection> {
-        let circuit = self.breaker.lock();
-        match &circuit.state {
-            State::Open(open) if circuit.openings != self.openings => Some(open.rejection()),
-            _ => None,
+        if self.is_of_this_opening() {
+            return None;
         }
+        self.breaker.rejection()
+    }
+
+    /// Whether the circuit has not opened since this exchange was admitted.
+    fn is_of_this_opening(&self) -> bool {
+        self.breaker.openings.load(Relaxed) == self.openings
     }
 
     /// The server scanned. If that closed the circuit, returns when it had opened.
@@ -207,7 +212,7 @@ impl Admission<'_> {
             }
             State::Open(open) => {
                 let since = open.since;
-                let is_newer = circuit.openings == self.openings;
+                let is_newer = self.is_of_this_opening();
                 is_newer.then(|| {
                     circuit.state = State::Closed { failures: 0 };
                     since
@@ -222,7 +227,7 @@ impl Admission<'_> {
         let CircuitBreaker { rules, jitter, .. } = *self.breaker;
         let mut circuit = self.breaker.lock();
         // What began before the last opening says nothing about the time since.
-        if circuit.openings != self.openings {
+        if !self.is_of_this_opening() {
             return None;
         }
         let is_refuted = how == Failure::Loss && circuit.successes != self.successes;
@@ -238,7 +243,7 @@ impl Admission<'_> {
                     Failure::Overload => OVERLOAD.min(rules.first),
                     _ => return None,
                 };
-                circuit.openings += 1;
+                self.breaker.openings.fetch_add(1, Relaxed);
                 circuit.state = State::Open(Open::new(now, interval, why));
                 Some(interval)
             }
@@ -252,8 +257,7 @@ impl Drop for Admission<'_> {
             return;
         };
         let mut circuit = self.breaker.lock();
-        let is_same_opening = circuit.openings == self.openings;
-        if let (State::Open(open), true) = (&mut circuit.state, is_same_opening) {
+        if let (State::Open(open), true) = (&mut circuit.state, self.is_of_this_opening()) {
             // As if it had not begun. An earlier trial delays no other any more.
             if trial == open.trials {
                 open.last_began = open.began_before;

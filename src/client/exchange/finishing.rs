@@ -8,7 +8,6 @@ use super::trailing::Trailing;
 use crate::client::outcome::{CompleteResponse, Failure, protocol_error};
 use crate::error::{Error, Phase, Violation};
 use crate::net::transport::Readiness;
-use crate::proto::response_reader::Remains;
 use crate::proto::text::excerpt;
 use crate::stats::CloseReason;
 
@@ -66,18 +65,18 @@ impl Exchange<'_, '_> {
             content_sent,
             ..
         } = self.progress;
-        let Remains { response, .. } = self.reader.into_remains();
         // Always there: a response that has ended has a head.
+        let response = self.reader.into_response(stage == Stage::Decision);
         let response = response
             .ok_or_else(|| protocol_error(self.service, Violation::Truncated, String::new()))?;
         Ok(CompleteResponse {
-            response: response.of_preview_only(stage == Stage::Decision),
+            response,
             request_complete: request_written && stage != Stage::Decision,
             responds_to_preview: matches!(stage, Stage::Preview | Stage::Decision),
             is_early: final_early,
             content_sent,
             trailing: shown,
-            ended: self.connection.now(),
+            ended: self.connection.now_at(self.now),
             close_reason,
             connection: Some(self.connection),
         })

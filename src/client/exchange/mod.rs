@@ -43,6 +43,7 @@ use crate::proto::response::Response;
 use crate::proto::response_reader::ResponseReader;
 pub(super) use progress::Progress;
 use progress::Stage;
+use trailing::Trailing;
 use waiting::Wait;
 pub(super) use waiting::Waiting;
 
@@ -68,12 +69,12 @@ pub(super) struct Exchange<'x, 'o> {
     pub(super) reader: ResponseReader,
     /// Where the response's body goes.
     pub(super) output: &'x mut Output<'o>,
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: &'x Timeouts,
     pub(super) deadline: Deadline,
     /// Names the service in errors.
     pub(super) service: &'x str,
     pub(super) progress: Progress,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: Waiting<'x>,
     /// The time after the last call that can take some: of the stream or the caller's code. The clock is not asked
     /// for each decision, but each turn of a loop that waits makes such a call and moves this on. Otherwise the loop
     /// would never meet its timeout.
@@ -93,14 +94,22 @@ enum Sending {
 impl Exchange<'_, '_> {
     /// Sends `out`, which is the head and the first chunk, and then the rest of `body`. Reads the response.
     pub(super) fn run(
-        mut self,
+        &mut self,
         out: SendBuffer,
         first: Next,
         body: BodyEncoder<'_, '_>,
-    ) -> Result<CompleteResponse, Box<Failure>> {
+    ) -> Result<Trailing, Error> {
         let result = self.send(out, first, body).and_then(|()| self.receive());
         let result = result.and_then(|()| self.check_trailing_bytes());
-        match self.unless_cancelled(result) {
+        self.unless_cancelled(result)
+    }
+
+    /// What the exchange came to, by the result of [`run`](Self::run).
+    pub(super) fn end(
+        self,
+        result: Result<Trailing, Error>,
+    ) -> Result<CompleteResponse, Box<Failure>> {
+        match result {
             Ok(trailing) => self.finish(trailing),
             Err(error) => Err(self.fail(error)),
         }

@@ -20,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What came after a response.
 #[derive(Debug)]
-pub(super) enum Trailing {
+pub(in crate::client) enum Trailing {
     /// A look found nothing.
     Nothing,
     /// Nothing was read. There was no look, because what follows is not about this exchange.

@@ -16,8 +16,11 @@ use super::connection::Connection;
 use super::deadline::Deadline;
 use super::transport::Connect;
 use crate::proto::uri::ServiceUri;
-use crate::seam::sync::{Mutex, MutexGuard, Thread, ThreadId, current_thread, park_timeout};
-use crate::seam::time::Clock;
+use crate::seam::sync::{
+    AtomicU64, Mutex, MutexGuard, Ordering::Relaxed, Thread, ThreadId, current_thread,
+    park_timeout, thread_id,
+};
+use crate::seam::time::Time;
 use crate::stats::CloseReason;
 use crate::stats::counters::ServiceCounters;
 use found_limit::FoundLimit;
@@ -27,7 +30,7 @@ pub(crate) struct Target {
     pub(crate) uri: ServiceUri,
     pub(crate) connector: Arc<dyn Connect>,
     pub(crate) connect_timeout: Duration,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Time,
     pub(crate) counters: Arc<ServiceCounters>,
 }
 
@@ -47,6 +50,8 @@ pub(crate) struct Pool {
     target: Target,
     limits: PoolLimits,
     state: Mutex<State>,
+    /// How many responses have begun so far.
+    responses: AtomicU64,
 }
 
 #[derive(Default)]
@@ -63,8 +68,6 @@ struct State {
     found_limit: FoundLimit,
     /// How many callers were given a place so far.
     acquired: u64,
-    /// How many responses have begun so far.
-    responses: u64,
     /// Callers that have waited for long on a connection without any response.
     starving: usize,
     /// Connections to be closed for these callers as soon as they are idle.
@@ -83,7 +86,8 @@ type Ticket = u64;
 /// An idle connection.
 #[derive(Debug)]
 pub(crate) struct Idle {
-    pub(crate) connection: Connection,
+    /// In a box, so that it is not moved at each use.
+    pub(crate) connection: Box<Connection>,
     pub(crate) since: Instant,
     /// The place of the caller that used it last; see [`Permit::number`].
     pub(crate) last_place: u64,
@@ -111,6 +115,7 @@ impl Pool {
             target,
             limits,
             state,
+            responses: AtomicU64::new(0),
         })
     }
 
@@ -146,16 +151,22 @@ impl Pool {
     /// Takes an idle connection, or the right to make one; waits in line while there is neither, and
     /// returns `None` when `wait` is over.
     ///
-    /// With `is_fresh`, an idle connection is given for its place: it is to be closed.
-    pub(super) fn take(self: &Arc<Self>, is_fresh: bool, wait: &Deadline) -> Option<Taken> {
+    /// With `is_fresh`, an idle connection is given for its place: it is to be closed. It is `asked` now, by the clock of
+    /// `wait`.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        is_fresh: bool,
+        wait: &Deadline,
+        mut asked: Instant,
+    ) -> Option<Taken> {
         let mut turn = Turn {
             pool: self,
             ticket: None,
         };
-        let thread = current_thread().id();
+        let thread = thread_id();
         loop {
             // The clock is the caller's, so it is not asked under the lock.
-            let now = self.target.clock.now();
+            let now = self.target.clock.now_at(asked);
             let is_live = |idle: &Idle| self.is_live(idle, now);
             let mut state = self.lock();
             let is_next = state
@@ -174,7 +185,7 @@ impl Pool {
                 state.found_limit.note(caller, in_use);
                 let mut permit = Permit::new(self, thread);
                 permit.caller = caller;
-                permit.responses_before = state.responses;
+                permit.responses_before = self.responses();
                 let has_waited = turn.ticket.is_some();
                 self.leave(&mut state, turn.ticket.take());
                 drop(state);
@@ -192,12 +203,17 @@ impl Pool {
             // Without time left, the turn is dropped. This may wake early. A caller is unparked when it is the first
             // in line and a place may be free.
             park_timeout(wait.left()?);
+            asked = wait.now();
         }
     }
 
     /// Whether an idle connection is young enough to be tried.
     fn is_live(&self, idle: &Idle, now: Instant) -> bool {
         now.saturating_duration_since(idle.since) <= self.limits.idle_timeout
+    }
+
+    fn responses(&self) -> u64 {
+        self.responses.load(Relaxed)
     }
 
     /// Idle connections now.
@@ -268,15 +284,16 @@ impl State {
     /// thread runs, and often that of the server's thread as well. Without a new one of its own, the newest.
     fn own_or_newest(&self, thread: ThreadId, is_live: impl Fn(&Idle) -> bool) -> usize {
         let newest = self.idle.len() - 1;
-        let is_new = |idle: &&Idle| {
+        let is_new = |idle: &Idle| {
             let older = self.idle[newest]
                 .since
                 .saturating_duration_since(idle.since);
             older <= OWN_IS_NEW && is_live(idle)
         };
-        let new = self.idle.iter().rev().take_while(is_new);
-        let own = new.map(|idle| idle.thread).position(|user| user == thread);
-        newest - own.unwrap_or(0)
+        match self.idle.iter().rposition(|idle| idle.thread == thread) {
+            Some(own) if own != newest && is_new(&self.idle[own]) => own,
+            _ => newest,
+        }
     }
 
     fn in_use(&self) -> usize {
@@ -330,22 +347,31 @@ impl Permit {
     }
 
     /// Puts a connection aside for reuse. The caller knows that it is clean. Surplus connections and those
-    /// that were idle for too long are closed.
-    pub(crate) fn check_in(self, mut connection: Connection, now: Instant) {
+    /// that were idle for too long are closed. If it `has_scanned`, the server works; see
+    /// [`succeeded`](Self::succeeded).
+    pub(crate) fn check_in(self, mut connection: Box<Connection>, now: Instant, has_scanned: bool) {
         connection.rest();
         let (last_place, thread) = (self.caller, self.thread);
-        self.put_aside(Idle {
+        let idle = Idle {
             connection,
             since: now,
             last_place,
             thread,
-        });
+        };
+        self.put(idle, has_scanned);
     }
 
     /// The same for a connection that was not used in this place: it stays as old as it is.
-    pub(super) fn put_aside(mut self, idle: Idle) {
+    pub(super) fn put_aside(self, idle: Idle) {
+        self.put(idle, false);
+    }
+
+    fn put(mut self, idle: Idle, has_scanned: bool) {
         let (limits, now) = (self.pool.limits, idle.since);
         let mut state = self.pool.lock();
+        if has_scanned {
+            state.found_limit.succeeded(now);
+        }
         let is_surplus = state.open > self.pool.limit(&state);
         if limits.max_idle == 0 || is_surplus {
             drop(state);
@@ -397,9 +423,10 @@ impl Permit {
 
     /// Uses it for another connection from now on.
     pub(crate) fn begin_again(&mut self) {
-        let mut state = self.pool.lock();
-        self.end_starving(&mut state);
-        self.responses_before = state.responses;
+        if self.is_starving.get() {
+            self.end_starving(&mut self.pool.lock());
+        }
+        self.responses_before = self.pool.responses();
     }
 
     /// Whether there is no other connection.
@@ -409,14 +436,15 @@ impl Permit {
 
     /// A response has begun on this connection.
     pub(crate) fn response_began(&self) {
-        let mut state = self.pool.lock();
-        state.responses += 1;
-        self.end_starving(&mut state);
+        self.pool.responses.fetch_add(1, Relaxed);
+        if self.is_starving.get() {
+            self.end_starving(&mut self.pool.lock());
+        }
     }
 
     /// Whether a response has begun on another connection since this place was given out.
     pub(crate) fn others_have_responses(&self) -> bool {
-        self.pool.lock().responses != self.responses_before
+        self.pool.responses() != self.responses_before
     }
 
     /// The caller has waited for long on a connection without any response. Some servers give each connection

@@ -5,13 +5,13 @@ use super::*;
 use crate::net::checkout::Place;
 use crate::net::tcp::TcpConnector;
 use crate::seam::sync::{AtomicU64, Ordering};
-use crate::seam::time::SystemClock;
+use crate::seam::time::{Clock, Time};
 
 fn pool(limits: PoolLimits) -> Arc<Pool> {
-    pool_at(limits, Arc::new(SystemClock))
+    pool_at(limits, Time::default())
 }
 
-fn pool_at(limits: PoolLimits, clock: Arc<dyn Clock>) -> Arc<Pool> {
+fn pool_at(limits: PoolLimits, clock: Time) -> Arc<Pool> {
     let counters = ServiceCounters::new("icap://127.0.0.1/s".to_owned());
     let target = Target {
         uri: "icap://127.0.0.1/s".parse().unwrap(),
@@ -32,14 +32,14 @@ fn waiting_callers_are_served_in_the_order_they_came() {
         idle_timeout: Duration::ZERO,
     });
     let forever = Deadline::by_system(Duration::from_secs(60));
-    let first = pool.take(false, &forever).unwrap();
+    let first = pool.take(false, &forever, forever.now()).unwrap();
     let served = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for caller in 0..WAITING {
             let (pool, served, forever) = (&pool, &served, &forever);
             scope.spawn(move || {
                 // The place is held until it is noted who has it.
-                let _place = pool.take(false, forever).unwrap();
+                let _place = pool.take(false, forever, forever.now()).unwrap();
                 served.lock().push(caller);
             });
             while pool.lock().line.len() <= caller {
@@ -62,7 +62,7 @@ fn caller_in_line_is_woken_by_each_kind_of_place() {
             std::mem::forget(permit);
         },
         |_, permit| {
-            permit.succeeded(SystemClock.now() + GROWTH);
+            permit.succeeded(Time::default().now() + GROWTH);
             std::mem::forget(permit);
         },
     ];
@@ -70,21 +70,33 @@ fn caller_in_line_is_woken_by_each_kind_of_place() {
         let pool = unlimited();
         let mut permits = take(&pool, 2);
         // Now the server is known to take one connection.
-        permits.remove(0).had_no_room(SystemClock.now());
+        permits.remove(0).had_no_room(Time::default().now());
         if at == 2 {
-            permits[0].succeeded(SystemClock.now() + GROWTH);
+            permits[0].succeeded(Time::default().now() + GROWTH);
             pool.set_service_limit(Some(1));
         }
         thread::scope(|scope| {
             let forever = Deadline::by_system(Duration::from_secs(60));
             let pool = &pool;
-            let waiting = scope.spawn(move || pool.take(false, &forever).is_some());
+            let waiting = scope.spawn(move || pool.take(false, &forever, forever.now()).is_some());
             while pool.waiting() == 0 {
                 thread::yield_now();
             }
             give(pool, permits.remove(0));
             assert!(waiting.join().unwrap(), "{at}");
         });
+    }
+}
+
+#[test]
+fn connection_that_has_scanned_raises_the_found_limit() {
+    for (has_scanned, limit) in [(false, 1), (true, 2)] {
+        let pool = unlimited();
+        let [first, second] = take(&pool, 2).try_into().unwrap();
+        first.had_no_room(Instant::now());
+        let connection = connection(&second);
+        second.check_in(connection, Instant::now() + GROWTH, has_scanned);
+        assert_eq!(pool.limit(&pool.lock()), limit);
     }
 }
 
@@ -112,18 +124,18 @@ fn caller_whose_clock_panics_leaves_the_line() {
         idle_timeout: Duration::ZERO,
     });
     let soon = Deadline::by_system(Duration::from_secs(60));
-    let place = pool.take(false, &soon);
+    let place = pool.take(false, &soon, soon.now());
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            let clock: Arc<dyn Clock> = Arc::new(Panics::default());
+            let clock = Time::of(Arc::new(Panics::default()));
             let wait = Deadline::start(&clock, Some(Duration::from_millis(1)));
-            pool.take(false, &wait).is_some()
+            pool.take(false, &wait, wait.now()).is_some()
         });
         assert!(waiting.join().is_err());
     });
     assert!(pool.lock().line.is_empty());
     drop(place);
-    assert!(pool.take(false, &soon).is_some());
+    assert!(pool.take(false, &soon, soon.now()).is_some());
 }
 
 fn unlimited() -> Arc<Pool> {
@@ -137,7 +149,7 @@ fn unlimited() -> Arc<Pool> {
 /// Takes what places there are, up to `most`.
 fn take(pool: &Arc<Pool>, most: usize) -> Vec<Permit> {
     let now = Deadline::by_system(Duration::ZERO);
-    let acquire = || pool.take(false, &now).map(|taken| taken.permit);
+    let acquire = || pool.take(false, &now, now.now()).map(|taken| taken.permit);
     std::iter::from_fn(acquire).take(most).collect()
 }
 
@@ -251,12 +263,17 @@ fn check_in(permit: Permit) {
 }
 
 fn check_in_at(permit: Permit, now: Instant) {
+    let connection = connection(&permit);
+    permit.check_in(connection, now, false);
+}
+
+fn connection(permit: &Permit) -> Box<Connection> {
     let Target {
         clock, counters, ..
     } = permit.pool().target();
     let stream = Box::new(Silent);
-    let connection = Connection::new(stream, Arc::clone(clock), Arc::clone(counters));
-    permit.check_in(connection, now);
+    let connection = Connection::new(stream, clock.clone(), Arc::clone(counters));
+    Box::new(connection)
 }
 
 #[test]
@@ -315,7 +332,7 @@ fn idle_connections_that_are_given_back_keep_their_order() {
     };
     let before = idle();
     let wait = Deadline::by_system(Duration::ZERO);
-    let take_all = || [(); 3].map(|()| pool.acquire(false, &wait).unwrap());
+    let take_all = || [(); 3].map(|()| pool.acquire(false, &wait, wait.now()).unwrap());
     take_all().into_iter().for_each(Place::give_back);
     assert_eq!(idle(), before);
     // A newer one is there by then: the oldest is the one too many.
@@ -331,7 +348,7 @@ fn idle_connections_that_are_given_back_keep_their_order() {
 fn use_in_a_thread(pool: &Arc<Pool>, now: Instant) -> Option<u64> {
     let wait = Deadline::by_system(Duration::ZERO);
     let user = || {
-        let taken = pool.take(false, &wait).unwrap();
+        let taken = pool.take(false, &wait, wait.now()).unwrap();
         check_in_at(taken.permit, now);
         taken.idle.map(|idle| idle.last_place)
     };
@@ -341,13 +358,13 @@ fn use_in_a_thread(pool: &Arc<Pool>, now: Instant) -> Option<u64> {
 /// The place that used the connection before which this thread is given. The connection is closed.
 fn given(pool: &Arc<Pool>) -> u64 {
     let wait = Deadline::by_system(Duration::ZERO);
-    let taken = pool.take(false, &wait).unwrap();
+    let taken = pool.take(false, &wait, wait.now()).unwrap();
     taken.idle.unwrap().last_place
 }
 
 #[test]
 fn thread_gets_its_own_last_connection_if_it_is_new() {
-    let began = SystemClock.now();
+    let began = Time::default().now();
     for (older, is_own) in [
         (Duration::ZERO, true),
         (OWN_IS_NEW, true),
@@ -360,7 +377,7 @@ fn thread_gets_its_own_last_connection_if_it_is_new() {
         let own_place = own.number();
         let wait = Deadline::by_system(Duration::ZERO);
         let other = thread::scope(|scope| {
-            let taken = scope.spawn(|| pool.take(false, &wait).unwrap());
+            let taken = scope.spawn(|| pool.take(false, &wait, wait.now()).unwrap());
             taken.join().unwrap().permit
         });
         let other_place = other.number();
@@ -374,7 +391,7 @@ fn thread_gets_its_own_last_connection_if_it_is_new() {
 
 #[test]
 fn thread_without_a_connection_of_its_own_gets_the_newest() {
-    let (pool, began) = (unlimited(), SystemClock.now());
+    let (pool, began) = (unlimited(), Time::default().now());
     let mut places = Vec::new();
     for (at, permit) in (0..).zip(take(&pool, 3)) {
         places.push(permit.number());
@@ -403,19 +420,19 @@ fn own_connection_that_is_too_old_is_not_preferred() {
         max_connections: None,
         idle_timeout: 60 * MILLISECOND,
     };
-    let began = SystemClock.now();
+    let began = Time::default().now();
     for (age, is_own) in [(60, true), (61, false)] {
-        let pool = pool_at(limits, Arc::new(Still(began + age * MILLISECOND)));
+        let pool = pool_at(limits, Time::of(Arc::new(Still(began + age * MILLISECOND))));
         let wait = Deadline::by_system(Duration::ZERO);
         let own = take(&pool, 1).remove(0);
         let other = thread::scope(|scope| {
-            let taken = scope.spawn(|| pool.take(false, &wait).unwrap());
+            let taken = scope.spawn(|| pool.take(false, &wait, wait.now()).unwrap());
             taken.join().unwrap().permit
         });
         let expected = if is_own { own.number() } else { other.number() };
         check_in_at(own, began);
         check_in_at(other, began + MILLISECOND);
-        let taken = pool.take(false, &wait).unwrap();
+        let taken = pool.take(false, &wait, wait.now()).unwrap();
         assert!(!taken.is_expired);
         assert_eq!(taken.idle.map(|idle| idle.last_place), Some(expected));
     }

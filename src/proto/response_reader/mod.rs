@@ -169,6 +169,13 @@ impl ResponseReader {
         }
     }
 
+    /// The response, which is one to a preview only if `is_of_preview`. `None` before its ICAP head is complete.
+    pub(crate) fn into_response(self, is_of_preview: bool) -> Option<Response> {
+        let mut response = self.response?;
+        response.responds_to_preview_only = is_of_preview;
+        Some(response)
+    }
+
     /// The parts of the response that came.
     pub(crate) fn into_remains(self) -> Remains {
         let mut fragments = Fragments::default();

@@ -13,14 +13,13 @@ mod store;
 pub(super) mod verdicts;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use store::VerdictCache;
 
 use crate::error::{InputError, InvalidInput};
 use crate::seam::random;
-use crate::seam::time::Clock;
+use crate::seam::time::Time;
 #[cfg(doc)]
 use crate::{Content, Scanner, ScannerBuilder, limits};
 use store::Memory;
@@ -161,11 +160,7 @@ impl Cache {
     }
 
     /// The cache at work, from now on, for content of at most `max_size` bytes.
-    pub(super) fn open(
-        self,
-        clock: &Arc<dyn Clock>,
-        max_size: Option<u64>,
-    ) -> Result<Verdicts, InputError> {
+    pub(super) fn open(self, clock: &Time, max_size: Option<u64>) -> Result<Verdicts, InputError> {
         let zero = |name| Err(InputError::new(InvalidInput::Zero, name));
         if self.entries == 0 {
             return zero("entries of the cache");
@@ -173,7 +168,7 @@ impl Cache {
         if self.ages.max_age.is_zero() {
             return zero("max_age of the cache");
         }
-        let memory = Memory::new(self.entries, Arc::clone(clock));
+        let memory = Memory::new(self.entries, clock.clone());
         let store = self.store.unwrap_or_else(|| Box::new(memory));
         let now = clock.now();
         Ok(Verdicts::new(store, self.secret, self.ages, max_size, now))

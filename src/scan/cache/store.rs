@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::MAX_CACHE_ENTRY;
 use crate::seam::sync::Mutex;
-use crate::seam::time::Clock;
+use crate::seam::time::Time;
 
 /// A store for the verdict cache: a map from keys of 16 bytes to entries of at most 4 KiB
 /// ([`MAX_CACHE_ENTRY`](crate::limits::MAX_CACHE_ENTRY)). See [`Cache::shared`](crate::Cache::shared).
@@ -81,7 +81,7 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> io::Result<T>) -> Option<T> {
 /// A store in memory for a number of entries. The oldest entry is dropped first, and each one at its age.
 pub(super) struct Memory {
     limit: usize,
-    clock: Arc<dyn Clock>,
+    clock: Time,
     rows: Mutex<Rows>,
 }
 
@@ -95,7 +95,7 @@ struct Rows {
 }
 
 impl Memory {
-    pub(super) fn new(limit: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(limit: usize, clock: Time) -> Self {
         let rows = Mutex::default();
         Self { limit, clock, rows }
     }
@@ -139,7 +139,7 @@ impl VerdictCache for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::time::SystemClock;
+    use crate::seam::time::Clock;
 
     fn put_into(memory: &Memory, key: u8, entry: u8) {
         let max_age = Duration::from_secs(10);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn memory_keeps_the_newest_entries_up_to_its_limit() {
-        let memory = Memory::new(2, Arc::new(SystemClock));
+        let memory = Memory::new(2, Time::default());
         for (key, entry) in [(1, 1), (2, 2), (1, 3), (3, 4)] {
             put_into(&memory, key, entry);
         }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn memory_drops_each_entry_at_its_age() {
         let clock = Arc::new(SetClock(Mutex::new(Instant::now())));
-        let memory = Memory::new(100, Arc::clone(&clock) as Arc<dyn Clock>);
+        let memory = Memory::new(100, Time::of(clock.clone()));
         let wait = |seconds| *clock.0.lock() += Duration::from_secs(seconds);
         put_into(&memory, 1, 1);
         put_into(&memory, 2, 2);

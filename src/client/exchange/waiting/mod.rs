@@ -30,8 +30,8 @@ pub(super) enum Wait {
 
 /// The waits of one exchange.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    timeouts: Timeouts,
+pub(crate) struct Waiting<'t> {
+    timeouts: &'t Timeouts,
     wait: Wait,
     /// How long each kind of wait took until `resumed`.
     waited: [Duration; 3],
@@ -62,9 +62,9 @@ struct Pauses {
     last: Duration,
 }
 
-impl Waiting {
+impl<'t> Waiting<'t> {
     /// Begins with the upload.
-    pub(crate) fn start(timeouts: Timeouts, now: Instant) -> Self {
+    pub(crate) fn start(timeouts: &'t Timeouts, now: Instant) -> Self {
         Self {
             timeouts,
             wait: Wait::Upload,
@@ -88,7 +88,10 @@ impl Waiting {
         self.resumed = now;
         self.quiet_since = now;
         self.due_after = self.waited[wait as usize];
-        self.open_window(now);
+        self.window = Window {
+            waited: self.due_after,
+            bytes: self.bytes,
+        };
     }
 
     /// What is waited for.
@@ -100,8 +103,11 @@ impl Waiting {
     pub(super) fn moved(&mut self, bytes: usize, now: Instant) {
         self.bytes += bytes as u64;
         self.quiet_since = now;
-        if self.in_window(now) >= self.timeouts.read && !self.is_slow() {
-            self.open_window(now);
+        if !self.is_slow() && self.in_window(now) >= self.timeouts.read {
+            self.window = Window {
+                waited: self.added_up(now),
+                bytes: self.bytes,
+            };
         }
     }
 
@@ -164,7 +170,7 @@ impl Waiting {
     }
 
     fn timeout(&self) -> RanOut {
-        let Timeouts { write, read, .. } = self.timeouts;
+        let Timeouts { write, read, .. } = *self.timeouts;
         let (limit, after) = match self.wait {
             Wait::Upload => (TimeLimit::WriteTimeout, write),
             Wait::Body => (TimeLimit::ReadTimeout, read),
@@ -179,13 +185,6 @@ impl Waiting {
     /// How long the present kind of wait has taken, all together.
     fn added_up(&self, now: Instant) -> Duration {
         self.waited[self.wait as usize] + now.saturating_duration_since(self.resumed)
-    }
-
-    fn open_window(&mut self, now: Instant) {
-        self.window = Window {
-            waited: self.added_up(now),
-            bytes: self.bytes,
-        };
     }
 
     fn in_window(&self, now: Instant) -> Duration {

@@ -11,9 +11,9 @@ const TIMEOUTS: Timeouts = Timeouts {
 };
 
 /// Begins with `wait`, at the time that is returned.
-fn start(wait: Wait) -> (Waiting, Instant) {
+fn start(wait: Wait) -> (Waiting<'static>, Instant) {
     let now = Instant::now();
-    let mut waiting = Waiting::start(TIMEOUTS, now);
+    let mut waiting = Waiting::start(&TIMEOUTS, now);
     waiting.begin(wait, now);
     (waiting, now)
 }
@@ -44,13 +44,11 @@ fn each_wait_has_its_timeout() {
 fn response_timeout_is_the_read_timeout_unless_it_is_set() {
     let now = Instant::now();
     let response = None;
-    let mut waiting = Waiting::start(
-        Timeouts {
-            response,
-            ..TIMEOUTS
-        },
-        now,
-    );
+    let timeouts = Timeouts {
+        response,
+        ..TIMEOUTS
+    };
+    let mut waiting = Waiting::start(&timeouts, now);
     waiting.begin(Wait::Head, now);
     let end = now + 10 * SECOND;
     assert_eq!(waiting.left(end), ran_out(TimeLimit::ReadTimeout, 10));
@@ -134,7 +132,7 @@ fn stall_after_many_bytes_is_not_slow() {
 #[test]
 fn pause_before_the_last_content_alone_counts_after_it() {
     let (mut waiting, mut now) = start(Wait::Upload);
-    let mut pause = |waiting: &mut Waiting, time: Duration| {
+    let mut pause = |waiting: &mut Waiting<'_>, time: Duration| {
         waiting.paused(now, now + time);
         now += time;
     };

@@ -9,7 +9,7 @@ use crate::proto::response::Response;
 use crate::proto::response_reader::ResponseReader;
 use crate::scan::cache::store::Memory;
 use crate::scan::metadata::About;
-use crate::seam::time::{Clock, SystemClock};
+use crate::seam::time::{Clock, SystemClock, Time};
 
 const KEY: Hash = [1; 16];
 /// So that no wait ends by itself.
@@ -41,7 +41,7 @@ fn opened_with(clock: impl Clock + 'static) -> (Client, Verdicts) {
     let client = builder.clock(clock).build().unwrap();
     let now = client.now();
     client.state().saw(&response("tag-1"), now, now);
-    let store = Box::new(Memory::new(1, Arc::new(SystemClock)));
+    let store = Box::new(Memory::new(1, Time::default()));
     (client, Verdicts::new(store, [7; 32], AGES, None, now))
 }
 
