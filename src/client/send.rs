@@ -48,18 +48,19 @@ impl Call<'_> {
         let mut place: Option<Place> = None;
         loop {
             let is_resent = place.is_some();
-            match self.attempt(request, body, output, place.take()) {
-                Ok(mut complete) => {
+            let mut result = self.attempt(request, body, output, place.take());
+            match &mut result {
+                Ok(complete) => {
                     // What responded early did not scan, whichever request that was meant for.
                     complete.is_early |= was_early;
-                    if !may_authenticate || !client.must_authenticate(&complete, body, output) {
-                        return Ok(complete);
+                    if !may_authenticate || !client.must_authenticate(complete, body, output) {
+                        return result;
                     }
                     complete.release();
                     may_authenticate = false;
                     was_early = false;
                 }
-                Err(mut failure) if !is_resent && may_resend(&failure, body, output) => {
+                Err(failure) if !is_resent && may_resend(failure, body, output) => {
                     let error = &failure.error;
                     log::debug!("{}: once more on a new connection: {error}", client.name());
                     count(&client.counters().retries);
@@ -68,7 +69,7 @@ impl Call<'_> {
                 }
                 Err(failure) => {
                     self.broke_off_early |= was_early || failure.is_early;
-                    return Err(failure);
+                    return result;
                 }
             }
         }
@@ -100,8 +101,10 @@ impl Call<'_> {
         };
         let began = connection.began();
         let mut exchange = self.begin(request, connection, preview.is_some(), output);
-        let result = exchange.run(out, first, encoder);
-        let result = exchange.end(result);
+        let result = match exchange.run(out, first, encoder) {
+            Ok(trailing) => exchange.finish(trailing),
+            Err(error) => Err(exchange.fail(error)),
+        };
         let (response, lacks_engine) = match &result {
             Ok(complete) => (Some(&complete.response), complete.response.lacks_engine()),
             Err(failure) => (

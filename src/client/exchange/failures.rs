@@ -22,7 +22,7 @@ const MUCH: u64 = 256 * 1024;
 
 impl Exchange<'_, '_> {
     /// Closes the connection, and keeps what the error and the response say.
-    pub(super) fn fail(self, mut error: Error) -> Box<Failure> {
+    pub(in crate::client) fn fail(self, mut error: Error) -> Box<Failure> {
         let is_early =
             self.progress.final_early || (self.reader.has_begun_final() && self.arrived_early());
         let has_response = self.reader.has_begun();

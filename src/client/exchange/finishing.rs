@@ -52,7 +52,10 @@ impl Exchange<'_, '_> {
     }
 
     /// The exchange came to a complete response.
-    pub(super) fn finish(mut self, trailing: Trailing) -> Result<CompleteResponse, Box<Failure>> {
+    pub(in crate::client) fn finish(
+        mut self,
+        trailing: Trailing,
+    ) -> Result<CompleteResponse, Box<Failure>> {
         let close_reason = self.close_reason(&trailing);
         let shown = match trailing {
             Trailing::Bytes if !self.may_be_followed() => Some(excerpt(self.connection.unread())),
@@ -66,7 +69,7 @@ impl Exchange<'_, '_> {
             ..
         } = self.progress;
         // Always there: a response that has ended has a head.
-        let response = self.reader.into_response(stage == Stage::Decision);
+        let response = self.reader.take_response(stage == Stage::Decision);
         let response = response
             .ok_or_else(|| protocol_error(self.service, Violation::Truncated, String::new()))?;
         Ok(CompleteResponse {

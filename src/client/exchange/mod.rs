@@ -32,7 +32,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::body_encoder::{BodyEncoder, Next, Then};
-use super::outcome::{CompleteResponse, Failure};
 use super::output::Output;
 use super::send_buffer::SendBuffer;
 use crate::error::{ContentError, Error, Phase};
@@ -92,7 +91,8 @@ enum Sending {
 }
 
 impl Exchange<'_, '_> {
-    /// Sends `out`, which is the head and the first chunk, and then the rest of `body`. Reads the response.
+    /// Sends `out`, which is the head and the first chunk, and then the rest of `body`. Reads the response. Then
+    /// [`finish`](Self::finish) or [`fail`](Self::fail) ends the exchange.
     pub(super) fn run(
         &mut self,
         out: SendBuffer,
@@ -102,17 +102,6 @@ impl Exchange<'_, '_> {
         let result = self.send(out, first, body).and_then(|()| self.receive());
         let result = result.and_then(|()| self.check_trailing_bytes());
         self.unless_cancelled(result)
-    }
-
-    /// What the exchange came to, by the result of [`run`](Self::run).
-    pub(super) fn end(
-        self,
-        result: Result<Trailing, Error>,
-    ) -> Result<CompleteResponse, Box<Failure>> {
-        match result {
-            Ok(trailing) => self.finish(trailing),
-            Err(error) => Err(self.fail(error)),
-        }
     }
 
     /// Writes the request, head and first chunk together, while reading what comes.

@@ -169,11 +169,12 @@ impl ResponseReader {
         }
     }
 
-    /// The response, which is one to a preview only if `is_of_preview`. `None` before its ICAP head is complete.
-    pub(crate) fn into_response(self, is_of_preview: bool) -> Option<Response> {
-        let mut response = self.response?;
-        response.responds_to_preview_only = is_of_preview;
-        Some(response)
+    /// Takes the response, which is one to a preview only if `is_of_preview`. `None` before its ICAP head is complete.
+    pub(crate) fn take_response(&mut self, is_of_preview: bool) -> Option<Response> {
+        if let Some(response) = &mut self.response {
+            response.responds_to_preview_only = is_of_preview;
+        }
+        self.response.take()
     }
 
     /// The parts of the response that came.
