@@ -27,23 +27,21 @@ fn strict(server: &Server) -> ScannerBuilder {
     builder.suspend_after(1)
 }
 
-/// Returns 64 KiB, pauses until the server has ended the connection, and returns 128 KiB more.
-struct Pauses(u32, Tap);
+/// Returns what is read before a connection is taken, pauses until the server has ended that, and returns 128 KiB more.
+struct Pauses(usize, Tap);
 
 impl Read for Pauses {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0 += 1;
-        match self.0 {
-            2 => {
-                // The client knows the pause only by its length.
-                thread::sleep(PAUSE);
-                self.1.await_end(0);
-            }
-            4.. => return Ok(0),
-            _ => {}
+        const AHEAD: usize = 64 * 1024 + 1;
+        if self.0 == AHEAD {
+            // The client knows the pause only by its length.
+            thread::sleep(PAUSE);
+            self.1.await_end(0);
         }
-        let len = buf.len().min(64 * 1024);
+        let end = if self.0 < AHEAD { AHEAD } else { 3 * AHEAD };
+        let len = buf.len().min(end - self.0);
         buf[..len].fill(7);
+        self.0 += len;
         Ok(len)
     }
 }

@@ -375,6 +375,36 @@ fn reader_is_given_buffers_without_credentials() {
 }
 
 #[test]
+fn reader_is_given_nothing_of_the_content_before() {
+    /// Writes to all of its buffer, and is shorter.
+    struct Scribbles(usize);
+    impl Read for Scribbles {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            buf.fill(b's');
+            let len = buf.len().min(self.0);
+            self.0 -= len;
+            Ok(len)
+        }
+    }
+    let server = Server::start().unwrap();
+    let scanner = Scanner::new(server.uri()).unwrap();
+    for len in [5, 10_000, 64 * 1024, 64 * 1024 + 1, 200_000] {
+        let content = Content::reader(Scribbles(len));
+        assert!(scanner.scan(content).unwrap().verdict().is_clean());
+        for left in [0, 200_000] {
+            let mut seen = Vec::new();
+            let reader = Peeks {
+                left,
+                seen: &mut seen,
+            };
+            let report = scanner.scan(Content::reader(reader)).unwrap();
+            assert!(report.verdict().is_clean());
+            assert!(!seen.is_empty() && !seen.contains(&b's'), "{len} {left}");
+        }
+    }
+}
+
+#[test]
 fn file_that_changes_before_its_scan_is_scanned_as_it_is() {
     let server = Server::start().unwrap();
     let scanner = Scanner::new(server.uri()).unwrap();

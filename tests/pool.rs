@@ -319,12 +319,14 @@ fn second_scan_on_a_dead_connection(
 fn lost_request_on_a_reused_connection_is_sent_again() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"hello").unwrap();
+    let kept = vec![7; 64 * 1024];
     for content in [
         hello(),
         Content::file(file.path()).unwrap(),
         Content::seekable(io::Cursor::new(b"hello")),
         // It fits into the first buffer, which is kept.
         Content::reader(&b"hello"[..]),
+        Content::reader(&kept[..]),
     ] {
         let closes = |script: Script| script.read_bytes(10).close();
         let (result, stats) = second_scan_on_a_dead_connection(closes, content);
@@ -333,11 +335,13 @@ fn lost_request_on_a_reused_connection_is_sent_again() {
         assert_adds_up(&stats);
     }
     // Content that cannot be sent again does not go over a used connection.
-    let large = vec![7; 70_000];
-    let closes = |script: Script| script.read_to_end();
-    let (result, stats) = second_scan_on_a_dead_connection(closes, Content::reader(&large[..]));
-    assert_eq!(result.unwrap(), "infected: own");
-    assert_eq!((stats.retries, stats.connections_opened), (0, 2));
+    for len in [64 * 1024 + 1, 70_000] {
+        let large = vec![7; len];
+        let closes = |script: Script| script.read_to_end();
+        let (result, stats) = second_scan_on_a_dead_connection(closes, Content::reader(&large[..]));
+        assert_eq!(result.unwrap(), "infected: own");
+        assert_eq!((stats.retries, stats.connections_opened), (0, 2));
+    }
 }
 
 /// A server that closes each connection after one response, without `Connection: close`.

@@ -47,7 +47,7 @@ enum Source<'a> {
     None,
     Bytes(Cow<'a, [u8]>),
     File(RegularFile),
-    Once(OnceReader<'a>),
+    Once(Box<OnceReader<dyn Read + Send + 'a>>),
     Seekable {
         reader: Box<dyn ReadSeek + 'a>,
         /// Where the body begins; not known before it is first rewound.
@@ -70,9 +70,9 @@ impl<'a> Body<'a> {
     ///
     /// Its first 64 KiB are kept. A body of at most this size can be sent again if an idle connection turns out to be
     /// closed. A longer body cannot be sent again, so it gets a new connection. To know which it is, the client reads
-    /// these bytes before it chooses a connection.
+    /// these bytes and one more before it chooses a connection.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
-        Self::new(Source::Once(OnceReader::new(reader)))
+        Self::new(Source::Once(Box::new(OnceReader::new(reader))))
     }
 
     /// A body that is read from the reader's position to its end, and can be sent again.
@@ -145,6 +145,15 @@ impl<'a> Body<'a> {
         self.declared
     }
 
+    /// The length in bytes, if it was declared or all of it is in memory.
+    pub(super) fn known_len(&self) -> Option<u64> {
+        let kept = match &self.source {
+            Source::Once(reader) if reader.fits(None) => Some(reader.kept_len()),
+            _ => None,
+        };
+        self.declared.or(kept)
+    }
+
     /// The length in bytes, if it was declared or a seek can find it. From now on it counts as declared.
     ///
     /// # Errors
@@ -186,8 +195,12 @@ impl<'a> Body<'a> {
     }
 
     /// Whether it is read without a caller's code: from memory, or from a file of this crate.
-    pub(crate) fn is_own(&self) -> bool {
-        !matches!(self.source, Source::Once(_) | Source::Seekable { .. })
+    pub(super) fn is_own(&self) -> bool {
+        match &self.source {
+            Source::Once(reader) => reader.fits(None),
+            Source::Seekable { .. } => false,
+            _ => true,
+        }
     }
 
     /// Whether it is sure to be the same as when it was read before, if it is [own](Self::is_own).
@@ -216,16 +229,22 @@ impl<'a> Body<'a> {
 
     /// Keeps the first buffer of what can be read only once; at most one byte more than the size limit.
     /// Returns whether the body can be sent again however much of it is sent.
+    ///
+    /// What is monitored is hashed from now on, unless it is [own](Self::is_own): it cannot be read again to compare it,
+    /// or may then be other content without a sign of it.
     pub(super) fn keep(&mut self, deadline: &Deadline) -> Result<bool, ContentError> {
-        let Source::Once(reader) = &mut self.source else {
-            return Ok(true);
-        };
-        let max_size = self.monitor.as_ref().and_then(|monitor| monitor.max_size());
-        let limit = max_size.map(|max| max.saturating_add(1));
-        reader
-            .fill(limit, deadline)
-            .map_err(|source| ContentError::read(reader.kept_len(), source))?;
-        Ok(reader.fits(self.declared))
+        let mut is_kept = true;
+        if let Source::Once(reader) = &mut self.source {
+            let max_size = self.monitor.as_ref().and_then(|monitor| monitor.max_size());
+            let limit = max_size.map(|max| max.saturating_add(1));
+            let filled = reader.fill(limit, deadline);
+            filled.map_err(|source| ContentError::read(reader.kept_len(), source))?;
+            is_kept = reader.fits(self.declared);
+        }
+        if !self.is_own() {
+            self.hash();
+        }
+        Ok(is_kept)
     }
 
     /// Goes back to the beginning.
@@ -325,6 +344,7 @@ impl Source<'_> {
         match self {
             Self::Bytes(bytes) => position == bytes.len() as u64,
             Self::File(file) => file.has_ended(),
+            Self::Once(reader) => reader.is_at_end(),
             _ => false,
         }
     }

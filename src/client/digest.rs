@@ -27,8 +27,8 @@ pub(crate) struct Digest {
     block: [u8; Digest::BLOCK],
     filled: usize,
     first: [u8; Digest::BLOCK],
-    /// The hash after each number of blocks that is a power of two.
-    marks: Vec<u64>,
+    /// The hash after 1, 2, 4, … blocks, as far as there are so many.
+    marks: [u64; Digest::MARKS],
 }
 
 /// The digest of no bytes.
@@ -42,7 +42,7 @@ impl Default for Digest {
             block: [0; Self::BLOCK],
             filled: 0,
             first: [0; Self::BLOCK],
-            marks: Vec::new(),
+            marks: [0; Self::MARKS],
         }
     }
 }
@@ -92,13 +92,14 @@ impl Key {
 
 impl Digest {
     const BLOCK: usize = 1024;
+    /// As many powers of two as there are in numbers of blocks.
+    const MARKS: usize = 64 - Self::BLOCK.ilog2() as usize;
 
     /// Forgets everything.
     pub(crate) fn restart(&mut self) {
         self.len = 0;
         self.filled = 0;
         self.hasher = self.key.of_hash.build_hasher();
-        self.marks.clear();
     }
 
     pub(crate) fn update(&mut self, mut bytes: &[u8]) {
@@ -139,8 +140,15 @@ impl Digest {
             self.first = *block;
         }
         if blocks.is_power_of_two() {
-            self.marks.push(self.hasher.finish());
+            self.marks[blocks.ilog2() as usize] = self.hasher.finish();
         }
+    }
+
+    /// One for each power of two among the numbers of blocks so far.
+    fn marks(&self) -> &[u64] {
+        let blocks = self.len / Self::BLOCK as u64;
+        let count = blocks.checked_ilog2().map_or(0, |last| last as usize + 1);
+        &self.marks[..count]
     }
 
     /// Whether the shorter sequence is the beginning of the longer one.
@@ -154,7 +162,8 @@ impl Digest {
 
     /// Whether these bytes are the beginning of `whole`, or all of it.
     fn begins(&self, whole: &Self) -> Beginning {
-        let agree = self.marks.iter().zip(&whole.marks).all(|(a, b)| a == b);
+        let mut both = self.marks().iter().zip(whole.marks());
+        let agree = both.all(|(a, b)| a == b);
         let len = usize::try_from(self.len).unwrap_or(usize::MAX);
         if self.len > whole.len || !agree {
             Beginning::No
@@ -170,7 +179,7 @@ impl Digest {
     }
 
     fn first_block(&self) -> &[u8; Self::BLOCK] {
-        if self.marks.is_empty() {
+        if self.marks().is_empty() {
             &self.block
         } else {
             &self.first

@@ -236,7 +236,7 @@ mod tests {
         for (len, is_kept, rewinds) in [
             (5, true, true),
             (FIRST_BUFFER - 1, true, true),
-            (FIRST_BUFFER, false, true),
+            (FIRST_BUFFER, true, true),
             (FIRST_BUFFER + 1, false, false),
         ] {
             let bytes = vec![b'x'; len];
@@ -272,6 +272,28 @@ mod tests {
         let opened = std::fs::File::open(&path).unwrap();
         let body = Body::file(opened, &file.metadata().unwrap());
         (body.monitored(Monitor::new(NO_LIMIT, None)), path)
+    }
+
+    #[test]
+    fn reader_is_hashed_unless_all_of_it_is_kept() {
+        let deadline = Deadline::by_system(None);
+        for (len, is_hashed) in [(0, false), (5, false), (CHUNK, false), (CHUNK + 1, true)] {
+            let content: Vec<u8> = (0..=250).cycle().take(len).collect();
+            let monitor = Monitor::new(NO_LIMIT, None);
+            let mut body = Body::reader(&content[..]).monitored(monitor);
+            assert_eq!(body.keep(&deadline).unwrap(), !is_hashed);
+            body.rewind().unwrap();
+            assert_eq!(read_all(&mut body).unwrap(), content);
+            assert_eq!(body.digest().is_some(), is_hashed, "{len}");
+            let mut is_equal = |part: &[u8]| {
+                let is_equal = body.is_equal_to(&digest_of(part), &deadline, "s");
+                is_equal.unwrap()
+            };
+            assert!(is_equal(&content), "{len}");
+            let mut other = content.clone();
+            other.last_mut().map(|byte| *byte ^= 1);
+            assert_eq!(is_equal(&other), content.is_empty(), "{len}");
+        }
     }
 
     fn digest_of(content: &[u8]) -> Digest {

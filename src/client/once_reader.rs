@@ -3,45 +3,55 @@
 use std::io::{self, Read};
 
 use super::reading::{CHUNK, GATHERING, Interruptions, read_once};
+use super::send_buffer::SendBuffer;
 use crate::net::deadline::Deadline;
 
-/// Bytes that are kept. No more is read before these are sent, because the next byte may take long.
+/// Bytes that are kept: as long as no more were passed on, all of them can be read again.
 const KEPT: usize = CHUNK;
+
+/// Bytes that are read before any is sent. One more than is kept shows whether content of that size has ended. No more,
+/// because the next byte may take long.
+const AHEAD: usize = KEPT + 1;
+
+/// The reader is first asked for so much, so that little content costs little memory.
+const FIRST: usize = 8 * 1024;
 
 /// A caller's reader with its first buffer. As long as it gave no more than that, all of it can be read
 /// from the beginning again.
-pub(crate) struct OnceReader<'a> {
-    reader: Box<dyn Read + Send + 'a>,
-    /// The first bytes; empty until the first read.
-    kept: Box<[u8]>,
+pub(crate) struct OnceReader<R: ?Sized> {
+    /// It has the first bytes.
+    kept: Option<SendBuffer>,
     filled: usize,
     /// Where in the first buffer the next read begins.
     position: usize,
-    /// It gave more than is kept, and those bytes were passed on.
+    /// More than is kept was passed on.
     is_past_buffer: bool,
     /// Reads in a row that gave nothing. The end is believed after two.
     empty_reads: u8,
     interruptions: Interruptions,
+    reader: R,
 }
 
-impl<'a> OnceReader<'a> {
-    pub(crate) fn new(reader: impl Read + Send + 'a) -> Self {
+impl<R: Read> OnceReader<R> {
+    pub(crate) fn new(reader: R) -> Self {
         Self {
-            reader: Box::new(reader),
-            kept: Box::default(),
+            kept: None,
             filled: 0,
             position: 0,
             is_past_buffer: false,
             empty_reads: 0,
             interruptions: Interruptions::default(),
+            reader,
         }
     }
+}
 
+impl<R: Read + ?Sized> OnceReader<R> {
     /// Fills the first buffer, up to its end, the reader's end, or `limit` bytes. It stops earlier if that takes
     /// long, by the clock of `deadline`, or if the scan is cancelled.
     pub(crate) fn fill(&mut self, limit: Option<u64>, deadline: &Deadline) -> io::Result<()> {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
-        let limit = limit.unwrap_or(KEPT).min(KEPT);
+        let limit = limit.unwrap_or(AHEAD).min(AHEAD);
         let began = deadline.now();
         while !self.is_past_buffer
             && self.filled < limit
@@ -49,9 +59,10 @@ impl<'a> OnceReader<'a> {
             && deadline.since(began) < GATHERING
             && !deadline.is_cancelled()
         {
-            self.make_buffer();
-            let read = read_once(&mut self.reader, &mut self.kept[self.filled..limit]);
-            match read {
+            let end = if self.filled < FIRST { FIRST } else { AHEAD };
+            let kept = self.kept.get_or_insert_with(SendBuffer::take);
+            let place = &mut kept.memory(end.min(limit))[self.filled..];
+            match read_once(&mut self.reader, place) {
                 Ok(0) => self.empty_reads += 1,
                 Ok(len) => {
                     self.refuse_after_end()?;
@@ -64,11 +75,16 @@ impl<'a> OnceReader<'a> {
         Ok(())
     }
 
-    /// Whether everything that the reader gives is in the first buffer. That is known after its end, or when the
-    /// buffer has the `declared` length.
+    /// Whether everything that the reader gives is kept. That is known after its end, or when the `declared` length is
+    /// there.
     pub(crate) fn fits(&self, declared: Option<u64>) -> bool {
         let is_all = self.has_ended() || declared == Some(self.filled as u64);
-        is_all && !self.is_past_buffer
+        is_all && self.filled <= KEPT && !self.is_past_buffer
+    }
+
+    /// Whether its end was read and passed on.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.has_ended() && self.position == self.filled
     }
 
     /// Bytes in the first buffer.
@@ -104,12 +120,6 @@ impl<'a> OnceReader<'a> {
         }
     }
 
-    fn make_buffer(&mut self) {
-        if self.kept.is_empty() {
-            self.kept = vec![0; KEPT].into_boxed_slice();
-        }
-    }
-
     /// Reads from the reader, and keeps the bytes in the first buffer if all of them fit.
     fn read_on(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = read_once(&mut self.reader, buf)?;
@@ -118,26 +128,45 @@ impl<'a> OnceReader<'a> {
             return Ok(0);
         }
         self.refuse_after_end()?;
-        if !self.is_past_buffer && len <= KEPT - self.filled {
-            self.make_buffer();
-            self.kept[self.filled..self.filled + len].copy_from_slice(&buf[..len]);
-            self.filled += len;
-            self.position = self.filled;
+        let end = self.filled + len;
+        if !self.is_past_buffer && end <= KEPT {
+            let kept = self.kept.get_or_insert_with(SendBuffer::take);
+            kept.memory(end)[self.filled..].copy_from_slice(&buf[..len]);
+            self.filled = end;
+            self.position = end;
         } else {
-            self.is_past_buffer = true;
+            self.pass_buffer();
         }
         Ok(len)
     }
+
+    /// More was passed on than is kept, so the first buffer is of no use any more.
+    fn pass_buffer(&mut self) {
+        self.is_past_buffer = true;
+        self.kept = None;
+        (self.filled, self.position) = (0, 0);
+    }
+
+    /// Copies what is kept from the present position on.
+    fn read_kept(&mut self, buf: &mut [u8]) -> usize {
+        let Some(kept) = &mut self.kept else {
+            return 0;
+        };
+        let left = &kept.memory(self.filled)[self.position..];
+        let len = left.len().min(buf.len());
+        buf[..len].copy_from_slice(&left[..len]);
+        self.position += len;
+        if self.position > KEPT {
+            self.pass_buffer();
+        }
+        len
+    }
 }
 
-impl Read for OnceReader<'_> {
+impl<R: Read + ?Sized> Read for OnceReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let kept = &self.kept[self.position..self.filled];
-        if !kept.is_empty() && !self.is_past_buffer {
-            let len = kept.len().min(buf.len());
-            buf[..len].copy_from_slice(&kept[..len]);
-            self.position += len;
-            return Ok(len);
+        if self.position < self.filled {
+            return Ok(self.read_kept(buf));
         }
         if buf.is_empty() || self.has_ended() {
             return Ok(0);
@@ -177,10 +206,12 @@ mod tests {
         for (len, fits, can_rewind) in [
             (0, true, true),
             (3, true, true),
+            (FIRST, true, true),
             (KEPT - 1, true, true),
-            // That the reader has ended is known only if the length is declared.
-            (KEPT, false, true),
-            (KEPT + 1, false, false),
+            (KEPT, true, true),
+            // What was read ahead is more than is kept.
+            (AHEAD, false, false),
+            (AHEAD + 1, false, false),
         ] {
             let content: Vec<u8> = (0..=250).cycle().take(len).collect();
             let mut reader = OnceReader::new(&content[..]);
@@ -222,12 +253,33 @@ mod tests {
 
     #[test]
     fn no_more_than_the_first_buffer_is_read_ahead() {
-        let content = vec![b'x'; KEPT + 1];
+        let content = vec![b'x'; AHEAD + 1];
         let mut left = &content[..];
         let mut reader = OnceReader::new(left.by_ref());
         (0..2).for_each(|_| reader.fill(None, &Deadline::by_system(None)).unwrap());
         drop(reader);
         assert_eq!(left.len(), 1);
+    }
+
+    #[test]
+    fn little_content_is_asked_for_little() {
+        struct Notes<'n>(&'n [u8], &'n mut Vec<usize>);
+        impl Read for Notes<'_> {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                self.1.push(buf.len());
+                self.0.read(buf)
+            }
+        }
+        for (len, expected) in [
+            (FIRST - 1, &[FIRST, 1, 1][..]),
+            (FIRST, &[FIRST, AHEAD - FIRST, AHEAD - FIRST]),
+        ] {
+            let (content, mut asked) = (vec![b'x'; len], Vec::new());
+            let mut reader = OnceReader::new(Notes(&content, &mut asked));
+            reader.fill(None, &Deadline::by_system(None)).unwrap();
+            assert!(reader.fits(None));
+            assert_eq!(asked, expected);
+        }
     }
 
     #[test]

@@ -62,6 +62,13 @@ impl SendBuffer {
         }
     }
 
+    /// Its first `len` bytes, as memory for something else than a request. It has nothing of other exchanges.
+    pub(crate) fn memory(&mut self, len: usize) -> &mut [u8] {
+        lengthen(&mut self.parts.bytes, len);
+        self.used = self.used.max(len);
+        &mut self.parts.bytes[..len]
+    }
+
     /// Where the head of the request is put. It is written with the next chunk.
     pub(crate) fn head(&mut self) -> &mut Vec<u8> {
         &mut self.parts.head
@@ -97,9 +104,7 @@ impl SendBuffer {
         let before = head.len() + CHUNK_LINE;
         let is_aligned = len >= ALIGNED_FROM;
         let needed = before + len + TAIL + if is_aligned { PAGE } else { 0 };
-        if bytes.len() < needed {
-            bytes.resize(needed, 0);
-        }
+        lengthen(bytes, needed);
         let shift = match is_aligned {
             true => offset.wrapping_sub(bytes.as_ptr().addr().wrapping_add(before)) % PAGE,
             false => 0,
@@ -134,12 +139,18 @@ impl SendBuffer {
     pub(crate) fn append(&mut self, more: &[u8]) {
         let end = self.ready.end + more.len();
         let bytes = &mut self.parts.bytes;
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
+        lengthen(bytes, end);
         bytes[self.ready.end..end].copy_from_slice(more);
         self.ready.end = end;
         self.used = self.used.max(end);
+    }
+}
+
+/// Makes it at least `len` bytes long. It gets no memory beyond that, so that it does not become too large to be kept.
+fn lengthen(bytes: &mut Vec<u8>, len: usize) {
+    if let Some(more) = len.checked_sub(bytes.len()) {
+        bytes.reserve_exact(more);
+        bytes.resize(len, 0);
     }
 }
 

@@ -335,15 +335,10 @@ impl<'a> Content<'a> {
         Ok(self.body.find_length()?)
     }
 
-    /// Parts what is known about the content from its bytes, which are monitored while they are sent. They are hashed
-    /// from the start only if they cannot be read again, or may then be others without a sign of it.
+    /// Parts what is known about the content from its bytes, which are monitored while they are sent.
     pub(crate) fn monitored(self, max_size: Option<u64>) -> (About, Body<'a>) {
         let monitor = Monitor::new(max_size, self.progress);
-        let mut body = self.body.monitored(monitor);
-        if !body.is_own() {
-            body.hash();
-        }
-        (self.about, body)
+        (self.about, self.body.monitored(monitor))
     }
 }
 

@@ -151,12 +151,12 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
 
     /// The place for the next chunk. It is no larger than what is left of the body, and a byte more.
     ///
-    /// With a preview, that byte shows whether the preview is all. With a declared length, it shows whether the body
+    /// With a preview, that byte shows whether the preview is all. With a known length, it shows whether the body
     /// is longer, or ends, without a read of its own.
     fn room<'o>(&self, out: &'o mut SendBuffer) -> &'o mut [u8] {
         let held_back = usize::from(self.held_back.is_some());
-        let declared = self.body.declared_len();
-        let left = declared.map(|declared| declared.saturating_sub(self.body.bytes_read()));
+        let known = self.body.known_len();
+        let left = known.map(|known| known.saturating_sub(self.body.bytes_read()));
         let left = left.and_then(|left| usize::try_from(left).ok());
         let rest = left.map_or(usize::MAX, |left| left.saturating_add(held_back + 1));
         let len = match self.preview {

@@ -121,7 +121,7 @@ impl Plan {
             !self.is_too_large(exchange.content.len()),
             "sent more than is allowed"
         );
-        let fits = self.len < FIRST_BUFFER;
+        let fits = self.len <= FIRST_BUFFER;
         assert!(
             fits || !exchange.is_reused || self.source.can_be_read_again(),
             "what cannot be sent again on a used connection"
@@ -181,7 +181,7 @@ impl Plan {
     /// Whether the first server says that it does not scan, so that the other one must be asked: if the
     /// content can be sent again, and nothing was written that cannot be taken back.
     fn asks_next(&self, exchange: &Exchange<'_>) -> bool {
-        let is_kept = self.source == Source::Reader && self.len < FIRST_BUFFER;
+        let is_kept = self.source == Source::Reader && self.len <= FIRST_BUFFER;
         let can_be_sent_again = is_kept || self.source.can_be_read_again();
         let is_possible = self.has_fallback && !self.replaces && can_be_sent_again;
         let is_certain = exchange.service != FALLBACK
