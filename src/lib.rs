@@ -65,12 +65,15 @@
 //!     ▼
 //!  the first line that fits decides (manual::verdicts has all cases):
 //!     a field reports a threat, on any status ─────────────────────────► Infected
-//!     the ICAP head names a limit or unreadable content ───────────────► NotScanned(ServiceLimit, Unscannable)
+//!     the ICAP head names a limit or unreadable content, and no
+//!         words refuse the content for another reason ─────────────────► NotScanned(ServiceLimit, Unscannable)
 //!     a status or the words of a field refuse the content ─────────────► Blocked
 //!     more bytes follow the response ──────────────────────────────────► Err
 //!     the service reports a failure of its own ────────────────────────► NotScanned(ServiceError) *
-//!     204 or the same content, but nothing shows a working engine ─────► NotScanned(NoEngine) *
-//!     204 or the same content, begun before all content was sent ──────► NotScanned(EarlyResponse) *
+//!     204 or the same content, but the state tag means "no engine",
+//!         or a canary is wanted and the server has not found one ──────► NotScanned(NoEngine) *
+//!     204 (not to a preview) or the same content, begun before all
+//!         content was sent ────────────────────────────────────────────► NotScanned(EarlyResponse) *
 //!     204 to a preview of a part of the content ───────────────────────► NotScanned(PreviewOnly)
 //!                                                     (Clean with trust_preview(true))
 //!     204 to all of the content ───────────────────────────────────────► Clean
@@ -132,7 +135,8 @@
 //!   A [cache](ScannerBuilder::cache) repeats a clean verdict only if it came from one of the two.
 //! - **R2 Evidence is never lost.** Evidence is a field that reports a threat, a status line that refuses, a field with
 //!   words that refuse, or an ICAP head that names a limit or unreadable content. It counts on every status, as soon as it
-//!   can be read, also if the response breaks off after it. If there is more than one, the order in the diagram decides.
+//!   can be read, also if the response breaks off after it. If there is more than one, the order of the table in
+//!   [`manual::verdicts`] decides.
 //!   No retry and no other server replaces it with something better. A server can copy an encapsulated head or a trailer
 //!   from the content, so an attacker can write it. Therefore nothing in these makes a verdict better than it is without
 //!   them.
