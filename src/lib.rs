@@ -63,29 +63,17 @@
 //!     ▼
 //!  send head and content, and read the response at the same time
 //!     ▼
-//!  the first line that fits decides (manual::verdicts has all cases):
-//!     a field reports a threat, on any status ─────────────────────────► Infected
-//!     the ICAP head names a limit or unreadable content, and no
-//!         words refuse the content for another reason ─────────────────► NotScanned(ServiceLimit, Unscannable)
-//!     a status or the words of a field refuse the content ─────────────► Blocked
-//!     more bytes follow the response ──────────────────────────────────► Err
-//!     the service reports a failure of its own ────────────────────────► NotScanned(ServiceError) *
-//!     204 or the same content, but the state tag means "no engine",
-//!         or a canary is wanted and the server has not found one ──────► NotScanned(NoEngine) *
-//!     204 (not to a preview) or the same content, begun before all
-//!         content was sent ────────────────────────────────────────────► NotScanned(EarlyResponse) *
-//!     204 to a preview of a part of the content ───────────────────────► NotScanned(PreviewOnly)
-//!                                                     (Clean with trust_preview(true))
-//!     204 to all of the content ───────────────────────────────────────► Clean
-//!     the same content, from a service without 204 ────────────────────► Clean
-//!     the same content otherwise ──────────────────────────────────────► NotScanned(Echoed)
-//!     a part of the content ───────────────────────────────────────────► NotScanned(Truncated)
+//!  the response decides (the table in manual::verdicts has each case):
+//!     it says something against the content ───────────────────────────► Infected, Blocked or NotScanned
+//!     a 204 or the same content, and all that rule R1 wants holds ─────► Clean
+//!     a 204 or the same content otherwise ─────────────────────────────► NotScanned or Err
 //!     other content ───────────────────────────────────────────────────► Modified
-//!     202, not finished ───────────────────────────────────────────────► NotScanned(Pending)
-//!     any other status, or no valid response ──────────────────────────► Err *
+//!     a part of the content ───────────────────────────────────────────► NotScanned
+//!     the service reports a failure of its own ────────────────────────► NotScanned or Err
+//!     another status, or no valid response ────────────────────────────► NotScanned or Err
 //!
-//!  * The next server is asked instead, if there is one, if the content can be sent again and if there is time.
-//!    For an Err it depends on the error: see manual::errors.
+//!  After some kinds of NotScanned and Err the next server is asked, if there is one, if the content can be sent
+//!  again and if there is time: see manual::timeouts.
 //! ```
 //!
 //! `Infected`, `ServiceLimit`, `Unscannable` and `Blocked` are decided as soon as the field or the status line has been

@@ -176,11 +176,10 @@ impl ScannerBuilder {
     ///   scans, the verdict is [`NotScanned::NoEngine`]. Further canaries follow at the intervals of
     ///   [`suspension`](Self::suspension), until the server finds one. `Stats` and the log, at warn, say so. A scan during
     ///   which its server misses a canary is not clean, also if another one is found before the scan ends.
-    /// - **If it fails**, because the connection breaks or time runs out, it proves nothing. If no proof holds, the scans
-    ///   that sent it or waited for it fail at this server, and the next server is asked. If a proof still holds, the scan
-    ///   goes on under it, with three exceptions: after a timeout, if no connection can be made, or if a response began
-    ///   before the server had the canary, the scan fails at this server too. A canary that is sent while a proof holds does
-    ///   not use all of the scan's time: it leaves a quarter, or one read timeout if that is shorter.
+    /// - **If it fails** with an error, it proves nothing. If no proof holds, the scans that sent it or waited for it fail at
+    ///   this server, and the next server is asked. If a proof still holds, the scan goes on under that proof, unless the
+    ///   server did not respond in time, could not be reached, or responded before it had the canary: then the scan fails at
+    ///   this server too.
     ///
     /// Only clean verdicts need a proof. Evidence against content counts without one. A few minutes are a good value for
     /// `every`: for so long after the loss of its engine, a server's 204 can still be taken for clean. See the page
@@ -352,8 +351,8 @@ impl ScannerBuilder {
     /// - The server's state tag (`ISTag`) is still the one that the response had, and a response has confirmed it within
     ///   the time of [`revalidate`](crate::Cache::revalidate). If a service has no tag, the content is scanned each time.
     /// - It is younger than [`max_age`](crate::Cache::max_age), and nothing has withdrawn it since.
-    /// - A clean verdict: the server has not shown since that it does not scan, by its state tag or by an early response.
-    ///   With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the
+    /// - A clean verdict: the server's state tag does not mean "no engine" now, and the server has sent no early response
+    ///   since. With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the
     ///   cache sends the canary too when one is due.
     ///
     /// Then no byte of the content is read, and no connection is needed unless the tag must be confirmed or a canary is

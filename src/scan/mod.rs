@@ -210,7 +210,7 @@ impl Scanner {
 
     /// Tests whether the services really scan, and up to which size.
     ///
-    /// `OPTIONS` is no health check: a server without its engine responds to it as always. This sends the EICAR test
+    /// `OPTIONS` is no health check: a server whose engine has failed can respond to it as always. This sends the EICAR test
     /// file, which every virus scanner finds, in the forms that services often do not scan: in archives that no server
     /// has seen, up to the [size limit](ScannerBuilder::max_size); in PDF, images and documents; under a preview; and
     /// with the last byte held back, so that a server which responds before it has the content is noticed. EICAR is
