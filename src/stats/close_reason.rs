@@ -20,7 +20,7 @@ pub enum CloseReason {
     Failed,
     /// The whole response came before the request was completely written.
     RequestUnfinished,
-    /// The response began before the request was completely written, but the request was written to its end.
+    /// The response began before the request was completely written. The rest of the request was then written too.
     EarlyResponse,
     /// A 206 came outside a preview.
     PartialContent,

@@ -201,7 +201,7 @@ impl<'b> Field<'b> {
         trim(self.raw).split(|&b| b == b'\n').map(trim)
     }
 
-    /// Whether the value has more than one line. White space counts as a line.
+    /// Whether the value has more than one line. A continuation line of white space alone counts as well.
     #[must_use]
     pub fn is_folded(&self) -> bool {
         memchr(b'\n', self.raw).is_some()
