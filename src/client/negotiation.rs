@@ -83,11 +83,12 @@ impl Client {
         self.shared.options.constant()
     }
 
-    /// Remembers the state tag of a response; see [`OptionsCache::saw_istag`].
+    /// Remembers the state tag of a response, unless it is that of its options; see [`OptionsCache::saw_istag`].
     ///
     /// [`OptionsCache::saw_istag`]: super::options_cache::OptionsCache::saw_istag
     pub(crate) fn saw_response(&self, response: &Response, known: &Known, now: Instant) {
-        if let Some(istag) = response.istag_text() {
+        let istag = response.istag_text();
+        if let Some(istag) = istag.filter(|istag| known.options.istag() != Some(istag)) {
             self.shared.options.saw_istag(&istag, known, now);
         }
     }

@@ -194,9 +194,13 @@ impl Deadline {
         if self.is_cancelled() {
             return None;
         }
-        let left = self
-            .at
-            .map_or(timeout, |at| at.saturating_duration_since(now).min(timeout));
+        // To add is less work than to subtract, and usually enough.
+        let end = now.checked_add(timeout);
+        let is_first = |at: &Instant| end.is_none_or(|end| *at < end);
+        let left = match self.at.filter(is_first) {
+            Some(at) => at.saturating_duration_since(now),
+            None => timeout,
+        };
         (!left.is_zero()).then_some(left)
     }
 

@@ -388,7 +388,10 @@ impl Permit {
         let is_expired = |idle: &&Idle| !self.pool.is_live(idle, now);
         let expired = state.idle.iter().take_while(is_expired).count();
         let surplus = state.idle.len().saturating_sub(limits.max_idle);
-        let closed = self.pool.places(state.idle.drain(..expired.max(surplus)));
+        let closed = match expired.max(surplus) {
+            0 => Vec::new(),
+            surplus => self.pool.places(state.idle.drain(..surplus)),
+        };
         // The place is the idle connection's now.
         self.is_given_back = true;
         self.pool.wake_first(&state);
