@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use body::Body;
 use builder::ClientBuilder;
 use call::Call;
-use circuit_breaker::{CircuitBreaker, Rejection};
+use circuit_breaker::{Admission, CircuitBreaker, Rejection};
 use credentials::Credentials;
 use endpoint::Endpoint;
 use options_cache::OptionsCache;
@@ -249,6 +249,13 @@ impl Client {
     /// Counts a canary.
     pub(crate) fn sends_canary(&self) {
         count(&self.counters().canaries);
+    }
+
+    /// Admits a scan, if the circuit breaker does. The clock is asked only if the circuit is open.
+    pub(crate) fn admit(&self) -> Result<Admission<'_>, Rejection> {
+        let breaker = self.breaker();
+        let admitted = breaker.admit_if_closed();
+        admitted.map_or_else(|| breaker.admit(self.now()), Ok)
     }
 
     pub(crate) fn breaker(&self) -> &CircuitBreaker {

@@ -10,6 +10,8 @@
 //!
 //! [`Error::allows_resend`]: crate::error::Error::allows_resend
 
+use std::time::Instant;
+
 use super::body::Body;
 use super::body_encoder::BodyEncoder;
 use super::call::Call;
@@ -22,6 +24,7 @@ use super::{Client, Shared};
 use crate::error::{Error, TimeLimit};
 use crate::evidence::Findings;
 use crate::net::checkout::{Place, PooledConnection};
+use crate::net::deadline::Deadline;
 use crate::proto::method::Method;
 use crate::proto::request::Request;
 use crate::proto::response::Response;
@@ -83,15 +86,16 @@ impl Call<'_> {
         output: &mut Output<'_>,
         place: Option<Place>,
     ) -> Result<CompleteResponse, Box<Failure>> {
+        let deadline = self.deadline.clone();
         let mut out = SendBuffer::take();
         self.client.encode(request, body, out.head())?;
         // Before a connection is taken: the caller's reader may take its time, and a connection that is not
         // asked for anything meanwhile may be closed.
-        let is_kept = body.keep(&self.deadline)?;
+        let is_kept = body.keep(&deadline)?;
         body.rewind()?;
         output.restart();
         let preview = request.preview_size().filter(|_| body.is_some());
-        let mut encoder = BodyEncoder::new(body, preview, &self.deadline);
+        let mut encoder = BodyEncoder::new(body, preview, &deadline);
         let first = encoder.encode_next(&mut out, output.tee())?;
         // Content that would be lost with a connection that turns out to be closed goes out on a new one.
         let is_fresh = !is_kept;
@@ -100,7 +104,14 @@ impl Call<'_> {
             None => self.check_out(is_fresh)?,
         };
         let began = connection.began();
-        let mut exchange = self.begin(request, connection, preview.is_some(), output);
+        let now = self.time_to_begin(&connection);
+        let read_timeout = self.client.shared.timeouts.read;
+        // A slow response, byte by byte, would hold up all callers.
+        let of_options = (request.method() == Method::Options)
+            .then(|| deadline.within_from(now, read_timeout, TimeLimit::ReadTimeout));
+        let deadline = of_options.as_ref().unwrap_or(&deadline);
+        let has_preview = preview.is_some();
+        let mut exchange = self.begin(request, connection, has_preview, now, deadline, output);
         let result = match exchange.run(out, first, encoder) {
             Ok(trailing) => exchange.finish(trailing),
             Err(error) => Err(exchange.fail(error)),
@@ -127,16 +138,14 @@ impl Call<'_> {
         request: &Request,
         connection: PooledConnection,
         has_preview: bool,
+        now: Instant,
+        deadline: &'x Deadline,
         output: &'x mut Output<'o>,
     ) -> Exchange<'x, 'o> {
         let client = self.client;
         let timeouts = &client.shared.timeouts;
-        let mut deadline = self.deadline.clone();
-        let now = self.time_to_begin(&connection);
         if request.method() == Method::Options {
             count(&client.counters().options_sent);
-            // A slow response, byte by byte, would hold up all callers.
-            deadline = deadline.within_from(now, timeouts.read, TimeLimit::ReadTimeout);
         }
         Exchange {
             reader: ResponseReader::new(request.method(), output.limit()),

@@ -225,7 +225,8 @@ fn body(input: &mut Input<'_>) {
 
 /// Encodes a body to its end or its failure: a part that is a preview, if it has one, and the rest.
 fn encode(mut body: Body<'_>, preview: Option<usize>) -> (Vec<Vec<u8>>, Result<(), ContentError>) {
-    let mut encoder = BodyEncoder::new(&mut body, preview, &Deadline::by_system(None));
+    let deadline = Deadline::by_system(None);
+    let mut encoder = BodyEncoder::new(&mut body, preview, &deadline);
     let mut parts = vec![Vec::new()];
     let mut buffer = SendBuffer::take();
     loop {

@@ -84,7 +84,7 @@ impl Place {
     /// Gives the place back unused. The idle connection stays idle, and no younger for it.
     pub(crate) fn give_back(self) {
         if let Some(idle) = self.idle {
-            self.permit.put_aside(idle);
+            self.permit.put_aside(idle, false);
         }
     }
 

@@ -108,7 +108,7 @@ impl<'e> Failover<'e> {
         let endpoints = self.endpoints;
         while let Some(client) = endpoints.iter().nth(self.passed) {
             self.passed += 1;
-            match client.breaker().admit(client.now()) {
+            match client.admit() {
                 Ok(admission) => {
                     if self.asked == self.passed {
                         client.is_asked_again();

@@ -18,7 +18,7 @@ use crate::proto::chunk::{LAST_CHUNK, encode_end};
 /// Reads a body from where it was rewound to, and encodes it chunk by chunk.
 pub(crate) struct BodyEncoder<'b, 'a> {
     body: &'b mut Body<'a>,
-    deadline: Deadline,
+    deadline: &'b Deadline,
     /// The reader gave nothing the last time.
     end_seen: bool,
     interruptions: Interruptions,
@@ -60,11 +60,15 @@ pub(crate) enum Then {
 impl<'b, 'a> BodyEncoder<'b, 'a> {
     /// Stops after the first `preview` bytes, for the service to decide. Time is measured by the clock of
     /// `deadline`.
-    pub(crate) fn new(body: &'b mut Body<'a>, preview: Option<usize>, deadline: &Deadline) -> Self {
+    pub(crate) fn new(
+        body: &'b mut Body<'a>,
+        preview: Option<usize>,
+        deadline: &'b Deadline,
+    ) -> Self {
         Self {
             preview: preview.filter(|_| body.is_some()),
             body,
-            deadline: deadline.clone(),
+            deadline,
             end_seen: false,
             interruptions: Interruptions::default(),
             held_back: None,
@@ -294,12 +298,12 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         let mut buffer = SendBuffer::take();
         let mut left_out = offset;
         loop {
-            check_time(&self.deadline, service)?;
+            check_time(self.deadline, service)?;
             let room = self.room(&mut buffer);
             let Gathered { filled, has_ended } = self.read_chunk(room, None)?;
             let skipped = usize::try_from(left_out).map_or(filled, |n| n.min(filled));
             left_out -= skipped as u64;
-            output.write_all(&room[skipped..filled], &self.deadline, service)?;
+            output.write_all(&room[skipped..filled], self.deadline, service)?;
             if has_ended {
                 return Ok(());
             }

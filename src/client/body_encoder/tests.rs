@@ -10,7 +10,8 @@ fn encode(body: Body<'_>) -> (Vec<u8>, Result<u64, ContentError>) {
 }
 
 fn encode_with(mut body: Body<'_>, preview: Option<usize>) -> (Vec<u8>, Result<u64, ContentError>) {
-    let mut encoder = BodyEncoder::new(&mut body, preview, &Deadline::by_system(None));
+    let deadline = Deadline::by_system(None);
+    let mut encoder = BodyEncoder::new(&mut body, preview, &deadline);
     let mut out = Vec::new();
     let mut buffer = SendBuffer::take();
     let mut len = 0;
@@ -48,7 +49,8 @@ fn small_body_is_one_chunk_with_its_end() {
 fn encode_previewed(len: usize, size: usize) -> (String, Option<String>) {
     let content = "x".repeat(len);
     let mut body = Body::from(content.as_bytes());
-    let mut encoder = BodyEncoder::new(&mut body, Some(size), &Deadline::by_system(None));
+    let deadline = Deadline::by_system(None);
+    let mut encoder = BodyEncoder::new(&mut body, Some(size), &deadline);
     let mut parts = Vec::new();
     let mut out = Vec::new();
     let mut buffer = SendBuffer::take();
@@ -129,7 +131,8 @@ fn file_as_long_as_a_chunk_is_written_with_its_end() {
         (2 * CHUNK, vec![CHUNK, CHUNK]),
     ] {
         let mut body = file_of(&vec![b'x'; len], len);
-        let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
+        let deadline = Deadline::by_system(None);
+        let mut encoder = BodyEncoder::new(&mut body, None, &deadline);
         let mut buffer = SendBuffer::take();
         for (index, &chunk) in expected.iter().enumerate() {
             let next = encoder.encode_next(&mut buffer, None).unwrap();
@@ -154,7 +157,8 @@ fn chunks_grow_after_the_first_mebibyte() {
             file_of(&content, content.len()),
         ] {
             let mut body = body;
-            let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
+            let deadline = Deadline::by_system(None);
+            let mut encoder = BodyEncoder::new(&mut body, None, &deadline);
             let mut buffer = SendBuffer::take();
             let mut lens = Vec::new();
             loop {
@@ -314,7 +318,8 @@ fn reader_interrupted_for_ever_fails_and_lets_go() {
     let mut body = Body::reader(FromFn(
         |_: &mut [u8]| Err(io::ErrorKind::Interrupted.into()),
     ));
-    let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
+    let deadline = Deadline::by_system(None);
+    let mut encoder = BodyEncoder::new(&mut body, None, &deadline);
     let began = Instant::now();
     let mut out = SendBuffer::take();
     // Between the calls the deadline is looked at.
@@ -365,7 +370,8 @@ fn reader_that_fails_gets_no_last_chunk() {
     let content = vec![b'x'; CHUNK];
     let fails = content.chain(Failing);
     let mut body = Body::reader(fails);
-    let mut encoder = BodyEncoder::new(&mut body, None, &Deadline::by_system(None));
+    let deadline = Deadline::by_system(None);
+    let mut encoder = BodyEncoder::new(&mut body, None, &deadline);
     let mut out = SendBuffer::take();
     encoder.encode_next(&mut out, None).unwrap();
     out.clear();
@@ -396,7 +402,8 @@ fn progress_counts_only_chunks_that_were_written() {
         let (sender, reports) = std::sync::mpsc::channel();
         let progress = move |sent, _| sender.send(sent).unwrap();
         let mut body = body.monitored(Monitor::new(None, Some(Box::new(progress))));
-        let mut encoder = BodyEncoder::new(&mut body, preview, &Deadline::by_system(None));
+        let deadline = Deadline::by_system(None);
+        let mut encoder = BodyEncoder::new(&mut body, preview, &deadline);
         let (mut written, mut is_done) = (0, false);
         while !is_done {
             let next = encoder.encode_next(&mut SendBuffer::take(), None).unwrap();

@@ -141,12 +141,23 @@ impl CircuitBreaker {
             State::Open(open) if now < open.next_trial() => return Err(open.rejection()),
             State::Open(open) => Some(open.begin_trial(now)),
         };
-        Ok(Admission {
+        Ok(self.admission(&circuit, trial))
+    }
+
+    /// Admits an exchange if the circuit is closed, whatever the time is.
+    pub(crate) fn admit_if_closed(&self) -> Option<Admission<'_>> {
+        let circuit = self.lock();
+        let is_closed = matches!(circuit.state, State::Closed { .. });
+        is_closed.then(|| self.admission(&circuit, None))
+    }
+
+    fn admission(&self, circuit: &Circuit, trial: Option<u64>) -> Admission<'_> {
+        Admission {
             breaker: self,
             openings: self.openings.load(Relaxed),
             successes: circuit.successes,
             trial,
-        })
+        }
     }
 
     /// Whether an exchange could begin now.

@@ -284,3 +284,18 @@ fn server_is_used_again_soon_after_an_outage() {
         );
     }
 }
+
+#[test]
+fn only_a_closed_circuit_admits_without_the_time() {
+    let (breaker, began) = (breaker(), Instant::now());
+    let admitted = breaker.admit_if_closed().unwrap();
+    assert!(!admitted.is_trial() && admitted.overtaken().is_none());
+    open(&breaker, began);
+    assert!(breaker.admit_if_closed().is_none());
+    assert!(admitted.overtaken().is_some());
+    let trial = breaker.admit(began + RULES.first).unwrap();
+    // A trial is under way, so there is no other one.
+    assert!(trial.is_trial() && breaker.admit_if_closed().is_none());
+    trial.succeeded();
+    assert!(breaker.admit_if_closed().is_some());
+}

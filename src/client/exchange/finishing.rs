@@ -28,7 +28,7 @@ impl Exchange<'_, '_> {
                 _ => Trailing::Bytes,
             });
         }
-        match Trailing::read(&mut self.connection, &self.deadline) {
+        match Trailing::read(&mut self.connection, self.deadline) {
             Trailing::Unfinished => Err(self.violation(Violation::TrailingBytes)),
             Trailing::Failed(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(self.disconnected(Phase::Read, error))

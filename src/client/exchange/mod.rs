@@ -69,7 +69,7 @@ pub(super) struct Exchange<'x, 'o> {
     /// Where the response's body goes.
     pub(super) output: &'x mut Output<'o>,
     pub(super) timeouts: &'x Timeouts,
-    pub(super) deadline: Deadline,
+    pub(super) deadline: &'x Deadline,
     /// Names the service in errors.
     pub(super) service: &'x str,
     pub(super) progress: Progress,

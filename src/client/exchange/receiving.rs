@@ -62,7 +62,7 @@ impl Exchange<'_, '_> {
             let response = self.reader.response();
             let is_wanted = response.is_some_and(|response| self.output.takes(response));
             if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
-                written = self.output.write_all(data, &self.deadline, self.service);
+                written = self.output.write_all(data, self.deadline, self.service);
                 self.pause_ended();
             }
             self.connection.consume(used);
@@ -92,7 +92,7 @@ impl Exchange<'_, '_> {
         if !response.is_some_and(|response| self.output.takes(response)) {
             return Ok(());
         }
-        let written = self.output.write_all(data, &self.deadline, self.service);
+        let written = self.output.write_all(data, self.deadline, self.service);
         self.pause_ended();
         written
     }

@@ -358,15 +358,11 @@ impl Permit {
             last_place,
             thread,
         };
-        self.put(idle, has_scanned);
+        self.put_aside(idle, has_scanned);
     }
 
     /// The same for a connection that was not used in this place: it stays as old as it is.
-    pub(super) fn put_aside(self, idle: Idle) {
-        self.put(idle, false);
-    }
-
-    fn put(mut self, idle: Idle, has_scanned: bool) {
+    pub(super) fn put_aside(mut self, idle: Idle, has_scanned: bool) {
         let (limits, now) = (self.pool.limits, idle.since);
         let mut state = self.pool.lock();
         if has_scanned {
@@ -388,10 +384,7 @@ impl Permit {
         let is_expired = |idle: &&Idle| !self.pool.is_live(idle, now);
         let expired = state.idle.iter().take_while(is_expired).count();
         let surplus = state.idle.len().saturating_sub(limits.max_idle);
-        let closed = match expired.max(surplus) {
-            0 => Vec::new(),
-            surplus => self.pool.places(state.idle.drain(..surplus)),
-        };
+        let closed = self.pool.places(state.idle.drain(..expired.max(surplus)));
         // The place is the idle connection's now.
         self.is_given_back = true;
         self.pool.wake_first(&state);

@@ -171,9 +171,8 @@ impl ResponseReader {
 
     /// Takes the response, which is one to a preview only if `is_of_preview`. `None` before its ICAP head is complete.
     pub(crate) fn take_response(&mut self, is_of_preview: bool) -> Option<Response> {
-        if let Some(response) = &mut self.response {
-            response.responds_to_preview_only = is_of_preview;
-        }
+        let response = self.response.as_mut()?;
+        response.responds_to_preview_only = is_of_preview;
         self.response.take()
     }
 
