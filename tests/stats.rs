@@ -1,5 +1,6 @@
 //! The numbers for monitoring: of scans, of each server, and as OpenMetrics text.
 
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -162,6 +163,30 @@ fn running_scan_and_waiting_caller_are_counted() {
         assert_eq!(now(), (0, 0, 0));
     });
     assert_eq!(scanner.stats().scans, 2);
+}
+
+#[test]
+fn clones_first_used_at_once_share_everything() {
+    const CLONES: usize = 8;
+    let server = Server::start().unwrap();
+    let scanner = Scanner::builder(server.uri())
+        .max_connections(1)
+        .build()
+        .unwrap();
+    let all_begin = Barrier::new(CLONES);
+    thread::scope(|scope| {
+        for clone in vec![scanner.clone(); CLONES] {
+            let all_begin = &all_begin;
+            scope.spawn(move || {
+                all_begin.wait();
+                assert!(clone.scan("hello").unwrap().verdict().is_clean());
+            });
+        }
+    });
+    let stats = scanner.stats();
+    let endpoint = &stats.endpoints[0];
+    assert_eq!((stats.scans, endpoint.reports), (8, 8));
+    assert_eq!((endpoint.connections_opened, endpoint.options_sent), (1, 1));
 }
 
 #[test]

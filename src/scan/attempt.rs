@@ -61,7 +61,7 @@ impl<'c, 'o> Scan<'c, 'o> {
         mut content: Content<'c>,
         output: Option<&'o mut (dyn Write + 'o)>,
     ) -> Result<Self, Error> {
-        let first = shared.endpoints.first();
+        let first = shared.endpoints().first();
         let deadline = first
             .start(content.own_deadline()?)
             .or_cancelled(content.own_cancel());

@@ -18,8 +18,8 @@ use crate::proto::method::Method;
 use crate::proto::uri::ServiceUri;
 #[cfg(doc)]
 use crate::scan::verdict::NotScanned;
+use crate::seam::sync::OnceLock;
 use crate::seam::time::{Clock, Time};
-use crate::stats::counters::ScanCounters;
 
 /// The default of [`ScannerBuilder::max_size`]: 104,857,600 bytes (100 MiB).
 pub const DEFAULT_MAX_SIZE: u64 = 104_857_600;
@@ -417,13 +417,14 @@ impl ScannerBuilder {
     /// - a URI is `icaps`, and there is neither the feature `rustls` nor a [connector](Self::connector).
     pub fn build(self) -> Result<Scanner, Error> {
         let require_tls = self.require_tls;
-        let scanner = self.assemble()?;
-        check_encryption(&scanner.shared.endpoints, require_tls)?;
+        let (scanner, endpoints) = self.assemble()?;
+        check_encryption(&endpoints, require_tls)?;
         Ok(scanner)
     }
 
-    /// Does what [`build`](Self::build) does, without a look at the encryption.
-    pub(super) fn assemble(self) -> Result<Scanner, Error> {
+    /// Does what [`build`](Self::build) does, without a look at the encryption. Returns the same endpoints as the scanner
+    /// makes when it is used.
+    pub(super) fn assemble(self) -> Result<(Scanner, Endpoints), Error> {
         self.settings.check()?;
         let Self {
             first,
@@ -447,25 +448,24 @@ impl ScannerBuilder {
         let cache = cache.map(|cache| cache.open(&settings.clock, max_size));
         let first = first?;
         let others = others.into_iter().collect::<Result<Vec<_>, Error>>()?;
-        let client = |endpoint: &Endpoint| settings.client(endpoint.clone());
-        let fallbacks = others.iter().map(client).collect::<Result<_, Error>>()?;
+        let recipe = Recipe {
+            settings,
+            first,
+            others,
+        };
+        let endpoints = recipe.endpoints()?;
         let shared = Shared {
-            endpoints: Endpoints::new(client(&first)?, fallbacks),
+            used: OnceLock::new(),
             max_size,
             max_copy: max_copy.bytes(max_size),
             rules,
             custom_headers: Arc::new(custom_headers),
-            counters: ScanCounters::default(),
             cache: cache.transpose()?,
             canary,
-            recipe: Recipe {
-                settings,
-                endpoints: std::iter::once(first).chain(others).collect(),
-            },
+            recipe,
         };
-        Ok(Scanner {
-            shared: Arc::new(shared),
-        })
+        let shared = Arc::new(shared);
+        Ok((Scanner { shared }, endpoints))
     }
 }
 

@@ -43,6 +43,7 @@ use crate::evidence::CustomHeaders;
 use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
 use crate::scan::failover::Endpoints;
+use crate::seam::sync::OnceLock;
 use crate::stats::Stats;
 use crate::stats::counters::ScanCounters;
 #[cfg(doc)]
@@ -72,22 +73,58 @@ pub struct Scanner {
 }
 
 struct Shared {
-    endpoints: Endpoints,
+    /// Made for the first use.
+    used: OnceLock<Box<Used>>,
     max_size: Option<u64>,
     max_copy: Option<u64>,
     rules: Rules,
     custom_headers: Arc<CustomHeaders>,
-    counters: ScanCounters,
     cache: Option<Verdicts>,
     /// How old a proof that a server scans may be; `None` if none is wanted.
     canary: Option<Duration>,
     recipe: Recipe,
 }
 
+/// What only a scanner that is used needs. A program may have a scanner for each of its customers, most of them idle.
+struct Used {
+    endpoints: Endpoints,
+    counters: ScanCounters,
+}
+
+impl Shared {
+    fn used(&self) -> &Used {
+        self.used.get_or_init(|| {
+            let endpoints = self.recipe.endpoints();
+            Box::new(Used {
+                endpoints: endpoints.expect("`build` has made the same, and nothing has changed"),
+                counters: ScanCounters::default(),
+            })
+        })
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        &self.used().endpoints
+    }
+
+    fn counters(&self) -> &ScanCounters {
+        &self.used().counters
+    }
+}
+
 /// What a scanner for one of the services is made of.
 struct Recipe {
     settings: Settings,
-    endpoints: Vec<Endpoint>,
+    first: Endpoint,
+    others: Vec<Endpoint>,
+}
+
+impl Recipe {
+    /// Clients of all services. It depends on nothing else than the recipe whether it succeeds.
+    fn endpoints(&self) -> Result<Endpoints, Error> {
+        let client = |endpoint: &Endpoint| self.settings.client(endpoint.clone());
+        let others = self.others.iter().map(client).collect::<Result<_, _>>()?;
+        Ok(Endpoints::new(client(&self.first)?, others))
+    }
 }
 
 /// How a request is made and judged.
@@ -205,7 +242,7 @@ impl Scanner {
     ///
     /// As [`Client::options`].
     pub fn options(&self) -> Result<ServiceOptions, Error> {
-        self.shared.endpoints.first().options()
+        self.shared.endpoints().first().options()
     }
 
     /// Tests whether the services really scan, and up to which size.
@@ -247,16 +284,16 @@ impl Scanner {
 
     /// The time now, by which waits are measured.
     fn now_for_waits(&self) -> Instant {
-        self.shared.endpoints.first().now_for_waits()
+        self.shared.endpoints().first().now_for_waits()
     }
 
     /// What this scanner and its clones have done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let endpoints = &self.shared.endpoints;
+        let endpoints = self.shared.endpoints();
         Stats {
             suspended: endpoints.suspended(),
-            ..self.shared.counters.snapshot(endpoints.stats())
+            ..self.shared.counters().snapshot(endpoints.stats())
         }
     }
 }
@@ -264,7 +301,7 @@ impl Scanner {
 impl fmt::Debug for Scanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scanner")
-            .field("endpoints", &self.shared.endpoints)
+            .field("endpoints", self.shared.endpoints())
             .field("max_size", &self.shared.max_size)
             .field("max_copy", &self.shared.max_copy)
             .field("rules", &self.shared.rules)

@@ -51,7 +51,7 @@ impl<'c> Scan<'c, '_> {
     /// The servers, none of which was asked.
     pub(super) fn failover(&self, shared: &'c Shared) -> Failover<'c> {
         let deadline = self.deadline.clone();
-        Failover::new(&shared.endpoints, deadline, self.is_repeatable())
+        Failover::new(shared.endpoints(), deadline, self.is_repeatable())
     }
 
     /// Asks the servers that are left one after the other.
@@ -60,7 +60,7 @@ impl<'c> Scan<'c, '_> {
         shared: &Shared,
         failover: &mut Failover<'c>,
     ) -> Result<Report, Error> {
-        let endpoints = &shared.endpoints;
+        let endpoints = shared.endpoints();
         // Of a copy it is known in any case.
         let length = self.body.declared_len();
         let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
@@ -83,7 +83,7 @@ impl<'c> Scan<'c, '_> {
         self.withdraw(failover, &result);
         if self.is_looked_up {
             let is_hit = result.as_ref().is_ok_and(Report::is_cached);
-            shared.counters.looked_up(is_hit);
+            shared.counters().looked_up(is_hit);
         }
         result
     }

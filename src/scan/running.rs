@@ -17,16 +17,16 @@ pub(super) struct Running<'s> {
 
 impl<'s> Running<'s> {
     pub(super) fn begin(shared: &'s Shared) -> Self {
-        shared.counters.begun();
+        shared.counters().begun();
         Self {
             shared,
-            began: shared.endpoints.first().now_for_waits(),
+            began: shared.endpoints().first().now_for_waits(),
         }
     }
 
     /// The service that is asked first.
     pub(super) fn service(&self) -> &'s str {
-        self.shared.endpoints.first().name()
+        self.shared.endpoints().first().name()
     }
 
     /// Counts and logs the result, and adds to it the name of the content and the duration.
@@ -35,9 +35,9 @@ impl<'s> Running<'s> {
         name: Option<String>,
         result: Result<Report, Error>,
     ) -> Result<Report, Error> {
-        let now = self.shared.endpoints.first().now_for_waits();
+        let now = self.shared.endpoints().first().now_for_waits();
         let took = now.saturating_duration_since(self.began);
-        let counters = &self.shared.counters;
+        let counters = self.shared.counters();
         let result = match result {
             Ok(report) => {
                 counters.record(outcome(report.verdict()), took);
@@ -55,7 +55,7 @@ impl<'s> Running<'s> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.shared.counters.ended();
+        self.shared.counters().ended();
     }
 }
 

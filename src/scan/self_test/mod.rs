@@ -36,11 +36,12 @@ const SOME_KIB: u64 = 16 * 1024;
 
 /// Tests each service of the scanner.
 pub(super) fn run(shared: &Shared) -> Result<SelfTest, Error> {
-    let began = shared.endpoints.first().now_for_waits();
+    let began = shared.endpoints().first().now_for_waits();
     let mut services = Vec::new();
     let mut unreachable = None;
     let mut is_reached = false;
-    for endpoint in &shared.recipe.endpoints {
+    let recipe = &shared.recipe;
+    for endpoint in std::iter::once(&recipe.first).chain(&recipe.others) {
         let mut run = Run::new(shared, endpoint)?;
         run.all()?;
         is_reached |= run.has_responded;
@@ -51,7 +52,7 @@ pub(super) fn run(shared: &Shared) -> Result<SelfTest, Error> {
         Some(error) if !is_reached => Err(error),
         _ => Ok(SelfTest {
             services,
-            elapsed: since(shared.endpoints.first().now_for_waits(), began),
+            elapsed: since(shared.endpoints().first().now_for_waits(), began),
         }),
     }
 }
@@ -88,7 +89,7 @@ struct Scanned {
 
 impl<'s> Run<'s> {
     fn new(shared: &'s Shared, endpoint: &'s Endpoint) -> Result<Self, Error> {
-        let scanner = ScannerBuilder::like(shared, endpoint).assemble()?;
+        let scanner = ScannerBuilder::like(shared, endpoint).assemble()?.0;
         Ok(Self {
             shared,
             endpoint,
@@ -108,7 +109,9 @@ impl<'s> Run<'s> {
 
     /// All probes. An error is one of the settings.
     fn all(&mut self) -> Result<(), Error> {
-        let other = ScannerBuilder::like(self.shared, self.endpoint).assemble()?;
+        let other = ScannerBuilder::like(self.shared, self.endpoint)
+            .assemble()?
+            .0;
         self.options();
         let idle_since = self.begin_idle(&other);
         self.clean();

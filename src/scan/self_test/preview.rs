@@ -39,7 +39,7 @@ impl Run<'_> {
         }
         let builder = ScannerBuilder::like(self.shared, self.endpoint).preview(preview);
         let began = self.scanner.now_for_waits();
-        let own = std::mem::replace(&mut self.scanner, builder.assemble()?);
+        let own = std::mem::replace(&mut self.scanner, builder.assemble()?.0);
         let sample = Sample::archive(size as u64 + SMALL).with_any_preview();
         let mut scanned = self.scan(sample);
         self.scanner = own;
