@@ -1,5 +1,5 @@
 use super::input::{assert_displayable, assert_part_of};
-use crate::proto::header::{Field, Headers, legible_fields};
+use crate::proto::header::{Field, Headers, check_each_field, legible_fields};
 use crate::proto::limits::MAX_FIELDS;
 
 /// Another parser of header fields: names and values of a block that ends in a blank line, or `None`
@@ -34,6 +34,9 @@ pub fn headers(data: &[u8], other: FieldParser) {
 fn taken(data: &[u8], headers: Headers<'_>, other: FieldParser) {
     let fields: Vec<Field<'_>> = headers.iter().collect();
     assert_eq!(fields.len(), begun_lines(data));
+    let mut checked = Vec::new();
+    let len = check_each_field(data, |field| checked.push(field));
+    assert_eq!((len, &checked), (Ok(data.len()), &fields));
     assert!(fields.len() <= MAX_FIELDS);
     assert_eq!(headers.is_empty(), fields.is_empty());
     for field in &fields {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::header::{BadField, Field, Headers, checked_fields_len};
+use super::header::{BadField, Field, Headers, check_each_field};
 use super::http_head;
 use super::istag::{self, StateTag};
 use super::method::Method;
@@ -291,11 +291,12 @@ pub(super) struct BadHead {
 }
 
 impl StatusHead {
-    /// Parses the head at the beginning of `bytes`, up to its blank line.
-    pub(super) fn parse(
-        bytes: &[u8],
+    /// Parses the head at the beginning of `bytes`, up to its blank line, and calls `each` for each field.
+    pub(super) fn parse<'b>(
+        bytes: &'b [u8],
         parse_line: fn(&[u8]) -> Option<StatusLine<'_>>,
         bad_line: Violation,
+        each: impl FnMut(Field<'b>),
     ) -> Result<Self, BadHead> {
         let lf = memchr::memchr(b'\n', bytes).unwrap_or_default();
         let line = bytes[..lf].strip_suffix(b"\r");
@@ -308,7 +309,7 @@ impl StatusHead {
             violation,
             at: start + at,
         };
-        let len = checked_fields_len(&bytes[start..]).map_err(bad)?;
+        let len = check_each_field(&bytes[start..], each).map_err(bad)?;
         let end = start + len;
         if !bytes[end..].starts_with(b"\r\n") {
             return Err(bad(BadField::at(len)));

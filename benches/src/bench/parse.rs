@@ -53,7 +53,9 @@ mod parsers {
             "httparse",
             "checked",
             "÷ httparse",
-            "checked, and each field visited",
+            "checked and read",
+            "÷ httparse",
+            "with names as text",
             "÷ httparse",
         ]);
         let blocks: [(&str, &str, Parser); 4] = [
@@ -78,18 +80,21 @@ mod parsers {
             let contenders = vec![
                 ("httparse", parse(other)),
                 ("checked", parse(measured::check_fields)),
-                ("visited", parse(measured::visit_fields)),
+                ("read", parse(measured::read_fields)),
+                ("text", parse(measured::read_fields_as_text)),
             ];
             let all = alternate(setting, 1, contenders)?;
             let each = |number: usize| time(all[number].median(CPU) / TIMES as f64);
-            let ratio = |number: usize| ratio(all[number].ratio(&all[0], CPU), Some(1.0));
+            let ratio = |number: usize, most| ratio(all[number].ratio(&all[0], CPU), most);
             table.row([
                 name.to_owned(),
                 each(0),
                 each(1),
-                ratio(1),
+                ratio(1, Some(1.0)),
                 each(2),
-                ratio(2),
+                ratio(2, Some(1.0)),
+                each(3),
+                ratio(3, None),
             ]);
         }
         table.print();

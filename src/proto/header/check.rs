@@ -2,11 +2,15 @@
 
 use memchr::memchr3;
 
+use super::field::Field;
 use crate::proto::limits::MAX_FIELDS;
 use crate::proto::violation::{Limit, Violation};
 
 /// Bytes at the beginning of a value that are searched without a call of `memchr3`.
 pub(super) const SHORT_VALUE: usize = 64;
+
+/// The number with 1 in each byte.
+const EACH: u64 = u64::MAX / 255;
 
 /// A line that is no field: where it begins in the block, and what is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,85 +27,97 @@ impl BadField {
 }
 
 /// The length of the fields at the beginning of `bytes`, up to a blank line or the end of `bytes`.
-pub(crate) fn checked_fields_len(bytes: &[u8]) -> Result<usize, BadField> {
-    let mut at = 0;
+///
+/// Calls `each` for each field in the same pass, also for those before one that is refused.
+pub(crate) fn check_each_field<'b>(
+    bytes: &'b [u8],
+    mut each: impl FnMut(Field<'b>),
+) -> Result<usize, BadField> {
+    let mut rest = bytes;
     let mut count = 0;
-    while let Some(len) = checked_field_len(&bytes[at..]) {
+    while let Some((field, after)) = split_field(rest) {
         count += 1;
         if count > MAX_FIELDS {
             let violation = Violation::LimitExceeded(Limit::Fields);
+            let at = bytes.len() - rest.len();
             return Err(BadField { at, violation });
         }
-        at += len;
+        rest = after;
+        each(field);
     }
-    match &bytes[at..] {
+    let at = bytes.len() - rest.len();
+    match rest {
         [] | [b'\r', b'\n', ..] => Ok(at),
         _ => Err(BadField::at(at)),
     }
 }
 
-/// The length of the first field with its line end; `None` unless name, colon and value follow RFC 9110 §5.
+/// The first field, and what follows its line end; `None` unless name, colon and value follow RFC 9110 §5.
 ///
 /// A value may have control characters other than CR, LF and NUL. A value is text for people, and to refuse it
 /// because of an odd byte would lose an infection header.
-fn checked_field_len(bytes: &[u8]) -> Option<usize> {
-    let name = token_len(bytes);
-    if name == 0 || bytes.get(name) != Some(&b':') {
+// With a call for each field, the check takes a quarter longer.
+#[inline(always)]
+pub(super) fn split_field(bytes: &[u8]) -> Option<(Field<'_>, &[u8])> {
+    let colon = token_len(bytes);
+    if colon == 0 || bytes.get(colon) != Some(&b':') {
         return None;
     }
-    value_end(bytes, name + 1)
-}
-
-/// Where the value ends that begins at `at`: after its last line, folded ones included. `None` if a line does not end
-/// in CRLF, or if the value has a CR, LF or NUL elsewhere.
-#[inline]
-pub(super) fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut end = colon + 1;
+    let mut is_folded = false;
     loop {
-        at += find_line_byte(&bytes[at..])?;
-        match &bytes[at..] {
+        end += find_line_byte(&bytes[end..])?;
+        match &bytes[end..] {
             // A fold: the value goes on.
-            [b'\r', b'\n', b' ' | b'\t', ..] => at += 2,
-            [b'\r', b'\n', ..] => return Some(at + 2),
+            [b'\r', b'\n', b' ' | b'\t', ..] => end += 2,
+            [b'\r', b'\n', after @ ..] => {
+                let field = Field {
+                    name: &bytes[..colon],
+                    raw: &bytes[colon + 1..end],
+                    is_folded,
+                };
+                return Some((field, after));
+            }
             _ => return None,
         }
+        is_folded = true;
     }
 }
 
 /// The position of the first CR, LF or NUL.
 #[inline]
 fn find_line_byte(bytes: &[u8]) -> Option<usize> {
-    const EACH: u64 = u64::MAX / 255;
     let mut at = 0;
     // Most values are short. Eight bytes at once are then faster than a call of `memchr3`.
     while let Some(eight) = bytes[at..].first_chunk::<8>().filter(|_| at < SHORT_VALUE) {
         // The highest bit of each byte below 16. A borrow may set it in later bytes too, never in an earlier one.
         let word = u64::from_le_bytes(*eight);
         let below = word.wrapping_sub(16 * EACH) & !word & (128 * EACH);
-        if below == 0 {
+        if below != 0 {
+            at += (below.trailing_zeros() / 8) as usize;
+            if matches!(bytes[at], b'\r' | b'\n' | 0) {
+                return Some(at);
+            }
+            at += 1;
+        } else {
             at += 8;
-            continue;
         }
-        at += (below.trailing_zeros() / 8) as usize;
-        if matches!(bytes[at], b'\r' | b'\n' | 0) {
-            return Some(at);
-        }
-        at += 1;
     }
     memchr3(b'\r', b'\n', 0, &bytes[at..]).map(|found| at + found)
 }
 
 /// The number of token bytes at the beginning.
+#[inline]
 fn token_len(bytes: &[u8]) -> usize {
     let mut len = 0;
-    // Without a branch for each byte, most of a name is checked at once.
-    while let Some(four) = bytes[len..].first_chunk::<4>() {
-        if !four
-            .iter()
-            .fold(true, |all, &byte| all & is_token_byte(byte))
-        {
-            break;
+    // The compiler repeats the loop's body for each of the eight.
+    while let Some(eight) = bytes[len..].first_chunk::<8>() {
+        for &byte in eight {
+            if !is_token_byte(byte) {
+                return len;
+            }
+            len += 1;
         }
-        len += 4;
     }
     let rest = bytes[len..].iter();
     len + rest.take_while(|&&byte| is_token_byte(byte)).count()

@@ -75,6 +75,25 @@ fn each_byte_counts_at_each_place_of_a_name() {
 }
 
 #[test]
+fn check_gives_each_field_once_up_to_one_that_is_refused() {
+    let block = "A: 1\r\nB:\t2\r\n 3\r\n\r\nC: not part of it\r\n";
+    for (block, result) in [
+        (block.to_owned(), Ok(16)),
+        (
+            block.replace("\r\n\r\n", "\r\nD\r\n\r\n"),
+            Err(BadField::at(16)),
+        ),
+    ] {
+        let mut fields = Vec::new();
+        let len = check_each_field(block.as_bytes(), |field| fields.push(format!("{field:?}")));
+        assert_eq!(
+            (len, fields),
+            (result, vec!["A: 1".to_owned(), "B: 2 3".to_owned()])
+        );
+    }
+}
+
+#[test]
 fn name_with_a_colon_is_the_name_of_no_field() {
     for name in ["A:b", "A:", ":", ""] {
         assert_eq!(parsed("A:b: c\r\nA::\r\n").get(name), None, "{name}");

@@ -5,7 +5,7 @@ use crate::proto::head::HeadFinder;
 use crate::proto::header::Field;
 use crate::proto::http_head;
 use crate::proto::method::Method;
-use crate::proto::response::{Notes, StatusHead};
+use crate::proto::response::{BadHead, Notes, StatusHead};
 use crate::proto::status_line;
 use crate::proto::violation::Violation;
 
@@ -14,42 +14,55 @@ pub(super) fn split_heads(heads: &[u8], list: Encapsulated) -> (&[u8], &[u8]) {
     heads.split_at(list.request_head.unwrap_or(0).min(heads.len()))
 }
 
+/// Parses the ICAP head at the beginning of `bytes`. Each field is checked and read in one pass.
+pub(super) fn parse_icap_head(bytes: &[u8]) -> Result<(StatusHead, Framing), BadHead> {
+    let (parse_line, bad_line) = (status_line::parse_icap, Violation::BadStatusLine);
+    let mut framing = Framing::default();
+    let head = StatusHead::parse(bytes, parse_line, bad_line, |field| {
+        framing.read(field, bytes);
+    })?;
+    Ok((head, framing))
+}
+
 /// The fields of an ICAP head that frame a response, and what else this crate asks such a head for. They are found in one
 /// pass.
 #[derive(Default)]
-pub(super) struct Framing<'h> {
+pub(super) struct Framing {
     /// Any of them is folded.
     is_folded: bool,
     has_transfer_encoding: bool,
     /// A `Content-Length` announces bytes.
     announces_bytes: bool,
     /// The first `Encapsulated`.
-    list: Option<Field<'h>>,
+    list: Option<Result<Encapsulated, Violation>>,
     has_second_list: bool,
     pub(super) notes: Notes,
 }
 
-impl<'h> Framing<'h> {
-    pub(super) fn of(head: &'h StatusHead) -> Self {
-        let mut framing = Self::default();
-        for field in &head.headers() {
-            if field.is("Encapsulated") {
-                framing.has_second_list = framing.list.is_some();
-                framing.list.get_or_insert(field);
-            } else if field.is("Transfer-Encoding") {
-                framing.has_transfer_encoding = true;
-            } else if field.is("Content-Length") {
-                framing.notes.has_content_length = true;
-                framing.announces_bytes |= !matches!(&*field.value(), b"" | b"0");
-            } else if field.is("Connection") {
-                framing.notes.asks_to_close |= field.has_token("close");
-            } else {
-                framing.notes.read_tag(field, &head.bytes);
-                continue;
-            }
-            framing.is_folded |= field.is_folded();
+impl Framing {
+    /// Reads a field of the head that `bytes` begin with.
+    pub(super) fn read(&mut self, field: Field<'_>, bytes: &[u8]) {
+        if field.is("Encapsulated") {
+            self.has_second_list = self.list.is_some();
+            let list = || Encapsulated::parse(&field.value());
+            self.list.get_or_insert_with(list);
+        } else if field.is("Transfer-Encoding") {
+            self.has_transfer_encoding = true;
+        } else if field.is("Content-Length") {
+            self.notes.has_content_length = true;
+            self.announces_bytes |= !matches!(&*field.value(), b"" | b"0");
+        } else if field.is("Connection") {
+            self.notes.asks_to_close |= field.has_token("close");
+        } else {
+            return self.notes.read_tag(field, bytes);
         }
-        framing
+        self.is_folded |= field.is_folded();
+    }
+
+    /// Checks all of it, for a response to this method with this status.
+    pub(super) fn check(&self, method: Method, code: u16) -> Result<(), Violation> {
+        self.fault(code).map_or(Ok(()), Err)?;
+        fits(self.encapsulated(method, code)?, method, code)
     }
 
     /// A fault in these fields, other than in the list of `Encapsulated`.
@@ -74,7 +87,7 @@ impl<'h> Framing<'h> {
     ) -> Result<Encapsulated, Violation> {
         match self.list {
             Some(_) if self.has_second_list => Err(Violation::DuplicateEncapsulated),
-            Some(field) => Encapsulated::parse(&field.value()),
+            Some(list) => list,
             // A response to OPTIONS seldom has a body, and pyicap omits the field there.
             None if method != Method::Options && matches!(code, 200 | 201 | 206) => {
                 Err(Violation::MissingEncapsulated)
@@ -98,11 +111,10 @@ pub(super) fn fits(list: Encapsulated, method: Method, code: u16) -> Result<(), 
 
 pub(super) fn check_http_response(bytes: &[u8]) -> Result<StatusHead, Violation> {
     check_extent(bytes)?;
-    StatusHead::parse(bytes, status_line::parse_http, Violation::BadHttpStartLine).map_err(|bad| {
-        match bad.violation {
-            Violation::BadHeader => Violation::BadHttpHeader,
-            other => other,
-        }
+    let (parse_line, bad_line) = (status_line::parse_http, Violation::BadHttpStartLine);
+    StatusHead::parse(bytes, parse_line, bad_line, |_| {}).map_err(|bad| match bad.violation {
+        Violation::BadHeader => Violation::BadHttpHeader,
+        other => other,
     })
 }
 

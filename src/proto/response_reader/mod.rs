@@ -9,7 +9,9 @@ mod remains;
 #[cfg(test)]
 mod tests;
 
-use framing::{Framing, check_http_request, check_http_response, fits, split_heads};
+use framing::{
+    Framing, check_http_request, check_http_response, fits, parse_icap_head, split_heads,
+};
 pub(crate) use remains::{Fragments, Remains};
 use remains::{may_go_on_oddly, odd_head};
 
@@ -19,7 +21,7 @@ use crate::proto::head::HeadFinder;
 use crate::proto::http_head;
 use crate::proto::limits::{MAX_HEAD, MAX_INTERIM_RESPONSES};
 use crate::proto::method::Method;
-use crate::proto::response::{BadHead, Notes, Response, StatusHead};
+use crate::proto::response::{Response, StatusHead};
 use crate::proto::status_line;
 use crate::proto::text::{displayable, excerpt};
 use crate::proto::violation::{Limit, Violation};
@@ -252,22 +254,25 @@ impl ResponseReader {
     /// An ICAP head is complete, of which `before` bytes came before `input`.
     fn take_icap_head<'i>(
         &mut self,
-        head: StatusHead,
+        (head, framing): (StatusHead, Framing),
         input: &[u8],
         before: usize,
     ) -> Result<(usize, Event<'i>), Violation> {
         let used = head.bytes.len() - before;
         if head.code < 200 {
-            return Ok((used, self.take_interim(head)?));
+            return Ok((used, self.take_interim(head, &framing)?));
         }
-        self.take_final(head)?;
+        self.take_final(head, framing)?;
         let (more, event) = self.feed_http_heads(&input[used..])?;
         Ok((used + more, event))
     }
 
     /// The final ICAP head is complete: encapsulated heads are read next.
-    fn take_final(&mut self, head: StatusHead) -> Result<(), Violation> {
+    fn take_final(&mut self, head: StatusHead, framing: Framing) -> Result<(), Violation> {
         let code = head.code;
+        let list = framing.encapsulated(self.method, code);
+        let unfit = list.and_then(|list| fits(list, self.method, code)).err();
+        let fault = framing.fault(code).or(unfit);
         // Kept before the other checks: an infection header counts even if the rest is invalid.
         let response = self.response.insert(Response {
             head,
@@ -280,13 +285,8 @@ impl ResponseReader {
             interim: std::mem::take(&mut self.interim),
             method: self.method,
             has_bare_body: false,
-            notes: Notes::default(),
+            notes: framing.notes,
         });
-        let framing = Framing::of(&response.head);
-        let list = framing.encapsulated(self.method, code);
-        let unfit = list.and_then(|list| fits(list, self.method, code)).err();
-        let fault = framing.fault(code).or(unfit);
-        response.notes = framing.notes;
         let list = match (list, fault) {
             (Ok(list), None) => list,
             // The HTTP heads and the body can be read, and heads and trailers may have evidence.
@@ -306,8 +306,12 @@ impl ResponseReader {
         Ok(())
     }
 
-    fn take_interim(&mut self, head: StatusHead) -> Result<Event<'static>, Violation> {
-        if let Err(violation) = self.check_interim(&head) {
+    fn take_interim(
+        &mut self,
+        head: StatusHead,
+        framing: &Framing,
+    ) -> Result<Event<'static>, Violation> {
+        if let Err(violation) = self.check_interim(head.code, framing) {
             self.state = State::at_refused(&head.bytes);
             return Err(violation);
         }
@@ -317,14 +321,11 @@ impl ResponseReader {
         Ok(Event::Interim(code))
     }
 
-    fn check_interim(&self, head: &StatusHead) -> Result<(), Violation> {
+    fn check_interim(&self, code: u16, framing: &Framing) -> Result<(), Violation> {
         if self.interim.len() == MAX_INTERIM_RESPONSES {
             return Err(Violation::LimitExceeded(Limit::InterimResponses));
         }
-        let framing = Framing::of(head);
-        framing.fault(head.code).map_or(Ok(()), Err)?;
-        let list = framing.encapsulated(self.method, head.code)?;
-        fits(list, self.method, head.code)
+        framing.check(self.method, code)
     }
 
     fn feed_http_heads<'i>(&mut self, input: &[u8]) -> Result<(usize, Event<'i>), Violation> {
@@ -466,8 +467,4 @@ impl ResponseReader {
         }
         violation
     }
-}
-
-fn parse_icap_head(bytes: &[u8]) -> Result<StatusHead, BadHead> {
-    StatusHead::parse(bytes, status_line::parse_icap, Violation::BadStatusLine)
 }
