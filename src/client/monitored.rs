@@ -291,7 +291,9 @@ mod tests {
             };
             assert!(is_equal(&content), "{len}");
             let mut other = content.clone();
-            other.last_mut().map(|byte| *byte ^= 1);
+            if let Some(byte) = other.last_mut() {
+                *byte ^= 1;
+            }
             assert_eq!(is_equal(&other), content.is_empty(), "{len}");
         }
     }
