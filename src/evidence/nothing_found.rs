@@ -163,6 +163,7 @@ mod tests {
         for fields in [
             "X-Virus-ID: no threats\r\n",
             "X-Virus-ID: NONE\r\n",
+            "X-Virus-ID: No virus found in the file\r\n",
             "X-Virus-ID: no threats, no threats\r\n",
             "X-Infection-Found: none, none\r\n",
             "X-Error-Code: 0, 0\r\n",

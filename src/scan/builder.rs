@@ -351,8 +351,8 @@ impl ScannerBuilder {
     /// - The server's state tag (`ISTag`) is still the one that the response had, and a response has confirmed it within
     ///   the time of [`revalidate`](crate::Cache::revalidate). If a service has no tag, the content is scanned each time.
     /// - It is younger than [`max_age`](crate::Cache::max_age), and nothing has withdrawn it since.
-    /// - A clean verdict: the server's state tag does not mean "no engine" now, and the server has sent no early response
-    ///   since. With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the
+    /// - The server has sent no early response and missed no canary since, as far as this process knows.
+    /// - A clean verdict: the server's state tag does not mean "no engine" now. With a [canary](Self::canary), the server's proof holds now under this tag; a scan that takes its verdict from the
     ///   cache sends the canary too when one is due.
     ///
     /// Then no byte of the content is read, and no connection is needed unless the tag must be confirmed or a canary is

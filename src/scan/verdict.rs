@@ -108,8 +108,8 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// The status of the encapsulated HTTP response if there is one, and else that of the ICAP response. It is 0 if the
-    /// refusal was read, but no complete status line.
+    /// The status of the encapsulated HTTP response if there is one, and else that of the ICAP response. It is 0 if a
+    /// field of an interim (1xx) response refused, and the connection broke before the final status line was complete.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status

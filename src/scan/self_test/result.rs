@@ -108,7 +108,8 @@ impl ServiceTest {
         self.depth.as_ref()
     }
 
-    /// How long clean content of growing size took. The last one is an estimate for 100 MiB.
+    /// How long clean content of growing size took. The last one is an estimate for 100 MiB, whatever
+    /// the size limit is. The outcome of `latency` is an estimate for content of the size limit.
     #[must_use]
     pub fn latencies(&self) -> &[Latency] {
         &self.latencies

@@ -165,8 +165,8 @@ impl Scanner {
     /// Scans `content` and copies it to `spool` as [`scan_tee`](Self::scan_tee) does, and scans the copy if a
     /// reader cannot be sent again.
     ///
-    /// In [`scan`](Self::scan) and [`scan_tee`](Self::scan_tee), the scan of a [reader](Content::reader) above 64 KiB is over
-    /// when its connection breaks, because what was read is gone. This call goes on with the copy, as with a file,
+    /// In [`scan`](Self::scan) and [`scan_tee`](Self::scan_tee), the scan of a [reader](Content::reader) is over when its
+    /// connection breaks after more than 64 KiB were read, because what was read is gone. This call goes on with the copy, as with a file,
     /// if the copy is complete and there is time. After a broken connection it asks the same server once more, and then the
     /// next one. After another failure for which a file goes to the next server, it asks that one.
     /// What is read from `spool` must be what was written to it, or the outcome is an [`Error::Content`].
