@@ -4,8 +4,9 @@
 //! status is compared and nothing is parsed.
 //!
 //! With obligations, the loop also does what no client can leave out that keeps this crate's promises: it sends
-//! the head that the crate sends, asks for the metadata of a file and for one byte more than it should have, and
-//! looks for an early response before a request and for excess bytes after a response.
+//! the head that the crate sends, makes sure that a path is no pipe and no device before it opens it, asks for the
+//! metadata of the open file and for one byte more than it should have, and looks for an early response before a request
+//! and for excess bytes after a response.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -71,13 +72,13 @@ impl Floor {
     }
 
     pub(crate) fn scan_file(&mut self, path: &Path, size: usize) -> io::Result<()> {
-        let mut file = File::open(path)?;
-        let mut spare = 0;
-        if self.obligations == Obligations::AsOurs {
-            assert_eq!(file.metadata()?.len(), size as u64);
-            spare = 1;
+        if self.obligations == Obligations::None {
+            return self.scan_reader(&mut File::open(path)?, size, 0);
         }
-        self.scan_reader(&mut file, size, spare)
+        assert!(path.metadata()?.is_file());
+        let mut file = File::open(path)?;
+        assert_eq!(file.metadata()?.len(), size as u64);
+        self.scan_reader(&mut file, size, 1)
     }
 
     /// Reads `size` bytes; with the last of them, asks for `spare` bytes more.
