@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::monitor::Monitor;
 use super::once_reader::OnceReader;
 use super::reading::read_once;
 use super::regular::RegularFile;
+pub(crate) use super::regular::check_kind;
 use super::tee::Tee;
 use crate::error::{ContentError, ContentFault};
 use crate::net::deadline::Deadline;
@@ -83,13 +84,9 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// The content of a regular file that was just opened, with its metadata. It can be sent again.
-    pub(crate) fn file(file: File, metadata: &Metadata) -> Self {
-        match metadata.len() {
-            // Files in `/proc` have content all the same, so this length says nothing.
-            0 => Self::seekable(file),
-            _ => Self::new(Source::File(RegularFile::new(file, metadata))),
-        }
+    /// The content of a regular file that was just opened. It can be sent again. Its kind is checked before it is read.
+    pub(crate) fn file(file: File) -> Self {
+        Self::new(Source::File(RegularFile::new(file)))
     }
 
     fn bytes(bytes: Cow<'a, [u8]>) -> Self {

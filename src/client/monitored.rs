@@ -268,9 +268,10 @@ mod tests {
     fn file_of(content: &[u8]) -> (Body<'static>, tempfile::TempPath) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        let (file, path) = file.into_parts();
+        let path = file.into_temp_path();
         let opened = std::fs::File::open(&path).unwrap();
-        let body = Body::file(opened, &file.metadata().unwrap());
+        let mut body = Body::file(opened);
+        body.find_length().unwrap();
         (body.monitored(Monitor::new(NO_LIMIT, None)), path)
     }
 

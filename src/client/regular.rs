@@ -8,12 +8,12 @@ use std::time::SystemTime;
 
 use super::reading::read_once;
 
-/// A regular file that is read from its beginning, and its length by its metadata, which was not 0 when it was opened.
+/// A regular file that is read from its beginning, and its length by its metadata.
 pub(super) struct RegularFile {
     file: File,
     length: u64,
-    /// When its length was last taken from its metadata.
-    stamp: Stamp,
+    /// When its length was last taken from its metadata. `None`: it was just opened, and need not be a regular file.
+    stamp: Option<Stamp>,
     has_moved: bool,
     /// A read has shown that it ends after `length` bytes.
     has_ended: bool,
@@ -42,11 +42,11 @@ impl Stamp {
 
 impl RegularFile {
     /// It was just opened.
-    pub(super) fn new(file: File, metadata: &Metadata) -> Self {
+    pub(super) fn new(file: File) -> Self {
         Self {
             file,
-            length: metadata.len(),
-            stamp: Stamp::of(metadata),
+            length: 0,
+            stamp: None,
             has_moved: false,
             has_ended: false,
         }
@@ -55,16 +55,17 @@ impl RegularFile {
     /// Whether it is what it was when its length was found, by its metadata.
     pub(super) fn is_unchanged(&self) -> bool {
         let metadata = self.file.metadata();
-        metadata.is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
+        metadata.is_ok_and(|metadata| self.stamp == Some(Stamp::of(&metadata)))
     }
 
     /// Its length by its metadata: as it is now, if nothing was read of it yet. It may have waited long since it was
-    /// opened.
+    /// opened. An error if it is no regular file.
     pub(super) fn find_length(&mut self) -> io::Result<u64> {
         if !self.has_moved {
             let metadata = self.file.metadata()?;
+            check_kind(&metadata)?;
             self.length = metadata.len();
-            self.stamp = Stamp::of(&metadata);
+            self.stamp = Some(Stamp::of(&metadata));
         }
         Ok(self.length)
     }
@@ -80,6 +81,9 @@ impl RegularFile {
     /// for a byte more than there should be, this read shows the end, and none that returns nothing is needed. If the
     /// file has grown, that byte comes.
     pub(super) fn read(&mut self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if self.stamp.is_none() {
+            self.find_length()?;
+        }
         self.has_moved = true;
         let len = read_once(&mut self.file, buf)?;
         self.has_ended = len < buf.len() && position + len as u64 == self.length;
@@ -96,20 +100,41 @@ impl RegularFile {
     }
 }
 
+/// An error for anything but a regular file.
+pub(crate) fn check_kind(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        Ok(())
+    } else if metadata.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file (a pipe or a device can be scanned with `Content::reader`)",
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
 
-    /// A file that had `length` bytes when it was opened, and has this content now.
+    /// A file that had `length` bytes when that was found, and has this content now.
     fn file_of(length: u64, content: &[u8]) -> RegularFile {
         let mut file = tempfile::tempfile().unwrap();
         file.set_len(length).unwrap();
-        let metadata = file.metadata().unwrap();
+        let regular = found(&file);
         file.set_len(0).unwrap();
         file.write_all(content).unwrap();
         file.rewind().unwrap();
-        RegularFile::new(file, &metadata)
+        regular
+    }
+
+    /// The same file, of which the length was found.
+    fn found(file: &File) -> RegularFile {
+        let mut regular = RegularFile::new(file.try_clone().unwrap());
+        regular.find_length().unwrap();
+        regular
     }
 
     #[test]
@@ -143,15 +168,13 @@ mod tests {
     fn file_that_was_written_to_has_changed() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"hello").unwrap();
-        let metadata = file.metadata().unwrap();
-        let same = RegularFile::new(file.try_clone().unwrap(), &metadata);
+        let same = found(&file);
         assert!(same.is_unchanged());
         // Times are not exact. The fault is injected with a time that differs.
         let long_ago = SystemTime::UNIX_EPOCH;
         file.set_modified(long_ago).unwrap();
         assert!(!same.is_unchanged());
-        let metadata = file.metadata().unwrap();
-        let shorter = RegularFile::new(file.try_clone().unwrap(), &metadata);
+        let shorter = found(&file);
         file.set_len(4).unwrap();
         assert!(!shorter.is_unchanged());
     }

@@ -55,9 +55,9 @@ impl<'a> Content<'a> {
 
     /// A regular file. Its name is sent with the content, its path is not.
     ///
-    /// The open handle is checked to be a regular file, and opening does not wait. Pipes and devices are refused, because a
-    /// read of one may wait past every deadline. To scan one all the same, open it yourself and pass it to
-    /// [`reader`](Self::reader).
+    /// Opening does not wait. Pipes and devices are refused, because a read of one may wait past every deadline. To scan
+    /// one all the same, open it yourself and pass it to [`reader`](Self::reader). The scan checks the open handle before
+    /// it reads: if the file was exchanged for a pipe while it was opened, the scan is an [`Error::Content`].
     ///
     /// Its length is that of its metadata when the scan begins. A file that is longer or shorter when it is read is an
     /// [`Error::Content`] in the scan.
@@ -76,8 +76,7 @@ impl<'a> Content<'a> {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for anything else that is no regular file.
     pub fn file(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let (file, metadata) = regular_file::open(path)?;
-        let mut content = Self::new(Body::file(file, &metadata));
+        let mut content = Self::new(regular_file::open(path)?);
         content.about.name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());

@@ -1,45 +1,38 @@
 //! Opening a regular file, and nothing else.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens a regular file for reading. Returns its metadata as well.
+use crate::client::body::{Body, check_kind};
+
+/// Opens a regular file.
 ///
 /// Opening a pipe waits for a writer, past every deadline, and opening a device may do anything. So the kind is
 /// checked first. The file may be exchanged after this check. Therefore opening does not wait, and the handle is
-/// checked again.
-pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    check(&fs::metadata(path)?)?;
-    open_without_waiting(path)
+/// checked again: when its length is found, which must be done in any case.
+pub(crate) fn open(path: &Path) -> io::Result<Body<'static>> {
+    let by_path = fs::metadata(path)?;
+    check_kind(&by_path)?;
+    let file = open_without_waiting(path)?;
+    if by_path.len() > 0 {
+        return Ok(Body::file(file));
+    }
+    // Files in `/proc` have content all the same, so this length says nothing.
+    check_kind(&file.metadata()?)?;
+    Ok(Body::seekable(file))
 }
 
-fn open_without_waiting(path: &Path) -> io::Result<(File, Metadata)> {
+fn open_without_waiting(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
+        // A regular file is read the same with the flag and without it.
         options.custom_flags(O_NONBLOCK);
     }
-    let file = options.open(path)?;
-    // A regular file is read the same with the flag and without it.
-    let metadata = file.metadata()?;
-    check(&metadata)?;
-    Ok((file, metadata))
-}
-
-fn check(metadata: &Metadata) -> io::Result<()> {
-    if metadata.is_file() {
-        Ok(())
-    } else if metadata.is_dir() {
-        Err(io::ErrorKind::IsADirectory.into())
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file (a pipe or a device can be scanned with `Content::reader`)",
-        ))
-    }
+    options.open(path)
 }
 
 /// `O_NONBLOCK` of `fcntl.h`, for the platforms that std knows. On others, opening may wait if the file is
@@ -76,20 +69,32 @@ const O_NONBLOCK: i32 = if cfg!(any(target_os = "linux", target_os = "android"))
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ContentError;
     use std::os::unix::net::UnixListener;
     use std::process::Command;
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
 
-    /// The result of `open` for a path. It must not wait.
+    /// As if the file was exchanged after the first check.
+    fn open_exchanged(path: &Path) -> io::Result<Body<'static>> {
+        open_without_waiting(path).map(Body::file)
+    }
+
+    /// The result of `open` for a path, and of finding the length. It must not wait.
     fn kind_of(
         path: &Path,
-        open: fn(&Path) -> io::Result<(File, Metadata)>,
+        open: fn(&Path) -> io::Result<Body<'static>>,
     ) -> Result<(), io::ErrorKind> {
         let (sender, opened) = mpsc::channel();
         let path = path.to_owned();
-        thread::spawn(move || sender.send(open(&path).map(drop)));
+        thread::spawn(move || {
+            let found = open(&path).and_then(|mut body| {
+                let kind = |error: ContentError| error.io_error().unwrap().kind();
+                body.find_length().map_err(|error| kind(error).into())
+            });
+            sender.send(found.map(drop))
+        });
         let opened = opened.recv_timeout(Duration::from_secs(10));
         opened
             .expect("it does not wait")
@@ -106,8 +111,7 @@ mod tests {
         assert!(made.success());
         std::os::unix::fs::symlink(path("fifo"), path("link-to-fifo")).unwrap();
         let _socket = UnixListener::bind(path("socket")).unwrap();
-        // The second function is the case that the file was exchanged after the first check.
-        for open in [open, open_without_waiting] {
+        for open in [open, open_exchanged] {
             assert_eq!(kind_of(&path("file"), open), Ok(()));
             assert_eq!(kind_of(&path("link"), open), Ok(()));
             let not_regular = Err(io::ErrorKind::InvalidInput);

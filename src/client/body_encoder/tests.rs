@@ -212,7 +212,7 @@ fn file_of(content: &[u8], length: usize) -> Body<'static> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![b'x'; length]).unwrap();
     let opened = file.reopen().unwrap();
-    let mut body = Body::file(opened, &file.as_file().metadata().unwrap());
+    let mut body = Body::file(opened);
     body.find_length().unwrap();
     std::fs::write(file.path(), content).unwrap();
     body
