@@ -123,8 +123,13 @@ impl<'a> Body<'a> {
     }
 
     /// Observes what is sent.
-    pub(crate) fn monitored(mut self, monitor: Monitor<'a>) -> Self {
+    pub(crate) fn monitor(&mut self, monitor: Monitor<'a>) {
         self.monitor = Some(monitor);
+    }
+
+    #[cfg(test)]
+    pub(super) fn monitored(mut self, monitor: Monitor<'a>) -> Self {
+        self.monitor(monitor);
         self
     }
 

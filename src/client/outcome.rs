@@ -84,8 +84,8 @@ impl CompleteResponse {
 
     /// The response is of no use: closes the connection. Returns the error; that of a 503 says whether
     /// other callers had connections (RFC 3507 §4.3.3).
-    pub(crate) fn reject(self, mut error: Error) -> Error {
-        if let (Error::Status(error), Some(connection)) = (&mut error, self.connection) {
+    pub(crate) fn reject(&mut self, mut error: Error) -> Error {
+        if let (Error::Status(error), Some(connection)) = (&mut error, self.connection.take()) {
             error.has_room_later = error.code == 503 && connection.discard_as_surplus();
         }
         error

@@ -23,8 +23,8 @@ impl Error {
         name.as_ref().map(|name| name.0.as_str())
     }
 
-    pub(crate) fn with_name(mut self, name: Option<String>) -> Self {
-        let slot = match &mut self {
+    pub(crate) fn set_name(&mut self, name: Option<String>) {
+        let slot = match self {
             Self::Connect(error) => &mut error.name,
             Self::Timeout(error) => &mut error.name,
             Self::Disconnected(error) => &mut error.name,
@@ -37,6 +37,5 @@ impl Error {
             Self::Cancelled(error) => &mut error.name,
         };
         *slot = name.map(|name| Box::new(ContentName(name)));
-        self
     }
 }

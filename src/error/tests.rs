@@ -99,10 +99,12 @@ fn error_has_the_name_of_its_content() {
         InputError::new(InvalidInput::Zero, "deadline").into(),
     ] {
         assert_eq!(error.name(), None);
-        let named = error.with_name(Some("a.txt".to_owned()));
+        let mut named = error;
+        named.set_name(Some("a.txt".to_owned()));
         assert_eq!(named.name(), Some("a.txt"));
         assert!(!named.to_string().contains("a.txt"));
-        assert_eq!(named.with_name(None).name(), None);
+        named.set_name(None);
+        assert_eq!(named.name(), None);
     }
 }
 

@@ -29,7 +29,12 @@ const RESERVED: &[&str] = &[
     "Upgrade",
 ];
 
-const USER_AGENT: &str = concat!("icap-client/", env!("CARGO_PKG_VERSION"));
+/// The field that a request has unless the caller sets another one.
+const USER_AGENT: &str = concat!(
+    "User-Agent: icap-client/",
+    env!("CARGO_PKG_VERSION"),
+    "\r\n"
+);
 
 /// An ICAP request without its body (RFC 3507 §4.3.2). Each part is checked when it is set.
 ///
@@ -250,7 +255,9 @@ impl Request {
         more: &[&[(String, Vec<u8>)]],
     ) -> Result<(), InputError> {
         for part in [uri, host] {
-            if part.is_empty() || !part.bytes().all(|b| b.is_ascii_graphic()) {
+            // Without a branch for each byte, many are checked at once.
+            let is_graphic = part.bytes().fold(true, |all, b| all & b.is_ascii_graphic());
+            if part.is_empty() || !is_graphic {
                 return Err(InputError::new(InvalidInput::Uri, part));
             }
         }
@@ -261,7 +268,7 @@ impl Request {
             out.extend_from_slice(part.as_bytes());
         }
         if !headers().any(is_agent) {
-            encode_field(out, "User-Agent", USER_AGENT.as_bytes());
+            out.extend_from_slice(USER_AGENT.as_bytes());
         }
         self.encode_allow(out);
         if let Some(size) = self.preview.filter(|_| has_body) {
@@ -374,7 +381,7 @@ mod tests {
         let expected = format!(
             "RESPMOD icap://av.example/scan ICAP/1.0\r\n\
              Host: av.example\r\n\
-             User-Agent: {USER_AGENT}\r\n\
+             {USER_AGENT}\
              Allow: 204\r\n\
              X-Client-IP: 192.0.2.7\r\n\
              Encapsulated: req-hdr=0, res-hdr={}, res-body={}\r\n\
@@ -461,7 +468,7 @@ mod tests {
         let kept = "POST /up HTTP/1.1\r\nHost: h\r\n\r\n";
         let expected = format!(
             "REQMOD icap://av.example/scan ICAP/1.0\r\nHost: av.example\r\n\
-             User-Agent: {USER_AGENT}\r\nAllow: 204\r\n\
+             {USER_AGENT}Allow: 204\r\n\
              Encapsulated: req-hdr=0, req-body={len}\r\n\r\n{kept}",
             len = kept.len()
         );

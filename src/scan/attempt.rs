@@ -10,11 +10,9 @@ use super::canary::Canary;
 use super::content::Content;
 use super::decide::{NoVerdict, Sent, decide, from_evidence};
 use super::echo::is_same_message;
-use super::metadata::About;
 use super::report::Report;
 use super::verdict::{NotScanned, Verdict};
 use super::{Rules, Shared};
-use crate::client::body::Body;
 use crate::client::digest::Digest;
 use crate::client::options_cache::Known;
 use crate::client::outcome::{AttemptError, CompleteResponse, Failure, protocol_error};
@@ -34,15 +32,14 @@ use crate::stats::CloseReason;
 /// Content, what is known about it, and what came back of it.
 pub(super) struct Scan<'c, 'o> {
     pub(super) rules: Rules,
-    pub(super) custom_headers: Arc<CustomHeaders>,
-    pub(super) about: About,
+    pub(super) custom_headers: &'c CustomHeaders,
+    pub(super) content: Content<'c>,
     /// Its length, if that was known at the beginning. The request, and the key by which its verdict is cached, are the
     /// same in each attempt: an objection must withdraw the clean verdicts that this scan could have been given.
     pub(super) length: Option<u64>,
     pub(super) max_size: Option<u64>,
     /// The request for the first service, once it is made.
     pub(super) request: Option<Request>,
-    pub(super) body: Body<'c>,
     pub(super) output: Output<'o>,
     pub(super) deadline: Deadline,
     /// If the content has an id.
@@ -54,56 +51,63 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) canary: Option<Canary<'c>>,
 }
 
+/// Begins the time of a scan. Returns its deadline, and the length of the content if that is known.
+pub(super) fn begin(
+    shared: &Shared,
+    content: &mut Content<'_>,
+) -> Result<(Deadline, Option<u64>), Error> {
+    let first = shared.endpoints().first();
+    let deadline = first
+        .start(content.own_deadline()?)
+        .or_cancelled(content.own_cancel());
+    if deadline.is_cancelled() {
+        return Err(CancelledError::new(first.name(), None).into());
+    }
+    Ok((deadline, content.known_length()?))
+}
+
 impl<'c, 'o> Scan<'c, 'o> {
-    /// Its time begins now.
+    /// A scan that has [begun](begin).
     pub(super) fn new(
         shared: &'c Shared,
         mut content: Content<'c>,
+        (deadline, length): (Deadline, Option<u64>),
         output: Option<&'o mut (dyn Write + 'o)>,
-    ) -> Result<Self, Error> {
-        let first = shared.endpoints().first();
-        let deadline = first
-            .start(content.own_deadline()?)
-            .or_cancelled(content.own_cancel());
-        if deadline.is_cancelled() {
-            return Err(CancelledError::new(first.name(), None).into());
-        }
-        let length = content.known_length()?;
+    ) -> Self {
         let Shared {
             rules, max_size, ..
         } = *shared;
-        let custom_headers = Arc::clone(&shared.custom_headers);
-        let judged_by = Arc::clone(&custom_headers);
-        let (about, mut body) = content.monitored(max_size);
+        content.monitor(max_size);
         if rules.allow_206 && output.is_some() {
             // What a 206 refers to must be what was sent.
-            body.hash();
+            content.body.hash();
         }
         let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
-        let cache = shared.cache.as_ref().filter(|_| about.id.is_some());
+        let judged_by = Arc::clone(&shared.custom_headers);
+        let cache = shared.cache.as_ref();
+        let cache = cache.filter(|_| content.about.id.is_some());
         let is_looked_up = cache.is_some() && output.is_none();
-        Ok(Self {
+        Self {
             rules,
-            custom_headers,
-            about,
+            custom_headers: &shared.custom_headers,
+            content,
             length,
             max_size,
             request: None,
-            body,
             output: Output::of_scan(output, limit.unwrap_or(u64::MAX), judged_by),
             deadline,
             cache,
             is_looked_up,
             asked: Vec::new(),
             canary: Canary::of(shared),
-        })
+        }
     }
 
     /// Copies the content to `writer` while it is scanned. It is scanned only up to the size that a copy may have.
     pub(super) fn copy_to(&mut self, writer: &'o mut (dyn Write + 'o), max_copy: Option<u64>) {
         self.is_looked_up = false;
         self.max_size = [self.max_size, max_copy].into_iter().flatten().min();
-        self.body.is_copied(self.max_size);
+        self.content.body.is_copied(self.max_size);
         let tee = Tee::new(writer, self.deadline.clone(), max_copy);
         self.output.copy_to(tee);
     }
@@ -113,11 +117,10 @@ impl<'c, 'o> Scan<'c, 'o> {
         Scan {
             rules: self.rules,
             custom_headers: self.custom_headers,
-            about: self.about,
+            content: self.content,
             length: self.length,
             max_size: self.max_size,
             request: self.request,
-            body: self.body,
             output: self.output.without_writers(),
             deadline: self.deadline,
             cache: self.cache,
@@ -129,26 +132,26 @@ impl<'c, 'o> Scan<'c, 'o> {
 
     /// Reads the content from now on from `copy`, which has `length` bytes.
     pub(super) fn read_from(&mut self, copy: impl Read + Seek + Send + 'c, length: u64) {
-        self.body.read_from(copy, length);
+        self.content.body.read_from(copy, length);
     }
 
     /// The request for the content, as far as it is the same for each service. The one that was made before is taken.
     pub(super) fn request(&mut self, method: Method) -> Result<Request, Error> {
         match self.request.take() {
             Some(request) if request.method() == method => Ok(request),
-            _ => self.about.request(method, self.length),
+            _ => self.content.about.request(method, self.length),
         }
     }
 
     /// Whether the content can be sent more than once, however long it is.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.body.is_repeatable()
+        self.content.body.is_repeatable()
     }
 
     /// Whether the scan can begin again, with another server.
     pub(super) fn can_repeat(&self) -> bool {
         let is_in_time = self.deadline.left().is_some();
-        self.body.can_rewind() && !self.output.is_passed_on() && is_in_time
+        self.content.body.can_rewind() && !self.output.is_passed_on() && is_in_time
     }
 
     /// The request to a service with these options; `None` if it was not asked for them.
@@ -158,13 +161,13 @@ impl<'c, 'o> Scan<'c, 'o> {
     ) -> Result<Request, Error> {
         let method = self.rules.method_for(options);
         let request = self.request(method)?.allow_204(self.rules.allow_204);
-        let name = self.about.name.as_deref();
-        let can_complete = !self.output.is_wanted() || self.body.is_repeatable();
+        let name = self.content.about.name.as_deref();
+        let can_complete = !self.output.is_wanted() || self.content.body.is_repeatable();
         let offers_206 = options.is_none_or(ServiceOptions::allows_206);
-        let asked_for = options.map(|options| self.about.asked_for(options));
+        let asked_for = options.map(|options| self.content.about.asked_for(options));
         // c-icap sends an empty preview back. A 204 to a preview is allowed also without `Allow: 204`.
         let has_preview = self.rules.allow_204 && self.length != Some(0);
-        let preview = match self.about.gets_any_preview {
+        let preview = match self.content.about.gets_any_preview {
             true => self.rules.preview.size_if_any(options),
             false => self.rules.preview.size(name, options),
         };
@@ -180,7 +183,7 @@ impl<'c, 'o> Scan<'c, 'o> {
     /// shows a renamed file as one that has changed.
     pub(super) fn hash_for_echo(&mut self, request: &Request, options: Option<&ServiceOptions>) {
         if !request.allows_204() || options.is_some_and(ServiceOptions::excludes_204) {
-            self.body.hash();
+            self.content.body.hash();
         }
     }
 
@@ -188,20 +191,19 @@ impl<'c, 'o> Scan<'c, 'o> {
     pub(super) fn take(
         &mut self,
         request: &Request,
-        mut complete: CompleteResponse,
+        complete: &mut CompleteResponse,
         known: Option<&Known>,
         client: &Client,
-    ) -> Result<(Report, CompleteResponse), AttemptError> {
+    ) -> Result<Report, AttemptError> {
         if let Some(known) = known {
             client.saw_response(&complete.response, known, complete.ended);
         }
         let options = known.map(|known| &*known.options);
-        let report = match self.judge(&complete, request, options, client) {
-            Ok(report) => report.with_connection(complete.is_reused()),
-            Err(error) => return Err(complete.reject(error).into()),
-        };
-        self.conclude(&mut complete, &report, client)?;
-        Ok((report, complete))
+        let judged = self.judge(complete, request, options, client);
+        let mut report = judged.map_err(|error| complete.reject(error))?;
+        report.set_connection(complete.is_reused());
+        self.conclude(complete, &report, client)?;
+        Ok(report)
     }
 
     /// Decides what becomes of the connection. Then puts the part of the content that a 206 refers to after
@@ -236,8 +238,13 @@ impl<'c, 'o> Scan<'c, 'o> {
         if !self.output.is_wanted() || !matches!(verdict, Verdict::Modified(_)) {
             return Ok(());
         }
-        self.body.has_been_sent(complete.request_complete);
-        client.append_original(complete, &self.deadline, &mut self.body, &mut self.output)
+        self.content.body.has_been_sent(complete.request_complete);
+        client.append_original(
+            complete,
+            &self.deadline,
+            &mut self.content.body,
+            &mut self.output,
+        )
     }
 
     /// Judges a complete response.
@@ -262,14 +269,18 @@ impl<'c, 'o> Scan<'c, 'o> {
             lacks_engine: client.lacks_engine(response, options),
             allowed_204: request.allows_204(),
             allowed_206: request.allows_206(),
-            length: self.body.declared_len().unwrap_or(complete.content_sent),
+            length: self
+                .content
+                .body
+                .declared_len()
+                .unwrap_or(complete.content_sent),
             offers_204: request.allows_204()
                 && options.is_none_or(|options| offers_204(options, response)),
             is_echoed: matches!(returned, Ok(true)),
             is_beginning,
             has_trailing: complete.trailing.is_some(),
         };
-        let verdict = decide(response, &sent, &self.custom_headers).map_err(|why| match why {
+        let verdict = decide(response, &sent, self.custom_headers).map_err(|why| match why {
             NoVerdict::Status { failure } => status_error(service, response, failure),
             NoVerdict::Violation(violation) => {
                 let seen = complete.trailing.clone().unwrap_or_default();
@@ -282,13 +293,12 @@ impl<'c, 'o> Scan<'c, 'o> {
         }
         let is_retagged = sent.offers_204 && options.is_some_and(ServiceOptions::excludes_204);
         let is_echoed = verdict == Verdict::NotScanned(NotScanned::Echoed);
-        let report = Report::new(
-            verdict,
-            Some(response),
-            complete.content_sent,
-            client.service(),
-        );
-        Ok(report.with_advice((is_echoed && is_retagged).then_some(ANOTHER_TAG)))
+        let service = client.service();
+        let mut report = Report::new(verdict, Some(response), complete.content_sent, service);
+        if is_echoed && is_retagged {
+            report.advise(ANOTHER_TAG);
+        }
+        Ok(report)
     }
 
     /// Compares what came back with the content: whether it is the beginning of it, and whether it is all of it, in a
@@ -306,17 +316,20 @@ impl<'c, 'o> Scan<'c, 'o> {
         if !may_be_echo || !is_same_message(request, response) {
             return (is_beginning, Ok(false));
         }
-        let is_all = self.body.is_equal_to(&back, &self.deadline, service);
+        let is_all = self
+            .content
+            .body
+            .is_equal_to(&back, &self.deadline, service);
         (is_beginning, is_all)
     }
 
     /// Whether what came `back` is the beginning of the content, and not all of it.
     fn is_beginning_returned(&mut self, complete: &CompleteResponse, back: &Digest) -> bool {
-        let is_all_or_more = complete.request_complete && back.len >= self.body.sent_len();
+        let is_all_or_more = complete.request_complete && back.len >= self.content.body.sent_len();
         if complete.response.body_len() != Some(back.len) || is_all_or_more {
             return false;
         }
-        self.body.begins_with(back, &self.deadline)
+        self.content.body.begins_with(back, &self.deadline)
     }
 
     /// The report of an exchange that broke off, if there is evidence in the part of the response that came, or if
@@ -332,19 +345,20 @@ impl<'c, 'o> Scan<'c, 'o> {
             content_sent,
             ..
         } = failure;
-        let is_too_large = self.body.exceeded_limit().is_some();
+        let is_too_large = self.content.body.exceeded_limit().is_some();
         if let (Error::Content(error), Some(tee), false) = (&error, self.output.tee(), is_too_large)
         {
             tee.content_failed(error);
         }
         let response = remains.response.as_ref();
-        let findings = Findings::of_remains(response, &remains.fragments, &self.custom_headers);
+        let findings = Findings::of_remains(response, &remains.fragments, self.custom_headers);
         if let Some(evidence) = findings.evidence {
             let verdict = from_evidence(evidence);
-            let report = Report::new(verdict, response, content_sent, service);
-            return Ok(report.with_status(remains.status()));
+            let mut report = Report::new(verdict, response, content_sent, service);
+            report.set_status(remains.status());
+            return Ok(report);
         }
-        let limit = self.body.exceeded_limit().ok_or(error)?;
+        let limit = self.content.body.exceeded_limit().ok_or(error)?;
         Ok(Report::too_large(limit, content_sent, service))
     }
 }

@@ -40,8 +40,8 @@ use crate::net::cancel::Cancel;
 /// ```
 #[must_use]
 pub struct Content<'a> {
-    body: Body<'a>,
-    about: About,
+    pub(super) body: Body<'a>,
+    pub(super) about: About,
     progress: Option<Progress<'a>>,
     deadline: Option<Duration>,
     cancel: Option<Cancel>,
@@ -334,10 +334,10 @@ impl<'a> Content<'a> {
         Ok(self.body.find_length()?)
     }
 
-    /// Parts what is known about the content from its bytes, which are monitored while they are sent.
-    pub(crate) fn monitored(self, max_size: Option<u64>) -> (About, Body<'a>) {
-        let monitor = Monitor::new(max_size, self.progress);
-        (self.about, self.body.monitored(monitor))
+    /// Has the bytes monitored while they are sent.
+    pub(super) fn monitor(&mut self, max_size: Option<u64>) {
+        let monitor = Monitor::new(max_size, self.progress.take());
+        self.body.monitor(monitor);
     }
 }
 

@@ -141,14 +141,12 @@ impl Report {
     }
 
     /// For a response without a whole head.
-    pub(super) fn with_status(mut self, status: Option<u16>) -> Self {
+    pub(super) fn set_status(&mut self, status: Option<u16>) {
         self.status = status;
-        self
     }
 
-    pub(super) fn with_advice(mut self, advice: Option<&'static str>) -> Self {
-        self.advice = advice;
-        self
+    pub(super) fn advise(&mut self, advice: &'static str) {
+        self.advice = Some(advice);
     }
 
     /// For a server without a proof, to which nothing was sent.
@@ -157,16 +155,14 @@ impl Report {
     }
 
     /// As it is if nothing proves that the server scans.
-    pub(super) fn without_proof(mut self) -> Self {
+    pub(super) fn lacks_proof(&mut self) {
         self.verdict = Verdict::NotScanned(NotScanned::NoEngine);
         self.is_cached = false;
-        self
     }
 
     /// With a connection that was used before, or a new one.
-    pub(super) fn with_connection(mut self, is_reused: Option<bool>) -> Self {
+    pub(super) fn set_connection(&mut self, is_reused: Option<bool>) {
         self.is_reused = is_reused;
-        self
     }
 
     /// Whether the server was asked for it.
@@ -196,9 +192,8 @@ impl Report {
         self
     }
 
-    pub(super) fn finish(mut self, name: Option<String>, elapsed: Duration) -> Self {
+    pub(super) fn finish(&mut self, name: Option<String>, elapsed: Duration) {
         self.name = name;
         self.elapsed = elapsed;
-        self
     }
 }

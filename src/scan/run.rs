@@ -5,7 +5,7 @@ use std::ptr;
 use std::time::Instant;
 
 use super::Shared;
-use super::attempt::Scan;
+use super::attempt::{Scan, begin};
 use super::cache::verdicts::{Subject, Turn};
 use super::canary::{Canary, Sighting, Tag};
 use super::content::Content;
@@ -36,10 +36,11 @@ const UNDECIDED: &str = "no content is sent to the server, because nothing prove
 /// Scans `content`, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
     shared: &'c Shared,
-    content: Content<'c>,
+    mut content: Content<'c>,
     output: Option<&'c mut (dyn Write + 'c)>,
 ) -> Result<Report, Error> {
-    Scan::new(shared, content, output)?.run(shared)
+    let begun = begin(shared, &mut content)?;
+    Scan::new(shared, content, begun, output).run(shared)
 }
 
 impl<'c> Scan<'c, '_> {
@@ -62,7 +63,7 @@ impl<'c> Scan<'c, '_> {
     ) -> Result<Report, Error> {
         let endpoints = shared.endpoints();
         // Of a copy it is known in any case.
-        let length = self.body.declared_len();
+        let length = self.content.body.declared_len();
         let exceeded = |&max: &u64| length.is_some_and(|length| length > max);
         if let Some(limit) = self.max_size.filter(exceeded) {
             return Ok(Report::too_large(limit, 0, endpoints.first().service()));
@@ -72,8 +73,8 @@ impl<'c> Scan<'c, '_> {
         self.request = Some(request);
         while let Some(mut call) = failover.next_server() {
             let mut turn = None;
-            let outcome = self.with_server(&mut call, &mut turn);
-            let outcome = self.unless_cancelled(outcome, call.client);
+            let mut outcome = self.with_server(&mut call, &mut turn);
+            self.respect_cancel(&mut outcome, call.client);
             if let Some(turn) = turn {
                 self.end_turn(call.client, turn, &outcome);
             }
@@ -155,18 +156,15 @@ impl<'c> Scan<'c, '_> {
         self.turn(client, &request)
     }
 
-    /// The outcome of one server; if the caller has cancelled the scan, only evidence counts (rule R2), and nothing
-    /// that was not complete is anybody's fault (rule R10).
-    fn unless_cancelled(
-        &self,
-        outcome: Result<Report, AttemptError>,
-        client: &Client,
-    ) -> Result<Report, AttemptError> {
-        match &outcome {
-            _ if !self.deadline.is_cancelled() => outcome,
-            Ok(report) if report.verdict().is_objection() => outcome,
-            Err(failed) if failed.error.is_cancelled() => outcome,
-            _ => Err(Error::from(CancelledError::new(client.name(), None)).into()),
+    /// If the caller has cancelled the scan, only evidence counts (rule R2), and nothing that was not complete is anybody's
+    /// fault (rule R10).
+    fn respect_cancel(&self, outcome: &mut Result<Report, AttemptError>, client: &Client) {
+        let stands = match outcome {
+            Ok(report) => report.verdict().is_objection(),
+            Err(failed) => failed.error.is_cancelled(),
+        };
+        if !stands && self.deadline.is_cancelled() {
+            *outcome = Err(Error::from(CancelledError::new(client.name(), None)).into());
         }
     }
 
@@ -198,28 +196,29 @@ impl<'c> Scan<'c, '_> {
             return Ok(without_content(client));
         }
         self.hash_for_echo(&request, options);
-        let complete = match call.exchange(&request, &mut self.body, &mut self.output) {
+        let mut complete = match call.exchange(&request, &mut self.content.body, &mut self.output) {
             Ok(complete) => complete,
             Err(failure) => {
                 let is_reused = failure.is_reused;
                 note_early_break(call, &failure);
-                let report = self.salvage(*failure, client.service())?;
+                let mut report = self.salvage(*failure, client.service())?;
                 if let Some(turn) = turn {
                     turn.withdraw(client, &report);
                 }
-                return Ok(report.with_connection(is_reused));
+                report.set_connection(is_reused);
+                return Ok(report);
             }
         };
-        let (report, complete) = self.take(&request, complete, known.as_ref(), client)?;
+        let mut report = self.take(&request, &mut complete, known.as_ref(), client)?;
         // A canary stands in line anew.
         call.is_served();
         let tag = complete.response.state_tag();
         let wanted = Wanted::Under(tag, epoch);
-        let confirmed = self.confirm(call, known.as_ref(), report, wanted);
+        let confirmed = self.confirm(call, known.as_ref(), &mut report, wanted);
         if complete.is_success() {
             call.scanned(confirmed.as_ref().err());
         }
-        let report = confirmed.map_err(AttemptError::without_line)?;
+        confirmed.map_err(AttemptError::without_line)?;
         if let Some(turn) = turn {
             turn.keep(client, &report, &complete);
         }
@@ -243,7 +242,7 @@ impl<'c> Scan<'c, '_> {
         }
         let client = call.client;
         let epoch = client.proofs().epoch();
-        let Some(found) = turn.look_up(call, confirmed_since) else {
+        let Some(mut found) = turn.look_up(call, confirmed_since) else {
             return Ok(None);
         };
         if !found.report.verdict().is_clean() {
@@ -260,25 +259,27 @@ impl<'c> Scan<'c, '_> {
         let is_proven = self.prove(call, known, wanted)?;
         // Only the store shows what another process has found during a canary.
         let is_kept = client.proofs().canaries() == canaries || turn.is_still_stored(&found);
-        Ok(match is_kept && turn.still_holds(&found, client) {
-            false => None,
-            true if is_proven => Some(found.report),
-            true => Some(unproven(found.report, client)),
-        })
+        if !is_kept || !turn.still_holds(&found, client) {
+            return Ok(None);
+        }
+        if !is_proven {
+            lacks_proof(&mut found.report, client);
+        }
+        Ok(Some(found.report))
     }
 
-    /// The report, which is clean only with the proof that is wanted.
+    /// Leaves the report clean only with the proof that is wanted.
     fn confirm(
         &self,
         call: &mut Call<'_>,
         known: Option<&Known>,
-        report: Report,
+        report: &mut Report,
         wanted: Wanted<'_>,
-    ) -> Result<Report, AttemptError> {
-        if !report.verdict().is_clean() || self.prove(call, known, wanted)? {
-            return Ok(report);
+    ) -> Result<(), AttemptError> {
+        if report.verdict().is_clean() && !self.prove(call, known, wanted)? {
+            lacks_proof(report, call.client);
         }
-        Ok(unproven(report, call.client))
+        Ok(())
     }
 
     /// Whether the server has proven that it scans, if that is wanted: before, or now by a canary of this scan or of
@@ -327,34 +328,35 @@ impl<'c> Scan<'c, '_> {
         // replacement with an objection must withdraw the clean verdict of a scan.
         let subject = Subject {
             request: &request.clone().allow_206(false),
-            about: &self.about,
+            about: &self.content.about,
             length: self.length,
-            rules: &(self.rules, &self.custom_headers, proof),
+            rules: &(self.rules, self.custom_headers, proof),
         };
         cache.turn(client, &subject)
     }
 }
 
-/// The report without its clean verdict.
-fn unproven(report: Report, client: &Client) -> Report {
-    advised(report.without_proof(), client, UNPROVEN)
+/// Takes the clean verdict from the report.
+fn lacks_proof(report: &mut Report, client: &Client) {
+    report.lacks_proof();
+    advise(report, client, UNPROVEN);
 }
 
 /// The report of a server that has not proven that it scans, so that no content was sent to it.
 fn without_content(client: &Client) -> Report {
-    let report = Report::no_engine(client.service());
-    match client.proofs().is_blind() {
-        true => report,
-        false => advised(report, client, UNDECIDED),
+    let mut report = Report::no_engine(client.service());
+    if !client.proofs().is_blind() {
+        advise(&mut report, client, UNDECIDED);
     }
+    report
 }
 
-/// The report with this advice, which is logged once a minute.
-fn advised(report: Report, client: &Client, advice: &'static str) -> Report {
+/// Adds this advice to the report, and logs it once a minute.
+fn advise(report: &mut Report, client: &Client, advice: &'static str) {
     if client.proofs().is_warning_due(client.now()) {
         log::warn!("{}: {advice}", client.name());
     }
-    report.with_advice(Some(advice))
+    report.advise(advice);
 }
 
 /// Sends a canary, and a second one if the first is undecided: the server may have been configured anew meanwhile.
@@ -392,11 +394,13 @@ fn ask(
     call: &mut Call<'_>,
     known: Option<&Known>,
 ) -> Result<(Verdict, Tag), AttemptError> {
-    let mut scan = Scan::new(shared, sample.content(), None)?;
+    let mut content = sample.content();
+    let begun = begin(shared, &mut content)?;
+    let mut scan = Scan::new(shared, content, begun, None);
     scan.deadline = call.deadline.clone();
     let request = scan.request_for(known.map(|known| &*known.options))?;
-    let exchanged = call.exchange(&request, &mut scan.body, &mut scan.output);
-    let complete = match exchanged {
+    let exchanged = call.exchange(&request, &mut scan.content.body, &mut scan.output);
+    let mut complete = match exchanged {
         Ok(complete) => complete,
         Err(failure) => {
             note_early_break(call, &failure);
@@ -408,7 +412,7 @@ fn ask(
             return Ok((report.verdict().clone(), tag));
         }
     };
-    let (report, complete) = scan.take(&request, complete, known, call.client)?;
+    let report = scan.take(&request, &mut complete, known, call.client)?;
     call.is_served();
     Ok((report.verdict().clone(), owned_tag(&complete.response)))
 }

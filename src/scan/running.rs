@@ -33,21 +33,21 @@ impl<'s> Running<'s> {
     pub(super) fn finish(
         self,
         name: Option<String>,
-        result: Result<Report, Error>,
+        mut result: Result<Report, Error>,
     ) -> Result<Report, Error> {
         let now = self.shared.endpoints().first().now_for_waits();
         let took = now.saturating_duration_since(self.began);
         let counters = self.shared.counters();
-        let result = match result {
+        match &mut result {
             Ok(report) => {
                 counters.record(outcome(report.verdict()), took);
-                Ok(report.finish(name, took))
+                report.finish(name, took);
             }
             Err(error) => {
                 counters.failed(error.kind(), took);
-                Err(error.with_name(name))
+                error.set_name(name);
             }
-        };
+        }
         log_result(&result, took);
         result
     }

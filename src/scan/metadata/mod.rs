@@ -13,9 +13,10 @@ use crate::proto::options::ServiceOptions;
 use crate::proto::request::{Request, check_header};
 use crate::proto::{base64, http_head};
 
-/// The host in a made-up request. It is a reserved name (RFC 2606): it discloses nothing and no server resolves
-/// it.
-const CONTENT_HOST: &str = "content.invalid";
+/// A made-up request, before and after the name of the content. The host is a reserved name (RFC 2606): it discloses
+/// nothing and no server resolves it.
+const BEFORE_NAME: &[u8] = b" http://content.invalid/";
+const AFTER_NAME: &[u8] = b" HTTP/1.1\r\nHost: content.invalid\r\n";
 
 /// Bytes of a made-up head without the name, at most.
 const MADE_UP_HEAD: usize = 160;
@@ -156,22 +157,22 @@ impl About {
     fn made_up_head(&self, method: &str) -> Vec<u8> {
         let name = shortened(self.name.as_deref().unwrap_or_default());
         let mut head = Vec::with_capacity(MADE_UP_HEAD + name.len());
-        for part in [method, " http://", CONTENT_HOST, "/"] {
-            head.extend_from_slice(part.as_bytes());
-        }
+        head.extend_from_slice(method.as_bytes());
+        head.extend_from_slice(BEFORE_NAME);
         percent_encode(&mut head, &name);
-        for part in [" HTTP/1.1\r\nHost: ", CONTENT_HOST, "\r\n"] {
-            head.extend_from_slice(part.as_bytes());
-        }
+        head.extend_from_slice(AFTER_NAME);
         head
     }
 
     /// Appends the fields that describe the content, and the blank line.
     fn describe(&self, head: &mut Vec<u8>, length: Option<u64>) -> Result<(), InputError> {
-        let content_type = self.content_type.as_deref();
-        let content_type = content_type.unwrap_or("application/octet-stream");
-        check_header("Content-Type", content_type.as_bytes())?;
-        encode_field(head, "Content-Type", content_type.as_bytes());
+        match &self.content_type {
+            None => head.extend_from_slice(b"Content-Type: application/octet-stream\r\n"),
+            Some(content_type) => {
+                check_header("Content-Type", content_type.as_bytes())?;
+                encode_field(head, "Content-Type", content_type.as_bytes());
+            }
+        }
         if let Some(length) = length {
             head.extend_from_slice(b"Content-Length: ");
             encode_decimal(head, length);

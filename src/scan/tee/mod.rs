@@ -5,7 +5,7 @@ mod spooled_copy;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
-use super::attempt::Scan;
+use super::attempt::{Scan, begin};
 use super::content::Content;
 use super::failover::Failover;
 #[cfg(doc)]
@@ -280,13 +280,14 @@ struct Interrupted<'c> {
 /// Scans content and copies it to `writer`. Returns the scan as well if it can go on with the copy.
 fn copy_and_scan<'c>(
     shared: &'c Shared,
-    content: Content<'c>,
+    mut content: Content<'c>,
     writer: &mut dyn Write,
 ) -> (Teed, Option<Interrupted<'c>>) {
-    let mut scan = match Scan::new(shared, content, None) {
-        Ok(scan) => scan,
+    let begun = match begin(shared, &mut content) {
+        Ok(begun) => begun,
         Err(error) => return (Teed::without_copy(error), None),
     };
+    let mut scan = Scan::new(shared, content, begun, None);
     scan.copy_to(writer, shared.max_copy);
     let mut failover = scan.failover(shared);
     let outcome = scan.run_with(shared, &mut failover);
@@ -346,7 +347,7 @@ impl Teed {
 /// Reads what the scan has not read of the content, for the copy. Content that is clean is also compared with the
 /// copy to its end.
 fn copy_rest(scan: &mut Scan<'_, '_>, max_copy: Option<u64>, is_clean: bool) {
-    let Scan { body, output, .. } = scan;
+    let (body, output) = (&mut scan.content.body, &mut scan.output);
     let Some(tee) = output.tee() else { return };
     let is_done = tee.is_complete() && (body.has_ended() || !is_clean);
     if is_done || tee.has_failed() {
