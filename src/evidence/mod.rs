@@ -94,8 +94,8 @@ impl Findings {
     /// may have another origin, perhaps a hostile one. They add to what the service says and take nothing from
     /// it.
     pub(crate) fn of(received: Received<'_>, custom: &CustomHeaders) -> Self {
-        let mut fields = received.own_fields().chain(received.other_fields());
-        if !fields.any(|field| says_something(&field, custom)) {
+        let speaks = |field: Field<'_>| says_something(&field, custom);
+        if !received.own_fields().any(speaks) && !received.other_fields().any(speaks) {
             // As most responses to clean content: only a status line can refuse.
             let nothing = Refusal::default();
             return Self {
@@ -143,17 +143,19 @@ impl Findings {
 impl<'r> Received<'r> {
     /// The fields of the service itself.
     fn own_fields(&self) -> impl Iterator<Item = Field<'r>> {
-        let whole = self.response.into_iter().flat_map(|r| r.headers().iter());
-        whole.chain(legible_fields(&self.fragments.icap_head))
+        let whole = self.response.map(Response::headers).unwrap_or_default();
+        let lines = legible_fields(&self.fragments.icap_head);
+        whole.iter().chain(lines)
     }
 
     /// The fields that may have another origin.
     fn other_fields(&self) -> impl Iterator<Item = Field<'r>> {
-        let whole = self.response.into_iter().flat_map(|response| {
-            let http = [response.http_headers(), response.http_request_headers()];
-            let http = http.into_iter().flatten().chain([response.trailers()]);
-            http.chain(response.interim_headers())
-        });
+        let response = self.response.into_iter();
+        let http = response.clone().filter_map(Response::http_headers);
+        let request = response.clone().filter_map(Response::http_request_headers);
+        let trailers_of_whole = response.clone().map(Response::trailers);
+        let whole = http.chain(request).chain(trailers_of_whole);
+        let whole = whole.chain(response.flat_map(Response::interim_headers));
         let Fragments {
             interim,
             icap_head: _,
@@ -162,7 +164,8 @@ impl<'r> Received<'r> {
             trailers,
         } = self.fragments;
         let lines = [interim, http_request, http_response, trailers];
-        let lines = lines.into_iter().flat_map(|lines| legible_fields(lines));
+        let lines = lines.into_iter().filter(|lines| !lines.is_empty());
+        let lines = lines.flat_map(|lines| legible_fields(lines));
         whole.flat_map(|headers| headers.iter()).chain(lines)
     }
 

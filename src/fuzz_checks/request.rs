@@ -206,7 +206,7 @@ fn of_content(input: &mut Input<'_>) {
     if !known.http_response.is_empty() {
         content = content.http_response(known.http_response);
     }
-    let (about, _) = content.monitored(None);
+    let about = content.about;
     let Ok(request) = about.request(method, Some(length)) else {
         return;
     };

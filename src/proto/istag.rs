@@ -20,10 +20,10 @@ pub(crate) enum StateTag {
 }
 
 impl StateTag {
-    /// The state tag of a field in `head`. `None` if it has only one quotation mark, is empty, or is longer than
+    /// The state tag that is the value of a field in `head`. `None` if it has only one quotation mark, is empty, or is longer than
     /// [`MAX_DISPLAY`] bytes.
-    pub(crate) fn of(field: Field<'_>, head: &[u8]) -> Option<Self> {
-        match field.value() {
+    pub(crate) fn of(value: Cow<'_, [u8]>, head: &[u8]) -> Option<Self> {
+        match value {
             Cow::Borrowed(value) => Some(Self::Place(range_in(head, unquoted(value)?)?)),
             Cow::Owned(value) => Some(Self::Unfolded(unquoted(&value)?.to_vec())),
         }

@@ -54,11 +54,12 @@ impl Notes {
         if !field.is("ISTag") {
             return;
         }
-        let lacks_engine = istag::names_no_engine(&field.value());
+        let value = field.value();
+        let lacks_engine = istag::names_no_engine(&value);
         match &mut self.lacks_engine {
             None => {
                 self.lacks_engine = Some(lacks_engine);
-                self.tag = StateTag::of(field, head);
+                self.tag = StateTag::of(value, head);
             }
             Some(known) => {
                 *known |= lacks_engine;

@@ -41,7 +41,7 @@ use crate::net::cancel::Cancel;
 #[must_use]
 pub struct Content<'a> {
     pub(super) body: Body<'a>,
-    pub(super) about: About,
+    pub(crate) about: About,
     progress: Option<Progress<'a>>,
     deadline: Option<Duration>,
     cancel: Option<Cancel>,
