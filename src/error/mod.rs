@@ -108,7 +108,7 @@ pub enum Error {
     /// The caller's input cannot be sent.
     #[error("{0}")]
     Input(InputError),
-    /// The server failed too often and is not asked for a while. Nothing was sent.
+    /// The server failed several times in a row, or was full, and is not asked for a while. Nothing was sent.
     #[error("{0}")]
     Suspended(SuspendedError),
     /// The caller cancelled the scan with [`Cancel`](crate::Cancel).
