@@ -65,7 +65,7 @@ impl<'a> Content<'a> {
     /// If a service that offers 204 sends content back, the file is read once more to compare them. If the file has
     /// changed meanwhile, the scan is an [`Error::Content`] with
     /// [`ContentFault::Changed`](crate::error::ContentFault::Changed), unless the verdict does not depend on that. A
-    /// rename, a removal or other permissions count as a change as well: the system notes the same time for them. If the
+    /// rename, a removal or new permissions count as a change as well, because they change the same time stamp (ctime). If the
     /// service does not offer 204, or [`allow_204`](crate::ScannerBuilder::allow_204) is false, the file is hashed while
     /// it is sent, and none of this applies.
     ///
@@ -220,7 +220,8 @@ impl<'a> Content<'a> {
     /// scheme as a [user](Self::user) does. They are joined with commas, and the base64 of that list is sent.
     ///
     /// A group with a comma or with white space around it is an [`Error::Input`] in the scan, because a service
-    /// would read it as another list. Write `%2C` for a comma in a URI.
+    /// would read it as another list. If you pass a group as a URI (`LDAP://…`), write `%2C` for a comma in
+    /// it. Another name of a group cannot have a comma.
     pub fn groups<S: Into<String>>(mut self, groups: impl IntoIterator<Item = S>) -> Self {
         self.about.groups = groups.into_iter().map(Into::into).collect();
         self
