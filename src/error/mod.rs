@@ -105,7 +105,7 @@ pub enum Error {
     /// The caller's writer for the response body failed.
     #[error("{0}")]
     Output(OutputError),
-    /// The caller's input is not valid or not allowed. Nothing was sent.
+    /// The caller's input is not valid or not allowed. No content was sent.
     #[error("{0}")]
     Input(InputError),
     /// The server failed several times in a row, or was full, and is not asked for a while. Nothing was sent.
