@@ -298,3 +298,25 @@ fn state_tag_age_begins_anew_with_another_tag() {
         ]
     );
 }
+
+/// Its first question is about waits.
+struct Broken;
+
+impl Clock for Broken {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn now_for_waits(&self) -> Instant {
+        panic!("the clock of the caller is broken")
+    }
+}
+
+#[test]
+fn scan_that_its_clock_ends_is_not_in_flight() {
+    let scanner = Scanner::builder("icap://127.0.0.1:1/s").clock(Broken);
+    let scanner = scanner.build().unwrap();
+    let scan = || scanner.scan("hello").is_ok();
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(scan)).is_err());
+    assert_eq!(scanner.stats().scans_in_flight, 0);
+}

@@ -153,7 +153,8 @@ impl Body<'_> {
         let mut buffer = SendBuffer::take();
         let room = buffer.room(CHUNK, 0);
         while self.bytes_read() < len {
-            if deadline.left().is_none() {
+            // What a reader gave is in memory, and takes no time.
+            if self.is_repeatable() && deadline.left().is_none() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let left = usize::try_from(len - self.bytes_read()).unwrap_or(usize::MAX);

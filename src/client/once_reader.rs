@@ -131,7 +131,8 @@ impl<R: Read + ?Sized> OnceReader<R> {
         let end = self.filled + len;
         if !self.is_past_buffer && end <= KEPT {
             let kept = self.kept.get_or_insert_with(SendBuffer::take);
-            kept.memory(end)[self.filled..].copy_from_slice(&buf[..len]);
+            let room = if end <= FIRST { FIRST } else { KEPT };
+            kept.memory(room)[self.filled..end].copy_from_slice(&buf[..len]);
             self.filled = end;
             self.position = end;
         } else {

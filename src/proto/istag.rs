@@ -20,8 +20,8 @@ pub(crate) enum StateTag {
 }
 
 impl StateTag {
-    /// The state tag that is the value of a field in `head`. `None` if it has only one quotation mark, is empty, or is longer than
-    /// [`MAX_DISPLAY`] bytes.
+    /// The state tag that is the value of a field in `head`. `None` if the value has only one quotation mark, is empty, or is
+    /// longer than [`MAX_DISPLAY`] bytes.
     pub(crate) fn of(value: Cow<'_, [u8]>, head: &[u8]) -> Option<Self> {
         match value {
             Cow::Borrowed(value) => Some(Self::Place(range_in(head, unquoted(value)?)?)),

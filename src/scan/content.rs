@@ -57,7 +57,8 @@ impl<'a> Content<'a> {
     ///
     /// Opening does not wait. Pipes and devices are refused, because a read of one may wait past every deadline. To scan
     /// one all the same, open it yourself and pass it to [`reader`](Self::reader). The scan checks the open handle before
-    /// it reads: if the file was exchanged for a pipe while it was opened, the scan is an [`Error::Content`].
+    /// it reads: if the file was exchanged for a pipe while it was opened, the scan is an [`Error::Content`], and until then the pipe
+    /// stays open.
     ///
     /// Its length is that of its metadata when the scan begins. A file that is longer or shorter when it is read is an
     /// [`Error::Content`] in the scan.

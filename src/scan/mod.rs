@@ -96,13 +96,23 @@ impl Shared {
         clippy::expect_used,
         reason = "`build` made the same clients of the same recipe, and would have returned the error"
     )]
-    fn used(&self) -> &Used {
-        self.used.get_or_init(|| {
-            Box::new(Used {
-                endpoints: self.recipe.endpoints().expect("`build` checked it"),
-                counters: ScanCounters::default(),
-            })
+    fn make_used(&self) -> Box<Used> {
+        Box::new(Used {
+            endpoints: self.recipe.endpoints().expect("`build` checked it"),
+            counters: ScanCounters::default(),
         })
+    }
+
+    fn used(&self) -> &Used {
+        self.used.get_or_init(|| self.make_used())
+    }
+
+    /// Looks at the present state. That of a scanner that was never used is not kept, so a look makes none larger.
+    fn with_used<T>(&self, look: impl FnOnce(&Used) -> T) -> T {
+        match self.used.get() {
+            Some(used) => look(used),
+            None => look(&self.make_used()),
+        }
     }
 
     fn endpoints(&self) -> &Endpoints {
@@ -293,21 +303,22 @@ impl Scanner {
     /// What this scanner and its clones have done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let endpoints = self.shared.endpoints();
-        Stats {
-            suspended: endpoints.suspended(),
-            ..self.shared.counters().snapshot(endpoints.stats())
-        }
+        self.shared.with_used(|used| Stats {
+            suspended: used.endpoints.suspended(),
+            ..used.counters.snapshot(used.endpoints.stats())
+        })
     }
 }
 
 impl fmt::Debug for Scanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scanner")
-            .field("endpoints", self.shared.endpoints())
-            .field("max_size", &self.shared.max_size)
-            .field("max_copy", &self.shared.max_copy)
-            .field("rules", &self.shared.rules)
-            .finish_non_exhaustive()
+        self.shared.with_used(|used| {
+            f.debug_struct("Scanner")
+                .field("endpoints", &used.endpoints)
+                .field("max_size", &self.shared.max_size)
+                .field("max_copy", &self.shared.max_copy)
+                .field("rules", &self.shared.rules)
+                .finish_non_exhaustive()
+        })
     }
 }

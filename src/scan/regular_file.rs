@@ -18,7 +18,8 @@ pub(crate) fn open(path: &Path) -> io::Result<Body<'static>> {
     if by_path.len() > 0 {
         return Ok(Body::file(file));
     }
-    // Files in `/proc` have content all the same, so this length says nothing.
+    // Files in `/proc` have content all the same, so this length says nothing. It is that of the path: if the file was
+    // exchanged for one of `/proc` since, the scan is an error.
     check_kind(&file.metadata()?)?;
     Ok(Body::seekable(file))
 }

@@ -17,11 +17,10 @@ pub(super) struct Running<'s> {
 
 impl<'s> Running<'s> {
     pub(super) fn begin(shared: &'s Shared) -> Self {
+        // The caller's clock may panic, and what has not begun does not end.
+        let began = shared.endpoints().first().now_for_waits();
         shared.counters().begun();
-        Self {
-            shared,
-            began: shared.endpoints().first().now_for_waits(),
-        }
+        Self { shared, began }
     }
 
     /// The service that is asked first.
