@@ -1458,8 +1458,10 @@ fn stalling_before(
         if request.method() == "OPTIONS" {
             return Script::new().send(OPTIONS_RESPONSE);
         }
+        // Before the test goes on: its next scan must not take this one's place.
+        let is_first = is_first.swap(false, SeqCst);
         let _ = sender.send(());
-        match is_first.swap(false, SeqCst) {
+        match is_first {
             true => Script::new().wait_for(&gate).send(first),
             false => Script::new().send(&others),
         }
