@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::COPIED;
 use super::observed::Exchange;
 use super::peer::{Server, World};
 use super::script::{RESPONSES, UNSERVED};
@@ -145,8 +146,12 @@ impl Plan {
         self.assert_attempts(&options);
         self.assert_attempts(&scans);
         let is_cancelled = result.as_ref().is_err_and(Error::is_cancelled);
+        // Content that failed has no whole copy, and the caller is told that.
+        let is_copy = !self.replaces && scans.iter().any(|exchange| exchange.scan == COPIED);
+        let has_failed = is_copy && matches!(result, Err(Error::Content(_)));
         // A limit is no objection to the content.
-        let worst = worst_of(&scans).filter(|worst| *worst > Worst::Limit || !is_cancelled);
+        let is_heeded = |worst: &Worst| *worst > Worst::Limit || !(is_cancelled || has_failed);
+        let worst = worst_of(&scans).filter(is_heeded);
         if let Some(worst) = worst {
             let is_told = result
                 .as_ref()
