@@ -933,6 +933,12 @@ impl Outage {
         self.clock.advance(Duration::from_secs(2));
     }
 
+    /// The first server asks for other previews, and is asked for that again. The same content is then another request.
+    fn offer(&self, preview: usize) {
+        self.first.1.preview.store(preview, SeqCst);
+        self.clock.advance(MINUTE + Duration::from_secs(1));
+    }
+
     /// A scan of the content at the fallback server.
     fn finds(&self, scanner: &Scanner) {
         let report = scan(scanner, hello());
@@ -1001,20 +1007,14 @@ fn fallback_objection_counts_if_options_changed_before() {
     let outage = Outage::new();
     let builder = outage.builder().preview(Preview::Negotiated);
     let scanner = builder.build().unwrap();
-    let preferred = &outage.first.1;
-    // The same content is another request under other options.
-    let offer = |preview| {
-        preferred.preview.store(preview, SeqCst);
-        outage.clock.advance(MINUTE + Duration::from_secs(1));
-    };
-    offer(8);
+    outage.offer(8);
     assert!(!is_hit(&scanner, hello()));
-    offer(16);
+    outage.offer(16);
     assert!(!is_hit(&scanner, hello()));
     outage.begin();
     outage.finds(&scanner);
     outage.end();
-    offer(8);
+    outage.offer(8);
     let report = scan(&scanner, hello());
     assert_eq!(report.service(), outage.first.0.uri());
     assert!(!report.is_cached(), "{report:?}");
@@ -1026,17 +1026,13 @@ fn objection_counts_for_its_server_under_earlier_options() {
     let builder = outage.builder().preview(Preview::Negotiated);
     let scanner = builder.build().unwrap();
     let preferred = &outage.first.1;
-    let offer = |preview| {
-        preferred.preview.store(preview, SeqCst);
-        outage.clock.advance(MINUTE + Duration::from_secs(1));
-    };
-    offer(8);
+    outage.offer(8);
     assert!(!is_hit(&scanner, hello()));
-    offer(16);
+    outage.offer(16);
     preferred.respond(infected("Worm"));
     assert!(scan(&scanner, hello()).verdict().is_infected());
     preferred.respond(CLEAN);
-    offer(8);
+    outage.offer(8);
     let report = scan(&scanner, hello());
     assert!(!report.is_cached(), "{report:?}");
 }

@@ -33,6 +33,9 @@ const fn planted(response: &'static str, upto: &'static str, says: Worst) -> Pla
     }
 }
 
+/// Fields that can name a limit.
+const LIMITS: &[&[u8]] = &[b"x-error-code", b"x-infection-found"];
+
 /// Each is one response of a server to content that it does not let pass.
 pub(super) const PLANTED: &[Planted] = &[
     planted(
@@ -101,7 +104,15 @@ pub(super) fn legible(method: &str, response: &[u8]) -> Option<Worst> {
         let legible = line_end.map(|end| (end + 1).min(planted_bytes.len()));
         fits && legible.is_some_and(|end| response.starts_with(&planted_bytes[..end]))
     });
-    found.map(|planted| planted.says).max()
+    let worst = found.map(|planted| planted.says).max();
+    // By the verdict table, a limit in the ICAP head explains a 403. Other bytes than the planted ones may name one.
+    let head = response.to_ascii_lowercase();
+    let may_be_explained = response.starts_with(b"ICAP/1.0 403")
+        && LIMITS.iter().any(|name| find(&head, name).is_some());
+    worst.map(|worst| match worst {
+        Worst::Refused if may_be_explained => Worst::Limit,
+        _ => worst,
+    })
 }
 
 impl Worst {

@@ -211,8 +211,7 @@ fn file_that_has_grown_or_shrunk_gets_no_last_chunk() {
 fn file_of(content: &[u8], length: usize) -> Body<'static> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![b'x'; length]).unwrap();
-    let opened = file.reopen().unwrap();
-    let mut body = Body::file(opened);
+    let mut body = Body::file(file.reopen().unwrap());
     body.find_length().unwrap();
     std::fs::write(file.path(), content).unwrap();
     body
@@ -283,8 +282,7 @@ fn short_and_interrupted_reads_are_gathered() {
 #[test]
 fn body_of_another_length_gets_no_last_chunk() {
     for (declared, actual) in [(10u64, 9usize), (10, 11), (0, 1), (1, 0)] {
-        let content = vec![b'x'; actual];
-        let (out, error) = encode(Body::reader(&content[..]).len(declared));
+        let (out, error) = encode(Body::reader(&vec![b'x'; actual][..]).len(declared));
         assert!(error.is_err(), "{declared} {actual}");
         assert_eq!(out, b"", "{declared} {actual}");
     }
@@ -299,10 +297,8 @@ fn reader_that_goes_on_after_its_end_gets_no_last_chunk() {
         Ok(piece.len())
     });
     let (out, error) = encode(Body::reader(reader));
-    assert!(
-        matches!(&error, Err(e) if e.fault() == ContentFault::Read { after: 3 }),
-        "{error:?}"
-    );
+    let fault = error.unwrap_err().fault();
+    assert_eq!(fault, ContentFault::Read { after: 3 });
     assert_eq!(out, b"");
 }
 
