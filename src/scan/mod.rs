@@ -260,11 +260,11 @@ impl Scanner {
 
     /// Tests whether the services really scan, and up to which size.
     ///
-    /// `OPTIONS` is no health check: a server whose engine has failed can respond to it as always. This sends the EICAR test
-    /// file, which every virus scanner finds, in the forms that services often do not scan: in archives that no server
-    /// has seen, up to the [size limit](ScannerBuilder::max_size); in PDF, images and documents; under a preview; and
-    /// with the last byte held back, so that a server which responds before it has the content is noticed. EICAR is
-    /// made in memory. Each server logs what it finds.
+    /// `OPTIONS` is no health check: if the engine of a server has failed, the server can respond to it as always.
+    /// This sends the EICAR test file, which every virus scanner finds, in the forms that services often do not
+    /// scan: in archives that no server has seen, up to the [size limit](ScannerBuilder::max_size); in PDF, images
+    /// and documents; under a preview; and with the last byte held back, so that a server which responds before it
+    /// has the content is noticed. EICAR is made in memory. Each server logs what it finds.
     ///
     /// Every service of the scanner is tested by itself, one after the other, with the scanner's settings. The test has
     /// connections, a circuit breaker and counters of its own: it changes nothing for other scans.
