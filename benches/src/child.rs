@@ -2,13 +2,25 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use crate::Result;
+use crate::bench::Setting;
+use crate::cpus;
 use crate::measure::Cost;
 use crate::work::Work;
+
+/// The most bytes of a small scan. Larger ones keep two processors busy.
+const SMALL: usize = 64 << 10;
+
+/// Which processors a process may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runs {
+    Anywhere,
+    OnTheFirst,
+}
 
 /// A process that takes lines and prints lines. It ends when it is dropped.
 pub(crate) struct Talking {
@@ -18,12 +30,13 @@ pub(crate) struct Talking {
 }
 
 impl Talking {
-    pub(crate) fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    pub(crate) fn start(command: &mut Command, runs: Runs) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let spawned = match runs {
+            Runs::Anywhere => command.spawn(),
+            Runs::OnTheFirst => cpus::on_the_first(|| command.spawn()),
+        };
+        let mut child = spawned.map_err(|error| format!("cannot start {command:?}: {error}"))?;
         let input = child.stdin.take();
         let output = child.stdout.take().ok_or("no pipe")?;
         Ok(Self {
@@ -86,8 +99,8 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// With a certificate and a key, it speaks TLS.
-    pub(crate) fn start(tls: &[PathBuf]) -> Result<Self> {
-        let mut process = Talking::start(this_program()?.arg("sink").args(tls))?;
+    pub(crate) fn start(tls: &[PathBuf], runs: Runs) -> Result<Self> {
+        let mut process = Talking::start(this_program()?.arg("sink").args(tls), runs)?;
         let port = process.hear()?.parse()?;
         Ok(Self {
             _process: process,
@@ -104,15 +117,15 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// `command` up to the arguments that all contenders have.
-    pub(crate) fn start(
-        mut command: Command,
-        sink: &Sink,
-        folder: &Path,
-        work: Work,
-    ) -> Result<Self> {
-        command.arg(sink.port.to_string()).arg(folder);
-        let mut process = Talking::start(command.args(work.arguments()))?;
+    /// `command` up to the arguments that all contenders have. Small scans of one thread stay on one processor, with
+    /// the sink.
+    pub(crate) fn start(mut command: Command, setting: &Setting, work: Work) -> Result<Self> {
+        let (sink, runs) = match work.threads == 1 && work.size <= SMALL {
+            true => (&setting.sink_on_the_first, Runs::OnTheFirst),
+            false => (&setting.sink, Runs::Anywhere),
+        };
+        command.arg(sink.port.to_string()).arg(&setting.folder);
+        let mut process = Talking::start(command.args(work.arguments()), runs)?;
         process.hear()?;
         let memory = process.peak_memory()?;
         Ok(Self { process, memory })

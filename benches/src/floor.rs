@@ -4,20 +4,22 @@
 //! status is compared and nothing is parsed.
 //!
 //! With obligations, the loop also does what no client can leave out that keeps this crate's promises: it sends
-//! the head that the crate sends, makes sure that a path is no pipe and no device before it opens it, asks for the
-//! metadata of the open file and for one byte more than it should have, and looks for an early response before a request
-//! and for excess bytes after a response.
+//! the head that the crate sends, asks for the metadata of the open file and for one byte more than it should have,
+//! looks for an early response before a request and for excess bytes after a response, and waits with a timeout.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 
 use crate::Result;
 
 pub(crate) const CHUNK: usize = 256 * 1024;
+/// The crate's default.
+const TIMEOUT: Duration = Duration::from_secs(10);
 const PAGE: usize = 4096;
 /// The end of the last chunk, and the end of the body.
 const END: &[u8] = b"\r\n0\r\n\r\n";
@@ -58,6 +60,9 @@ impl Floor {
     ) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
+        if obligations == Obligations::AsOurs {
+            stream.set_read_timeout(Some(TIMEOUT))?;
+        }
         let buffer = vec![0; head.len() + CHUNK + 3 * PAGE];
         let first = buffer.as_ptr().align_offset(PAGE);
         let at = first + (head.len() + 64).next_multiple_of(PAGE);
@@ -75,9 +80,9 @@ impl Floor {
         if self.obligations == Obligations::None {
             return self.scan_reader(&mut File::open(path)?, size, 0);
         }
-        assert!(path.metadata()?.is_file());
         let mut file = File::open(path)?;
-        assert_eq!(file.metadata()?.len(), size as u64);
+        let metadata = file.metadata()?;
+        assert!(metadata.is_file() && metadata.len() == size as u64);
         self.scan_reader(&mut file, size, 1)
     }
 

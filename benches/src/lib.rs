@@ -14,6 +14,7 @@ mod bench;
 mod child;
 mod contender;
 pub mod counting;
+mod cpus;
 mod floor;
 mod in_memory;
 mod measure;

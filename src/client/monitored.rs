@@ -151,7 +151,7 @@ impl Body<'_> {
     fn read_again(&mut self, len: u64, deadline: &Deadline) -> io::Result<()> {
         self.rewind().map_err(io::Error::other)?;
         let mut buffer = SendBuffer::take();
-        let room = buffer.room(CHUNK, 0);
+        let room = buffer.room(CHUNK, 0, self.writer());
         while self.bytes_read() < len {
             // What a reader gave is in memory, and takes no time.
             if self.is_repeatable() && deadline.left().is_none() {
@@ -271,8 +271,8 @@ mod tests {
         std::fs::write(file.path(), content).unwrap();
         let path = file.into_temp_path();
         let opened = std::fs::File::open(&path).unwrap();
-        let mut body = Body::file(opened);
-        body.find_length().unwrap();
+        let metadata = opened.metadata().unwrap();
+        let body = Body::file(opened, &metadata);
         (body.monitored(Monitor::new(NO_LIMIT, None)), path)
     }
 

@@ -11,8 +11,7 @@ use crate::seam::sync::Mutex;
 const SPARE_BUFFERS: usize = 16;
 const SPARE_BYTES: usize = 96 * 1024;
 
-/// What is kept, with nothing of the exchanges that it was used for. The scans of all scanners share it, because an idle
-/// scanner needs no buffer.
+/// What is kept. The scans of all scanners share it, because an idle scanner needs no buffer.
 static SPARE: Mutex<Vec<Parts>> = Mutex::new(Vec::new());
 
 /// The page of every common processor, in bytes.
@@ -47,14 +46,29 @@ struct Parts {
     head: Vec<u8>,
     /// It is as long as its largest use, because a reader is given only bytes that are initialised.
     bytes: Vec<u8>,
+    /// How many of the first `bytes` may be content of other exchanges.
+    foreign: usize,
+}
+
+/// Who writes to the place for content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// This crate or the system, which only write.
+    Own,
+    /// A caller's reader. It can look at the place that it is given, so that has nothing of other exchanges.
+    Callers,
 }
 
 impl SendBuffer {
     /// An empty buffer, perhaps one that was used before.
     pub(crate) fn take() -> Self {
         let spare = SPARE.lock().pop();
+        Self::with(spare.unwrap_or_default())
+    }
+
+    fn with(parts: Parts) -> Self {
         Self {
-            parts: spare.unwrap_or_default(),
+            parts,
             content: 0,
             len: 0,
             ready: 0..0,
@@ -64,6 +78,7 @@ impl SendBuffer {
 
     /// Its first `len` bytes, as memory for something else than a request. It has nothing of other exchanges.
     pub(crate) fn memory(&mut self, len: usize) -> &mut [u8] {
+        self.parts.forget_foreign();
         lengthen(&mut self.parts.bytes, len);
         self.used = self.used.max(len);
         &mut self.parts.bytes[..len]
@@ -94,13 +109,17 @@ impl SendBuffer {
         self.ready = 0..0;
     }
 
-    /// The place for `len` bytes of content. They are copied to it from an address with this `offset` in its page.
+    /// The place for `len` bytes of content from `writer`. They are copied to it from an address with this `offset` in its
+    /// page.
     ///
     /// The place has the same offset. A copy between two addresses that differ by a few bytes in their pages is slow,
     /// because the processor takes each read for one of bytes that were just written.
-    pub(crate) fn room(&mut self, len: usize, offset: usize) -> &mut [u8] {
+    pub(crate) fn room(&mut self, len: usize, offset: usize, writer: Writer) -> &mut [u8] {
         self.clear();
-        let Parts { head, bytes } = &mut self.parts;
+        if writer == Writer::Callers {
+            self.parts.forget_foreign();
+        }
+        let Parts { head, bytes, .. } = &mut self.parts;
         let before = head.len() + CHUNK_LINE;
         let is_aligned = len >= ALIGNED_FROM;
         let needed = before + len + TAIL + if is_aligned { PAGE } else { 0 };
@@ -117,7 +136,7 @@ impl SendBuffer {
     /// The first `len` bytes of the place for content are a chunk, together with `direct` bytes that are written after
     /// this buffer. Without content there is no chunk, because an empty one would end the body. The head goes before it.
     pub(crate) fn end_chunk(&mut self, len: usize, direct: usize) {
-        let Parts { head, bytes } = &mut self.parts;
+        let Parts { head, bytes, .. } = &mut self.parts;
         self.len = len + direct;
         let mut begin = self.content;
         if self.len > 0 {
@@ -144,6 +163,24 @@ impl SendBuffer {
         self.ready.end = end;
         self.used = self.used.max(end);
     }
+
+    /// The memory, if it is small enough to be kept. It has no credentials. Content stays in it until it is given to a
+    /// caller's reader: most content has none, and to overwrite it would be a large part of what a scan costs.
+    fn take_spare(&mut self) -> Option<Parts> {
+        self.clear();
+        let mut parts = mem::take(&mut self.parts);
+        forget(&mut parts.head);
+        parts.foreign = parts.foreign.max(mem::take(&mut self.used));
+        let is_small = parts.head.capacity() + parts.bytes.capacity() <= SPARE_BYTES;
+        is_small.then_some(parts)
+    }
+}
+
+impl Parts {
+    fn forget_foreign(&mut self) {
+        self.bytes[..self.foreign].fill(0);
+        self.foreign = 0;
+    }
 }
 
 /// Makes it at least `len` bytes long. It gets no memory beyond that, so that it does not become too large to be kept.
@@ -160,13 +197,10 @@ fn forget(head: &mut Vec<u8>) {
     head.clear();
 }
 
-/// Keeps the memory for another exchange, within limits. Neither content nor credentials stay in it.
+/// Keeps the memory for another exchange, within limits.
 impl Drop for SendBuffer {
     fn drop(&mut self) {
-        let mut parts = mem::take(&mut self.parts);
-        if parts.head.capacity() + parts.bytes.capacity() <= SPARE_BYTES {
-            forget(&mut parts.head);
-            parts.bytes[..self.used].fill(0);
+        if let Some(parts) = self.take_spare() {
             let mut spare = SPARE.lock();
             if spare.len() < SPARE_BUFFERS {
                 spare.push(parts);
@@ -191,7 +225,7 @@ mod tests {
             buffer.clear();
             buffer.head().extend_from_slice(head.as_bytes());
             // Less than there is room for.
-            let room = buffer.room(20_000, 7);
+            let room = buffer.room(20_000, 7, Writer::Own);
             room[..content.len()].copy_from_slice(content.as_bytes());
             buffer.end_chunk(content.len(), 0);
             buffer.append(b"0\r\n\r\n");
@@ -203,7 +237,7 @@ mod tests {
     fn content_is_counted_as_far_as_it_was_written() {
         let mut buffer = SendBuffer::take();
         buffer.head().extend_from_slice(b"head");
-        buffer.room(5, 0).copy_from_slice(b"hello");
+        buffer.room(5, 0, Writer::Own).copy_from_slice(b"hello");
         buffer.end_chunk(5, 0);
         buffer.append(b"0\r\n\r\n");
         assert_eq!(buffer.bytes(), b"head5\r\nhello\r\n0\r\n\r\n");
@@ -215,12 +249,12 @@ mod tests {
     #[test]
     fn chunk_longer_than_the_buffer_ends_in_the_next() {
         let mut buffer = SendBuffer::take();
-        buffer.room(3, 0).copy_from_slice(b"hel");
+        buffer.room(3, 0, Writer::Own).copy_from_slice(b"hel");
         buffer.end_chunk(3, 2);
         assert_eq!(buffer.bytes(), b"5\r\nhel");
         assert_eq!(buffer.content_in(buffer.bytes().len() as u64 + 1), 4);
         buffer.clear();
-        buffer.room(1, 0).copy_from_slice(b"x");
+        buffer.room(1, 0, Writer::Own).copy_from_slice(b"x");
         buffer.end_chunk(1, 0);
         assert_eq!(buffer.bytes(), b"\r\n1\r\nx\r\n");
     }
@@ -230,7 +264,7 @@ mod tests {
         let mut buffer = SendBuffer::take();
         for len in [1, 0xf, 0x10, 0xfff, 0x1000, 0xffff, 0x10000, 0x7_ffff] {
             buffer.clear();
-            buffer.room(len, 0).fill(b'x');
+            buffer.room(len, 0, Writer::Own).fill(b'x');
             buffer.end_chunk(len, 0);
             let line = format!("{len:x}\r\nx");
             assert!(buffer.bytes().starts_with(line.as_bytes()), "{len}");
@@ -244,7 +278,10 @@ mod tests {
         for offset in [0, 1, 63, PAGE - 1] {
             for head in [0, 1, 400, 5000] {
                 buffer.head().resize(head, b'h');
-                let at = buffer.room(ALIGNED_FROM, offset).as_ptr().addr();
+                let at = buffer
+                    .room(ALIGNED_FROM, offset, Writer::Own)
+                    .as_ptr()
+                    .addr();
                 assert_eq!(at % PAGE, offset, "{head}");
                 buffer.end_chunk(0, 0);
             }
@@ -259,30 +296,50 @@ mod tests {
     fn room_has_nothing_of_the_head() {
         let mut buffer = SendBuffer::take();
         buffer.head().resize(500, b'h');
-        buffer.room(10, 0);
+        buffer.room(10, 0, Writer::Own);
         // A slow reader gave nothing yet.
         for len in [0, 1, 0, 0] {
             buffer.end_chunk(len, 0);
             buffer.clear();
-            let room = buffer.room(1000, 0);
+            let room = buffer.room(1000, 0, Writer::Own);
             assert!(!room.contains(&b'h'), "{len}");
         }
     }
 
+    /// A spare buffer that was used for content and credentials.
+    fn used_before(len: usize) -> Parts {
+        let mut buffer = SendBuffer::take();
+        buffer.head().resize(500, b'h');
+        buffer.room(len, 7, Writer::Own).fill(b's');
+        // The reader has written to all of its place.
+        buffer.end_chunk(len / 2, 0);
+        buffer.append(b"0\r\n\r\n");
+        buffer.head().resize(600, b'h');
+        buffer.take_spare().unwrap()
+    }
+
     #[test]
-    fn spare_buffer_has_nothing_of_an_earlier_exchange() {
+    fn spare_buffer_has_no_credentials() {
         for len in [0, 1, 1000, 2 * ALIGNED_FROM] {
-            let mut buffer = SendBuffer::take();
-            buffer.head().resize(500, b'h');
-            buffer.room(len, 7).fill(b's');
-            // The reader has written to all of its place.
-            buffer.end_chunk(len / 2, 0);
-            buffer.append(b"0\r\n\r\n");
-            buffer.head().resize(600, b'h');
-            drop(buffer);
-            for parts in &*SPARE.lock() {
-                assert!(is_zero(&parts.bytes), "{len}");
-                assert!(parts.head.is_empty());
+            let parts = used_before(len);
+            assert!(!parts.bytes.contains(&b'h'), "{len}");
+            assert!(parts.head.is_empty());
+        }
+    }
+
+    #[test]
+    fn callers_reader_gets_nothing_of_an_earlier_exchange() {
+        for len in [1, 1000, 2 * ALIGNED_FROM] {
+            let again = || SendBuffer::with(used_before(len));
+            assert!(is_zero(again().memory(len + PAGE)), "{len}");
+            // Own content that is shorter comes between them.
+            let mut buffer = again();
+            buffer.room(len / 2, 0, Writer::Own).fill(b's');
+            let mut buffer = SendBuffer::with(buffer.take_spare().unwrap());
+            for _ in 0..2 {
+                let room = buffer.room(len + PAGE, 3, Writer::Callers);
+                assert!(is_zero(room), "{len}");
+                buffer.end_chunk(0, 0);
             }
         }
     }
@@ -292,7 +349,7 @@ mod tests {
         let buffers: Vec<_> = std::iter::repeat_with(SendBuffer::take).take(40).collect();
         drop(buffers);
         let mut large = SendBuffer::take();
-        large.room(SPARE_BYTES, 0);
+        large.room(SPARE_BYTES, 0, Writer::Own);
         drop(large);
         let spare = SPARE.lock();
         assert!(spare.len() <= SPARE_BUFFERS);

@@ -44,7 +44,7 @@ fn trace(words: &[String], setting: &Setting, work: Work, scans: usize) -> Resul
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-yy", "-s", "0", "-e", "signal=none", "-o"]);
     command.arg(&log).args(words);
-    let mut worker = Worker::start(command, &setting.sink, folder, work)?;
+    let mut worker = Worker::start(command, setting, work)?;
     worker.scan(scans)?;
     worker.finish()?;
     let mut calls = Calls::default();

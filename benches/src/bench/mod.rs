@@ -20,7 +20,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Result;
-use crate::child::Sink;
+use crate::child::{Runs, Sink};
 
 /// Which of the three programs a benchmark needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ const BENCHES: &[Bench] = &[
 ];
 
 /// How much is measured, and with what.
-struct Setting {
+pub(crate) struct Setting {
     /// How long one contender works before the next one's turn.
     turn: Duration,
     /// How often each contender has its turn.
@@ -65,9 +65,11 @@ struct Setting {
     is_quick: bool,
     /// Only measurements with this in their name, from the beginning of a word on. Empty: all.
     filter: String,
-    sink: Sink,
+    pub(crate) sink: Sink,
+    /// For small scans of one thread.
+    pub(crate) sink_on_the_first: Sink,
     /// For files. `benches/run` makes it and removes it.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 /// `[--quick] [BENCH [WORD...]]`. With `--part`, this program is called by another one that began the page.
@@ -107,7 +109,8 @@ impl Setting {
             rounds,
             is_quick,
             filter,
-            sink: Sink::start(&[])?,
+            sink: Sink::start(&[], Runs::Anywhere)?,
+            sink_on_the_first: Sink::start(&[], Runs::OnTheFirst)?,
             folder: env::var_os("BENCHES_FOLDER")
                 .ok_or("start benches/run")?
                 .into(),

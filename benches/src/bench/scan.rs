@@ -64,9 +64,7 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
 fn measure(setting: &Setting, work: Work, table: &mut Table, peers: &mut Table) -> Result<()> {
     work::make_file(&setting.folder, work.size)?;
     let programs = programs(work)?;
-    let start = |(_, words): &(_, Vec<String>)| {
-        Worker::start(command(words), &setting.sink, &setting.folder, work)
-    };
+    let start = |(_, words): &(_, Vec<String>)| Worker::start(command(words), setting, work);
     let mut workers = programs.iter().map(start).collect::<Result<Vec<_>>>()?;
     let mut runs = Vec::new();
     for ((name, _), worker) in programs.iter().zip(&mut workers) {

@@ -9,7 +9,7 @@ use super::body::Body;
 use super::once_reader::goes_on;
 use super::output::{Output, check_time};
 use super::reading::{CHUNK, GATHERING, Interruptions, LEAD, LONG_CHUNK, MANY};
-use super::send_buffer::SendBuffer;
+use super::send_buffer::{SendBuffer, Writer};
 use super::tee::Tee;
 use crate::error::{ContentError, ContentFault, Error};
 use crate::net::deadline::Deadline;
@@ -86,7 +86,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
         tee: Option<&mut Tee<'_>>,
     ) -> Result<Next, ContentError> {
         if !self.body.is_some() {
-            out.room(0, 0);
+            out.room(0, 0, Writer::Own);
             out.end_chunk(0, 0);
             let then = Then::Done;
             return Ok(Next { len: 0, then });
@@ -131,7 +131,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
 
     /// Puts only the first bytes of the next chunk into `out`.
     fn encode_direct(&mut self, out: &mut SendBuffer) -> Result<Next, ContentError> {
-        let room = out.room(LEAD, self.body.offset_in_page());
+        let room = out.room(LEAD, self.body.offset_in_page(), self.body.writer());
         let Gathered { filled, .. } = self.read_chunk(room, None)?;
         let begin = self.body.bytes_read();
         let passed = self.body.pass(LONG_CHUNK - filled);
@@ -169,7 +169,7 @@ impl<'b, 'a> BodyEncoder<'b, 'a> {
             None => self.chunk_len().min(rest),
         };
         let offset = self.body.offset_in_page().wrapping_sub(held_back);
-        out.room(len, offset)
+        out.room(len, offset, self.body.writer())
     }
 
     /// Puts into `out` what ends the body or the preview, if it ends after the `len` bytes of the last chunk.
