@@ -100,7 +100,7 @@
 //!   connection is used again only if no unread byte has arrived on it. No client can recognise a stray response that
 //!   arrives after the next request was written. [`max_idle(0)`](ScannerBuilder::max_idle) excludes that case: each
 //!   exchange then has a connection of its own.
-//! - **`OPTIONS` is no health check.** A server whose engine has failed can respond to it as always, and call
+//! - **`OPTIONS` is no health check.** After its engine has failed, a server can respond to it as always, and call
 //!   everything clean. [`Scanner::self_test`] scans what must be found, in forms that services often skip.
 //!   [`manual::limitations`] says what else no client can see.
 //!
