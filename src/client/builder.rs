@@ -21,7 +21,7 @@ use crate::net::tcp::TcpConnector;
 #[cfg(feature = "rustls")]
 use crate::net::tls::TlsConnector;
 use crate::net::transport::Connect;
-use crate::proto::request::check_header;
+use crate::proto::request::{Recipient, check_header};
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::AtomicBool;
 use crate::seam::time::{Clock, Time};
@@ -297,8 +297,7 @@ impl Settings {
             headers: self.headers.clone(),
             credentials,
             response_limit: self.response_limit,
-            request_uri: target.uri.request_uri().into(),
-            authority: target.uri.authority().into(),
+            recipient: Recipient::new(&target.uri.request_uri(), &target.uri.authority())?,
             clock: self.clock.clone(),
             pool: Pool::new(target, self.limits),
             options: OptionsCache::default(),

@@ -44,13 +44,11 @@ use output::Output;
 use proof::Proofs;
 use server_state::ServerState;
 
-use crate::error::{
-    Asked, Error, InputError, Phase, StatusError, SuspendedError, TimeLimit, Violation,
-};
+use crate::error::{Asked, Error, Phase, StatusError, SuspendedError, TimeLimit, Violation};
 use crate::net::deadline::{Deadline, RanOut, Timeouts};
 use crate::net::pool::Pool;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::Request;
+use crate::proto::request::{Recipient, Request};
 use crate::proto::response::Response;
 use crate::proto::uri::ServiceUri;
 use crate::seam::sync::{AtomicBool, Ordering};
@@ -86,9 +84,8 @@ struct Shared {
     headers: Vec<(String, Vec<u8>)>,
     credentials: Option<Credentials>,
     response_limit: u64,
-    /// The URI and the host as each request has them.
-    request_uri: Box<str>,
-    authority: Box<str>,
+    /// The service, as each request names it.
+    recipient: Recipient,
     clock: Time,
     pool: Arc<Pool>,
     options: OptionsCache,
@@ -183,11 +180,6 @@ impl Client {
     /// The same, to be kept.
     pub(crate) fn service(&self) -> &Arc<str> {
         &self.counters().service
-    }
-
-    /// The URI and the host as a request has them.
-    fn target(&self) -> (&str, &str) {
-        (&self.shared.request_uri, &self.shared.authority)
     }
 
     fn counters(&self) -> &ServiceCounters {
@@ -291,15 +283,16 @@ impl Client {
 
     /// Everything but the content by which the server decides: what goes to which service for this request. The
     /// credentials are part of it, whether the service has asked for them or not. So it is a secret.
-    pub(crate) fn identify(&self, request: &Request) -> Result<[Vec<u8>; 4], InputError> {
+    pub(crate) fn identify(&self, request: &Request) -> [Vec<u8>; 4] {
         let uri = self.uri();
         let mut head = Vec::new();
-        request.encode_to(&mut head, self.target(), true, &[&self.shared.headers])?;
+        let headers = &[&*self.shared.headers];
+        request.encode_to(&mut head, &self.shared.recipient, true, headers);
         let credentials = self.shared.credentials.as_ref();
         let credentials = credentials.map_or(Vec::new(), Credentials::secret);
         let (host, port) = uri.address();
         let address = format!("{host} {port}").into_bytes();
-        Ok([uri.to_string().into_bytes(), address, credentials, head])
+        [uri.to_string().into_bytes(), address, credentials, head]
     }
 
     /// Remembers what the state tag of a response says about the engine; `None` without a tag.

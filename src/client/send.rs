@@ -21,7 +21,7 @@ use super::outcome::{CompleteResponse, Failure};
 use super::output::Output;
 use super::send_buffer::SendBuffer;
 use super::{Client, Shared};
-use crate::error::{Error, TimeLimit};
+use crate::error::TimeLimit;
 use crate::evidence::Findings;
 use crate::net::checkout::{Place, PooledConnection};
 use crate::net::deadline::Deadline;
@@ -88,7 +88,7 @@ impl Call<'_> {
     ) -> Result<CompleteResponse, Box<Failure>> {
         let deadline = self.deadline.clone();
         let mut out = SendBuffer::take();
-        self.client.encode(request, body, out.head())?;
+        self.client.encode(request, body, out.head());
         // Before a connection is taken: the caller's reader may take its time, and a connection that is not
         // asked for anything meanwhile may be closed.
         let is_kept = body.keep(&deadline)?;
@@ -164,20 +164,18 @@ impl Call<'_> {
 
 impl Client {
     /// Appends the head of the request, with what this client adds to it.
-    fn encode(&self, request: &Request, body: &Body<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+    fn encode(&self, request: &Request, body: &Body<'_>, out: &mut Vec<u8>) {
         let Shared {
             headers,
             credentials,
+            recipient,
             ..
         } = &*self.shared;
         let credentials = credentials.as_ref().and_then(Credentials::field);
-        let names = body.trailers().iter().map(|(name, _)| name.as_str());
-        let trailers = names.collect::<Vec<_>>().join(", ");
-        let has_trailers = body.is_some() && !trailers.is_empty();
-        let trailers = has_trailers.then(|| ("Trailer".to_owned(), trailers.into_bytes()));
+        let has_trailers = body.is_some() && !body.trailers().is_empty();
+        let trailers = has_trailers.then(|| names_of(body.trailers()));
         let more = [headers, credentials.as_slice(), trailers.as_slice()];
-        request.encode_to(out, self.target(), body.is_some(), &more)?;
-        Ok(())
+        request.encode_to(out, recipient, body.is_some(), &more);
     }
 
     /// Whether the service is known to want the credentials there are.
@@ -203,6 +201,12 @@ impl Client {
             && body.can_rewind()
             && !must_keep(output, Some(response), &Fragments::default())
     }
+}
+
+/// The field that announces these trailers.
+fn names_of(trailers: &[(String, Vec<u8>)]) -> (String, Vec<u8>) {
+    let names: Vec<_> = trailers.iter().map(|(name, _)| name.as_str()).collect();
+    ("Trailer".to_owned(), names.join(", ").into_bytes())
 }
 
 /// Whether the request may be sent once more on a new connection (RFC 9112 §9.3.1).

@@ -47,7 +47,7 @@ fn of_parts(input: &mut Input<'_>) {
         }
     }
     if let Some(field) = credentials(input) {
-        request = request.add_headers(std::slice::from_ref(&field));
+        request.add_headers(std::iter::once(&field));
         added.push((field.0.into_bytes(), field.1));
     }
     let mut heads = Vec::new();

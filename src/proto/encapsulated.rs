@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::header::trim;
+use super::header::{append, trim};
 use super::limits::MAX_HTTP_HEAD;
 use super::method::Method;
 use super::number::{decimal, encode_decimal};
@@ -85,14 +85,16 @@ impl Encapsulated {
 
     /// Appends the value of the field.
     pub(crate) fn encode(self, out: &mut Vec<u8>) {
-        let request = self.request_head.map(|_| ("req-hdr", 0));
-        let response = self.response_head;
-        let response = response.map(|_| ("res-hdr", self.request_head.unwrap_or(0)));
-        for (name, offset) in [request, response].into_iter().flatten() {
-            encode_member(out, name, offset);
-            out.extend_from_slice(b", ");
+        if self.request_head.is_some() {
+            append(out, &[b"req-hdr=0, "]);
         }
-        encode_member(out, self.body.name(), self.heads_len());
+        if self.response_head.is_some() {
+            append(out, &[b"res-hdr="]);
+            encode_decimal(out, self.request_head.unwrap_or(0) as u64);
+            append(out, &[b", "]);
+        }
+        append(out, &[self.body.name().as_bytes(), b"="]);
+        encode_decimal(out, self.heads_len() as u64);
     }
 
     /// Bytes of all heads before the body.
@@ -109,12 +111,6 @@ impl fmt::Display for Encapsulated {
         // It is ASCII.
         f.write_str(&String::from_utf8_lossy(&value))
     }
-}
-
-fn encode_member(out: &mut Vec<u8>, name: &str, offset: usize) {
-    out.extend_from_slice(name.as_bytes());
-    out.push(b'=');
-    encode_decimal(out, offset as u64);
 }
 
 /// A list while it is parsed: the offset of each part.

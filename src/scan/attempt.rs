@@ -25,7 +25,7 @@ use crate::net::deadline::Deadline;
 use crate::proto::limits::RESPONSE_BODY_ALLOWANCE;
 use crate::proto::method::Method;
 use crate::proto::options::ServiceOptions;
-use crate::proto::request::Request;
+use crate::proto::request::{Request, Terms};
 use crate::proto::response::Response;
 use crate::stats::CloseReason;
 
@@ -160,22 +160,26 @@ impl<'c, 'o> Scan<'c, 'o> {
         options: Option<&ServiceOptions>,
     ) -> Result<Request, Error> {
         let method = self.rules.method_for(options);
-        let request = self.request(method)?.allow_204(self.rules.allow_204);
+        let mut request = self.request(method)?;
         let name = self.content.about.name.as_deref();
         let can_complete = !self.output.is_wanted() || self.content.body.is_repeatable();
         let offers_206 = options.is_none_or(ServiceOptions::allows_206);
-        let asked_for = options.map(|options| self.content.about.asked_for(options));
         // c-icap sends an empty preview back. A 204 to a preview is allowed also without `Allow: 204`.
         let has_preview = self.rules.allow_204 && self.length != Some(0);
         let preview = match self.content.about.gets_any_preview {
             true => self.rules.preview.size_if_any(options),
             false => self.rules.preview.size(name, options),
         };
-        Ok(request
-            .preview(preview.filter(|_| has_preview))
-            .allow_206(self.rules.allow_206 && offers_206 && can_complete)
-            .allow_trailers(options.is_some_and(ServiceOptions::allows_trailers))
-            .add_headers(&asked_for.unwrap_or_default()))
+        request.set_terms(Terms {
+            allow_204: self.rules.allow_204,
+            allow_206: self.rules.allow_206 && offers_206 && can_complete,
+            allow_trailers: options.is_some_and(ServiceOptions::allows_trailers),
+            preview: preview.filter(|_| has_preview),
+        });
+        if let Some(options) = options {
+            request.add_headers(self.content.about.asked_for(options));
+        }
+        Ok(request)
     }
 
     /// Hashes the content while it is sent, if the same content back can be clean: by these options the service has no

@@ -127,7 +127,12 @@ impl fmt::Debug for Headers<'_> {
 
 /// Appends a field that was checked.
 pub(crate) fn encode_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+    append(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
+}
+
+/// Appends all parts.
+pub(crate) fn append(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
         out.extend_from_slice(part);
     }
 }

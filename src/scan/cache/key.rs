@@ -20,7 +20,7 @@ pub(in crate::scan) struct Subject<'s> {
 }
 
 impl Subject<'_> {
-    /// The key of the verdict of this server. `None` if the content has no id, or the request cannot be sent.
+    /// The key of the verdict of this server. `None` if the content has no id.
     ///
     /// All of the request is in it, byte for byte, so what changes the request changes the key. The name and the type are
     /// in it also where they are not sent.
@@ -32,7 +32,7 @@ impl Subject<'_> {
             ..
         } = self.about;
         let id = id.as_ref()?;
-        let [uri, address, credentials, head] = client.identify(self.request).ok()?;
+        let [uri, address, credentials, head] = client.identify(self.request);
         let rules = format!("{:?}", self.rules);
         let optional = |text: &Option<String>| text.as_ref().map(|text| format!("={text}"));
         let name = optional(name).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::redact;
 use crate::error::{Error, InputError, InvalidInput};
-use crate::proto::header::encode_field;
+use crate::proto::header::{append, encode_field};
 use crate::proto::limits::MAX_NAME;
 use crate::proto::method::Method;
 use crate::proto::number::encode_decimal;
@@ -18,8 +18,8 @@ use crate::proto::{base64, http_head};
 const BEFORE_NAME: &[u8] = b" http://content.invalid/";
 const AFTER_NAME: &[u8] = b" HTTP/1.1\r\nHost: content.invalid\r\n";
 
-/// Bytes of a made-up head without the name, at most.
-const MADE_UP_HEAD: usize = 160;
+/// Bytes of the made-up heads without the name and the type, at most.
+const MADE_UP_HEADS: usize = 256;
 
 /// What is known about content besides its bytes and its length.
 #[derive(Default)]
@@ -59,16 +59,17 @@ impl About {
             let why = "each content without an id would have the verdict of the first one";
             return Err(InputError::new(InvalidInput::Id, why).into());
         }
-        let mut request = match method {
-            Method::Options => return Err(InputError::new(InvalidInput::Method, "OPTIONS").into()),
-            Method::Respmod => {
-                let request = self.with_request_head(Request::respmod())?;
-                self.with_response_head(request, length)?
-            }
-            Method::Reqmod => self.with_upload_head(Request::reqmod(), length)?,
-        };
-        for (name, value) in self.identity()?.iter().chain(&self.headers) {
-            request = request.header(name, value)?;
+        if method == Method::Options {
+            return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
+        }
+        let mut request = Request::new(method);
+        self.add_http_request(&mut request, length)?;
+        if method == Method::Respmod {
+            self.add_http_response(&mut request, length)?;
+        }
+        self.add_identity(&mut request)?;
+        for (name, value) in &self.headers {
+            request.add_header(name, value)?;
         }
         for (name, value) in &self.headers_if_asked {
             check_header(name, value)?;
@@ -77,60 +78,72 @@ impl About {
     }
 
     /// The fields of `headers_if_asked` that this service asks for.
-    pub(crate) fn asked_for(&self, options: &ServiceOptions) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn asked_for(
+        &self,
+        options: &ServiceOptions,
+    ) -> impl Iterator<Item = &(String, Vec<u8>)> {
         let is_asked_for = |(name, _): &&(String, Vec<u8>)| {
             let mut asked = options.x_include().iter();
             asked.any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        let asked = self.headers_if_asked.iter().filter(is_asked_for);
-        asked.cloned().collect()
+        self.headers_if_asked.iter().filter(is_asked_for)
     }
 
-    /// Adds the HTTP request to which the content is the response (RESPMOD).
-    fn with_request_head(&self, request: Request) -> Result<Request, InputError> {
-        if let Some(head) = &self.http_request {
-            return request.http_request(&self.given_request(head, Carried::Nothing)?);
-        }
-        let mut head = self.made_up_head("GET");
-        head.extend_from_slice(b"\r\n");
-        Ok(request.made_up_request(head))
-    }
-
-    /// Adds the HTTP request that uploads the content (REQMOD).
-    fn with_upload_head(
+    /// Adds the HTTP request that uploads the content (REQMOD), or to which the content is the response (RESPMOD).
+    fn add_http_request(
         &self,
-        request: Request,
+        request: &mut Request,
         length: Option<u64>,
-    ) -> Result<Request, InputError> {
+    ) -> Result<(), InputError> {
+        let is_upload = request.method() == Method::Reqmod;
         if let Some(head) = &self.http_request {
-            let carried = Carried::Content { length };
-            return request.http_request(&self.given_request(head, carried)?);
+            let carried = match is_upload {
+                true => Carried::Content { length },
+                false => Carried::Nothing,
+            };
+            return request.set_http_request(&self.given_request(head, carried)?);
         }
-        let mut head = self.made_up_head("POST");
-        self.describe(&mut head, length)?;
-        match self.content_type {
+        let name = shortened(self.name.as_deref().unwrap_or_default());
+        let head = request.made_up_heads();
+        head.reserve(MADE_UP_HEADS + name.len());
+        append(
+            head,
+            &[if is_upload { b"POST" } else { b"GET" }, BEFORE_NAME],
+        );
+        percent_encode(head, &name);
+        append(head, &[AFTER_NAME]);
+        if is_upload {
+            self.describe(head, length)?;
+        } else {
+            append(head, &[b"\r\n"]);
+        }
+        if is_upload && self.content_type.is_some() {
             // It may be too long.
-            Some(_) => request.http_request(&head),
-            None => Ok(request.made_up_request(head)),
+            http_head::check_request(head)?;
         }
+        request.end_made_up_request();
+        Ok(())
     }
 
     /// Adds the HTTP response that carries the content (RESPMOD).
-    fn with_response_head(
+    fn add_http_response(
         &self,
-        request: Request,
+        request: &mut Request,
         length: Option<u64>,
-    ) -> Result<Request, InputError> {
+    ) -> Result<(), InputError> {
         if let Some(head) = &self.http_response {
             http_head::check_response(head)?;
-            return request.http_response(&self.forwarded(head, Carried::Content { length }));
+            let carried = Carried::Content { length };
+            return request.set_http_response(&self.forwarded(head, carried));
         }
-        let mut head = Vec::with_capacity(MADE_UP_HEAD);
-        head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-        self.describe(&mut head, length)?;
+        let heads = request.made_up_heads();
+        let begin = heads.len();
+        append(heads, &[b"HTTP/1.1 200 OK\r\n"]);
+        self.describe(heads, length)?;
         match self.content_type {
-            Some(_) => request.http_response(&head),
-            None => Ok(request.made_up_response(head)),
+            // It may be too long.
+            Some(_) => http_head::check_response(&heads[begin..]),
+            None => Ok(()),
         }
     }
 
@@ -153,32 +166,21 @@ impl About {
         }
     }
 
-    /// The request line and the host of a made-up request.
-    fn made_up_head(&self, method: &str) -> Vec<u8> {
-        let name = shortened(self.name.as_deref().unwrap_or_default());
-        let mut head = Vec::with_capacity(MADE_UP_HEAD + name.len());
-        head.extend_from_slice(method.as_bytes());
-        head.extend_from_slice(BEFORE_NAME);
-        percent_encode(&mut head, &name);
-        head.extend_from_slice(AFTER_NAME);
-        head
-    }
-
     /// Appends the fields that describe the content, and the blank line.
     fn describe(&self, head: &mut Vec<u8>, length: Option<u64>) -> Result<(), InputError> {
         match &self.content_type {
-            None => head.extend_from_slice(b"Content-Type: application/octet-stream\r\n"),
+            None => append(head, &[b"Content-Type: application/octet-stream\r\n"]),
             Some(content_type) => {
                 check_header("Content-Type", content_type.as_bytes())?;
                 encode_field(head, "Content-Type", content_type.as_bytes());
             }
         }
         if let Some(length) = length {
-            head.extend_from_slice(b"Content-Length: ");
+            append(head, &[b"Content-Length: "]);
             encode_decimal(head, length);
-            head.extend_from_slice(b"\r\n");
+            append(head, &[b"\r\n"]);
         }
-        head.extend_from_slice(b"\r\n");
+        append(head, &[b"\r\n"]);
         Ok(())
     }
 
@@ -207,28 +209,28 @@ impl About {
         })
     }
 
-    /// The fields for the user and the addresses (draft-stecher-icap-subid §3).
-    fn identity(&self) -> Result<Vec<(String, Vec<u8>)>, InputError> {
+    /// Adds the fields for the user and the addresses (draft-stecher-icap-subid §3).
+    fn add_identity(&self, request: &mut Request) -> Result<(), InputError> {
         let addresses = [
             ("X-Client-IP", self.client_ip),
             ("X-Server-IP", self.server_ip),
         ];
-        let mut fields = Vec::new();
         for (name, address) in addresses {
-            let address = address.map(|address| address.to_string());
-            fields.extend(address.map(|address| (name.to_owned(), address.into_bytes())));
+            if let Some(address) = address {
+                request.add_header(name, address.to_string().as_bytes())?;
+            }
         }
         if let Some(user) = &self.user {
             let user = base64::encode(with_scheme(user)?.as_bytes());
-            fields.push(("X-Authenticated-User".to_owned(), user.into_bytes()));
+            request.add_header("X-Authenticated-User", user.as_bytes())?;
         }
         if !self.groups.is_empty() {
             let groups = self.groups.iter().map(|group| member(group));
             let groups = groups.collect::<Result<Vec<_>, _>>()?.join(",");
             let groups = base64::encode(groups.as_bytes());
-            fields.push(("X-Authenticated-Groups".to_owned(), groups.into_bytes()));
+            request.add_header("X-Authenticated-Groups", groups.as_bytes())?;
         }
-        Ok(fields)
+        Ok(())
     }
 }
 
