@@ -87,8 +87,13 @@ impl Client {
     ///
     /// [`OptionsCache::saw_istag`]: super::options_cache::OptionsCache::saw_istag
     pub(crate) fn saw_response(&self, response: &Response, known: &Known, now: Instant) {
+        let known_tag = known.options.istag();
+        // Text that is safe to show is shown as it is, so equal bytes are equal texts.
+        if response.first_tag() == known_tag.map(str::as_bytes) {
+            return;
+        }
         let istag = response.istag_text();
-        if let Some(istag) = istag.filter(|istag| known.options.istag() != Some(istag)) {
+        if let Some(istag) = istag.filter(|istag| known_tag != Some(istag)) {
             self.shared.options.saw_istag(&istag, known, now);
         }
     }

@@ -111,6 +111,11 @@ impl CustomHeaders {
         names.try_for_each(|name| check(name))
     }
 
+    /// Whether the caller has named no field.
+    pub(super) fn is_empty(&self) -> bool {
+        self.infections.is_empty() && self.refusals.is_empty()
+    }
+
     /// Whether the caller has named this field.
     pub(super) fn has(&self, field: &Field<'_>) -> bool {
         let mut names = self.infections.iter().chain(&self.refusals);

@@ -94,15 +94,16 @@ impl Findings {
     /// may have another origin, perhaps a hostile one. They add to what the service says and take nothing from
     /// it.
     pub(crate) fn of(received: Received<'_>, custom: &CustomHeaders) -> Self {
-        let speaks = |field: Field<'_>| says_something(&field, custom);
-        if !received.own_fields().any(speaks) && !received.other_fields().any(speaks) {
-            // As most responses to clean content: only a status line can refuse.
-            let nothing = Refusal::default();
+        if received.says_nothing_in_fields(custom) {
             return Self {
-                evidence: received.refusal_or_hindrance(nothing, Refusal::default(), None),
+                evidence: received.refusal_by_status(),
                 ..Self::default()
             };
         }
+        Self::of_fields(received, custom)
+    }
+
+    fn of_fields(received: Received<'_>, custom: &CustomHeaders) -> Self {
         let mut own = FieldFindings::of_service(custom);
         own.read(received.own_fields());
         let (mut infections, hindered) = own.take_threats();
@@ -141,6 +142,17 @@ impl Findings {
 }
 
 impl<'r> Received<'r> {
+    /// Whether it is a head alone, without a field that is read. So are most responses to clean content.
+    fn says_nothing_in_fields(&self, custom: &CustomHeaders) -> bool {
+        let head = self.response.filter(|response| response.is_lone_head());
+        let speaks = |field: Field<'_>| says_something(&field, custom);
+        self.fragments.is_empty()
+            && head.is_some_and(|response| {
+                custom.is_empty() && !response.has_x_field()
+                    || !response.headers().iter().any(speaks)
+            })
+    }
+
     /// The fields of the service itself.
     fn own_fields(&self) -> impl Iterator<Item = Field<'r>> {
         let whole = self.response.map(Response::headers).unwrap_or_default();
@@ -177,12 +189,10 @@ impl<'r> Received<'r> {
         others: Refusal,
         hindrance: Option<(Hindrance, String)>,
     ) -> Option<Evidence> {
-        let line = self.refusing_line();
-        let status = line.map_or(self.status(), |line| line.code);
-        let blocked = |words, is_by_status| Evidence::Blocked {
-            status,
+        let blocked = |words| Evidence::Blocked {
+            status: self.status(),
             words,
-            is_by_status,
+            is_by_status: false,
         };
         if let Some((hindrance, words)) = hindrance {
             if let Some(found) = own.found() {
@@ -191,19 +201,26 @@ impl<'r> Received<'r> {
             }
             let refusal = own.unexplained_words().or(others.words());
             return Some(match refusal {
-                Some(refusal) => blocked(refusal, false),
+                Some(refusal) => blocked(refusal),
                 None => Evidence::Hindered(hindrance, words),
             });
         }
-        let reason = |line: StatusLine<'_>| match line.code {
+        let words = own.words().or(others.words());
+        words.map(blocked).or_else(|| self.refusal_by_status())
+    }
+
+    fn refusal_by_status(&self) -> Option<Evidence> {
+        let StatusLine { code, reason } = self.refusing_line()?;
+        let words = match code {
             // The phrase of a page in place of a request is `OK`, and explains nothing.
             200..=299 => String::new(),
-            _ => displayable(line.reason.trim_ascii()),
+            _ => displayable(reason.trim_ascii()),
         };
-        match own.words().or(others.words()) {
-            Some(words) => Some(blocked(words, false)),
-            None => line.map(|line| blocked(reason(line), true)),
-        }
+        Some(Evidence::Blocked {
+            status: code,
+            words,
+            is_by_status: true,
+        })
     }
 
     /// The status line that refuses: an ICAP 403, or, under any final ICAP status, an HTTP response that is a
@@ -223,7 +240,8 @@ impl<'r> Received<'r> {
 
     /// The status to show with words that refuse.
     fn status(&self) -> u16 {
-        let line = self.http_line().or(self.icap_line());
+        let line = self.refusing_line().or(self.http_line());
+        let line = line.or(self.icap_line());
         line.map_or(0, |line| line.code)
     }
 

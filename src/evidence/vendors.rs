@@ -31,7 +31,7 @@ pub(super) enum Meaning {
 
 /// Name, meaning, source: the specification, or the vendors that send it.
 #[rustfmt::skip]
-const FIELDS: &[(&str, Meaning, &str)] = &[
+pub(super) const FIELDS: &[(&str, Meaning, &str)] = &[
     ("X-Infection-Found",           Meaning::Infections,    "draft-stecher-icap-subid-00, and nearly all"),
     ("X-Violations-Found",          Meaning::Violations,    "draft-stecher-icap-subid-00: Symantec, c-icap, Dr.Web"),
     ("X-FSecure-Infection-Name",    Meaning::ThreatNames,   "WithSecure"),

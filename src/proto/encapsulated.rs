@@ -76,6 +76,9 @@ impl Encapsulated {
 
     /// Parses the list of any message.
     pub(crate) fn parse(value: &[u8]) -> Result<Self, Violation> {
+        if value == b"null-body=0" {
+            return Ok(Self::NOTHING);
+        }
         let mut parts = Parts::default();
         for member in value.split(|&b| b == b',') {
             parts.add(member)?;

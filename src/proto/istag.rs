@@ -60,11 +60,12 @@ pub(crate) fn lacks_engine<'f>(fields: impl Iterator<Item = Field<'f>>) -> Optio
 /// A malformed tag counts as well. White space is removed, because a fold may stand anywhere.
 pub(crate) fn names_no_engine(tag: &[u8]) -> bool {
     let is_text = |byte: &u8| !byte.is_ascii_whitespace();
+    let names = |tag: &[u8]| tag.windows(NO_ENGINE.len()).any(|part| part == NO_ENGINE);
     if tag.iter().all(is_text) {
-        return memchr::memmem::find(tag, NO_ENGINE).is_some();
+        return names(tag);
     }
     let tag: Vec<u8> = tag.iter().copied().filter(is_text).collect();
-    memchr::memmem::find(&tag, NO_ENGINE).is_some()
+    names(&tag)
 }
 
 #[cfg(test)]

@@ -46,14 +46,13 @@ pub(super) struct Notes {
     has_several_tags: bool,
     pub(super) asks_to_close: bool,
     pub(super) has_content_length: bool,
+    /// The name of any field begins with `X-`.
+    pub(super) has_x_field: bool,
 }
 
 impl Notes {
-    /// Reads a field of `head` that may be a state tag.
+    /// Reads a state tag in a field of `head`.
     pub(super) fn read_tag(&mut self, field: Field<'_>, head: &[u8]) {
-        if !field.is("ISTag") {
-            return;
-        }
         let value = field.value();
         let lacks_engine = istag::names_no_engine(&value);
         match &mut self.lacks_engine {
@@ -120,7 +119,8 @@ impl Response {
         self.first_tag().filter(|_| !self.notes.has_several_tags)
     }
 
-    fn first_tag(&self) -> Option<&[u8]> {
+    /// The bytes of the first state tag, without its quotation marks. `None` as for [`istag`](Self::istag).
+    pub(crate) fn first_tag(&self) -> Option<&[u8]> {
         let tag = self.notes.tag.as_ref();
         tag.map(|tag| tag.bytes(&self.head.bytes))
     }
@@ -128,6 +128,9 @@ impl Response {
     /// Whether a state tag of this response, or of an interim one before it, says that the server has no engine;
     /// `None` without a tag.
     pub(crate) fn lacks_engine(&self) -> Option<bool> {
+        if self.interim.is_empty() {
+            return self.notes.lacks_engine;
+        }
         let interim = self.interim_headers().flat_map(|headers| headers.iter());
         let both = [istag::lacks_engine(interim), self.notes.lacks_engine];
         both.into_iter().flatten().reduce(|one, other| one || other)
@@ -227,6 +230,16 @@ impl Response {
     /// Whether the response has an HTTP head or a body.
     pub(crate) fn encapsulates_something(&self) -> bool {
         self.http_request.is_some() || self.http_response.is_some() || self.body_len.is_some()
+    }
+
+    /// Whether nothing came with or before its ICAP head.
+    pub(crate) fn is_lone_head(&self) -> bool {
+        !self.encapsulates_something() && self.trailers.is_empty() && self.interim.is_empty()
+    }
+
+    /// Whether the ICAP head has a field with a name that begins with `X-`.
+    pub(crate) fn has_x_field(&self) -> bool {
+        self.notes.has_x_field
     }
 
     /// Whether the peer announced that it will close the connection, also in an interim response.

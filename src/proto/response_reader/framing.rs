@@ -53,8 +53,11 @@ impl Framing {
             self.announces_bytes |= !matches!(&*field.value(), b"" | b"0");
         } else if field.is("Connection") {
             self.notes.asks_to_close |= field.has_token("close");
-        } else {
+        } else if field.is("ISTag") {
             return self.notes.read_tag(field, bytes);
+        } else {
+            self.notes.has_x_field |= field.has_x_name();
+            return;
         }
         self.is_folded |= field.is_folded();
     }

@@ -6,6 +6,7 @@
 
 mod framing;
 mod remains;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -14,10 +15,10 @@ use framing::{
 };
 pub(crate) use remains::{Fragments, Remains};
 use remains::{may_go_on_oddly, odd_head};
+use state::State;
 
-use crate::proto::chunk::{ChunkDecoder, Decoded};
+use crate::proto::chunk::Decoded;
 use crate::proto::encapsulated::{BodyKind, Encapsulated};
-use crate::proto::head::HeadFinder;
 use crate::proto::http_head;
 use crate::proto::limits::{MAX_HEAD, MAX_INTERIM_RESPONSES};
 use crate::proto::method::Method;
@@ -51,45 +52,6 @@ pub(crate) struct ResponseReader {
     interim: Vec<StatusHead>,
     /// The line of a head at fault, for the error.
     seen: Option<String>,
-}
-
-#[derive(Debug)]
-enum State {
-    IcapHead {
-        buffer: Vec<u8>,
-        finder: HeadFinder,
-    },
-    HttpHeads {
-        buffer: Vec<u8>,
-        list: Encapsulated,
-        /// Why the response is refused after its HTTP heads, which may have evidence.
-        fault: Option<Violation>,
-    },
-    Body {
-        decoder: ChunkDecoder,
-        len: u64,
-        /// Why the response is refused after its trailers, which may have evidence. The body is discarded.
-        fault: Option<Violation>,
-    },
-    Ended,
-}
-
-impl State {
-    fn start() -> Self {
-        Self::IcapHead {
-            buffer: Vec::new(),
-            finder: HeadFinder::default(),
-        }
-    }
-
-    /// In a head that is complete and refused.
-    fn at_refused(head: &[u8]) -> Self {
-        let mut finder = HeadFinder::default();
-        // It has an end, up to which it is searched.
-        let _ = finder.find(head);
-        let buffer = head.to_vec();
-        Self::IcapHead { buffer, finder }
-    }
 }
 
 impl ResponseReader {
@@ -338,6 +300,10 @@ impl ResponseReader {
             return Ok((0, Event::NeedsMore));
         };
         let (list, fault) = (*list, *fault);
+        if list.heads_len() == 0 && fault.is_none() {
+            self.state = State::after_heads(list.body, self.body_limit, None);
+            return Ok((0, Event::Head));
+        }
         let used = input.len().min(list.heads_len() - buffer.len());
         buffer.extend_from_slice(&input[..used]);
         if buffer.len() < list.heads_len() {
@@ -379,14 +345,7 @@ impl ResponseReader {
             response.http_request = http_request;
             response.http_response = http_response;
         }
-        self.state = match list.body {
-            BodyKind::Null => State::Ended,
-            _ => State::Body {
-                decoder: ChunkDecoder::new(self.body_limit),
-                len: 0,
-                fault,
-            },
-        };
+        self.state = State::after_heads(list.body, self.body_limit, fault);
         Ok(())
     }
 

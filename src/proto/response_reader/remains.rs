@@ -29,6 +29,20 @@ pub(crate) struct Fragments {
     pub(crate) trailers: Vec<u8>,
 }
 
+impl Fragments {
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            interim,
+            icap_head,
+            http_request,
+            http_response,
+            trailers,
+        } = self;
+        let parts = [interim, icap_head, http_request, http_response, trailers];
+        parts.iter().all(|part| part.is_empty())
+    }
+}
+
 impl Remains {
     /// Whether a state tag says that the server has no engine; `None` without a tag.
     pub(crate) fn lacks_engine(&self) -> Option<bool> {

@@ -1,3 +1,5 @@
+mod short_way;
+
 use super::*;
 use crate::proto::header::Headers;
 use crate::proto::method::Method;
