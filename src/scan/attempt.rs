@@ -85,7 +85,8 @@ impl<'c, 'o> Scan<'c, 'o> {
         let limit = max_size.map(|max| max.saturating_add(RESPONSE_BODY_ALLOWANCE));
         let judged_by = Arc::clone(&shared.custom_headers);
         let cache = shared.cache.as_ref();
-        let cache = cache.filter(|_| content.about.id.is_some());
+        let details = content.about.details();
+        let cache = cache.filter(|_| details.is_some_and(|details| details.id.is_some()));
         let is_looked_up = cache.is_some() && output.is_none();
         Self {
             rules,
@@ -162,11 +163,12 @@ impl<'c, 'o> Scan<'c, 'o> {
         let method = self.rules.method_for(options);
         let mut request = self.request(method)?;
         let name = self.content.about.name.as_deref();
+        let details = self.content.about.details();
         let can_complete = !self.output.is_wanted() || self.content.body.is_repeatable();
         let offers_206 = options.is_none_or(ServiceOptions::allows_206);
         // c-icap sends an empty preview back. A 204 to a preview is allowed also without `Allow: 204`.
         let has_preview = self.rules.allow_204 && self.length != Some(0);
-        let preview = match self.content.about.gets_any_preview {
+        let preview = match details.is_some_and(|details| details.gets_any_preview) {
             true => self.rules.preview.size_if_any(options),
             false => self.rules.preview.size(name, options),
         };
@@ -176,8 +178,8 @@ impl<'c, 'o> Scan<'c, 'o> {
             allow_trailers: options.is_some_and(ServiceOptions::allows_trailers),
             preview: preview.filter(|_| has_preview),
         });
-        if let Some(options) = options {
-            request.add_headers(self.content.about.asked_for(options));
+        if let (Some(details), Some(options)) = (details, options) {
+            request.add_headers(details.asked_for(options));
         }
         Ok(request)
     }

@@ -133,7 +133,7 @@ impl<'a> Content<'a> {
 
     /// Sets the media type, for example `application/pdf`. Default: `application/octet-stream`.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
-        self.about.content_type = Some(content_type.into());
+        self.about.details_mut().content_type = Some(content_type.into());
         self
     }
 
@@ -156,7 +156,7 @@ impl<'a> Content<'a> {
     /// In a REQMOD the `Content-Length` becomes the length of the content. It is left out if it would take the
     /// head above a limit.
     pub fn http_request(mut self, head: &[u8]) -> Self {
-        self.about.http_request = Some(head.to_vec());
+        self.about.details_mut().http_request = Some(head.to_vec());
         self
     }
 
@@ -172,7 +172,7 @@ impl<'a> Content<'a> {
     /// media type `multipart/byteranges`. Malware that lies across two parts is found in neither of them, so a
     /// clean part says nothing about the file.
     pub fn http_response(mut self, head: &[u8]) -> Self {
-        self.about.http_response = Some(head.to_vec());
+        self.about.details_mut().http_response = Some(head.to_vec());
         self
     }
 
@@ -189,21 +189,21 @@ impl<'a> Content<'a> {
     ///
     /// This setting changes no other field. Remove what else is secret before you pass the head.
     pub fn include_sensitive(mut self, include: bool) -> Self {
-        self.about.include_sensitive = include;
+        self.about.details_mut().include_sensitive = include;
         self
     }
 
     /// Sets the address of the machine of the person who gets or sends the content, sent as `X-Client-IP`
     /// (draft-stecher-icap-subid §3.1). Default: the field is not sent.
     pub fn client_ip(mut self, address: IpAddr) -> Self {
-        self.about.client_ip = Some(address);
+        self.about.details_mut().client_ip = Some(address);
         self
     }
 
     /// Sets the address of the server that the content came from, sent as `X-Server-IP`
     /// (draft-stecher-icap-subid §3.2). Default: the field is not sent.
     pub fn server_ip(mut self, address: IpAddr) -> Self {
-        self.about.server_ip = Some(address);
+        self.about.details_mut().server_ip = Some(address);
         self
     }
 
@@ -212,7 +212,7 @@ impl<'a> Content<'a> {
     /// A name with a scheme is sent as it is, for example `LDAP://directory/cn=jane`. A name without a scheme is
     /// sent as `Local://NAME`. An empty name or a control character is an [`Error::Input`] in the scan.
     pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.about.user = Some(user.into());
+        self.about.details_mut().user = Some(user.into());
         self
     }
 
@@ -223,7 +223,7 @@ impl<'a> Content<'a> {
     /// would read it as another list. If you pass a group as a URI (`LDAP://…`), write `%2C` for a comma in
     /// it. Another name of a group cannot have a comma.
     pub fn groups<S: Into<String>>(mut self, groups: impl IntoIterator<Item = S>) -> Self {
-        self.about.groups = groups.into_iter().map(Into::into).collect();
+        self.about.details_mut().groups = groups.into_iter().map(Into::into).collect();
         self
     }
 
@@ -232,7 +232,7 @@ impl<'a> Content<'a> {
     /// The scan is an [`Error::Input`] for the same faults as in [`Request::header`](crate::Request::header).
     pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         let field = (name.into(), value.as_ref().to_vec());
-        self.about.headers.push(field);
+        self.about.details_mut().headers.push(field);
         self
     }
 
@@ -240,7 +240,7 @@ impl<'a> Content<'a> {
     /// [`X-Include`](crate::ServiceOptions::x_include).
     pub fn header_if_asked(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         let field = (name.into(), value.as_ref().to_vec());
-        self.about.headers_if_asked.push(field);
+        self.about.details_mut().headers_if_asked.push(field);
         self
     }
 
@@ -257,7 +257,7 @@ impl<'a> Content<'a> {
     ///
     /// The id is not sent, and stores get it only as part of a hash.
     pub fn id(mut self, id: impl AsRef<[u8]>) -> Self {
-        self.about.id = Some(id.as_ref().to_vec());
+        self.about.details_mut().id = Some(id.as_ref().to_vec());
         self
     }
 
@@ -308,7 +308,7 @@ impl<'a> Content<'a> {
 
     /// Content that shows what the service does with previews. It gets one if any content does.
     pub(crate) fn gets_any_preview(mut self, gets_it: bool) -> Self {
-        self.about.gets_any_preview = gets_it;
+        self.about.details_mut().gets_any_preview = gets_it;
         self
     }
 
@@ -368,10 +368,12 @@ impl From<Vec<u8>> for Content<'_> {
 
 impl fmt::Debug for Content<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let details = self.about.details();
+        let content_type = details.and_then(|details| details.content_type.as_ref());
         f.debug_struct("Content")
             .field("name", &self.about.name)
             .field("length", &self.body.declared_len())
-            .field("content_type", &self.about.content_type)
+            .field("content_type", &content_type)
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use super::keyed_hash::{Hash, KeyedHash};
 use crate::client::Client;
 use crate::proto::request::Request;
-use crate::scan::metadata::About;
+use crate::scan::metadata::{About, Details};
 
 /// What a verdict depends on besides the bytes of the content and the state of the server.
 pub(in crate::scan) struct Subject<'s> {
@@ -25,12 +25,10 @@ impl Subject<'_> {
     /// All of the request is in it, byte for byte, so what changes the request changes the key. The name and the type are
     /// in it also where they are not sent.
     pub(super) fn key(&self, hash: &KeyedHash, client: &Client) -> Option<Hash> {
-        let About {
-            id,
-            name,
-            content_type,
-            ..
-        } = self.about;
+        let name = &self.about.name;
+        let Details {
+            id, content_type, ..
+        } = self.about.details()?;
         let id = id.as_ref()?;
         let [uri, address, credentials, head] = client.identify(self.request);
         let rules = format!("{:?}", self.rules);

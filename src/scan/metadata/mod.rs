@@ -24,9 +24,15 @@ const MADE_UP_HEADS: usize = 256;
 /// What is known about content besides its bytes and its length.
 #[derive(Default)]
 pub(crate) struct About {
+    pub(crate) name: Option<String>,
+    details: Option<Box<Details>>,
+}
+
+/// What is known of some content only. It is apart, because content is moved several times on its way to a scan.
+#[derive(Default)]
+pub(crate) struct Details {
     /// By which the verdict is cached. It is not sent.
     pub(crate) id: Option<Vec<u8>>,
-    pub(crate) name: Option<String>,
     /// It is sent with a preview if any content is, whatever its name is.
     pub(crate) gets_any_preview: bool,
     pub(crate) content_type: Option<String>,
@@ -52,12 +58,22 @@ enum Carried {
 }
 
 impl About {
+    /// What is known besides the name; `None` if that is nothing.
+    pub(crate) fn details(&self) -> Option<&Details> {
+        self.details.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn details_mut(&mut self) -> &mut Details {
+        self.details.get_or_insert_default()
+    }
+
     /// The ICAP request for the content, which has `length` bytes if that is known.
     pub(crate) fn request(&self, method: Method, length: Option<u64>) -> Result<Request, Error> {
-        self.refuse_part(method)?;
-        if self.id.as_ref().is_some_and(Vec::is_empty) {
-            let why = "each content without an id would have the verdict of the first one";
-            return Err(InputError::new(InvalidInput::Id, why).into());
+        let details = self.details();
+        if let Some(details) = details {
+            details.refuse_part(method)?;
+            details.refuse_empty_id()?;
         }
         if method == Method::Options {
             return Err(InputError::new(InvalidInput::Method, "OPTIONS").into());
@@ -67,16 +83,97 @@ impl About {
         if method == Method::Respmod {
             self.add_http_response(&mut request, length)?;
         }
-        self.add_identity(&mut request)?;
-        for (name, value) in &self.headers {
-            request.add_header(name, value)?;
-        }
-        for (name, value) in &self.headers_if_asked {
-            check_header(name, value)?;
+        if let Some(details) = details {
+            details.add_fields(&mut request)?;
         }
         Ok(request)
     }
 
+    /// Adds the HTTP request that uploads the content (REQMOD), or to which the content is the response (RESPMOD).
+    fn add_http_request(
+        &self,
+        request: &mut Request,
+        length: Option<u64>,
+    ) -> Result<(), InputError> {
+        let is_upload = request.method() == Method::Reqmod;
+        let given = self
+            .details()
+            .map(|details| (details, &details.http_request));
+        if let Some((details, Some(head))) = given {
+            let carried = match is_upload {
+                true => Carried::Content { length },
+                false => Carried::Nothing,
+            };
+            return request.set_http_request(&details.given_request(head, carried)?);
+        }
+        let name = shortened(self.name.as_deref().unwrap_or_default());
+        let head = request.made_up_heads();
+        head.reserve(MADE_UP_HEADS + name.len());
+        append(
+            head,
+            &[if is_upload { b"POST" } else { b"GET" }, BEFORE_NAME],
+        );
+        percent_encode(head, &name);
+        append(head, &[AFTER_NAME]);
+        if is_upload {
+            self.describe(head, 0, length, http_head::check_request)?;
+        } else {
+            append(head, &[b"\r\n"]);
+        }
+        request.end_made_up_request();
+        Ok(())
+    }
+
+    /// Adds the HTTP response that carries the content (RESPMOD).
+    fn add_http_response(
+        &self,
+        request: &mut Request,
+        length: Option<u64>,
+    ) -> Result<(), InputError> {
+        let given = self
+            .details()
+            .map(|details| (details, &details.http_response));
+        if let Some((details, Some(head))) = given {
+            http_head::check_response(head)?;
+            let carried = Carried::Content { length };
+            return request.set_http_response(&details.forwarded(head, carried));
+        }
+        let heads = request.made_up_heads();
+        let begin = heads.len();
+        append(heads, &[b"HTTP/1.1 200 OK\r\n"]);
+        self.describe(heads, begin, length, http_head::check_response)
+    }
+
+    /// Appends the fields that describe the content, and the blank line, to the head that begins at `begin`. If it has the
+    /// caller's type, it may be too long.
+    fn describe(
+        &self,
+        head: &mut Vec<u8>,
+        begin: usize,
+        length: Option<u64>,
+        check: fn(&[u8]) -> Result<(), InputError>,
+    ) -> Result<(), InputError> {
+        let content_type = self
+            .details()
+            .and_then(|details| details.content_type.as_ref());
+        match content_type {
+            None => append(head, &[b"Content-Type: application/octet-stream\r\n"]),
+            Some(content_type) => {
+                check_header("Content-Type", content_type.as_bytes())?;
+                encode_field(head, "Content-Type", content_type.as_bytes());
+            }
+        }
+        if let Some(length) = length {
+            append(head, &[b"Content-Length: "]);
+            encode_decimal(head, length);
+            append(head, &[b"\r\n"]);
+        }
+        append(head, &[b"\r\n"]);
+        content_type.map_or(Ok(()), |_| check(&head[begin..]))
+    }
+}
+
+impl Details {
     /// The fields of `headers_if_asked` that this service asks for.
     pub(crate) fn asked_for(
         &self,
@@ -89,61 +186,11 @@ impl About {
         self.headers_if_asked.iter().filter(is_asked_for)
     }
 
-    /// Adds the HTTP request that uploads the content (REQMOD), or to which the content is the response (RESPMOD).
-    fn add_http_request(
-        &self,
-        request: &mut Request,
-        length: Option<u64>,
-    ) -> Result<(), InputError> {
-        let is_upload = request.method() == Method::Reqmod;
-        if let Some(head) = &self.http_request {
-            let carried = match is_upload {
-                true => Carried::Content { length },
-                false => Carried::Nothing,
-            };
-            return request.set_http_request(&self.given_request(head, carried)?);
-        }
-        let name = shortened(self.name.as_deref().unwrap_or_default());
-        let head = request.made_up_heads();
-        head.reserve(MADE_UP_HEADS + name.len());
-        append(
-            head,
-            &[if is_upload { b"POST" } else { b"GET" }, BEFORE_NAME],
-        );
-        percent_encode(head, &name);
-        append(head, &[AFTER_NAME]);
-        if is_upload {
-            self.describe(head, length)?;
-        } else {
-            append(head, &[b"\r\n"]);
-        }
-        if is_upload && self.content_type.is_some() {
-            // It may be too long.
-            http_head::check_request(head)?;
-        }
-        request.end_made_up_request();
-        Ok(())
-    }
-
-    /// Adds the HTTP response that carries the content (RESPMOD).
-    fn add_http_response(
-        &self,
-        request: &mut Request,
-        length: Option<u64>,
-    ) -> Result<(), InputError> {
-        if let Some(head) = &self.http_response {
-            http_head::check_response(head)?;
-            let carried = Carried::Content { length };
-            return request.set_http_response(&self.forwarded(head, carried));
-        }
-        let heads = request.made_up_heads();
-        let begin = heads.len();
-        append(heads, &[b"HTTP/1.1 200 OK\r\n"]);
-        self.describe(heads, length)?;
-        match self.content_type {
-            // It may be too long.
-            Some(_) => http_head::check_response(&heads[begin..]),
-            None => Ok(()),
+    fn refuse_empty_id(&self) -> Result<(), InputError> {
+        let why = "each content without an id would have the verdict of the first one";
+        match &self.id {
+            Some(id) if id.is_empty() => Err(InputError::new(InvalidInput::Id, why)),
+            _ => Ok(()),
         }
     }
 
@@ -164,24 +211,6 @@ impl About {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Appends the fields that describe the content, and the blank line.
-    fn describe(&self, head: &mut Vec<u8>, length: Option<u64>) -> Result<(), InputError> {
-        match &self.content_type {
-            None => append(head, &[b"Content-Type: application/octet-stream\r\n"]),
-            Some(content_type) => {
-                check_header("Content-Type", content_type.as_bytes())?;
-                encode_field(head, "Content-Type", content_type.as_bytes());
-            }
-        }
-        if let Some(length) = length {
-            append(head, &[b"Content-Length: "]);
-            encode_decimal(head, length);
-            append(head, &[b"\r\n"]);
-        }
-        append(head, &[b"\r\n"]);
-        Ok(())
     }
 
     /// The caller's request head, without what is not forwarded.
@@ -207,6 +236,18 @@ impl About {
             let is_sensitive = || redact::is_sensitive(field.name(), &field.value());
             is_replaced || (!self.include_sensitive && is_sensitive())
         })
+    }
+
+    /// Adds the fields for the user and the addresses, and those that the caller has given.
+    fn add_fields(&self, request: &mut Request) -> Result<(), InputError> {
+        self.add_identity(request)?;
+        for (name, value) in &self.headers {
+            request.add_header(name, value)?;
+        }
+        for (name, value) in &self.headers_if_asked {
+            check_header(name, value)?;
+        }
+        Ok(())
     }
 
     /// Adds the fields for the user and the addresses (draft-stecher-icap-subid §3).

@@ -1,6 +1,13 @@
 use super::*;
 use crate::proto::limits::{MAX_FIELDS, MAX_HTTP_HEAD};
 
+fn of(details: Details) -> About {
+    About {
+        details: Some(Box::new(details)),
+        ..About::default()
+    }
+}
+
 fn encoded_name(name: &str) -> String {
     let mut out = Vec::new();
     percent_encode(&mut out, name);
@@ -31,10 +38,8 @@ fn made_up_heads_pass_the_checks_of_given_ones() {
 
 #[test]
 fn content_type_that_is_too_long_is_refused() {
-    let about = About {
-        content_type: Some("x".repeat(MAX_HTTP_HEAD)),
-        ..About::default()
-    };
+    let mut about = About::default();
+    about.details_mut().content_type = Some("x".repeat(MAX_HTTP_HEAD));
     for method in [Method::Respmod, Method::Reqmod] {
         assert!(about.request(method, None).is_err(), "{method}");
     }
@@ -118,8 +123,8 @@ fn head_at_the_limits_is_sent_within_them() {
         ] {
             let mut about = About::default();
             let given = match method {
-                Method::Reqmod => &mut about.http_request,
-                _ => &mut about.http_response,
+                Method::Reqmod => &mut about.details_mut().http_request,
+                _ => &mut about.details_mut().http_response,
             };
             *given = Some(head.clone().into_bytes());
             let sent = encode(&about, method, Some(70_000));
@@ -141,8 +146,8 @@ fn head_of_a_partial_file_is_refused() {
     let part = |head: &str, method| {
         let mut about = About::default();
         let given = match head.starts_with("HTTP") {
-            true => &mut about.http_response,
-            false => &mut about.http_request,
+            true => &mut about.details_mut().http_response,
+            false => &mut about.details_mut().http_request,
         };
         *given = Some(head.as_bytes().to_vec());
         match about.request(method, None) {
@@ -191,10 +196,8 @@ fn group_stays_one_group() {
         (" staff", false),
         ("staff\u{a0}", false),
     ] {
-        let about = About {
-            groups: vec![group.to_owned()],
-            ..About::default()
-        };
+        let mut about = About::default();
+        about.details_mut().groups = vec![group.to_owned()];
         let request = about.request(Method::Respmod, None);
         assert_eq!(request.is_ok(), is_taken, "{group}");
     }
@@ -216,11 +219,11 @@ fn encode(about: &About, method: Method, length: Option<u64>) -> String {
 
 #[test]
 fn request_has_what_is_known_and_no_more() {
-    let about = About {
+    let mut about = About {
         name: Some("a b".to_owned()),
-        content_type: Some("text/plain".to_owned()),
         ..About::default()
     };
+    about.details_mut().content_type = Some("text/plain".to_owned());
     let target = "http://content.invalid/a%20b HTTP/1.1\r\nHost: content.invalid\r\n";
     let fields = "Content-Type: text/plain\r\nContent-Length: 5\r\n";
     let known = encode(&about, Method::Respmod, Some(5));
@@ -233,17 +236,15 @@ fn request_has_what_is_known_and_no_more() {
     );
     let unknown = encode(&About::default(), Method::Respmod, None);
     assert!(!unknown.contains("Content-Length"), "{unknown}");
-    let injected = About {
-        content_type: Some("text/plain\r\nX: y".to_owned()),
-        ..About::default()
-    };
+    let mut injected = About::default();
+    injected.details_mut().content_type = Some("text/plain\r\nX: y".to_owned());
     let refused = injected.request(Method::Respmod, None);
     assert!(matches!(refused, Err(Error::Input(_))));
 }
 
 #[test]
 fn forwarded_heads_lack_secrets_and_hop_by_hop_fields() {
-    let mut about = About {
+    let details = Details {
         http_request: Some(
             b"GET http://joe:pw@h/a/b?session=1 HTTP/1.1\r\nHost: h\r\nCookie: c\r\n\
               Authorization: Basic x\r\nTE: trailers\r\n\r\n"
@@ -254,15 +255,16 @@ fn forwarded_heads_lack_secrets_and_hop_by_hop_fields() {
               Connection: close\r\nLocation: /b\r\nContent-Location: /c?s=1\r\n\r\n"
                 .to_vec(),
         ),
-        ..About::default()
+        ..Details::default()
     };
+    let mut about = of(details);
     let sent = encode(&about, Method::Respmod, Some(5));
     let response = "HTTP/1.1 200 Fine\r\nETag: e\r\nLocation: /b\r\nContent-Length: 5\r\n\r\n";
     let request = "GET http://h/a/b HTTP/1.1\r\nHost: h\r\n\r\n";
     assert!(sent.ends_with(&[request, response].concat()), "{sent}");
     let unknown = encode(&about, Method::Respmod, None);
     assert!(!unknown.contains("Content-Length"), "{unknown}");
-    about.include_sensitive = true;
+    about.details_mut().include_sensitive = true;
     let sent = encode(&about, Method::Respmod, Some(5));
     let request = "GET http://joe:pw@h/a/b?session=1 HTTP/1.1\r\nHost: h\r\nCookie: c\r\n\
                    Authorization: Basic x\r\n\r\n";
@@ -273,15 +275,16 @@ fn forwarded_heads_lack_secrets_and_hop_by_hop_fields() {
 
 #[test]
 fn user_fields_cannot_be_split() {
-    let mut about = About {
+    let details = Details {
         client_ip: Some("192.0.2.7".parse().unwrap()),
         server_ip: Some("2001:db8::1".parse().unwrap()),
         user: Some("bob".to_owned()),
         groups: vec!["staff".to_owned(), "LDAP://h/cn=x".to_owned()],
         headers: vec![("X-Mine".to_owned(), b"1".to_vec())],
         headers_if_asked: vec![("X-Theirs".to_owned(), b"2".to_vec())],
-        ..About::default()
+        ..Details::default()
     };
+    let mut about = of(details);
     let sent = encode(&about, Method::Respmod, None);
     let fields = "X-Client-IP: 192.0.2.7\r\nX-Server-IP: 2001:db8::1\r\n\
                   X-Authenticated-User: TG9jYWw6Ly9ib2I=\r\n\
@@ -291,9 +294,10 @@ fn user_fields_cannot_be_split() {
         "{sent}"
     );
     let options = crate::proto::options::tests::options("X-Include: X-Foo, x-theirs\r\n");
-    assert!(about.asked_for(&options).eq(&about.headers_if_asked));
+    let details = about.details().unwrap();
+    assert!(details.asked_for(&options).eq(&details.headers_if_asked));
     for bad in ["", "bob\r\nAllow: 204", "bob\0"] {
-        about.user = Some(bad.to_owned());
+        about.details_mut().user = Some(bad.to_owned());
         let refused = about.request(Method::Respmod, None);
         assert!(matches!(refused, Err(Error::Input(_))), "{bad:?}");
     }

@@ -168,10 +168,8 @@ fn look_up<'v>(client: &Client, verdicts: &'v Verdicts) -> (Turn<'v>, Option<Fou
 }
 
 fn with_subject<T>(use_it: impl FnOnce(&Subject<'_>) -> T) -> T {
-    let about = About {
-        id: Some(b"id".to_vec()),
-        ..About::default()
-    };
+    let mut about = About::default();
+    about.details_mut().id = Some(b"id".to_vec());
     let request = about.request(Method::Respmod, None).unwrap();
     use_it(&Subject {
         request: &request,
