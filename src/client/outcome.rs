@@ -153,6 +153,7 @@ impl From<Error> for AttemptError {
     }
 }
 
+#[cold]
 pub(crate) fn protocol_error(service: &str, violation: Violation, seen: String) -> Error {
     ProtocolError {
         service: service.to_owned(),

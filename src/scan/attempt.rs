@@ -286,13 +286,8 @@ impl<'c, 'o> Scan<'c, 'o> {
             is_beginning,
             has_trailing: complete.trailing.is_some(),
         };
-        let verdict = decide(response, &sent, self.custom_headers).map_err(|why| match why {
-            NoVerdict::Status { failure } => status_error(service, response, failure),
-            NoVerdict::Violation(violation) => {
-                let seen = complete.trailing.clone().unwrap_or_default();
-                protocol_error(service, violation, seen)
-            }
-        })?;
+        let verdict = decide(response, &sent, self.custom_headers);
+        let verdict = verdict.map_err(|why| error_for(why, complete, service))?;
         // It may have been all of the content, unchanged.
         if let (Verdict::Modified(_), Err(error)) = (&verdict, returned) {
             return Err(error);
@@ -309,6 +304,8 @@ impl<'c, 'o> Scan<'c, 'o> {
 
     /// Compares what came back with the content: whether it is the beginning of it, and whether it is all of it, in a
     /// message of the kind that was sent. That may remain unknown.
+    // Not inlined: most responses have no body.
+    #[inline(never)]
     fn compare(
         &mut self,
         complete: &CompleteResponse,
@@ -366,6 +363,17 @@ impl<'c, 'o> Scan<'c, 'o> {
         }
         let limit = self.content.body.exceeded_limit().ok_or(error)?;
         Ok(Report::too_large(limit, content_sent, service))
+    }
+}
+
+#[cold]
+fn error_for(why: NoVerdict, complete: &CompleteResponse, service: &str) -> Error {
+    match why {
+        NoVerdict::Status { failure } => status_error(service, &complete.response, failure),
+        NoVerdict::Violation(violation) => {
+            let seen = complete.trailing.clone().unwrap_or_default();
+            protocol_error(service, violation, seen)
+        }
     }
 }
 

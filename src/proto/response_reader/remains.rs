@@ -30,6 +30,18 @@ pub(crate) struct Fragments {
 }
 
 impl Fragments {
+    /// Those of a complete response.
+    pub(crate) fn none() -> &'static Self {
+        static NONE: Fragments = Fragments {
+            interim: Vec::new(),
+            icap_head: Vec::new(),
+            http_request: Vec::new(),
+            http_response: Vec::new(),
+            trailers: Vec::new(),
+        };
+        &NONE
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         let Self {
             interim,

@@ -58,21 +58,25 @@ pub(crate) fn decide(
 ) -> Result<Verdict, NoVerdict> {
     let received = Received {
         response: Some(response),
-        fragments: &Fragments::default(),
+        fragments: Fragments::none(),
         is_echo: is_echo(response, sent),
     };
-    let findings = Findings::of(received, custom);
-    if let Some(evidence) = findings.evidence {
+    let Findings {
+        evidence,
+        hindered,
+        failure,
+    } = Findings::of(received, custom);
+    if let Some(evidence) = evidence {
         return Ok(from_evidence(evidence));
     }
     if sent.has_trailing {
         return Err(NoVerdict::Violation(Violation::TrailingBytes));
     }
-    let own_failure = findings.failure.as_ref().filter(|failure| failure.is_own);
-    let own_failure = own_failure.map(|failure| failure.code.clone());
+    let own_failure = failure.as_ref().filter(|failure| failure.is_own);
+    let own_failure = own_failure.map(|failure| &*failure.code);
     let verdict = from_status(response, sent, own_failure)?;
-    let verdict = unless_hindered(verdict, findings.hindered);
-    Ok(unless_failed(verdict, findings.failure, response.status()))
+    let verdict = unless_hindered(verdict, hindered);
+    Ok(unless_failed(verdict, failure, response.status()))
 }
 
 pub(crate) fn from_evidence(evidence: Evidence) -> Verdict {
@@ -133,7 +137,7 @@ fn unless_failed(verdict: Verdict, failure: Option<ServiceFailure>, status: u16)
 fn from_status(
     response: &Response,
     sent: &Sent,
-    own_failure: Option<String>,
+    own_failure: Option<&str>,
 ) -> Result<Verdict, NoVerdict> {
     let not_scanned = |why| Ok(Verdict::NotScanned(why));
     let violation = |violation| Err(NoVerdict::Violation(violation));
@@ -144,7 +148,7 @@ fn from_status(
         204 if !sent.allowed_204 && !sent.responds_to_preview => match own_failure {
             Some(detail) => not_scanned(NotScanned::ServiceError {
                 status: 204,
-                detail,
+                detail: detail.to_owned(),
             }),
             None => violation(Violation::Unexpected204),
         },
@@ -164,12 +168,14 @@ fn from_status(
         }
         206 => Ok(from_http(response, sent)),
         _ => Err(NoVerdict::Status {
-            failure: own_failure,
+            failure: own_failure.map(str::to_owned),
         }),
     }
 }
 
 /// Decides on a 200, 201 or 206 without evidence, by the encapsulated HTTP message.
+// Not inlined: most responses are 204 and do not need this code, which would stand between theirs.
+#[inline(never)]
 fn from_http(response: &Response, sent: &Sent) -> Verdict {
     let is_echo = is_echo(response, sent);
     match response.http_status() {
@@ -219,13 +225,15 @@ fn message_headers(response: &Response) -> Option<Headers<'_>> {
 /// Whether all of the content came back, under a head that declares this length or none. A 206 is no echo: a part
 /// of its content is not in the response.
 fn is_echo(response: &Response, sent: &Sent) -> bool {
-    let lengths_agree = message_headers(response).is_some_and(|headers| {
-        headers
-            .get_all("Content-Length")
-            .all(|field| decimal(&field.value()) == response.body_len())
-    });
+    let lengths_agree = || {
+        message_headers(response).is_some_and(|headers| {
+            headers
+                .get_all("Content-Length")
+                .all(|field| decimal(&field.value()) == response.body_len())
+        })
+    };
     let is_whole = matches!(response.status(), 200 | 201) && response.body_len().is_some();
-    sent.is_complete && sent.is_echoed && is_whole && lengths_agree
+    sent.is_complete && sent.is_echoed && is_whole && lengths_agree()
 }
 
 #[cfg(test)]
