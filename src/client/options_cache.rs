@@ -82,10 +82,21 @@ impl OptionsCache {
         is_trial: bool,
         deadline: &Deadline,
     ) -> Lookup<'_> {
-        let is_new = |known: &Known| newest.is_none_or(|newest| newest <= known.asked);
-        if let Some(known) = self.lock().known(now).filter(is_new) {
-            return Lookup::Found(known);
+        if let Some(known) = self.lock().known(now, newest) {
+            return Lookup::Found(known.clone());
         }
+        self.wait_or_fetch(now, newest, is_trial, deadline)
+    }
+
+    /// The rest of [`look_up`](Self::look_up), which few scans need.
+    #[cold]
+    fn wait_or_fetch(
+        &self,
+        now: Instant,
+        newest: Option<Instant>,
+        is_trial: bool,
+        deadline: &Deadline,
+    ) -> Lookup<'_> {
         // The clock may be the caller's, so it is asked outside of the lock.
         let mut at = deadline.now();
         let mut waiter = Waiter::new(at);
@@ -98,8 +109,8 @@ impl OptionsCache {
                 Some(Err(failed)) => return Lookup::Failed(failed),
                 None => {}
             }
-            if let Some(known) = state.known(now).filter(is_new) {
-                return Lookup::Found(known);
+            if let Some(known) = state.known(now, newest) {
+                return Lookup::Found(known.clone());
             }
             if is_trial || state.under_way.is_none() {
                 return Lookup::Missing(Fetching {
@@ -164,13 +175,13 @@ impl State {
         }
     }
 
-    fn holds(&self, now: Instant) -> bool {
-        let holds = |cached: &Known| cached.expires.is_none_or(|at| now < at);
-        self.cached.as_ref().is_some_and(holds)
-    }
-
-    fn known(&self, now: Instant) -> Option<Known> {
-        self.cached.clone().filter(|_| self.holds(now))
+    /// The options, unless they have expired or were asked for before `newest`.
+    fn known(&self, now: Instant, newest: Option<Instant>) -> Option<&Known> {
+        let holds = |known: &&Known| {
+            known.expires.is_none_or(|at| now < at)
+                && newest.is_none_or(|newest| newest <= known.asked)
+        };
+        self.cached.as_ref().filter(holds)
     }
 
     fn begin_fetch(&mut self) -> u64 {

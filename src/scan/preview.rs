@@ -63,7 +63,8 @@ impl Preview {
         options: Option<&ServiceOptions>,
         transfer: impl Fn(&ServiceOptions) -> Option<Transfer>,
     ) -> Option<usize> {
-        let Some(options) = options else {
+        // Without a preview the lists of the service are not searched.
+        let Some(options) = options.filter(|_| self != Self::Off) else {
             return match self {
                 Self::Limit(limit) => Some(limit.min(MAX_PREVIEW)),
                 Self::Off | Self::Negotiated => None,
