@@ -123,7 +123,7 @@ fn heads_keep_their_order_when_they_are_set_anew() {
         OK.len()
     )));
     let request = request.http_request(GET).unwrap();
-    for (http_request, http_response) in [(&GET[..], OK), (short, OK), (GET, no), (short, no)] {
+    for (http_request, http_response) in [(GET, OK), (short, OK), (GET, no), (short, no)] {
         let request = request.clone().http_request(http_request).unwrap();
         let request = request.http_response(http_response).unwrap();
         assert_eq!(request.http_request_head(), Some(http_request));
