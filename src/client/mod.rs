@@ -221,7 +221,12 @@ impl Client {
 
     /// Begins the time that an exchange has; `own` is a deadline that replaces the client's.
     pub(crate) fn start(&self, own: Option<Duration>) -> Deadline {
-        Deadline::start(&self.shared.clock, own.or(self.shared.deadline))
+        self.start_at(self.now_for_waits(), own)
+    }
+
+    /// The same where it is known that it is `now`, by the clock for waits.
+    pub(crate) fn start_at(&self, now: Instant, own: Option<Duration>) -> Deadline {
+        Deadline::start_at(&self.shared.clock, now, own.or(self.shared.deadline))
     }
 
     pub(crate) fn read_timeout(&self) -> Duration {

@@ -76,12 +76,17 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// A deadline that begins now; `None` is never.
     pub(crate) fn start(clock: &Time, limit: Option<Duration>) -> Self {
+        Self::start_at(clock, clock.now_for_waits(), limit)
+    }
+
+    /// The same where it is known that it is `now`.
+    pub(crate) fn start_at(clock: &Time, now: Instant, limit: Option<Duration>) -> Self {
         let what = RanOut {
             limit: TimeLimit::Deadline,
             after: limit.unwrap_or(Duration::MAX),
         };
         Self {
-            at: limit.and_then(|limit| clock.now_for_waits().checked_add(limit)),
+            at: limit.and_then(|limit| now.checked_add(limit)),
             clock: clock.clone(),
             what,
             cancel: None,

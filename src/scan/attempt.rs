@@ -4,6 +4,7 @@
 
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cache::verdicts::{Turn, Verdicts};
 use super::canary::Canary;
@@ -51,14 +52,15 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) canary: Option<Canary<'c>>,
 }
 
-/// Begins the time of a scan. Returns its deadline, and the length of the content if that is known.
+/// Begins the time of a scan: it is `now`. Returns its deadline, and the length of the content if that is known.
 pub(super) fn begin(
     shared: &Shared,
+    now: Instant,
     content: &mut Content<'_>,
 ) -> Result<(Deadline, Option<u64>), Error> {
     let first = shared.endpoints().first();
     let deadline = first
-        .start(content.own_deadline()?)
+        .start_at(now, content.own_deadline()?)
         .or_cancelled(content.own_cancel());
     if deadline.is_cancelled() {
         return Err(CancelledError::new(first.name(), None).into());

@@ -192,7 +192,8 @@ impl Scanner {
         let content = content.into();
         let name = content.own_name();
         let running = Running::begin(&self.shared);
-        running.finish(name, run::scan(&self.shared, content, None))
+        let result = run::scan(&self.shared, running.began(), content, None);
+        running.finish(name, result)
     }
 
     /// Scans `content`, and writes what the service sends back to `output` while it arrives.
@@ -246,7 +247,9 @@ impl Scanner {
         let content = content.into();
         let name = content.own_name();
         let running = Running::begin(&self.shared);
-        running.finish(name, run::scan(&self.shared, content, Some(&mut output)))
+        let output = Some(&mut output as _);
+        let result = run::scan(&self.shared, running.began(), content, output);
+        running.finish(name, result)
     }
 
     /// Asks the first server what its service offers, also if its last response is still cached.

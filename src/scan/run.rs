@@ -33,13 +33,14 @@ const UNDECIDED: &str = "no content is sent to the server, because nothing prove
     with EICAR, but its response to the same archive without EICAR came under another state tag (ISTag), or it did not \
     scan that archive or modified it; a server that has another state tag in each response cannot be used with a canary";
 
-/// Scans `content`, and writes what comes back to `output`.
+/// Scans `content` in a scan that `began` now, and writes what comes back to `output`.
 pub(super) fn scan<'c>(
     shared: &'c Shared,
+    began: Instant,
     mut content: Content<'c>,
     output: Option<&'c mut (dyn Write + 'c)>,
 ) -> Result<Report, Error> {
-    let begun = begin(shared, &mut content)?;
+    let begun = begin(shared, began, &mut content)?;
     Scan::new(shared, content, begun, output).run(shared)
 }
 
@@ -395,9 +396,8 @@ fn ask(
     known: Option<&Known>,
 ) -> Result<(Verdict, Tag), AttemptError> {
     let mut content = sample.content();
-    let begun = begin(shared, &mut content)?;
+    let begun = (call.deadline.clone(), content.known_length()?);
     let mut scan = Scan::new(shared, content, begun, None);
-    scan.deadline = call.deadline.clone();
     let request = scan.request_for(known.map(|known| &*known.options))?;
     let exchanged = call.exchange(&request, &mut scan.content.body, &mut scan.output);
     let mut complete = match exchanged {

@@ -23,6 +23,11 @@ impl<'s> Running<'s> {
         Self { shared, began }
     }
 
+    /// When it began, by the clock for waits.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
     /// The service that is asked first.
     pub(super) fn service(&self) -> &'s str {
         self.shared.endpoints().first().name()

@@ -134,9 +134,7 @@ impl Pool {
         let closed = self.places(state.idle.drain(..surplus));
         self.wake_first(&state);
         drop(state);
-        for (idle, _place) in closed {
-            idle.connection.close(CloseReason::Surplus);
-        }
+        close_all(closed, CloseReason::Surplus);
     }
 
     /// Idle connections, each with its place. The place is free when it is dropped.
@@ -175,7 +173,8 @@ impl Pool {
                 .is_none_or(|(first, _)| Some(*first) == turn.ticket);
             let limit = self.limit(&state);
             let taken = match is_next {
-                true if is_fresh => state.take(limit, State::oldest),
+                // A new connection replaces the oldest: a server may have one thread for each connection.
+                true if is_fresh => state.take(limit, |_| 0),
                 true => state.take(limit, |state| state.own_or_newest(thread, is_live)),
                 false => None,
             };
@@ -273,11 +272,6 @@ impl State {
     /// Whether a caller can be given an idle connection, or a place for a new one.
     fn has_place(&self, limit: usize) -> bool {
         self.open < limit || (self.in_use() < limit && !self.idle.is_empty())
-    }
-
-    /// A new connection replaces the oldest: a server may have one thread for each connection.
-    fn oldest(&self) -> usize {
-        0
     }
 
     /// The connection that the thread used last, because its data is in the caches of the processor on which the
@@ -378,24 +372,33 @@ impl Permit {
             drop(state);
             return idle.connection.close(CloseReason::MadeRoom);
         }
-        let place = state.idle.partition_point(|other| other.since <= now);
-        state.idle.insert(place, idle);
-        // The oldest come first.
-        let is_expired = |idle: &&Idle| !self.pool.is_live(idle, now);
-        let expired = state.idle.iter().take_while(is_expired).count();
-        let surplus = state.idle.len().saturating_sub(limits.max_idle);
-        let closed = self.pool.places(state.idle.drain(..expired.max(surplus)));
+        // The oldest come first. Nearly always this one is the newest.
+        let older = state.idle.iter().rposition(|other| other.since <= now);
+        state.idle.insert(older.map_or(0, |older| older + 1), idle);
         // The place is the idle connection's now.
         self.is_given_back = true;
+        let is_live = state
+            .idle
+            .first()
+            .is_none_or(|oldest| self.pool.is_live(oldest, now));
+        if state.idle.len() > limits.max_idle || !is_live {
+            return self.close_oldest(state, now);
+        }
+        self.pool.wake_first(&state);
+    }
+
+    /// Closes idle connections that are too many, or were idle for too long.
+    #[cold]
+    fn close_oldest(&self, mut state: MutexGuard<'_, State>, now: Instant) {
+        let is_expired = |idle: &&Idle| !self.pool.is_live(idle, now);
+        let expired = state.idle.iter().take_while(is_expired).count();
+        let surplus = state.idle.len().saturating_sub(self.pool.limits.max_idle);
+        let mut closed = self.pool.places(state.idle.drain(..expired.max(surplus)));
         self.pool.wake_first(&state);
         drop(state);
-        for (at, (idle, _place)) in closed.into_iter().enumerate() {
-            idle.connection.close(if at < expired {
-                CloseReason::IdleTimeout
-            } else {
-                CloseReason::Surplus
-            });
-        }
+        let surplus = closed.split_off(expired);
+        close_all(closed, CloseReason::IdleTimeout);
+        close_all(surplus, CloseReason::Surplus);
     }
 }
 
@@ -457,9 +460,7 @@ impl Permit {
         }
         let closed = self.pool.places(state.idle.drain(..1));
         drop(state);
-        for (idle, _place) in closed {
-            idle.connection.close(CloseReason::MadeRoom);
-        }
+        close_all(closed, CloseReason::MadeRoom);
     }
 
     fn end_starving(&self, state: &mut State) {
@@ -487,10 +488,15 @@ impl Permit {
         self.pool.wake_first(&state);
         drop(state);
         let made_room = !closed.is_empty();
-        for (idle, _place) in closed {
-            idle.connection.close(CloseReason::Surplus);
-        }
+        close_all(closed, CloseReason::Surplus);
         made_room || ran > 1
+    }
+}
+
+/// Closes idle connections, and then gives back the place of each.
+fn close_all(closed: Vec<(Idle, Permit)>, reason: CloseReason) {
+    for (idle, _place) in closed {
+        idle.connection.close(reason);
     }
 }
 

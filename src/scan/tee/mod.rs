@@ -283,7 +283,8 @@ fn copy_and_scan<'c>(
     mut content: Content<'c>,
     writer: &mut dyn Write,
 ) -> (Teed, Option<Interrupted<'c>>) {
-    let begun = match begin(shared, &mut content) {
+    let now = shared.endpoints().first().now_for_waits();
+    let begun = match begin(shared, now, &mut content) {
         Ok(begun) => begun,
         Err(error) => return (Teed::without_copy(error), None),
     };
