@@ -125,15 +125,11 @@ impl<'a> Monitor<'a> {
 
     /// Returns how many bytes may be read at most; at least one.
     pub(super) fn before_read(&self) -> io::Result<usize> {
-        if self.exceeded_limit().is_some() {
-            return Err(too_large());
-        }
+        let left = self.max_size.unwrap_or(u64::MAX).checked_sub(self.len);
         // One byte more than the limit shows that there is more, and is not passed on.
-        let left = self.max_size.map(|max| (max - self.len).saturating_add(1));
-        let left = [left, self.left_to_compare()].into_iter().flatten().min();
-        Ok(left.map_or(usize::MAX, |left| {
-            usize::try_from(left).unwrap_or(usize::MAX)
-        }))
+        let left = left.ok_or_else(too_large)?.saturating_add(1);
+        let left = left.min(self.left_to_compare().unwrap_or(u64::MAX));
+        Ok(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     /// An error if the content is too large, or is not what was sent.

@@ -113,7 +113,13 @@ impl Call<'_> {
         let has_preview = preview.is_some();
         let mut exchange = self.begin(request, connection, has_preview, now, deadline, output);
         let result = match exchange.run(out, first, encoder) {
-            Ok(trailing) => exchange.finish(trailing),
+            Ok(trailing) => {
+                let mut finished = exchange.finish(trailing);
+                if let Ok(complete) = &mut finished {
+                    complete.connection = Some(exchange.connection);
+                }
+                finished
+            }
             Err(error) => Err(exchange.fail(error)),
         };
         let (response, lacks_engine) = match &result {

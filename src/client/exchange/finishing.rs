@@ -51,9 +51,9 @@ impl Exchange<'_, '_> {
         self.status() == Some(206) && !self.is_reused()
     }
 
-    /// The exchange came to a complete response.
+    /// The exchange came to a complete response. The caller adds its connection.
     pub(in crate::client) fn finish(
-        mut self,
+        &mut self,
         trailing: Trailing,
     ) -> Result<CompleteResponse, Box<Failure>> {
         let close_reason = self.close_reason(&trailing);
@@ -81,7 +81,7 @@ impl Exchange<'_, '_> {
             trailing: shown,
             ended: self.connection.now_at(self.now),
             close_reason,
-            connection: Some(self.connection),
+            connection: None,
         })
     }
 

@@ -226,11 +226,10 @@ impl Pool {
     }
 
     fn limit(&self, state: &State) -> usize {
-        let found = state.found_limit.connections();
-        let limits = [self.limits.max_connections, state.service_limit, found];
-        let least = limits.into_iter().flatten().min();
+        let or_none = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
+        let given = or_none(self.limits.max_connections).min(or_none(state.service_limit));
         // With a limit of 0 the service could not be used at all.
-        least.unwrap_or(usize::MAX).max(1)
+        given.min(or_none(state.found_limit.connections())).max(1)
     }
 
     /// Takes a caller that is served or gives up out of the line. There may be a place for the next one too.
