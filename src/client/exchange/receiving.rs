@@ -57,13 +57,16 @@ impl Exchange<'_, '_> {
                 Err(violation) => return written.and(Err(self.violation(violation))),
             };
             let is_done = matches!(event, Event::NeedsMore | Event::End);
-            let (is_continue, is_head) = (event == Event::Interim(100), event == Event::Head);
+            let is_continue = matches!(event, Event::Interim(100));
+            let is_head = matches!(event, Event::Head);
             let is_interim = matches!(event, Event::Interim(_));
-            let response = self.reader.response();
-            let is_wanted = response.is_some_and(|response| self.output.takes(response));
-            if let (Event::Body(data), true, true) = (event, is_wanted, written.is_ok()) {
-                written = self.output.write_all(data, self.deadline, self.service);
-                self.pause_ended();
+            if let Event::Body(data) = event {
+                let response = self.reader.response();
+                let is_wanted = response.is_some_and(|response| self.output.takes(response));
+                if is_wanted && written.is_ok() {
+                    written = self.output.write_all(data, self.deadline, self.service);
+                    self.pause_ended();
+                }
             }
             self.connection.consume(used);
             if is_continue {
