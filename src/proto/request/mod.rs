@@ -185,15 +185,16 @@ impl Request {
         self.terms = terms;
     }
 
-    /// Where heads that this crate makes up are appended, and so need no check: that of the HTTP request, which then
-    /// [ends](Self::end_made_up_request), before that of the HTTP response.
-    pub(crate) fn made_up_heads(&mut self) -> &mut Vec<u8> {
-        &mut self.http_heads
+    /// Sets the head of the HTTP request that this crate has made, and so need not check. A head of an HTTP response that
+    /// was set before is dropped.
+    pub(crate) fn set_made_up_request(&mut self, head: Vec<u8>) {
+        self.http_request = head.len();
+        self.http_heads = head;
     }
 
-    /// All that was appended is the head of the HTTP request.
-    pub(crate) fn end_made_up_request(&mut self) {
-        self.http_request = self.http_heads.len();
+    /// All heads. The head of the HTTP response that this crate makes is appended to them, if there is none yet.
+    pub(crate) fn heads_before_response(&mut self) -> &mut Vec<u8> {
+        &mut self.http_heads
     }
 
     /// Sets the head of the HTTP request that the content belongs to, with its blank line. Its hop-by-hop fields are

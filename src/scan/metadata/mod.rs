@@ -107,20 +107,19 @@ impl About {
             return request.set_http_request(&details.given_request(head, carried)?);
         }
         let name = shortened(self.name.as_deref().unwrap_or_default());
-        let head = request.made_up_heads();
-        head.reserve(MADE_UP_HEADS + name.len());
+        let mut head = Vec::with_capacity(MADE_UP_HEADS + name.len());
         append(
-            head,
+            &mut head,
             &[if is_upload { b"POST" } else { b"GET" }, BEFORE_NAME],
         );
-        percent_encode(head, &name);
-        append(head, &[AFTER_NAME]);
+        percent_encode(&mut head, &name);
+        append(&mut head, &[AFTER_NAME]);
         if is_upload {
-            self.describe(head, 0, length, http_head::check_request)?;
+            self.describe(&mut head, 0, length, http_head::check_request)?;
         } else {
-            append(head, &[b"\r\n"]);
+            append(&mut head, &[b"\r\n"]);
         }
-        request.end_made_up_request();
+        request.set_made_up_request(head);
         Ok(())
     }
 
@@ -138,7 +137,7 @@ impl About {
             let carried = Carried::Content { length };
             return request.set_http_response(&details.forwarded(head, carried));
         }
-        let heads = request.made_up_heads();
+        let heads = request.heads_before_response();
         let begin = heads.len();
         append(heads, &[b"HTTP/1.1 200 OK\r\n"]);
         self.describe(heads, begin, length, http_head::check_response)

@@ -302,3 +302,32 @@ fn user_fields_cannot_be_split() {
         assert!(matches!(refused, Err(Error::Input(_))), "{bad:?}");
     }
 }
+
+#[test]
+fn given_head_goes_with_a_made_up_one() {
+    let made_up = encode(&About::default(), Method::Respmod, Some(5));
+    let (_, made_up) = made_up.split_once("\r\n\r\n").unwrap();
+    let (request, response) = made_up.split_at(made_up.find("HTTP/1.1 200").unwrap());
+    let given_request = "GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let given_response = "HTTP/1.1 404 No\r\nContent-Length: 5\r\n\r\n";
+    for (given, heads) in [
+        (given_request, [given_request, response]),
+        (given_response, [request, given_response]),
+    ] {
+        let mut about = About::default();
+        match given == given_request {
+            true => about.details_mut().http_request = Some(given.into()),
+            false => about.details_mut().http_response = Some(given.into()),
+        }
+        let sent = encode(&about, Method::Respmod, Some(5));
+        let offsets = format!(
+            "res-hdr={}, res-body={}",
+            heads[0].len(),
+            heads.concat().len()
+        );
+        assert!(
+            sent.ends_with(&format!("{offsets}\r\n\r\n{}", heads.concat())),
+            "{sent}"
+        );
+    }
+}
