@@ -103,6 +103,8 @@ impl Findings {
         Self::of_fields(received, custom)
     }
 
+    // Not inlined: most responses do not need it.
+    #[inline(never)]
     fn of_fields(received: Received<'_>, custom: &CustomHeaders) -> Self {
         let mut own = FieldFindings::of_service(custom);
         own.read(received.own_fields());

@@ -294,8 +294,8 @@ pub(crate) struct StatusHead {
     /// Shared with the report of a scan.
     pub(super) bytes: Arc<[u8]>,
     pub(super) code: u16,
+    /// Up to the line end, after which the fields begin.
     reason: Range<usize>,
-    fields: Range<usize>,
 }
 
 /// Why a head was refused, and where in it.
@@ -331,7 +331,6 @@ impl StatusHead {
         Ok(Self {
             code,
             reason: lf - 1 - reason.len()..lf - 1,
-            fields: start..end,
             bytes: bytes[..end + 2].into(),
         })
     }
@@ -348,6 +347,8 @@ impl StatusHead {
     }
 
     pub(crate) fn headers(&self) -> Headers<'_> {
-        Headers::of_checked(&self.bytes[self.fields.clone()])
+        // Two line ends are not part of them: that of the status line, and the blank line.
+        let fields = self.reason.end + 2..self.bytes.len() - 2;
+        Headers::of_checked(&self.bytes[fields])
     }
 }
