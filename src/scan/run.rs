@@ -192,7 +192,8 @@ impl<'c> Scan<'c, '_> {
             // The look-up may have taken its time.
             turn.begin(client.now());
         }
-        let epoch = client.proofs().epoch();
+        // Without a canary, no proof is wanted.
+        let epoch = self.canary.map(|_| client.proofs().epoch());
         if !self.prove(call, known.as_ref(), Wanted::Any)? {
             return Ok(without_content(client));
         }
@@ -213,9 +214,10 @@ impl<'c> Scan<'c, '_> {
         let mut report = self.take(&request, &mut complete, known.as_ref(), client)?;
         // A canary stands in line anew.
         call.is_served();
-        let tag = complete.response.state_tag();
-        let wanted = Wanted::Under(tag, epoch);
-        let confirmed = self.confirm(call, known.as_ref(), &mut report, wanted);
+        let wanted = epoch.map(|epoch| Wanted::Under(complete.response.state_tag(), epoch));
+        let confirmed = wanted.map_or(Ok(()), |wanted| {
+            self.confirm(call, known.as_ref(), &mut report, wanted)
+        });
         if complete.is_success() {
             call.scanned(confirmed.as_ref().err());
         }
