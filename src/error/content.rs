@@ -29,16 +29,16 @@ pub enum ContentFault {
         /// The bytes from its beginning to its end.
         length: u64,
     },
-    /// The content ended before the length that was declared.
+    /// The content ended before the length that was declared, or that its file had when it was opened.
     TooShort {
-        /// The length that was declared, in bytes.
+        /// This length, in bytes.
         declared: u64,
         /// The bytes that came.
         actual: u64,
     },
-    /// The content goes on after the length that was declared.
+    /// The content goes on after the length that was declared, or that its file had when it was opened.
     TooLong {
-        /// The length that was declared, in bytes.
+        /// This length, in bytes.
         declared: u64,
     },
     /// The content was read more than once, and was not the same each time.
@@ -83,6 +83,9 @@ impl ContentError {
     }
 }
 
+/// By what a length was expected.
+const EXPECTED: &str = "(the length that was declared or that its file had)";
+
 impl fmt::Display for ContentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fault {
@@ -97,11 +100,11 @@ impl fmt::Display for ContentError {
             ),
             ContentFault::TooShort { declared, actual } => write!(
                 f,
-                "the content ended after {actual} bytes, {declared} were declared"
+                "the content ended after {actual} bytes, {declared} were expected {EXPECTED}"
             ),
             ContentFault::TooLong { declared } => write!(
                 f,
-                "the content goes on after the {declared} bytes that were declared"
+                "the content goes on after the {declared} bytes that were expected {EXPECTED}"
             ),
             ContentFault::Changed => f.write_str("the content has changed since it was first read"),
         }
