@@ -8,13 +8,14 @@ use std::time::SystemTime;
 
 use super::reading::read_once;
 
-/// A regular file that is read from its beginning.
+/// A regular file that is read from its beginning, and its length by its metadata.
 pub(super) struct RegularFile {
     file: File,
-    /// When it was opened.
-    stamp: Stamp,
+    length: u64,
+    /// When its length was last taken from its metadata. `None`: it was just opened, and need not be a regular file.
+    stamp: Option<Stamp>,
     has_moved: bool,
-    /// A read has shown that it ends where its metadata said.
+    /// A read has shown that it ends after `length` bytes.
     has_ended: bool,
 }
 
@@ -40,25 +41,33 @@ impl Stamp {
 }
 
 impl RegularFile {
-    /// It was just opened, and this is its metadata.
-    pub(super) fn new(file: File, metadata: &Metadata) -> Self {
+    /// It was just opened.
+    pub(super) fn new(file: File) -> Self {
         Self {
             file,
-            stamp: Stamp::of(metadata),
+            length: 0,
+            stamp: None,
             has_moved: false,
             has_ended: false,
         }
     }
 
-    /// Its length by its metadata.
-    pub(super) fn length(&self) -> u64 {
-        self.stamp.length
-    }
-
-    /// Whether it is what it was when it was opened, by its metadata.
+    /// Whether it is what it was when its length was found, by its metadata.
     pub(super) fn is_unchanged(&self) -> bool {
         let metadata = self.file.metadata();
-        metadata.is_ok_and(|metadata| self.stamp == Stamp::of(&metadata))
+        metadata.is_ok_and(|metadata| self.stamp == Some(Stamp::of(&metadata)))
+    }
+
+    /// Its length by its metadata: as it is now, if nothing was read of it yet. It may have waited long since it was
+    /// opened. An error if it is no regular file.
+    pub(super) fn find_length(&mut self) -> io::Result<u64> {
+        if !self.has_moved {
+            let metadata = self.file.metadata()?;
+            check_kind(&metadata)?;
+            self.length = metadata.len();
+            self.stamp = Some(Stamp::of(&metadata));
+        }
+        Ok(self.length)
     }
 
     /// Whether a read has shown that it has no more bytes than its metadata said.
@@ -72,9 +81,12 @@ impl RegularFile {
     /// for a byte more than there should be, this read shows the end, and none that returns nothing is needed. If the
     /// file has grown, that byte comes.
     pub(super) fn read(&mut self, position: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if self.stamp.is_none() {
+            self.find_length()?;
+        }
         self.has_moved = true;
         let len = read_once(&mut self.file, buf)?;
-        self.has_ended = len < buf.len() && position + len as u64 == self.length();
+        self.has_ended = len < buf.len() && position + len as u64 == self.length;
         Ok(len)
     }
 
@@ -88,24 +100,41 @@ impl RegularFile {
     }
 }
 
+/// An error for anything but a regular file.
+pub(crate) fn check_kind(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        Ok(())
+    } else if metadata.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file (a pipe or a device can be scanned with `Content::reader`)",
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
 
-    /// A file that had `length` bytes when it was opened, and has this content now.
+    /// A file that had `length` bytes when that was found, and has this content now.
     fn file_of(length: u64, content: &[u8]) -> RegularFile {
         let mut file = tempfile::tempfile().unwrap();
         file.set_len(length).unwrap();
-        let regular = opened(&file);
+        let regular = found(&file);
         file.set_len(0).unwrap();
         file.write_all(content).unwrap();
         file.rewind().unwrap();
         regular
     }
 
-    fn opened(file: &File) -> RegularFile {
-        RegularFile::new(file.try_clone().unwrap(), &file.metadata().unwrap())
+    /// The same file, of which the length was found.
+    fn found(file: &File) -> RegularFile {
+        let mut regular = RegularFile::new(file.try_clone().unwrap());
+        regular.find_length().unwrap();
+        regular
     }
 
     #[test]
@@ -139,13 +168,13 @@ mod tests {
     fn file_that_was_written_to_has_changed() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"hello").unwrap();
-        let same = opened(&file);
+        let same = found(&file);
         assert!(same.is_unchanged());
         // Times are not exact. The fault is injected with a time that differs.
         let long_ago = SystemTime::UNIX_EPOCH;
         file.set_modified(long_ago).unwrap();
         assert!(!same.is_unchanged());
-        let shorter = opened(&file);
+        let shorter = found(&file);
         file.set_len(4).unwrap();
         assert!(!shorter.is_unchanged());
     }

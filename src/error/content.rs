@@ -29,16 +29,16 @@ pub enum ContentFault {
         /// The bytes from its beginning to its end.
         length: u64,
     },
-    /// The content ended before the length that was declared, or that its file had when it was opened.
+    /// The content ended before the length that was declared.
     TooShort {
-        /// This length, in bytes.
+        /// The length that was declared, in bytes.
         declared: u64,
         /// The bytes that came.
         actual: u64,
     },
-    /// The content goes on after the length that was declared, or that its file had when it was opened.
+    /// The content goes on after the length that was declared.
     TooLong {
-        /// This length, in bytes.
+        /// The length that was declared, in bytes.
         declared: u64,
     },
     /// The content was read more than once, and was not the same each time.
@@ -83,9 +83,6 @@ impl ContentError {
     }
 }
 
-/// By what a length was expected.
-const EXPECTED: &str = "(the length that was declared or that its file had)";
-
 impl fmt::Display for ContentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fault {
@@ -100,11 +97,11 @@ impl fmt::Display for ContentError {
             ),
             ContentFault::TooShort { declared, actual } => write!(
                 f,
-                "the content ended after {actual} bytes, {declared} were expected {EXPECTED}"
+                "the content ended after {actual} bytes, {declared} were declared"
             ),
             ContentFault::TooLong { declared } => write!(
                 f,
-                "the content goes on after the {declared} bytes that were expected {EXPECTED}"
+                "the content goes on after the {declared} bytes that were declared"
             ),
             ContentFault::Changed => f.write_str("the content has changed since it was first read"),
         }

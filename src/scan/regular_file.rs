@@ -1,45 +1,27 @@
 //! Opening a regular file, and nothing else.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use crate::client::body::Body;
+use crate::client::body::{Body, check_kind};
 
 /// Opens a regular file.
 ///
-/// What it is shows the handle: what a path names can be exchanged between a look and the call that opens it. So a pipe or
-/// a device is opened too, and closed at once. Opening one can wait past every deadline, unless it is told not to.
+/// Opening a pipe waits for a writer, past every deadline, and opening a device may do anything. So the kind is
+/// checked first. The file may be exchanged after this check. Therefore opening does not wait, and the handle is
+/// checked again: when its length is found, which must be done in any case.
 pub(crate) fn open(path: &Path) -> io::Result<Body<'static>> {
-    let file = match open_without_waiting(path) {
-        Ok(file) => file,
-        Err(error) => {
-            // A socket cannot be opened, and the error of the system does not say why.
-            fs::metadata(path).and_then(|metadata| check_kind(&metadata))?;
-            return Err(error);
-        }
-    };
-    let metadata = file.metadata()?;
-    check_kind(&metadata)?;
-    Ok(match metadata.len() {
-        // Files in `/proc` have content all the same.
-        0 => Body::seekable(file),
-        _ => Body::file(file, &metadata),
-    })
-}
-
-/// An error for anything but a regular file.
-fn check_kind(metadata: &Metadata) -> io::Result<()> {
-    if metadata.is_file() {
-        Ok(())
-    } else if metadata.is_dir() {
-        Err(io::ErrorKind::IsADirectory.into())
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file (a pipe or a device can be scanned with `Content::reader`)",
-        ))
+    let by_path = fs::metadata(path)?;
+    check_kind(&by_path)?;
+    let file = open_without_waiting(path)?;
+    if by_path.len() > 0 {
+        return Ok(Body::file(file));
     }
+    // Files in `/proc` have content all the same, so this length says nothing. It is that of the path: if the file was
+    // exchanged for one of `/proc` since, the scan is an error.
+    check_kind(&file.metadata()?)?;
+    Ok(Body::seekable(file))
 }
 
 fn open_without_waiting(path: &Path) -> io::Result<File> {
@@ -54,7 +36,8 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// `O_NONBLOCK` of `fcntl.h`, for the platforms that std knows. On others, opening a pipe waits for its writer.
+/// `O_NONBLOCK` of `fcntl.h`, for the platforms that std knows. On others, opening may wait if the file is
+/// exchanged for a pipe right after the first check.
 #[cfg(unix)]
 const O_NONBLOCK: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
@@ -87,17 +70,32 @@ const O_NONBLOCK: i32 = if cfg!(any(target_os = "linux", target_os = "android"))
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ContentError;
     use std::os::unix::net::UnixListener;
     use std::process::Command;
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
 
-    /// The result of opening it, which must not wait.
-    fn opened(path: &Path) -> Result<(), io::ErrorKind> {
+    /// As if the file was exchanged after the first check.
+    fn open_exchanged(path: &Path) -> io::Result<Body<'static>> {
+        open_without_waiting(path).map(Body::file)
+    }
+
+    /// The result of `open` for a path, and of finding the length. It must not wait.
+    fn kind_of(
+        path: &Path,
+        open: fn(&Path) -> io::Result<Body<'static>>,
+    ) -> Result<(), io::ErrorKind> {
         let (sender, opened) = mpsc::channel();
         let path = path.to_owned();
-        thread::spawn(move || sender.send(open(&path).map(drop)));
+        thread::spawn(move || {
+            let found = open(&path).and_then(|mut body| {
+                let kind = |error: ContentError| error.io_error().unwrap().kind();
+                body.find_length().map_err(|error| kind(error).into())
+            });
+            sender.send(found.map(drop))
+        });
         let opened = opened.recv_timeout(Duration::from_secs(10));
         opened
             .expect("it does not wait")
@@ -114,14 +112,18 @@ mod tests {
         assert!(made.success());
         std::os::unix::fs::symlink(path("fifo"), path("link-to-fifo")).unwrap();
         let _socket = UnixListener::bind(path("socket")).unwrap();
-        assert_eq!(opened(&path("file")), Ok(()));
-        assert_eq!(opened(&path("link")), Ok(()));
-        let not_regular = Err(io::ErrorKind::InvalidInput);
-        for name in ["fifo", "link-to-fifo", "socket"] {
-            assert_eq!(opened(&path(name)), not_regular, "{name}");
+        for open in [open, open_exchanged] {
+            assert_eq!(kind_of(&path("file"), open), Ok(()));
+            assert_eq!(kind_of(&path("link"), open), Ok(()));
+            let not_regular = Err(io::ErrorKind::InvalidInput);
+            assert_eq!(kind_of(&path("fifo"), open), not_regular);
+            assert_eq!(kind_of(&path("link-to-fifo"), open), not_regular);
+            assert_eq!(kind_of(Path::new("/dev/null"), open), not_regular);
+            let directory = Err(io::ErrorKind::IsADirectory);
+            assert_eq!(kind_of(dir.path(), open), directory);
+            assert_eq!(kind_of(&path("none"), open), Err(io::ErrorKind::NotFound));
         }
-        assert_eq!(opened(Path::new("/dev/null")), not_regular);
-        assert_eq!(opened(dir.path()), Err(io::ErrorKind::IsADirectory));
-        assert_eq!(opened(&path("none")), Err(io::ErrorKind::NotFound));
+        let not_regular = Err(io::ErrorKind::InvalidInput);
+        assert_eq!(kind_of(&path("socket"), open), not_regular);
     }
 }

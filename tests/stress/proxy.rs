@@ -219,8 +219,8 @@ enum Came {
     All(Vec<u8>),
     /// There was a response before the end.
     Some,
-    /// The client ended the connection.
-    Nothing,
+    /// The client ended the connection after this part of a request, perhaps nothing.
+    Part(Vec<u8>),
 }
 
 impl Link<'_> {
@@ -236,7 +236,7 @@ impl Link<'_> {
             }
             _ => match self.read_request(fault.leaves_last_byte(), true)? {
                 Came::All(request) => self.pass_on(fault, &request),
-                Came::Some | Came::Nothing => Ok(Break(())),
+                Came::Some | Came::Part(_) => Ok(Break(())),
             },
         }
     }
@@ -387,8 +387,11 @@ impl Link<'_> {
 
     /// After a stray response, only the end may come. A request gets no response.
     fn end_after(&mut self, stray: Stray, otherwise: &str) -> Flow {
-        if let Came::All(request) = self.read_request(false, false)? {
-            self.wire.count(otherwise);
+        // A client that takes the stray response for an early one does not send the rest of its request.
+        if let Came::All(request) | Came::Part(request) = self.read_request(false, false)? {
+            if !request.is_empty() {
+                self.wire.count(otherwise);
+            }
             if let Some(marker) = marker_in(&request) {
                 self.wire.crossed.lock().unwrap().insert(marker, stray);
             }
@@ -420,7 +423,10 @@ impl Link<'_> {
         let mut request = Vec::new();
         let mut room = [0; 16 * 1024];
         loop {
-            let len = self.client.peek(&mut room)?;
+            let len = match self.client.peek(&mut room) {
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+                peeked => peeked?,
+            };
             request.extend_from_slice(&room[..len]);
             let is_whole = is_whole(&request);
             let taken = len - usize::from(is_whole && leave_last_byte);
@@ -429,7 +435,7 @@ impl Link<'_> {
                 return Ok(Came::All(request));
             }
             if len == 0 {
-                return Ok(Came::Nothing);
+                return Ok(Came::Part(request));
             }
             if may_be_held && is_held(&request) {
                 may_be_held = false;

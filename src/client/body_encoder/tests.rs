@@ -207,12 +207,12 @@ fn file_that_has_grown_or_shrunk_gets_no_last_chunk() {
     }
 }
 
-/// A file with this content, which had another length when it was opened.
+/// A file with this content, which had another length when that was found.
 fn file_of(content: &[u8], length: usize) -> Body<'static> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![b'x'; length]).unwrap();
-    let opened = file.reopen().unwrap();
-    let body = Body::file(opened, &file.as_file().metadata().unwrap());
+    let mut body = Body::file(file.reopen().unwrap());
+    body.find_length().unwrap();
     std::fs::write(file.path(), content).unwrap();
     body
 }
