@@ -33,8 +33,10 @@ pub(crate) struct SendBuffer {
     parts: Parts,
     /// Where content has its place in `parts.bytes`.
     content: usize,
-    /// Bytes of the chunk, with those that are written after the buffer.
+    /// Bytes of the chunk there.
     len: usize,
+    /// Bytes of the chunk that are written after the buffer.
+    direct: usize,
     /// What is to be written.
     ready: Range<usize>,
     /// Bytes at the beginning of `parts.bytes` that may not be 0.
@@ -71,6 +73,7 @@ impl SendBuffer {
             parts,
             content: 0,
             len: 0,
+            direct: 0,
             ready: 0..0,
             used: 0,
         }
@@ -97,14 +100,16 @@ impl SendBuffer {
     /// Bytes of content among the first `written` of these and of what is written after the buffer.
     pub(crate) fn content_in(&self, written: u64) -> u64 {
         let before = self.content.saturating_sub(self.ready.start);
-        written.saturating_sub(before as u64).min(self.len as u64)
+        let most = self.len + self.direct;
+        written.saturating_sub(before as u64).min(most as u64)
     }
 
-    /// It was written. The place for content may be given to a caller's reader, and the head has credentials, so that is
-    /// overwritten.
+    /// It was written. The place for content may be given to a caller's reader, and the head and the trailers can have
+    /// credentials, so what is around the content is overwritten.
     pub(crate) fn clear(&mut self) {
         if !self.ready.is_empty() {
             self.parts.bytes[self.ready.start..self.content].fill(0);
+            self.parts.bytes[self.content + self.len..self.ready.end].fill(0);
         }
         self.ready = 0..0;
     }
@@ -137,10 +142,10 @@ impl SendBuffer {
     /// this buffer. Without content there is no chunk, because an empty one would end the body. The head goes before it.
     pub(crate) fn end_chunk(&mut self, len: usize, direct: usize) {
         let Parts { head, bytes, .. } = &mut self.parts;
-        self.len = len + direct;
+        (self.len, self.direct) = (len, direct);
         let mut begin = self.content;
-        if self.len > 0 {
-            begin = write_chunk_line(&mut bytes[..begin], self.len);
+        if len + direct > 0 {
+            begin = write_chunk_line(&mut bytes[..begin], len + direct);
         }
         begin -= head.len();
         bytes[begin..begin + head.len()].copy_from_slice(head);
@@ -313,7 +318,7 @@ mod tests {
         buffer.room(len, 7, Writer::Own).fill(b's');
         // The reader has written to all of its place.
         buffer.end_chunk(len / 2, 0);
-        buffer.append(b"0\r\n\r\n");
+        buffer.append(b"0\r\nX-Sum: hhh\r\n\r\n");
         buffer.head().resize(600, b'h');
         buffer.take_spare().unwrap()
     }
