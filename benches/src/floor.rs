@@ -4,8 +4,9 @@
 //! status is compared and nothing is parsed.
 //!
 //! With obligations, the loop also does what no client can leave out that keeps this crate's promises: it sends
-//! the head that the crate sends, asks for the metadata of the open file and for one byte more than it should have,
-//! looks for an early response before a request and for excess bytes after a response, and waits with a timeout.
+//! the head that the crate sends, makes sure that a path is no pipe and no device before it opens it, asks for the
+//! metadata of the open file and for one byte more than it should have, looks for an early response before a request and
+//! for excess bytes after a response, and waits with a timeout.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -80,9 +81,9 @@ impl Floor {
         if self.obligations == Obligations::None {
             return self.scan_reader(&mut File::open(path)?, size, 0);
         }
+        assert!(path.metadata()?.is_file());
         let mut file = File::open(path)?;
-        let metadata = file.metadata()?;
-        assert!(metadata.is_file() && metadata.len() == size as u64);
+        assert_eq!(file.metadata()?.len(), size as u64);
         self.scan_reader(&mut file, size, 1)
     }
 

@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::monitor::Monitor;
 use super::once_reader::OnceReader;
 use super::reading::read_once;
 use super::regular::RegularFile;
+pub(crate) use super::regular::check_kind;
 use super::send_buffer::Writer;
 use super::tee::Tee;
 use crate::error::{ContentError, ContentFault};
@@ -84,9 +85,9 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// The content of a regular file that was just opened, with its metadata. It can be sent again.
-    pub(crate) fn file(file: File, metadata: &Metadata) -> Self {
-        Self::new(Source::File(RegularFile::new(file, metadata))).len(metadata.len())
+    /// The content of a regular file that was just opened. It can be sent again. Its kind is checked before it is read.
+    pub(crate) fn file(file: File) -> Self {
+        Self::new(Source::File(RegularFile::new(file)))
     }
 
     fn bytes(bytes: Cow<'a, [u8]>) -> Self {
@@ -362,8 +363,15 @@ impl Source<'_> {
     /// Bytes from the present position to the end, if that is known or a seek can find it. `None` for what has a
     /// position and no end, such as some files in `/proc`.
     fn find_length(&mut self) -> Result<Option<u64>, ContentError> {
-        let Self::Seekable { reader, .. } = self else {
-            return Ok(None);
+        let reader = match self {
+            Self::Seekable { reader, .. } => reader,
+            Self::File(file) => {
+                let length = file.find_length();
+                return length
+                    .map(Some)
+                    .map_err(|source| ContentError::read(0, source));
+            }
+            _ => return Ok(None),
         };
         let (position, end) =
             position_and_end(&mut **reader).map_err(|source| ContentError::read(0, source))?;

@@ -271,8 +271,8 @@ mod tests {
         std::fs::write(file.path(), content).unwrap();
         let path = file.into_temp_path();
         let opened = std::fs::File::open(&path).unwrap();
-        let metadata = opened.metadata().unwrap();
-        let body = Body::file(opened, &metadata);
+        let mut body = Body::file(opened);
+        body.find_length().unwrap();
         (body.monitored(Monitor::new(NO_LIMIT, None)), path)
     }
 

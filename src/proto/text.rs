@@ -196,7 +196,7 @@ mod tests {
         ] {
             let shown = displayable(bytes);
             assert_eq!(displayed(bytes), shown);
-            // A state tag is compared with the text of another before it is made safe to show.
+            // The bytes of one state tag are compared with the shown text of another.
             let is_cut = shown.ends_with(CUT);
             assert!(is_cut || displayable(shown.as_bytes()) == shown, "{shown}");
         }

@@ -52,7 +52,7 @@ pub(super) struct Scan<'c, 'o> {
     pub(super) canary: Option<Canary<'c>>,
 }
 
-/// Begins the time of a scan: it is `now`. Returns its deadline, and the length of the content if that is known.
+/// Returns the deadline of a scan that begins now, at `now`, and the length of the content if that is known.
 pub(super) fn begin(
     shared: &Shared,
     now: Instant,

@@ -55,11 +55,12 @@ impl<'a> Content<'a> {
 
     /// A regular file. Its name is sent with the content, its path is not.
     ///
-    /// Opening does not wait. Pipes and devices are refused, because a read of one may wait past every deadline. They are
-    /// opened without waiting, looked at and closed: a program that waits for a reader of the pipe goes on. To scan one
-    /// all the same, open it yourself and pass it to [`reader`](Self::reader).
+    /// Opening does not wait. Pipes and devices are refused, because a read of one may wait past every deadline. To scan
+    /// one all the same, open it yourself and pass it to [`reader`](Self::reader). The scan checks the open handle before
+    /// it reads: if the file was exchanged for a pipe while it was opened, the scan is an [`Error::Content`], and until then the pipe
+    /// stays open.
     ///
-    /// Its length is that of its metadata when it is opened. A file that is longer or shorter when it is read is an
+    /// Its length is that of its metadata when the scan begins. A file that is longer or shorter when it is read is an
     /// [`Error::Content`] in the scan.
     ///
     /// If a service that offers 204 sends content back, the file is read once more to compare them. If the file has

@@ -8,8 +8,9 @@ use crate::client::body::{Body, check_kind};
 
 /// Opens a regular file.
 ///
-/// Opening a pipe waits for a writer, past every deadline, and opening a device may do anything. So the kind is
-/// checked first. The file may be exchanged after this check. Therefore opening does not wait, and the handle is
+/// Opening a pipe waits for a writer, past every deadline; without waiting, it releases a writer that waits, and to close
+/// it again ends that program with SIGPIPE. Opening a device may do anything: a terminal becomes that of a daemon. So the
+/// kind is checked first. The file may be exchanged after this check. Therefore opening does not wait, and the handle is
 /// checked again: when its length is found, which must be done in any case.
 pub(crate) fn open(path: &Path) -> io::Result<Body<'static>> {
     let by_path = fs::metadata(path)?;
@@ -71,8 +72,9 @@ const O_NONBLOCK: i32 = if cfg!(any(target_os = "linux", target_os = "android"))
 mod tests {
     use super::*;
     use crate::error::ContentError;
+    use std::io::Read;
     use std::os::unix::net::UnixListener;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
@@ -125,5 +127,37 @@ mod tests {
         }
         let not_regular = Err(io::ErrorKind::InvalidInput);
         assert_eq!(kind_of(&path("socket"), open), not_regular);
+    }
+
+    #[test]
+    fn pipe_is_refused_and_its_writer_goes_on_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&fifo)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let write = "echo started; echo content > \"$0\"";
+        let mut writer = Command::new("sh")
+            .args(["-c", write])
+            .arg(&fifo)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let started = writer.stdout.as_mut().unwrap().read(&mut [0]);
+        assert_eq!(started.unwrap(), 1);
+        // It waits for a reader during some of these.
+        for _ in 0..50_000 {
+            assert!(open(&fifo).is_err());
+        }
+        let (sender, read) = mpsc::channel();
+        thread::spawn(move || sender.send(fs::read(&fifo)));
+        let read = read.recv_timeout(Duration::from_secs(10));
+        let _ = writer.kill();
+        writer.wait().unwrap();
+        assert_eq!(read.expect("the writer is gone").unwrap(), b"content\n");
     }
 }

@@ -33,7 +33,7 @@ const UNDECIDED: &str = "no content is sent to the server, because nothing prove
     with EICAR, but its response to the same archive without EICAR came under another state tag (ISTag), or it did not \
     scan that archive or modified it; a server that has another state tag in each response cannot be used with a canary";
 
-/// Scans `content` in a scan that `began` now, and writes what comes back to `output`.
+/// Scans `content`, and writes what comes back to `output`. The deadline counts from `began`.
 pub(super) fn scan<'c>(
     shared: &'c Shared,
     began: Instant,

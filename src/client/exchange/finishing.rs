@@ -51,7 +51,8 @@ impl Exchange<'_, '_> {
         self.status() == Some(206) && !self.is_reused()
     }
 
-    /// The exchange came to a complete response. The caller adds its connection.
+    /// The exchange came to a complete response. The caller puts the connection into it; otherwise the connection is closed
+    /// with the exchange.
     pub(in crate::client) fn finish(
         &mut self,
         trailing: Trailing,

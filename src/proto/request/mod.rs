@@ -192,7 +192,7 @@ impl Request {
         self.http_heads = head;
     }
 
-    /// All heads. The head of the HTTP response that this crate makes is appended to them, if there is none yet.
+    /// The heads so far. The caller appends the head of an HTTP response that this crate has made. There is none yet.
     pub(crate) fn heads_before_response(&mut self) -> &mut Vec<u8> {
         &mut self.http_heads
     }
