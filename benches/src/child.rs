@@ -8,19 +8,12 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::bench::Setting;
-use crate::cpus;
+use crate::cpus::Cpus;
 use crate::measure::Cost;
 use crate::work::Work;
 
-/// The most bytes of a small scan. Larger ones keep two processors busy.
+/// The most bytes of a scan that shares a processor with the sink. Larger ones keep two busy.
 const SMALL: usize = 64 << 10;
-
-/// Which processors a process may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Runs {
-    Anywhere,
-    OnTheFirst,
-}
 
 /// A process that takes lines and prints lines. It ends when it is dropped.
 pub(crate) struct Talking {
@@ -30,12 +23,9 @@ pub(crate) struct Talking {
 }
 
 impl Talking {
-    pub(crate) fn start(command: &mut Command, runs: Runs) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command, cpus: Cpus) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let spawned = match runs {
-            Runs::Anywhere => command.spawn(),
-            Runs::OnTheFirst => cpus::on_the_first(|| command.spawn()),
-        };
+        let spawned = cpus.start(|| command.spawn());
         let mut child = spawned.map_err(|error| format!("cannot start {command:?}: {error}"))?;
         let input = child.stdin.take();
         let output = child.stdout.take().ok_or("no pipe")?;
@@ -99,8 +89,8 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// With a certificate and a key, it speaks TLS.
-    pub(crate) fn start(tls: &[PathBuf], runs: Runs) -> Result<Self> {
-        let mut process = Talking::start(this_program()?.arg("sink").args(tls), runs)?;
+    pub(crate) fn start(tls: &[PathBuf], cpus: Cpus) -> Result<Self> {
+        let mut process = Talking::start(this_program()?.arg("sink").args(tls), cpus)?;
         let port = process.hear()?.parse()?;
         Ok(Self {
             _process: process,
@@ -117,15 +107,15 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// `command` up to the arguments that all contenders have. Small scans of one thread stay on one processor, with
-    /// the sink.
+    /// `command` up to the arguments that all contenders have.
     pub(crate) fn start(mut command: Command, setting: &Setting, work: Work) -> Result<Self> {
-        let (sink, runs) = match work.threads == 1 && work.size <= SMALL {
-            true => (&setting.sink_on_the_first, Runs::OnTheFirst),
-            false => (&setting.sink, Runs::Anywhere),
+        let (sink, cpus) = match work.threads {
+            1 if work.size <= SMALL => (&setting.sink_on_first, Cpus::First),
+            1 => (&setting.sink_on_second, Cpus::First),
+            _ => (&setting.sink, Cpus::All),
         };
         command.arg(sink.port.to_string()).arg(&setting.folder);
-        let mut process = Talking::start(command.args(work.arguments()), runs)?;
+        let mut process = Talking::start(command.args(work.arguments()), cpus)?;
         process.hear()?;
         let memory = process.peak_memory()?;
         Ok(Self { process, memory })

@@ -1,9 +1,9 @@
-//! Keeping both sides of a small measurement on one processor.
+//! Where the two sides of a measurement run.
 //!
 //! The system puts a client of one thread on the processor of the sink or on another one, as it likes, and keeps it there
-//! for a while. On another one each response has to wake up an idle processor, which on a virtual machine costs several
-//! times what a small scan does. So a figure depends more on that than on the client. On one processor there is only a
-//! switch from one process to the other.
+//! for a while. So a figure depends more on that than on the client. On another processor each response has to wake up an
+//! idle one, which on a virtual machine costs several times what a small scan does. On the same processor there is only a
+//! switch from one process to the other, but two that have much to do wait for each other.
 
 use std::io;
 use std::panic;
@@ -11,23 +11,44 @@ use std::thread;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Starts a process, which stays on the first processor that this one may use.
-pub(crate) fn on_the_first<T: Send>(start: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    // A process has the processors of the thread that starts it.
-    thread::scope(|scope| {
-        let started = scope.spawn(|| {
-            let allowed = sched_getaffinity(None)?;
-            let mut first = CpuSet::new();
-            first.set(
-                (0..CpuSet::MAX_CPU)
-                    .find(|&cpu| allowed.is_set(cpu))
-                    .unwrap_or(0),
-            );
-            sched_setaffinity(None, &first)?;
-            start()
-        });
-        started
-            .join()
-            .unwrap_or_else(|panic| panic::resume_unwind(panic))
-    })
+/// Which of the processors that this process may use a new one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cpus {
+    All,
+    First,
+    /// The first if it is the only one.
+    Second,
+}
+
+impl Cpus {
+    /// Starts a process, which stays there.
+    pub(crate) fn start<T: Send>(
+        self,
+        start: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        // A process has the processors of the thread that starts it.
+        thread::scope(|scope| {
+            let started = scope.spawn(|| {
+                self.stay()?;
+                start()
+            });
+            started
+                .join()
+                .unwrap_or_else(|panic| panic::resume_unwind(panic))
+        })
+    }
+
+    /// Keeps this thread there.
+    fn stay(self) -> io::Result<()> {
+        let count = match self {
+            Self::All => return Ok(()),
+            Self::First => 1,
+            Self::Second => 2,
+        };
+        let allowed = sched_getaffinity(None)?;
+        let allowed = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
+        let mut one = CpuSet::new();
+        one.set(allowed.take(count).last().unwrap_or(0));
+        Ok(sched_setaffinity(None, &one)?)
+    }
 }

@@ -20,7 +20,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Result;
-use crate::child::{Runs, Sink};
+use crate::child::Sink;
+use crate::cpus::Cpus;
 
 /// Which of the three programs a benchmark needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +67,9 @@ pub(crate) struct Setting {
     /// Only measurements with this in their name, from the beginning of a word on. Empty: all.
     filter: String,
     pub(crate) sink: Sink,
-    /// For small scans of one thread.
-    pub(crate) sink_on_the_first: Sink,
+    /// For scans of one thread, on the first processor: for small ones, and for large ones.
+    pub(crate) sink_on_first: Sink,
+    pub(crate) sink_on_second: Sink,
     /// For files. `benches/run` makes it and removes it.
     pub(crate) folder: PathBuf,
 }
@@ -109,8 +111,9 @@ impl Setting {
             rounds,
             is_quick,
             filter,
-            sink: Sink::start(&[], Runs::Anywhere)?,
-            sink_on_the_first: Sink::start(&[], Runs::OnTheFirst)?,
+            sink: Sink::start(&[], Cpus::All)?,
+            sink_on_first: Sink::start(&[], Cpus::First)?,
+            sink_on_second: Sink::start(&[], Cpus::Second)?,
             folder: env::var_os("BENCHES_FOLDER")
                 .ok_or("start benches/run")?
                 .into(),

@@ -13,7 +13,8 @@ use icap_client::{Content, Scanner};
 
 use super::Setting;
 use super::alternate::{CPU, WALL, alternate, here};
-use crate::child::{Runs, Sink};
+use crate::child::Sink;
+use crate::cpus::Cpus;
 use crate::table::{Table, ratio, time};
 use crate::{Result, floor, work};
 
@@ -27,7 +28,7 @@ pub(super) fn run(setting: &Setting) -> Result<()> {
     let [cert_file, key_file] = ["cert.pem", "key.pem"].map(|name| setting.folder.join(name));
     fs::write(&cert_file, &certificate)?;
     fs::write(&key_file, made.signing_key.serialize_pem())?;
-    let sink = Sink::start(&[cert_file, key_file], Runs::Anywhere)?;
+    let sink = Sink::start(&[cert_file, key_file], Cpus::All)?;
 
     let content = work::content(size);
     let connector = TlsConnector::builder()
