@@ -3,7 +3,7 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ impl ConnectionSlots {
                         let _ = stream.shutdown(Shutdown::Write);
                         let _ = stream.read_to_end(&mut Vec::new());
                     } else {
-                        serve(stream, is_full);
+                        serve(stream, is_full, &Mutex::default());
                     }
                     open.fetch_sub(1, SeqCst);
                 });
@@ -109,6 +109,8 @@ impl Drop for ConnectionSlots {
 /// than there are threads.
 struct Threads {
     address: SocketAddr,
+    /// While it is locked, no scan gets a response.
+    responses: Arc<Mutex<()>>,
     is_over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -118,20 +120,23 @@ impl Threads {
         let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
         let address = listener.local_addr().unwrap();
         let is_over = Arc::new(AtomicBool::new(false));
+        let responses = Arc::new(Mutex::new(()));
         let spawn = |_| {
             let (listener, is_over) = (Arc::clone(&listener), Arc::clone(&is_over));
+            let responses = Arc::clone(&responses);
             thread::spawn(move || {
                 while let Ok((stream, _)) = listener.accept() {
                     if is_over.load(SeqCst) {
                         return;
                     }
-                    serve(stream, false);
+                    serve(stream, false, &responses);
                 }
             })
         };
         let threads = (0..threads).map(spawn).collect();
         Self {
             address,
+            responses,
             is_over,
             threads,
         }
@@ -157,8 +162,8 @@ impl Drop for Threads {
     }
 }
 
-/// Responds to the small requests of these tests, on one connection.
-fn serve(mut stream: TcpStream, is_full: bool) {
+/// Responds to the small requests of these tests, on one connection. A scan gets no response while `responses` is locked.
+fn serve(mut stream: TcpStream, is_full: bool, responses: &Mutex<()>) {
     let mut request = Vec::new();
     let mut byte = [0];
     while let Ok(1) = stream.read(&mut byte) {
@@ -178,6 +183,7 @@ fn serve(mut stream: TcpStream, is_full: bool) {
         }
         if !is_options {
             thread::sleep(TAKES);
+            drop(responses.lock());
         }
         let response = if is_options { OPTIONS_RESPONSE } else { CLEAN };
         if stream.write_all(response.as_bytes()).is_err() {
@@ -431,17 +437,18 @@ fn scan_refused_for_long_fails_over() {
 fn idle_connections_make_room_for_an_unserved_one() {
     let server = Threads::start(SLOTS);
     let scanner = Scanner::new(server.uri()).unwrap();
-    // One scan more than the server has threads. When all others have ended, their connections are idle.
-    let barrier = Barrier::new(SLOTS + 1);
     let began = Instant::now();
     thread::scope(|scope| {
+        let held = server.responses.lock().unwrap();
+        // One scan more than the server has threads. When all others have ended, their connections are idle.
         for _ in 0..=SLOTS {
-            scope.spawn(|| {
-                let meets = MeetsFirst(&barrier, b"hello");
-                let report = scanner.scan(Content::reader(meets)).unwrap();
-                assert!(report.verdict().is_clean());
-            });
+            scope.spawn(|| assert!(scanner.scan(hello()).unwrap().verdict().is_clean()));
         }
+        // Until then, none can use the connection of another one.
+        while scanner.stats().connections_opened <= SLOTS as u64 {
+            thread::yield_now();
+        }
+        drop(held);
     });
     assert!(
         began.elapsed() < Duration::from_secs(5),
@@ -452,18 +459,6 @@ fn idle_connections_make_room_for_an_unserved_one() {
     assert_eq!((stats.errors, stats.connections_opened), (0, 5));
     let made_room = stats.closed_by_reason.get(&CloseReason::MadeRoom);
     assert_eq!(made_room, Some(&1), "{stats:?}");
-}
-
-/// Content that begins when all callers are ready.
-struct MeetsFirst<'b>(&'b Barrier, &'static [u8]);
-
-impl Read for MeetsFirst<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.1.len() == 5 {
-            self.0.wait();
-        }
-        self.1.read(buf)
-    }
 }
 
 #[test]
